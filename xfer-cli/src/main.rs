@@ -1,0 +1,4 @@
+//! cli
+fn main() {
+    println!("hi");
+}
