@@ -1,1 +1,15 @@
-//! p
+//! The meaning of xfer's bytes: paths, digests, manifests, messages and sessions.
+//!
+//! Everything here is pure: values in, values out. There is no runtime, clock, file or socket; the
+//! crates above perform what this one decides. `SPEC.md` beside the sources describes the wire.
+
+pub mod codec;
+pub mod digest;
+pub mod fault;
+pub mod hello;
+pub mod limits;
+pub mod manifest;
+pub mod message;
+pub mod path;
+pub mod range;
+pub mod session;

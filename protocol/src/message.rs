@@ -1,0 +1,540 @@
+//! What the two processes of a session say: requests to an endpoint and its replies.
+//!
+//! The near side asks, the far side answers; a payload, where a message has one, follows its header
+//! in the same frame. Every request may be repeated: the second time it changes nothing.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::{BlockSize, Digest};
+use crate::fault::Fault;
+use crate::manifest::{Device, Metadata, ScanItem, Stamp};
+use crate::path::RelPath;
+use crate::range::ByteRange;
+
+/// Names a request for as long as it is under way; chosen by the asking side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RequestId(pub u64);
+
+/// Names an open root within a session; chosen by the answering side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RootIndex(pub u32);
+
+/// Names a scan under way within a session; chosen by the answering side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ScanIndex(pub u32);
+
+/// Names a file that is being assembled; chosen by the asking side, unique within a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PartialIndex(pub u64);
+
+/// A whole message, the header of one frame.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Message {
+    /// The near side asks.
+    Request(RequestId, Request),
+    /// The far side answers.
+    Reply(RequestId, Result<Reply, Fault>),
+    /// The stream ends here, and nothing was cut off.
+    End,
+}
+
+/// What can be asked of an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Answered by [`Reply::Done`]; shows that the far side lives.
+    Ping,
+    /// What stands at a location's path. Answered by [`Reply::Located`].
+    Locate(Locate),
+    /// Opens a root. Answered by [`Reply::Root`].
+    OpenRoot(OpenRoot),
+    /// Begins a scan. Answered by [`Reply::Scan`].
+    Scan(Scan),
+    /// The next batch of a scan. Answered by [`Reply::ScanBatch`].
+    ScanNext(ScanIndex),
+    /// Where a sparse file has data. Answered by [`Reply::Ranges`].
+    DataRanges(FileAt),
+    /// One block of a file. Answered by [`Reply::Block`] with its bytes as payload.
+    ReadBlock(ReadBlock),
+    /// Several small files whole. Answered by [`Reply::Pack`] with their bytes as payload.
+    ReadPack(FilesAt),
+    /// Digests of a file's blocks. Answered by [`Reply::Digests`].
+    HashBlocks(HashBlocks),
+    /// Digests of several whole files. Answered by [`Reply::FileDigests`].
+    HashFiles(HashFiles),
+    /// Takes the locks of destination entries. Answered by [`Reply::Done`].
+    Lock(Lock),
+    /// Free space and inodes. Answered by [`Reply::Space`].
+    Space(RootIndex),
+    /// Makes directories, links and special files. Answered by [`Reply::Outcomes`].
+    Create(Create),
+    /// Begins or resumes a file. Answered by [`Reply::Partial`].
+    OpenPartial(OpenPartial),
+    /// Declares ranges of a partial as proven by the source. Answered by [`Reply::Done`].
+    Keep(Keep),
+    /// Writes one block of a partial, its bytes as payload. Answered by [`Reply::Done`].
+    WriteBlock(WriteBlock),
+    /// Stages a complete partial for publishing. Answered by [`Reply::Done`].
+    Commit(Commit),
+    /// Gives a partial up and removes it. Answered by [`Reply::Done`].
+    Discard(PartialIndex),
+    /// Stages several small files whole, their bytes as payload. Answered by [`Reply::Outcomes`]; a
+    /// stamp in it means that the file is already published.
+    WritePack(WritePack),
+    /// Makes all that is staged durable, as asked, and renames it into place. Answered by
+    /// [`Reply::Outcomes`].
+    Publish(Publish),
+    /// Sets metadata of entries that exist. Answered by [`Reply::Outcomes`].
+    SetMetadata(SetMetadata),
+    /// Removes partials that nobody will resume. Answered by [`Reply::Done`].
+    RemovePartials(Paths),
+    /// Syncs what remains and lets the locks go. Answered by [`Reply::Done`].
+    Finish(Finish),
+}
+
+/// Asks what stands at a path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Locate {
+    /// The path as typed; relative to the home directory, or to the working directory when local.
+    pub path: Vec<u8>,
+    /// Whether `*`, `?` and `[…]` are patterns.
+    pub expand: bool,
+}
+
+/// What stands at one path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Located {
+    /// The path, patterns expanded.
+    pub path: Vec<u8>,
+    /// What is there, the last symbolic link not followed unless the path ends in `/`.
+    pub kind: Option<LocatedKind>,
+}
+
+/// What stands at a path, as far as a mapping of sources to destinations needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LocatedKind {
+    /// A directory.
+    Directory,
+    /// A symbolic link to a directory.
+    DirectoryLink,
+    /// Anything else.
+    Other,
+}
+
+/// Asks for a root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenRoot {
+    /// The directory, as typed or as located.
+    pub path: Vec<u8>,
+    /// What it is opened for.
+    pub access: Access,
+}
+
+/// What a root is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Access {
+    /// As a source: nothing is ever changed below it.
+    Read,
+    /// As a destination that must exist.
+    Write,
+    /// As a destination, made with its missing parents.
+    WriteCreate,
+}
+
+/// An open root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Root {
+    /// Its name in this session.
+    pub index: RootIndex,
+    /// The resolved absolute path, for records and receipts only.
+    pub path: Vec<u8>,
+    /// The device and inode of its directory: finds a destination inside its own source.
+    pub device: u64,
+    /// See `device`.
+    pub inode: u64,
+    /// Identifies the machine and boot: two endpoints with one value share their file systems.
+    pub machine: [u8; 16],
+    /// Free space at the moment of opening.
+    pub space: Space,
+}
+
+/// Free space of a root's file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Space {
+    /// Bytes that we may still write.
+    pub bytes_free: u64,
+    /// Inodes that we may still make; `None` where the file system does not count them.
+    pub inodes_free: Option<u64>,
+    /// Whether what is written here is lost with the machine's memory (tmpfs, volatile overlay).
+    pub volatile: bool,
+}
+
+/// Asks for a scan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scan {
+    /// The root.
+    pub root: RootIndex,
+    /// The entry at which it begins; the root's path for all of it. The entry itself comes first.
+    pub under: RelPath,
+    /// What to list and what to leave out.
+    pub options: ScanOptions,
+}
+
+/// What a scan lists.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScanOptions {
+    /// Follows symbolic links to files and directories that stay within the root (`-L`).
+    pub follow_links: bool,
+    /// Lists extended attributes.
+    pub xattrs: bool,
+    /// Lists user and group.
+    pub owner: bool,
+    /// What to leave out.
+    pub filter: FilterRules,
+    /// Only these entries, all below them included, and the directories that lead to them.
+    pub only: Option<Vec<RelPath>>,
+}
+
+/// What to leave out, in gitignore's semantics: the last rule that matches decides.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilterRules {
+    /// Patterns in order, from the least to the most important.
+    pub rules: Vec<FilterRule>,
+    /// Honours `.gitignore` files.
+    pub gitignore: bool,
+    /// Honours `.xferignore` files.
+    pub xferignore: bool,
+    /// Regular files below this many bytes are left out.
+    pub size_min: Option<u64>,
+    /// Regular files above this many bytes are left out.
+    pub size_max: Option<u64>,
+    /// Regular files modified after this moment are left out.
+    pub modified_max: Option<crate::manifest::Timestamp>,
+    /// Regular files modified before this moment are left out.
+    pub modified_min: Option<crate::manifest::Timestamp>,
+}
+
+/// One pattern.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilterRule {
+    /// A line of a gitignore file, without a leading `!`.
+    pub pattern: String,
+    /// Includes what it matches; excludes it otherwise.
+    pub include: bool,
+}
+
+/// One batch of a scan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScanBatch {
+    /// Counts the batches of a scan from zero: replies may overtake each other.
+    pub sequence: u64,
+    /// What was found.
+    pub items: Vec<ScanItem>,
+    /// Whether this is the last batch; later ones are empty and say so too.
+    pub last: bool,
+}
+
+/// A regular file as the scan saw it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileAt {
+    /// The root.
+    pub root: RootIndex,
+    /// The file.
+    pub path: RelPath,
+    /// What the file must still be; any difference is [`crate::fault::FaultKind::Changed`].
+    pub stamp: Stamp,
+}
+
+/// Several small regular files as the scan saw them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilesAt {
+    /// The root.
+    pub root: RootIndex,
+    /// The files.
+    pub files: Vec<(RelPath, Stamp)>,
+}
+
+/// Asks for one block.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadBlock {
+    /// The file.
+    pub file: FileAt,
+    /// Which bytes.
+    pub range: ByteRange,
+}
+
+/// What a pack read brings of each file, in order.
+pub type FileRead = Result<ReadFile, Fault>;
+
+/// One file of a pack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadFile {
+    /// Its bytes in the payload.
+    pub size: u64,
+    /// Its BLAKE3 root.
+    pub digest: Digest,
+}
+
+/// What is to be hashed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Subject {
+    /// A file under its own name, unchanged since its stamp.
+    File(FileAt),
+    /// What a partial holds. Its pages are written back and dropped from the cache first.
+    Partial(PartialIndex),
+}
+
+/// Asks for digests of blocks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HashBlocks {
+    /// What is to be hashed.
+    pub subject: Subject,
+    /// Which bytes; begins at a block's start and ends at a block's or the file's end.
+    pub range: ByteRange,
+    /// The grid.
+    pub block: BlockSize,
+    /// Where the bytes must come from.
+    pub reading: Reading,
+}
+
+/// Asks for digests of whole small files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HashFiles {
+    /// The files.
+    pub files: FilesAt,
+    /// Where the bytes must come from.
+    pub reading: Reading,
+}
+
+/// Where bytes to be hashed come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reading {
+    /// Wherever the system finds them.
+    Cached,
+    /// The medium: `O_DIRECT`, or after the pages were written back and dropped.
+    PastCache,
+}
+
+/// Digests of blocks in order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digests {
+    /// One for each block of the range.
+    pub digests: Vec<Digest>,
+    /// Whether the bytes are known to have come from the medium.
+    pub past_cache: bool,
+}
+
+/// Asks for locks, exclusive on each entry and shared on its ancestors within the root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lock {
+    /// The root.
+    pub root: RootIndex,
+    /// The mapped top entries.
+    pub entries: Vec<RelPath>,
+}
+
+/// Paths below one root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paths {
+    /// The root.
+    pub root: RootIndex,
+    /// The paths.
+    pub paths: Vec<RelPath>,
+}
+
+/// Names one entry of a batch in its outcome; chosen by the asking side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Ticket(pub u64);
+
+/// What became of one entry of a batch; a stamp once it stands under its own name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Which entry.
+    pub ticket: Ticket,
+    /// Its stamp at the destination, `None` while it is only staged.
+    pub result: Result<Option<Stamp>, Fault>,
+}
+
+/// Asks for directories, links and special files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Create {
+    /// The root.
+    pub root: RootIndex,
+    /// What to make, parents before children.
+    pub entries: Vec<NewEntry>,
+}
+
+/// One entry to make.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewEntry {
+    /// Names it in the outcome.
+    pub ticket: Ticket,
+    /// Where.
+    pub path: RelPath,
+    /// What.
+    pub kind: NewKind,
+    /// Set on all but directories and hard links. A directory is made accessible to its owner and gets
+    /// its metadata last.
+    pub metadata: Metadata,
+}
+
+/// What to make.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NewKind {
+    /// A character or block device.
+    Device(Device),
+    /// A directory; one that exists is kept.
+    Directory,
+    /// A named pipe.
+    Fifo,
+    /// One more name for a file of this root that is committed.
+    HardLink {
+        /// The file.
+        of: RelPath,
+    },
+    /// A socket's name.
+    Socket,
+    /// A symbolic link.
+    Symlink {
+        /// The bytes that it holds.
+        content: Vec<u8>,
+    },
+}
+
+/// Asks for a partial.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenPartial {
+    /// Its name in this session.
+    pub partial: PartialIndex,
+    /// The root.
+    pub root: RootIndex,
+    /// The file that it will become.
+    pub path: RelPath,
+    /// That file's length in bytes.
+    pub size: u64,
+}
+
+/// An open partial.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partial {
+    /// Ranges that an earlier session may have written: worth hashing, and nothing more.
+    pub held: Vec<ByteRange>,
+}
+
+/// Declares ranges of a partial as equal to the source's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keep {
+    /// The partial.
+    pub partial: PartialIndex,
+    /// Ranges whose digests the far side has told and the near side found equal.
+    pub ranges: Vec<ByteRange>,
+}
+
+/// Writes one block.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WriteBlock {
+    /// The partial.
+    pub partial: PartialIndex,
+    /// Which bytes.
+    pub range: ByteRange,
+    /// The digest of each aligned span of the range, one for a block of a power of two.
+    pub digests: Vec<Digest>,
+    /// A hole of the source: no payload follows, and nothing is written.
+    pub hole: bool,
+}
+
+/// Stages a complete partial.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Commit {
+    /// The partial.
+    pub partial: PartialIndex,
+    /// Names it in the outcome of the publishing.
+    pub ticket: Ticket,
+    /// The BLAKE3 root that the source computed.
+    pub digest: Digest,
+    /// Set before the rename.
+    pub metadata: Metadata,
+}
+
+/// Stages several small files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WritePack {
+    /// The root.
+    pub root: RootIndex,
+    /// The files, in the order of their bytes in the payload.
+    pub files: Vec<PackedFile>,
+    /// Publishes at once, without a sync.
+    pub publish: bool,
+}
+
+/// One small file of a pack.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackedFile {
+    /// Names it in the outcome.
+    pub ticket: Ticket,
+    /// Where.
+    pub path: RelPath,
+    /// Its bytes in the payload.
+    pub size: u64,
+    /// Its BLAKE3 root.
+    pub digest: Digest,
+    /// Set before the rename.
+    pub metadata: Metadata,
+}
+
+/// Publishes what is staged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publish {
+    /// The root.
+    pub root: RootIndex,
+    /// Syncs files before, and directories after the renames.
+    pub durable: bool,
+}
+
+/// Sets metadata.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetMetadata {
+    /// The root.
+    pub root: RootIndex,
+    /// The entries, children before parents.
+    pub entries: Vec<(Ticket, RelPath, Metadata)>,
+}
+
+/// Ends the writing below a root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finish {
+    /// The root.
+    pub root: RootIndex,
+    /// Syncs directories and metadata.
+    pub durable: bool,
+}
+
+/// What an endpoint answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// One block, as payload, with the digest of each of its aligned spans.
+    Block(Vec<Digest>),
+    /// Digests of blocks.
+    Digests(Digests),
+    /// It is done.
+    Done,
+    /// The BLAKE3 root of each file, and whether the bytes are known to have come from the medium.
+    FileDigests(Vec<Result<Digest, Fault>>, bool),
+    /// What stands at the paths.
+    Located(Vec<Located>),
+    /// What became of each entry.
+    Outcomes(Vec<Outcome>),
+    /// Small files, their bytes as payload.
+    Pack(Vec<FileRead>),
+    /// An open partial.
+    Partial(Partial),
+    /// Ranges of a file.
+    Ranges(Vec<ByteRange>),
+    /// An open root.
+    Root(Root),
+    /// A scan under way.
+    Scan(ScanIndex),
+    /// A batch of a scan.
+    ScanBatch(ScanBatch),
+    /// Free space.
+    Space(Space),
+}

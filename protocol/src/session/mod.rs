@@ -1,0 +1,1 @@
+//! Sessions as state machines without I/O.
