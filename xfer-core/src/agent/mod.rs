@@ -1,0 +1,1 @@
+//! The far side: how xfer gets there, and what it does there.

@@ -1,0 +1,1 @@
+//! The operating system's files: every `unsafe` block and every file call of xfer is in here.

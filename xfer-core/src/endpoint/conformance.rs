@@ -1,0 +1,1 @@
+//! The contract of endpoints, as tests that every kind passes unchanged.

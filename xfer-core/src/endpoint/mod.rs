@@ -1,0 +1,220 @@
+//! Endpoints: live, opened locations that can be scanned, read and written.
+//!
+//! [`Source`] and [`Sink`] are the two contracts, over the common [`Endpoint`]; near and far,
+//! disks and stores implement the same. A caller never asks what kind an endpoint is, it asks its
+//! [`Capabilities`]. The suite in `conformance` states the contract as tests that every kind passes.
+//!
+//! Rules for all methods
+//! - Every call may be repeated, also after an answer was lost: the second time it changes nothing.
+//! - Calls may run concurrently, on one file too. Nothing is promised about their order.
+//! - An [`EndpointError::Fault`] concerns what the call named and leaves the rest usable.
+//!   [`EndpointError::Lost`] means that the outcome is unknown; the call may be repeated.
+//! - Dropping a call's future leaves the entry as if the call had or had not happened.
+
+pub mod conformance;
+pub mod local;
+pub mod memory;
+pub mod remote;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use xfer_protocol::digest::Digest;
+use xfer_protocol::fault::Fault;
+use xfer_protocol::manifest::ProofLevel;
+use xfer_protocol::message::FilesAt;
+use xfer_protocol::message::{
+    Commit, Create, Digests, FileAt, FileRead, Finish, HashBlocks, HashFiles, Keep, Locate,
+    Located, Lock, OpenPartial, OpenRoot, Outcome, Partial, PartialIndex, Paths, Publish,
+    ReadBlock, Root, RootIndex, Scan, ScanBatch, ScanIndex, SetMetadata, Space, WriteBlock,
+    WritePack,
+};
+use xfer_protocol::range::ByteRange;
+
+/// What an endpoint can do; the planner asks this and never what kind the endpoint is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Writes to a partial begin at a multiple of this many bytes; 1 where any offset will do.
+    pub write_grid: u64,
+    /// Bytes in the smallest write but a file's last; 1 where there is no such limit.
+    pub part_min: u64,
+    /// Bytes in the largest write.
+    pub part_max: u64,
+    /// Whether a partial's ranges may be written again and in any order.
+    pub random_write: bool,
+    /// Whether a partial can be hashed before it is committed. Without it, a resumed file begins anew
+    /// unless the endpoint itself proves what it holds.
+    pub rehash: bool,
+    /// Whether a committed file appears by an atomic rename over the old one.
+    pub rename: bool,
+    /// Which metadata survives.
+    pub metadata: MetadataKinds,
+    /// The proof levels that this endpoint can give, in order.
+    pub proof_levels: Vec<ProofLevel>,
+}
+
+/// Which metadata an endpoint keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetadataKinds {
+    /// Permission bits.
+    pub mode: bool,
+    /// Modification time in nanoseconds.
+    pub modified: bool,
+    /// Symbolic links.
+    pub symlinks: bool,
+    /// Hard links.
+    pub hard_links: bool,
+    /// Directories as entries of their own.
+    pub directories: bool,
+    /// FIFOs, sockets and devices.
+    pub special: bool,
+    /// Extended attributes.
+    pub xattrs: bool,
+    /// User and group.
+    pub owner: bool,
+    /// Holes.
+    pub sparse: bool,
+}
+
+/// Why a call failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EndpointError {
+    /// What the call named could not be read, written or believed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// The stream that carried the call ended or stalled; whether the call was served is unknown.
+    #[error("the stream was lost: {0}")]
+    Lost(LostReason),
+    /// The peer said what it may not say; nothing more can be believed from it.
+    #[error("the far side broke the protocol: {0}")]
+    Protocol(ProtocolReason),
+}
+
+/// How a stream was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LostReason {
+    /// The endpoint was closed by this side.
+    #[error("this side closed it")]
+    ClosedHere,
+    /// The far side or the network ended it.
+    #[error("the connection ended")]
+    Ended,
+    /// Nothing moved on it for the stall timeout.
+    #[error("nothing moved on it for too long")]
+    Stalled,
+}
+
+/// How a peer broke the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProtocolReason {
+    /// A frame that cannot be decoded.
+    #[error("a frame cannot be decoded")]
+    BadFrame,
+    /// A hello that cannot be decoded, or comes from something that is not an agent.
+    #[error("its greeting is not ours")]
+    BadHello,
+    /// A frame or field beyond a limit of ours.
+    #[error("a frame exceeds a limit")]
+    Limit,
+    /// An answer of the wrong kind, to no question, or with the wrong payload.
+    #[error("an answer does not fit its question")]
+    Mismatched,
+    /// No version in common.
+    #[error("it speaks no version that we speak")]
+    Version,
+}
+
+/// The result of a call to an endpoint.
+pub type EndpointResult<T> = Result<T, EndpointError>;
+
+/// What every endpoint can do.
+#[async_trait]
+pub trait Endpoint: Send + Sync {
+    /// What this endpoint can do; constant over its life.
+    fn capabilities(&self) -> &Capabilities;
+
+    /// What stands at a path, one row for each match of its patterns; a path without patterns has
+    /// exactly one row, whether something is there or not.
+    async fn locate(&self, locate: Locate) -> EndpointResult<Vec<Located>>;
+
+    /// Opens a directory as a root.
+    async fn open_root(&self, open: OpenRoot) -> EndpointResult<Root>;
+
+    /// Begins a scan in the order of `RelPath`.
+    async fn scan(&self, scan: Scan) -> EndpointResult<ScanIndex>;
+
+    /// The next batch. Several calls may be under way; batches carry their place.
+    async fn scan_next(&self, scan: ScanIndex) -> EndpointResult<ScanBatch>;
+
+    /// Where a file has data; all of it where holes are unknown.
+    async fn data_ranges(&self, file: FileAt) -> EndpointResult<Vec<ByteRange>>;
+
+    /// Digests of a file's or a partial's blocks.
+    async fn hash_blocks(&self, hash: HashBlocks) -> EndpointResult<Digests>;
+
+    /// Digests of whole files, and whether they came from the medium.
+    async fn hash_files(
+        &self,
+        hash: HashFiles,
+    ) -> EndpointResult<(Vec<Result<Digest, Fault>>, bool)>;
+
+    /// Free space.
+    async fn space(&self, root: RootIndex) -> EndpointResult<Space>;
+
+    /// Lets go of everything; calls under way fail with [`LostReason::ClosedHere`].
+    async fn close(&self);
+}
+
+/// An endpoint that bytes come from. Nothing is ever changed through it.
+#[async_trait]
+pub trait Source: Endpoint {
+    /// One block with the digest of each of its spans. The file is compared with its stamp before and
+    /// after the bytes are read.
+    async fn read_block(&self, read: ReadBlock) -> EndpointResult<(Vec<Digest>, Bytes)>;
+
+    /// Several whole files, their bytes one behind the other.
+    async fn read_pack(&self, files: FilesAt) -> EndpointResult<(Vec<FileRead>, Bytes)>;
+}
+
+/// An endpoint that bytes go to.
+///
+/// A file arrives as a pack or as a partial. Both are *staged* first, invisible under their own names,
+/// and appear by [`Sink::publish`]. A sink believes nothing: it checks every digest over the bytes
+/// that it wrote, and a file's root before it stages the file.
+#[async_trait]
+pub trait Sink: Endpoint {
+    /// Locks entries, exclusively each, for as long as the endpoint lives.
+    async fn lock(&self, lock: Lock) -> EndpointResult<()>;
+
+    /// Makes directories, links and special files.
+    async fn create(&self, create: Create) -> EndpointResult<Vec<Outcome>>;
+
+    /// Begins or resumes a file.
+    async fn open_partial(&self, open: OpenPartial) -> EndpointResult<Partial>;
+
+    /// Takes ranges that this sink hashed, and the caller found equal, as written.
+    async fn keep(&self, keep: Keep) -> EndpointResult<()>;
+
+    /// Checks one block against its digests and writes it.
+    async fn write_block(&self, write: WriteBlock, payload: Bytes) -> EndpointResult<()>;
+
+    /// Stages a partial whose every byte was written or kept, if its root is the one given.
+    async fn commit(&self, commit: Commit) -> EndpointResult<()>;
+
+    /// Removes a partial.
+    async fn discard(&self, partial: PartialIndex) -> EndpointResult<()>;
+
+    /// Checks and stages small files, or publishes them at once.
+    async fn write_pack(&self, pack: WritePack, payload: Bytes) -> EndpointResult<Vec<Outcome>>;
+
+    /// Publishes what is staged below a root: sync files, rename, sync directories.
+    async fn publish(&self, publish: Publish) -> EndpointResult<Vec<Outcome>>;
+
+    /// Sets metadata of entries that exist.
+    async fn set_metadata(&self, set: SetMetadata) -> EndpointResult<Vec<Outcome>>;
+
+    /// Removes partials by their own names.
+    async fn remove_partials(&self, partials: Paths) -> EndpointResult<()>;
+
+    /// Syncs directories and lets go of the locks of a root.
+    async fn finish(&self, finish: Finish) -> EndpointResult<()>;
+}

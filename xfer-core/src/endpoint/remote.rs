@@ -1,0 +1,1 @@
+//! The endpoint behind a session: asks the agent on the far machine.

@@ -1,0 +1,1 @@
+//! Why a transfer failed, and which exit code that is.

@@ -1,0 +1,170 @@
+//! What happens during a transfer, as typed values.
+//!
+//! Progress bars, NDJSON, metrics and tests read the same ones. The engine hands them to an
+//! [`Observer`] in the order of things; an observer must be quick, for the engine waits for it.
+
+use std::sync::Arc;
+
+use xfer_protocol::fault::Fault;
+use xfer_protocol::manifest::ProofLevel;
+use xfer_protocol::path::RelPath;
+
+use crate::location::Location;
+
+/// Takes events.
+pub trait Observer: Send + Sync {
+    /// Takes one event.
+    fn observe(&self, event: &Event);
+}
+
+/// An observer shared by all tasks of a transfer.
+pub type SharedObserver = Arc<dyn Observer>;
+
+impl<F: Fn(&Event) + Send + Sync> Observer for F {
+    fn observe(&self, event: &Event) {
+        self(event);
+    }
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// The transfer began; one row for each source.
+    Begun {
+        /// Where bytes come from.
+        sources: Vec<Location>,
+        /// Where bytes go.
+        destination: Location,
+    },
+    /// A source was mapped to its place at the destination.
+    Mapped {
+        /// The source as resolved.
+        source: Vec<u8>,
+        /// The entry at the destination as resolved.
+        destination: Vec<u8>,
+    },
+    /// The route was chosen.
+    Route(Route),
+    /// The plan as known so far; `complete` once the scan has ended.
+    Plan(PlanTotals),
+    /// Work began on a file large enough to be shown by itself.
+    FileBegun {
+        /// Where it is at the destination.
+        path: RelPath,
+        /// Its bytes.
+        size: u64,
+        /// Bytes of it that are re-used.
+        held: u64,
+    },
+    /// How far everything is.
+    Progress(Progress),
+    /// Bytes of one large file arrived.
+    FileProgress {
+        /// Where it is at the destination.
+        path: RelPath,
+        /// Bytes verified so far, re-used ones included.
+        done: u64,
+    },
+    /// What became of one entry.
+    Entry {
+        /// Where it is at the destination.
+        path: RelPath,
+        /// What was done.
+        action: EntryAction,
+        /// Its bytes.
+        size: u64,
+    },
+    /// One entry failed; the transfer goes on.
+    Problem(Fault),
+    /// A file or pack is tried again.
+    Retry {
+        /// What failed.
+        reason: String,
+        /// Counts from 1.
+        attempt: u32,
+    },
+    /// Something that the user should know, and that stops nothing.
+    Notice(String),
+    /// The transfer entered another phase.
+    Phase(Phase),
+}
+
+/// The chosen route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// `local`, `ssh` or `sftp`.
+    pub kind: &'static str,
+    /// What carries the bytes, such as `ssh aes128-gcm@openssh.com`.
+    pub transport: String,
+    /// Whether no proxy is known to be in between.
+    pub direct: bool,
+    /// Streams that carry payload.
+    pub streams: usize,
+}
+
+/// What was found and what of it must be done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PlanTotals {
+    /// Entries selected so far.
+    pub entries: u64,
+    /// Bytes of the selected files.
+    pub bytes: u64,
+    /// Entries to move.
+    pub entries_to_move: u64,
+    /// Bytes to move, re-used ones not counted.
+    pub bytes_to_move: u64,
+    /// Entries left out by a filter; an excluded directory counts once.
+    pub excluded: u64,
+    /// Whether the scan has ended.
+    pub complete: bool,
+}
+
+/// How far everything is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Files committed.
+    pub files_done: u64,
+    /// Payload bytes sent and acknowledged.
+    pub payload_bytes: u64,
+    /// Bytes compared, hashed or read back.
+    pub verified_bytes: u64,
+    /// Bytes that were already there.
+    pub reused_bytes: u64,
+}
+
+/// What was done with an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryAction {
+    /// Made or replaced.
+    Moved,
+    /// Found equal.
+    Unchanged,
+    /// Only its metadata was set.
+    Metadata,
+}
+
+/// Phases of a transfer, which overlap; each is announced when it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Reaching the far side.
+    Connect,
+    /// Listing and comparing.
+    Scan,
+    /// Moving bytes.
+    Send,
+    /// Making durable and reading back.
+    Verify,
+}
+
+/// The level as the command line names it.
+#[must_use]
+pub fn proof_level_name(level: ProofLevel) -> &'static str {
+    match level {
+        ProofLevel::Assumed => "assumed",
+        ProofLevel::Received => "received",
+        ProofLevel::Durable => "durable",
+        ProofLevel::ReadBackCached => "read-back-cached",
+        ProofLevel::ReadBack => "read-back",
+    }
+}

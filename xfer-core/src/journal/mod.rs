@@ -1,0 +1,1 @@
+//! Records of verified transfers: what makes an unchanged tree cheap.

@@ -1,0 +1,163 @@
+//! Tunables, in groups of what reads them.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use xfer_protocol::message::{FilterRules, ScanOptions};
+use xfer_protocol::path::RelPath;
+
+/// Everything that a transfer can be told beside its two ends.
+#[derive(Clone, Debug, Default)]
+pub struct TransferOptions {
+    /// What is selected and how it is compared.
+    pub selection: SelectionOptions,
+    /// What is preserved.
+    pub preserve: PreserveOptions,
+    /// How it is proven.
+    pub verify: VerifyOptions,
+    /// How bytes travel.
+    pub network: NetworkOptions,
+    /// When to try again and when to give up.
+    pub retry: RetryOptions,
+    /// What is left on either disk.
+    pub disk: DiskOptions,
+}
+
+/// What is selected and how it is compared.
+#[derive(Clone, Debug, Default)]
+pub struct SelectionOptions {
+    /// What to leave out.
+    pub filter: FilterRules,
+    /// Only these, below each source.
+    pub only: Option<Vec<RelPath>>,
+    /// Follows symbolic links within the source.
+    pub follow_links: bool,
+    /// How an entry that exists is compared where no record of it exists.
+    pub compare: Comparison,
+}
+
+/// How an entry that exists at the destination is compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Comparison {
+    /// By record; without one, by content, once.
+    #[default]
+    Recorded,
+    /// By content, always (`--checksum`).
+    Content,
+    /// By record; without one, size and modification time are believed (`--quick`).
+    Quick,
+}
+
+/// What is preserved.
+#[derive(Clone, Copy, Debug)]
+pub struct PreserveOptions {
+    /// Modification times. Default: yes.
+    pub times: bool,
+    /// Owner, group, setuid and setgid; needs root at the destination. Default: no.
+    pub owner: bool,
+    /// Extended attributes. Default: no.
+    pub xattrs: bool,
+    /// Hard links between selected files. Default: yes.
+    pub hard_links: bool,
+    /// Devices; needs root at the destination. Default: no.
+    pub devices: bool,
+}
+
+impl Default for PreserveOptions {
+    fn default() -> Self {
+        Self { times: true, owner: false, xattrs: false, hard_links: true, devices: false }
+    }
+}
+
+/// How the result is proven.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct VerifyOptions {
+    /// The level asked for. Default: durable.
+    pub level: VerifyLevel,
+}
+
+/// Proof levels that can be asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum VerifyLevel {
+    /// Digests are checked on arrival; nothing is synced.
+    Received,
+    /// Files and directories are synced.
+    #[default]
+    Durable,
+    /// All is read again past the cache.
+    ReadBack,
+}
+
+/// How bytes travel.
+#[derive(Clone, Debug, Default)]
+pub struct NetworkOptions {
+    /// Streams that carry payload. Default: chosen by the engine.
+    pub streams: Option<NonZeroUsize>,
+    /// Payload bytes a second. Default: no limit.
+    pub bandwidth_limit: Option<u64>,
+    /// Route to take. Default: the best.
+    pub route: RouteChoice,
+    /// The agent's binary. Default: looked for.
+    pub agent_binary: Option<PathBuf>,
+}
+
+/// Routes that can be asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RouteChoice {
+    /// The best that works.
+    #[default]
+    Auto,
+    /// SSH with an agent.
+    Ssh,
+    /// SFTP without an agent.
+    Sftp,
+}
+
+/// When to try again and when to give up.
+#[derive(Clone, Copy, Debug)]
+pub struct RetryOptions {
+    /// Attempts for one block or pack. Default: 10.
+    pub attempts: u32,
+    /// Silence after which a stream is given up. Default: 30 s.
+    pub stall: Duration,
+    /// Time without a verified byte after which the transfer gives up. Default: 15 min.
+    pub give_up: Duration,
+}
+
+impl Default for RetryOptions {
+    fn default() -> Self {
+        Self { attempts: 10, stall: Duration::from_secs(30), give_up: Duration::from_secs(15 * 60) }
+    }
+}
+
+/// What is left on either disk.
+#[derive(Clone, Debug)]
+pub struct DiskOptions {
+    /// Bytes that must stay free at the destination. Default: 512 MiB.
+    pub reserve: u64,
+    /// Where records and receipts live. Default: `$XDG_STATE_HOME/xfer`.
+    pub state: Option<PathBuf>,
+    /// Where to write the receipt as well. Default: only the state directory.
+    pub receipt: Option<PathBuf>,
+}
+
+impl Default for DiskOptions {
+    fn default() -> Self {
+        Self { reserve: 512 * 1024 * 1024, state: None, receipt: None }
+    }
+}
+
+impl TransferOptions {
+    /// What a scan of the source is asked for.
+    #[must_use]
+    pub fn source_scan(&self) -> ScanOptions {
+        ScanOptions {
+            follow_links: self.selection.follow_links,
+            xattrs: self.preserve.xattrs,
+            owner: self.preserve.owner,
+            filter: self.selection.filter.clone(),
+            only: self.selection.only.clone(),
+        }
+    }
+}

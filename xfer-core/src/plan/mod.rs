@@ -1,0 +1,1 @@
+//! What must change: source, destination and records compared.

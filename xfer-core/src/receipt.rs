@@ -1,0 +1,1 @@
+//! Durable statements of what was moved and proven.

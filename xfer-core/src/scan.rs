@@ -1,0 +1,1 @@
+//! The walk of a tree, in the order of paths.

@@ -1,0 +1,1 @@
+//! Authenticated streams between two machines.
