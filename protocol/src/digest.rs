@@ -3,11 +3,15 @@
 //! A block's digest is the chaining value of the subtree that covers it, so a file's root follows
 //! from its blocks' digests without reading the file again, and is what `b3sum` prints.
 
+mod spans;
+mod tree;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::range::ByteRange;
+pub use spans::{is_span, range_digests, span_digest, spans, zero_range_digests, zero_span_digest};
+pub use tree::{TreeAssembler, TreeError};
 
 /// A BLAKE3 value: a file's root, or the chaining value of an aligned span of it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -93,22 +97,3 @@ impl From<BlockSize> for u8 {
 pub fn file_digest(bytes: &[u8]) -> Digest {
     Digest(*blake3::hash(bytes).as_bytes())
 }
-
-/// Cuts a range into the largest aligned spans of powers of two, of at least 64 KiB but for the
-/// file's tail: the pieces that have a digest each. A block on its grid is one span.
-pub fn spans(_range: ByteRange, _file_size: u64) -> impl Iterator<Item = ByteRange> {
-    std::iter::empty()
-}
-
-/// The digest of one span of a file of `file_size` bytes: the file's root if the span is all of it,
-/// else the span's chaining value.
-#[must_use]
-pub fn span_digest(_start: u64, bytes: &[u8], _file_size: u64) -> Digest {
-    file_digest(bytes)
-}
-
-/// Gathers spans' digests in any order and yields the file's root once they tile the file.
-///
-/// Neighbours are merged as soon as both are there, so memory follows the number of gaps.
-#[derive(Clone, Debug)]
-pub struct TreeAssembler {}
