@@ -1,1 +1,387 @@
 //! Durable statements of what was moved and proven.
+//!
+//! A receipt is text, one JSON object a line: a head, then one line for each entry in the order of
+//! paths. Its root is a BLAKE3 over those entries, so that a receipt proves its own lines.
+
+use std::io::{BufRead, Write};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use xfer_protocol::digest::Digest;
+use xfer_protocol::manifest::{EntryKind, ManifestEntry, Metadata, Timestamp};
+use xfer_protocol::path::RelPath;
+
+/// The name of the form.
+pub const SCHEMA: &str = "xfer.receipt/1";
+
+/// The first line of a receipt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiptHead {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// Names this receipt.
+    pub id: String,
+    /// When the transfer ended, in seconds since 1970.
+    pub time: i64,
+    /// Where bytes came from, as typed.
+    pub sources: Vec<String>,
+    /// Where they went, as typed.
+    pub destination: String,
+    /// The destination's root as resolved there.
+    pub destination_root: PathText,
+    /// BLAKE3 over all entries, in hexadecimal.
+    pub manifest_root: String,
+    /// The weakest level at which any entry is proven.
+    pub proof_level: String,
+    /// Entries below.
+    pub entries: u64,
+    /// Bytes of their files.
+    pub bytes: u64,
+    /// What filters left out.
+    pub excluded: Excluded,
+    /// Entries that failed; a receipt with any is no proof of the whole.
+    pub failed: u64,
+}
+
+/// What filters left out: to be acknowledged by its digest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Excluded {
+    /// How many; an excluded directory counts once.
+    pub count: u64,
+    /// BLAKE3 over the list of their paths, each ended by NUL; absent where there are none.
+    pub digest: Option<String>,
+}
+
+/// A path in JSON: text where it is UTF-8, else its bytes in base64.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum PathText {
+    /// Valid UTF-8.
+    Text(String),
+    /// Anything else.
+    Bytes {
+        /// The bytes.
+        base64: String,
+    },
+}
+
+impl From<&[u8]> for PathText {
+    fn from(bytes: &[u8]) -> Self {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::Text(text.to_owned()),
+            Err(_) => Self::Bytes { base64: STANDARD.encode(bytes) },
+        }
+    }
+}
+
+impl PathText {
+    /// The bytes; `None` where the base64 is none.
+    #[must_use]
+    pub fn bytes(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Text(text) => Some(text.clone().into_bytes()),
+            Self::Bytes { base64 } => STANDARD.decode(base64).ok(),
+        }
+    }
+}
+
+/// One line of a receipt's entries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiptEntry {
+    /// Where it is below the destination's root.
+    pub path: PathText,
+    /// `file`, `directory`, `symlink`, `fifo`, `socket` or `device`.
+    pub kind: String,
+    /// Bytes of a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// The BLAKE3 of a file, as `b3sum` prints it; absent where it was only assumed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blake3: Option<String>,
+    /// What a symbolic link holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<PathText>,
+    /// Permission bits.
+    pub mode: u32,
+    /// Modification time: seconds and nanoseconds.
+    pub modified: (i64, u32),
+}
+
+/// Why a receipt cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiptError {
+    /// The file could not be read.
+    #[error("line {line} cannot be read: {cause}")]
+    Io {
+        /// Counts from 1.
+        line: u64,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// A line is not what it should be.
+    #[error("line {line} is no line of a receipt")]
+    BadLine {
+        /// Counts from 1.
+        line: u64,
+    },
+    /// Its lines do not have the root that its head names.
+    #[error("its entries do not have the root that it names")]
+    RootMismatch,
+}
+
+/// Sums the root of a manifest, entry by entry in the order of paths.
+#[derive(Debug, Default)]
+pub struct ManifestRoot(blake3::Hasher);
+
+impl ManifestRoot {
+    /// Adds an entry.
+    pub fn add(&mut self, entry: &ManifestEntry) {
+        let body = postcard::to_stdvec(entry).unwrap_or_default();
+        self.0.update(&(body.len() as u64).to_le_bytes()).update(&body);
+    }
+
+    /// The root of what was added.
+    #[must_use]
+    pub fn root(&self) -> Digest {
+        Digest::from_bytes(*self.0.finalize().as_bytes())
+    }
+}
+
+/// An entry as manifests name it: only what can be compared on any machine.
+#[must_use]
+pub fn manifest_entry(
+    path: RelPath,
+    kind: &EntryKind,
+    metadata: &Metadata,
+    digest: Option<Digest>,
+) -> ManifestEntry {
+    let kind = match kind {
+        EntryKind::File { size, .. } => EntryKind::File { size: *size, allocated: *size },
+        other => other.clone(),
+    };
+    let metadata = Metadata { owner: None, xattrs: Vec::new(), ..metadata.clone() };
+    ManifestEntry { path, kind, metadata, digest }
+}
+
+/// Writes the lines of a receipt.
+pub fn write_entry(out: &mut Vec<u8>, entry: &ManifestEntry) {
+    let line = ReceiptEntry {
+        path: PathText::from(entry.path.as_bytes()),
+        kind: kind_name(&entry.kind).to_owned(),
+        size: matches!(entry.kind, EntryKind::File { .. }).then(|| entry.kind.size()),
+        blake3: entry.digest.map(|d| d.to_string()),
+        content: match &entry.kind {
+            EntryKind::Symlink { content } => Some(PathText::from(content.as_slice())),
+            _ => None,
+        },
+        mode: entry.metadata.mode,
+        modified: (entry.metadata.modified.seconds, entry.metadata.modified.nanoseconds),
+    };
+    write_json(out, &line);
+}
+
+/// Writes the head of a receipt.
+pub fn write_head(out: &mut Vec<u8>, head: &ReceiptHead) {
+    write_json(out, head);
+}
+
+fn write_json<T: Serialize>(out: &mut Vec<u8>, value: &T) {
+    // Plain structs with string keys cannot fail to serialise into memory.
+    drop(serde_json::to_writer(&mut *out, value));
+    out.push(b'\n');
+}
+
+fn kind_name(kind: &EntryKind) -> &'static str {
+    match kind {
+        EntryKind::Device(_) => "device",
+        EntryKind::Directory => "directory",
+        EntryKind::Fifo => "fifo",
+        EntryKind::File { .. } => "file",
+        EntryKind::Socket => "socket",
+        EntryKind::Symlink { .. } => "symlink",
+    }
+}
+
+/// Reads a receipt line by line.
+pub struct ReceiptReader<R> {
+    lines: R,
+    line: u64,
+    head: ReceiptHead,
+}
+
+/// Bytes in one line: a path and a link's content in base64, with room.
+const LINE_BYTES_MAX: usize = 256 * 1024;
+
+impl<R: BufRead> ReceiptReader<R> {
+    /// Reads the head.
+    pub fn new(mut lines: R) -> Result<Self, ReceiptError> {
+        let head: ReceiptHead =
+            read_json(&mut lines, 1)?.ok_or(ReceiptError::BadLine { line: 1 })?;
+        if head.schema != SCHEMA {
+            return Err(ReceiptError::BadLine { line: 1 });
+        }
+        Ok(Self { lines, line: 1, head })
+    }
+
+    /// The first line.
+    #[must_use]
+    pub fn head(&self) -> &ReceiptHead {
+        &self.head
+    }
+
+    /// The next entry, `None` after the last.
+    pub fn next_entry(&mut self) -> Result<Option<ReceiptEntry>, ReceiptError> {
+        self.line += 1;
+        read_json(&mut self.lines, self.line)
+    }
+
+    /// Reads all entries, checks them against the root, and hands each on.
+    pub fn check(
+        mut self,
+        mut each: impl FnMut(&ReceiptEntry, &ManifestEntry),
+    ) -> Result<ReceiptHead, ReceiptError> {
+        let mut root = ManifestRoot::default();
+        while let Some(entry) = self.next_entry()? {
+            let manifest = entry.to_manifest().ok_or(ReceiptError::BadLine { line: self.line })?;
+            root.add(&manifest);
+            each(&entry, &manifest);
+        }
+        if root.root().to_string() == self.head.manifest_root {
+            Ok(self.head)
+        } else {
+            Err(ReceiptError::RootMismatch)
+        }
+    }
+}
+
+fn read_json<T: for<'de> Deserialize<'de>>(
+    lines: &mut impl BufRead,
+    line: u64,
+) -> Result<Option<T>, ReceiptError> {
+    let mut text = Vec::new();
+    std::io::Read::take(&mut *lines, LINE_BYTES_MAX as u64)
+        .read_until(b'\n', &mut text)
+        .map_err(|cause| ReceiptError::Io { line, cause })?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    serde_json::from_slice(&text).map(Some).map_err(|_| ReceiptError::BadLine { line })
+}
+
+impl ReceiptEntry {
+    /// The entry as a manifest names it; `None` where a field is not what it should be.
+    #[must_use]
+    pub fn to_manifest(&self) -> Option<ManifestEntry> {
+        let kind = match self.kind.as_str() {
+            "directory" => EntryKind::Directory,
+            "fifo" => EntryKind::Fifo,
+            "file" => EntryKind::File { size: self.size?, allocated: self.size? },
+            "socket" => EntryKind::Socket,
+            "symlink" => EntryKind::Symlink { content: self.content.as_ref()?.bytes()? },
+            _ => return None,
+        };
+        let digest = match &self.blake3 {
+            None => None,
+            Some(hex) => Some(parse_digest(hex)?),
+        };
+        let metadata = Metadata {
+            mode: self.mode,
+            modified: Timestamp { seconds: self.modified.0, nanoseconds: self.modified.1 },
+            ..Metadata::default()
+        };
+        let path = RelPath::new(self.path.bytes()?).ok()?;
+        Some(ManifestEntry { path, kind, metadata, digest })
+    }
+}
+
+/// Reads 64 hexadecimal digits.
+#[must_use]
+pub fn parse_digest(hex: &str) -> Option<Digest> {
+    let mut bytes = [0; 32];
+    if hex.len() != 64 || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).ok()?;
+    }
+    Some(Digest::from_bytes(bytes))
+}
+
+/// Writes one line of the form that `b3sum -c` reads, escaping a name as `b3sum` does.
+///
+/// A name that is not UTF-8 cannot be written in that form; it is left out and `false` returned.
+pub fn write_b3sum_line(out: &mut impl Write, entry: &ManifestEntry) -> std::io::Result<bool> {
+    let Some(digest) = entry.digest else { return Ok(true) };
+    let Ok(name) = std::str::from_utf8(entry.path.as_bytes()) else { return Ok(false) };
+    let escaped = name.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r");
+    let mark = if escaped == name { "" } else { "\\" };
+    writeln!(out, "{mark}{digest}  {escaped}")?;
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(path: &[u8], content: &[u8]) -> ManifestEntry {
+        manifest_entry(
+            RelPath::new(path).unwrap(),
+            &EntryKind::File { size: content.len() as u64, allocated: 4096 },
+            &Metadata { mode: 0o640, ..Metadata::default() },
+            Some(xfer_protocol::digest::file_digest(content)),
+        )
+    }
+
+    fn receipt(entries: &[ManifestEntry]) -> Vec<u8> {
+        let mut root = ManifestRoot::default();
+        entries.iter().for_each(|e| root.add(e));
+        let mut text = Vec::new();
+        let head = ReceiptHead {
+            schema: SCHEMA.into(),
+            id: "1".into(),
+            time: 1,
+            sources: vec!["a".into()],
+            destination: "b".into(),
+            destination_root: PathText::from(b"/b".as_slice()),
+            manifest_root: root.root().to_string(),
+            proof_level: "durable".into(),
+            entries: 2,
+            bytes: 3,
+            excluded: Excluded::default(),
+            failed: 0,
+        };
+        write_head(&mut text, &head);
+        entries.iter().for_each(|e| write_entry(&mut text, e));
+        text
+    }
+
+    #[test]
+    fn a_receipt_proves_its_own_lines() {
+        let text = receipt(&[entry(b"a\xff", b"one"), entry(b"b", b"two")]);
+        let mut seen = Vec::new();
+        ReceiptReader::new(&text[..]).unwrap().check(|_, m| seen.push(m.clone())).unwrap();
+        assert_eq!(seen, [entry(b"a\xff", b"one"), entry(b"b", b"two")]);
+        let forged = String::from_utf8(text).unwrap().replace("\"size\":3", "\"size\":4");
+        let result = ReceiptReader::new(forged.as_bytes()).unwrap().check(|_, _| ());
+        assert!(matches!(result, Err(ReceiptError::RootMismatch)));
+    }
+
+    #[test]
+    fn a_cut_receipt_is_no_receipt() {
+        let text = receipt(&[entry(b"a", b"one"), entry(b"b", b"two")]);
+        for cut in 0..text.len() - 1 {
+            let whole = ReceiptReader::new(&text[..cut]).and_then(|r| r.check(|_, _| ()));
+            assert!(whole.is_err(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn b3sum_escapes_are_b3sums() {
+        let mut out = Vec::new();
+        assert!(write_b3sum_line(&mut out, &entry(b"a\\b\nc", b"")).unwrap());
+        assert!(!write_b3sum_line(&mut out, &entry(b"\xff", b"")).unwrap());
+        let digest = xfer_protocol::digest::file_digest(b"");
+        assert_eq!(out, format!("\\{digest}  a\\\\b\\nc\n").as_bytes());
+    }
+}

@@ -1,1 +1,2 @@
 //! The operating system's files: every `unsafe` block and every file call of xfer is in here.
+pub mod state;

@@ -1,1 +1,199 @@
 //! Records of verified transfers: what makes an unchanged tree cheap.
+//!
+//! A record is a cache. It says for each file of one mapping which stamps both ends had when its
+//! digest was proven; `FORMAT.md` beside this file draws it. Nothing is lost with it: a file without a
+//! record is compared by content. A record that cannot be read in full is ignored from there on.
+
+mod lines;
+
+use std::io::Read;
+
+use serde::{Deserialize, Serialize};
+use xfer_protocol::digest::Digest;
+use xfer_protocol::manifest::{ProofLevel, Stamp};
+use xfer_protocol::path::RelPath;
+
+use crate::disk::state::{StateDirectory, StateError, StateFile};
+
+pub(crate) use lines::{LineReader, write_line};
+
+/// First bytes of a record; the digit is the version.
+const MAGIC: &[u8; 8] = b"xfer-rc1";
+
+/// What an earlier, verified transfer says of one file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// The source's stamp then.
+    pub source: Stamp,
+    /// The destination's stamp then.
+    pub destination: Stamp,
+    /// The digest that was proven.
+    pub digest: Digest,
+    /// How it was proven.
+    pub level: ProofLevel,
+}
+
+/// What names a record: both machines and both paths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordKey([u8; 16]);
+
+impl RecordKey {
+    /// The key of a mapping, from all that identifies its two ends.
+    #[must_use]
+    pub fn of(ends: &[&[u8]]) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        for part in ends {
+            hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+        }
+        let mut key = [0; 16];
+        hasher.finalize_xof().fill(&mut key);
+        Self(key)
+    }
+
+    fn file_name(self) -> String {
+        self.0.iter().map(|b| format!("{b:02x}")).chain([".record".to_owned()]).collect()
+    }
+}
+
+/// Reads the record of one mapping, in the order of paths.
+pub struct RecordReader {
+    lines: Option<LineReader<Box<dyn Read + Send>>>,
+    next: Option<(RelPath, Known)>,
+}
+
+impl RecordReader {
+    /// Opens the record, if there is one that can be read.
+    pub fn open(records: &StateDirectory, key: RecordKey) -> Result<Self, StateError> {
+        let mut reader = Self { lines: None, next: None };
+        if let Some(mut file) = records.read(&key.file_name())? {
+            let mut head = [0; 24];
+            if file.read_exact(&mut head).is_ok() && head[..8] == *MAGIC && head[8..] == key.0 {
+                reader.lines = Some(LineReader::new(Box::new(file)));
+                reader.advance();
+            }
+        }
+        Ok(reader)
+    }
+
+    /// A record that knows nothing.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { lines: None, next: None }
+    }
+
+    /// What is known of `path`. Paths must be asked for in order.
+    pub fn find(&mut self, path: &RelPath) -> Option<Known> {
+        while self.next.as_ref().is_some_and(|(known, _)| known < path) {
+            self.advance();
+        }
+        self.next.as_ref().filter(|(known, _)| known == path).map(|(_, known)| *known)
+    }
+
+    fn advance(&mut self) {
+        let line = self.lines.as_mut().and_then(LineReader::next_line::<(RelPath, Known)>);
+        let in_order = match (&self.next, &line) {
+            (Some((last, _)), Some((path, _))) => last < path,
+            _ => true,
+        };
+        self.next = line.filter(|_| in_order);
+        if self.next.is_none() {
+            self.lines = None;
+        }
+    }
+}
+
+/// Writes the record of one mapping.
+pub struct RecordWriter {
+    file: StateFile,
+    buffer: Vec<u8>,
+}
+
+impl RecordWriter {
+    /// Begins a record that replaces the old one when it is committed.
+    pub fn create(
+        records: &StateDirectory,
+        key: RecordKey,
+        unique: u64,
+    ) -> Result<Self, StateError> {
+        let mut file = records.create(&key.file_name(), unique)?;
+        file.write(MAGIC)?;
+        file.write(&key.0)?;
+        Ok(Self { file, buffer: Vec::new() })
+    }
+
+    /// Adds a file. Paths must come in order.
+    pub fn add(&mut self, path: &RelPath, known: &Known) -> Result<(), StateError> {
+        self.buffer.clear();
+        write_line(&mut self.buffer, &(path, known));
+        self.file.write(&self.buffer)
+    }
+
+    /// Replaces the old record.
+    pub fn commit(self) -> Result<(), StateError> {
+        self.file.commit().map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(size: u64) -> Known {
+        let stamp = Stamp { size, ..Stamp::default() };
+        let digest = Digest::from_bytes([7; 32]);
+        Known { source: stamp, destination: stamp, digest, level: ProofLevel::Durable }
+    }
+
+    fn path(text: &str) -> RelPath {
+        RelPath::new(text).unwrap()
+    }
+
+    fn written(directory: &std::path::Path) -> (StateDirectory, RecordKey) {
+        let records = StateDirectory::open(directory).unwrap();
+        let key = RecordKey::of(&[b"a", b"b"]);
+        let mut writer = RecordWriter::create(&records, key, 1).unwrap();
+        for (name, size) in [("a", 1), ("a/b", 2), ("c", 3)] {
+            writer.add(&path(name), &known(size)).unwrap();
+        }
+        writer.commit().unwrap();
+        (records, key)
+    }
+
+    #[test]
+    fn what_is_written_is_found_in_order() {
+        let directory = tempfile::tempdir().unwrap();
+        let (records, key) = written(directory.path());
+        let mut reader = RecordReader::open(&records, key).unwrap();
+        assert_eq!(reader.find(&path("a")), Some(known(1)));
+        assert_eq!(reader.find(&path("b")), None);
+        assert_eq!(reader.find(&path("c")), Some(known(3)));
+        assert_eq!(reader.find(&path("d")), None);
+        let other = RecordKey::of(&[b"ab", b""]);
+        assert_eq!(RecordReader::open(&records, other).unwrap().find(&path("a")), None);
+    }
+
+    /// Every flipped bit and every cut leaves either the true answer or none.
+    #[test]
+    fn damage_is_never_believed() {
+        let directory = tempfile::tempdir().unwrap();
+        let (records, key) = written(directory.path());
+        let file = records.path_of(&key.file_name());
+        #[expect(clippy::disallowed_methods, reason = "the test damages the file itself")]
+        let whole = std::fs::read(&file).unwrap();
+        let damaged = (0..whole.len() * 8)
+            .map(|bit| {
+                let mut bytes = whole.clone();
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                bytes
+            })
+            .chain((0..whole.len()).map(|cut| whole[..cut].to_vec()));
+        for bytes in damaged {
+            #[expect(clippy::disallowed_methods, reason = "the test damages the file itself")]
+            std::fs::write(&file, &bytes).unwrap();
+            let mut reader = RecordReader::open(&records, key).unwrap();
+            for (name, size) in [("a", 1), ("a/b", 2), ("c", 3)] {
+                assert!(reader.find(&path(name)).is_none_or(|found| found == known(size)));
+            }
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Files of our own in the state directory: private, and replaced only whole.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// A directory that belongs to us and that nobody else may write.
+#[derive(Clone, Debug)]
+pub struct StateDirectory(PathBuf);
+
+/// Why a state directory or file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The system refused.
+    #[error("{}: {cause}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// Others could forge what is in it.
+    #[error("{} belongs to somebody else, or others may write to it", .0.display())]
+    NotPrivate(PathBuf),
+}
+
+impl StateDirectory {
+    /// Opens a directory, making it and its parents with mode 0700 where they are missing.
+    pub fn open(path: &Path) -> Result<Self, StateError> {
+        let failed = |cause| StateError::Io { path: path.to_owned(), cause };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+        let found = fs::symlink_metadata(path).map_err(failed)?;
+        let owner = rustix::process::geteuid().as_raw();
+        if !found.is_dir() || found.uid() != owner || found.mode() & 0o022 != 0 {
+            return Err(StateError::NotPrivate(path.to_owned()));
+        }
+        Ok(Self(path.to_owned()))
+    }
+
+    /// A directory below this one.
+    pub fn child(&self, name: &str) -> Result<Self, StateError> {
+        Self::open(&self.0.join(name))
+    }
+
+    /// Where a file of this directory is.
+    #[must_use]
+    pub fn path_of(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Opens a file for reading; `None` where there is none.
+    pub fn read(&self, name: &str) -> Result<Option<BufReader<File>>, StateError> {
+        let path = self.path_of(name);
+        match File::open(&path) {
+            Ok(file) => Ok(Some(BufReader::with_capacity(1 << 18, file))),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(cause) => Err(StateError::Io { path, cause }),
+        }
+    }
+
+    /// Begins a file that appears under its name by [`StateFile::commit`], whole and synced.
+    pub fn create(&self, name: &str, unique: u64) -> Result<StateFile, StateError> {
+        let (path, partial) = (self.path_of(name), self.path_of(&format!(".{name}.{unique:016x}")));
+        let file = private()
+            .create_new(true)
+            .open(&partial)
+            .map_err(|cause| StateError::Io { path: partial.clone(), cause })?;
+        let file = BufWriter::with_capacity(1 << 18, file);
+        Ok(StateFile { directory: self.0.clone(), path, partial, file, committed: false })
+    }
+
+    /// A file without a name, for what outgrows memory.
+    pub fn spool(&self, unique: u64) -> Result<Spool, StateError> {
+        let path = self.path_of(&format!(".spool.{unique:016x}"));
+        let failed = |cause| StateError::Io { path: path.clone(), cause };
+        let file = private().create_new(true).read(true).open(&path).map_err(failed)?;
+        fs::remove_file(&path).map_err(failed)?;
+        Ok(Spool { path, file: BufWriter::with_capacity(1 << 16, file) })
+    }
+}
+
+fn private() -> fs::OpenOptions {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).mode(0o600);
+    options
+}
+
+/// A file being written that nobody sees yet; removed again if it is not committed.
+#[derive(Debug)]
+pub struct StateFile {
+    directory: PathBuf,
+    path: PathBuf,
+    partial: PathBuf,
+    file: BufWriter<File>,
+    committed: bool,
+}
+
+impl StateFile {
+    /// Syncs the file, renames it over its name, and syncs the directory.
+    pub fn commit(mut self) -> Result<PathBuf, StateError> {
+        let written = self.file.flush().and_then(|()| self.file.get_ref().sync_all());
+        written
+            .and_then(|()| fs::rename(&self.partial, &self.path))
+            .and_then(|()| File::open(&self.directory)?.sync_all())
+            .map_err(|cause| StateError::Io { path: self.path.clone(), cause })?;
+        self.committed = true;
+        Ok(self.path.clone())
+    }
+
+    /// Writes bytes.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), StateError> {
+        let path = &self.partial;
+        let failed = |cause| StateError::Io { path: path.clone(), cause };
+        self.file.write_all(bytes).map_err(failed)
+    }
+}
+
+impl Drop for StateFile {
+    fn drop(&mut self) {
+        if !self.committed {
+            drop(fs::remove_file(&self.partial));
+        }
+    }
+}
+
+/// A nameless file: written once, then read from its start any number of times.
+#[derive(Debug)]
+pub struct Spool {
+    path: PathBuf,
+    file: BufWriter<File>,
+}
+
+impl Spool {
+    /// Appends bytes.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), StateError> {
+        let path = &self.path;
+        let failed = |cause| StateError::Io { path: path.clone(), cause };
+        self.file.write_all(bytes).map_err(failed)
+    }
+
+    /// Reads from the start.
+    pub fn reader(&mut self) -> Result<impl Read + use<>, StateError> {
+        let failed = |cause| StateError::Io { path: self.path.clone(), cause };
+        self.file.flush().map_err(failed)?;
+        let mut file = self.file.get_ref().try_clone().map_err(failed)?;
+        io::Seek::rewind(&mut file).map_err(failed)?;
+        Ok(BufReader::with_capacity(1 << 18, file))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_appears_whole_or_not_at_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = StateDirectory::open(&directory.path().join("a/b")).unwrap();
+        let mut file = state.create("x", 1).unwrap();
+        file.write(b"half").unwrap();
+        assert!(state.read("x").unwrap().is_none());
+        drop(file);
+        assert_eq!(fs::read_dir(directory.path().join("a/b")).unwrap().count(), 0);
+        let mut file = state.create("x", 1).unwrap();
+        file.write(b"whole").unwrap();
+        file.commit().unwrap();
+        let mut text = String::new();
+        state.read("x").unwrap().unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "whole");
+    }
+
+    #[test]
+    fn a_directory_that_others_may_write_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(matches!(StateDirectory::open(directory.path()), Err(StateError::NotPrivate(_))));
+    }
+
+    #[test]
+    fn a_spool_is_read_twice() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut spool = StateDirectory::open(directory.path()).unwrap().spool(3).unwrap();
+        spool.write(b"abc").unwrap();
+        for _ in 0..2 {
+            let mut text = String::new();
+            spool.reader().unwrap().read_to_string(&mut text).unwrap();
+            assert_eq!(text, "abc");
+        }
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+}

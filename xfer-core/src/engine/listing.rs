@@ -1,0 +1,92 @@
+//! A scan as one ordered stream of items, a few batches ahead of its reader.
+
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use xfer_protocol::manifest::ScanItem;
+use xfer_protocol::message::{Scan, ScanBatch, ScanIndex};
+
+use crate::endpoint::{Endpoint, EndpointError, EndpointResult, ProtocolReason};
+
+/// Batches asked for at once: hides the round trips of a long link.
+const BATCHES_AHEAD: usize = 6;
+
+/// The items of one scan, in order.
+pub(super) struct Listing {
+    batches: mpsc::Receiver<EndpointResult<Vec<ScanItem>>>,
+    items: VecDeque<ScanItem>,
+    _reader: JoinSet<()>,
+}
+
+impl Listing {
+    /// Begins a scan.
+    pub(super) async fn begin<E>(endpoint: Arc<E>, scan: Scan) -> EndpointResult<Self>
+    where
+        E: Endpoint + ?Sized + 'static,
+    {
+        let index = endpoint.scan(scan).await?;
+        let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
+        let mut reader = JoinSet::new();
+        reader.spawn(read_batches(endpoint, index, sender));
+        Ok(Self { batches, items: VecDeque::new(), _reader: reader })
+    }
+
+    /// The next item, `None` after the last.
+    pub(super) async fn next(&mut self) -> EndpointResult<Option<ScanItem>> {
+        loop {
+            if let Some(item) = self.items.pop_front() {
+                return Ok(Some(item));
+            }
+            match self.batches.recv().await {
+                None => return Ok(None),
+                Some(batch) => self.items = batch?.into(),
+            }
+        }
+    }
+}
+
+async fn read_batches<E>(
+    endpoint: Arc<E>,
+    index: ScanIndex,
+    out: mpsc::Sender<EndpointResult<Vec<ScanItem>>>,
+) where
+    E: Endpoint + ?Sized + 'static,
+{
+    let mut asked = JoinSet::new();
+    for _ in 0..BATCHES_AHEAD {
+        ask(&mut asked, &endpoint, index);
+    }
+    let mut early: BTreeMap<u64, ScanBatch> = BTreeMap::new();
+    let mut expected = 0;
+    while let Some(answer) = asked.join_next().await {
+        let batch = match answer {
+            Ok(Ok(batch)) => batch,
+            Ok(Err(error)) => return drop(out.send(Err(error)).await),
+            Err(_) => return,
+        };
+        if batch.sequence < expected || early.contains_key(&batch.sequence) {
+            let error = EndpointError::Protocol(ProtocolReason::Mismatched);
+            return drop(out.send(Err(error)).await);
+        }
+        early.insert(batch.sequence, batch);
+        while let Some(batch) = early.remove(&expected) {
+            expected += 1;
+            let last = batch.last;
+            if out.send(Ok(batch.items)).await.is_err() || last {
+                return;
+            }
+            ask(&mut asked, &endpoint, index);
+        }
+    }
+}
+
+fn ask<E>(asked: &mut JoinSet<EndpointResult<ScanBatch>>, endpoint: &Arc<E>, index: ScanIndex)
+where
+    E: Endpoint + ?Sized + 'static,
+{
+    let endpoint = Arc::clone(endpoint);
+    asked.spawn(async move { endpoint.scan_next(index).await });
+}

@@ -1,0 +1,101 @@
+//! Whether the destination has room, and when payload may begin to flow.
+
+use xfer_protocol::message::Space;
+
+/// What a plan will take at the destination.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Need {
+    /// Bytes of files to be written, holes not counted.
+    pub bytes: u64,
+    /// Entries to be made.
+    pub inodes: u64,
+    /// Bytes that partials of earlier sessions occupy already.
+    pub held: u64,
+}
+
+/// What stands in the way of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Shortage {
+    /// Too few bytes.
+    #[error(
+        "{needed} bytes are needed, {free} are free, {held} are held by partials \
+         and {reserve} stay reserved"
+    )]
+    Bytes {
+        /// Bytes that must still be found.
+        needed: u64,
+        /// Bytes free.
+        free: u64,
+        /// Bytes that partials hold already, counted as there.
+        held: u64,
+        /// Bytes that must stay free.
+        reserve: u64,
+    },
+    /// Too few inodes.
+    #[error("{needed} inodes are needed and {free} are free")]
+    Inodes {
+        /// Inodes to be made.
+        needed: u64,
+        /// Inodes free.
+        free: u64,
+    },
+}
+
+/// Checks a complete plan, or what is known of it so far.
+pub fn check(need: &Need, space: &Space, reserve: u64) -> Result<(), Shortage> {
+    let needed = need.bytes.saturating_sub(need.held);
+    let reserve_due = if needed == 0 { 0 } else { reserve.min(space.bytes_free / 10) };
+    if needed.saturating_add(reserve_due) > space.bytes_free {
+        return Err(Shortage::Bytes {
+            needed,
+            free: space.bytes_free,
+            held: need.held,
+            reserve: reserve_due,
+        });
+    }
+    match space.inodes_free {
+        Some(free) if need.inodes > free => Err(Shortage::Inodes { needed: need.inodes, free }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether payload may flow before the plan is complete: only where room is plentiful, so that a
+/// shortage is never found after the first byte.
+#[must_use]
+pub fn may_begin(need: &Need, space: &Space) -> bool {
+    let plenty_of_bytes = need.bytes.saturating_mul(4) < space.bytes_free;
+    plenty_of_bytes && space.inodes_free.is_none_or(|free| need.inodes.saturating_mul(4) < free)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SPACE: Space = Space { bytes_free: 1000, inodes_free: Some(10), volatile: false };
+
+    #[test]
+    fn what_partials_hold_is_not_asked_for_again() {
+        let need = Need { bytes: 1500, inodes: 1, held: 600 };
+        assert_eq!(check(&need, &SPACE, 50), Ok(()));
+        let need = Need { held: 500, ..need };
+        assert!(matches!(check(&need, &SPACE, 50), Err(Shortage::Bytes { needed: 1000, .. })));
+    }
+
+    #[test]
+    fn inodes_count_too() {
+        let need = Need { bytes: 1, inodes: 11, held: 0 };
+        assert_eq!(check(&need, &SPACE, 0), Err(Shortage::Inodes { needed: 11, free: 10 }));
+    }
+
+    #[test]
+    fn a_full_disk_takes_a_plan_that_needs_nothing() {
+        let full = Space { bytes_free: 0, inodes_free: Some(0), volatile: false };
+        assert_eq!(check(&Need::default(), &full, 512), Ok(()));
+    }
+
+    #[test]
+    fn payload_waits_where_room_is_short() {
+        assert!(may_begin(&Need { bytes: 100, inodes: 1, held: 0 }, &SPACE));
+        assert!(!may_begin(&Need { bytes: 300, inodes: 1, held: 0 }, &SPACE));
+    }
+}
