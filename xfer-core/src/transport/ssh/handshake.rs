@@ -1,0 +1,206 @@
+//! From a byte stream to a connection whose host is proven
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use russh::cipher::CHACHA20_POLY1305;
+use russh::client::{Config, DisconnectReason, Handle, Handler, Session, connect_stream};
+use russh::keys::PublicKeyOrCertificate;
+use russh::{Limits, Names, Preferred, SshId};
+
+use super::error::SshError;
+use super::host_key::HostKeyJudge;
+use super::tuning::{
+    CHANNEL_PACKETS_BUFFERED, CHANNEL_WINDOW_BYTES, KEEPALIVE_AFTER, KEEPALIVES_UNANSWERED_MAX,
+    PACKET_BYTES_MAX, REKEY_AFTER, REKEY_BYTES,
+};
+use super::wire::{BoxedDuplex, Greeting, Wire};
+
+/// How far a host's identity is proven
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostKeyTrust {
+    /// Its key was listed before
+    Known,
+    /// A person accepted its key just now
+    AcceptedByPerson,
+    /// `StrictHostKeyChecking=accept-new` added its key just now, unseen
+    AcceptedNew,
+    /// `StrictHostKeyChecking=no` let it pass; worth a warning, and no base for a proof
+    Unproven,
+}
+
+/// Set while a person is asked, so that limits wait
+#[derive(Debug, Clone, Default)]
+pub(super) struct Asking(Arc<AtomicUsize>);
+
+impl Asking {
+    /// Runs what a person takes part in
+    pub(super) async fn person<T>(&self, work: impl Future<Output = T>) -> T {
+        struct Done<'a>(&'a AtomicUsize);
+        impl Drop for Done<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        self.0.fetch_add(1, Ordering::Relaxed);
+        let _done = Done(&self.0);
+        work.await
+    }
+
+    /// Runs a question that blocks its thread
+    pub(super) async fn blocking<T: Send + 'static>(
+        &self,
+        question: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        let answer = self.person(tokio::task::spawn_blocking(question)).await;
+        answer.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+    }
+
+    /// `None` when `work` takes longer than `limit`, a person's time not counted
+    pub(super) async fn within<T>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        let mut work = std::pin::pin!(work);
+        loop {
+            match tokio::time::timeout(limit, &mut work).await {
+                Ok(done) => return Some(done),
+                Err(_) if self.0.load(Ordering::Relaxed) > 0 => {}
+                Err(_) => return None,
+            }
+        }
+    }
+}
+
+/// What the peer said when it ended the connection, and what is known about its key
+#[derive(Debug, Clone, Default)]
+pub(super) struct PeerNotes(Arc<Mutex<Notes>>);
+
+#[derive(Debug, Default)]
+struct Notes {
+    reason: Option<String>,
+    trust: Option<HostKeyTrust>,
+}
+
+impl PeerNotes {
+    /// Why the connection ended
+    pub(super) fn reason(&self) -> String {
+        let notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        notes.reason.clone().unwrap_or_else(|| "it closed the connection".to_owned())
+    }
+
+    /// How far the host is proven
+    pub(super) fn trust(&self) -> HostKeyTrust {
+        let notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        notes.trust.unwrap_or(HostKeyTrust::Unproven)
+    }
+
+    /// The host ended the login because it had seen enough keys
+    pub(super) fn stopped_counting(&self) -> bool {
+        self.reason().contains("oo many authentication failures")
+    }
+
+    fn set_reason(&self, reason: &str) {
+        let shown: String = reason.chars().take(300).collect();
+        let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        notes.reason.get_or_insert(shown.escape_debug().to_string());
+    }
+
+    fn set_trust(&self, trust: HostKeyTrust) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).trust = Some(trust);
+    }
+}
+
+/// Why a handshake failed
+#[derive(Debug)]
+pub(super) enum HandshakeError {
+    /// The protocol engine failed
+    Engine(russh::Error),
+    /// We refused the host
+    Refused(Box<SshError>),
+    /// ChaCha20-Poly1305 without a strict key exchange: open to CVE-2023-48795
+    Terrapin,
+}
+
+impl From<russh::Error> for HandshakeError {
+    fn from(error: russh::Error) -> Self {
+        Self::Engine(error)
+    }
+}
+
+/// The callbacks of the protocol engine
+pub(super) struct Guard {
+    judge: HostKeyJudge,
+    asking: Asking,
+    notes: PeerNotes,
+}
+
+impl Guard {
+    pub(super) fn new(judge: HostKeyJudge, asking: Asking, notes: PeerNotes) -> Self {
+        Self { judge, asking, notes }
+    }
+}
+
+impl Handler for Guard {
+    type Error = HandshakeError;
+
+    async fn check_server_key(
+        &mut self,
+        shown: &PublicKeyOrCertificate,
+    ) -> Result<bool, HandshakeError> {
+        let verdict = self.judge.judge(&shown.public_key(), &self.asking).await;
+        let trust = verdict.map_err(|error| HandshakeError::Refused(Box::new(error)))?;
+        self.notes.set_trust(trust);
+        Ok(true)
+    }
+
+    async fn kex_done(
+        &mut self,
+        _: Option<&[u8]>,
+        names: &Names,
+        _: &mut Session,
+    ) -> Result<(), HandshakeError> {
+        if names.cipher == CHACHA20_POLY1305 && !names.strict_kex() {
+            return Err(HandshakeError::Terrapin);
+        }
+        Ok(())
+    }
+
+    async fn disconnected(
+        &mut self,
+        reason: DisconnectReason<HandshakeError>,
+    ) -> Result<(), HandshakeError> {
+        match reason {
+            DisconnectReason::ReceivedDisconnect(said) => self.notes.set_reason(&said.message),
+            DisconnectReason::Error(HandshakeError::Engine(error)) => {
+                self.notes.set_reason(&error.to_string().to_lowercase());
+            }
+            DisconnectReason::Error(_) => {}
+        }
+        Ok(())
+    }
+}
+
+/// Greets, exchanges keys and proves the host
+pub(super) async fn shake_hands(
+    stream: BoxedDuplex,
+    preferred: Preferred,
+    guard: Guard,
+    greeting: &Greeting,
+) -> Result<Handle<Guard>, HandshakeError> {
+    let config = Config {
+        client_id: SshId::Standard(concat!("SSH-2.0-xfer_", env!("CARGO_PKG_VERSION")).into()),
+        limits: Limits::new(REKEY_BYTES, REKEY_BYTES, REKEY_AFTER),
+        window_size: CHANNEL_WINDOW_BYTES,
+        maximum_packet_size: PACKET_BYTES_MAX,
+        channel_buffer_size: CHANNEL_PACKETS_BUFFERED,
+        preferred,
+        keepalive_interval: Some(KEEPALIVE_AFTER),
+        keepalive_max: KEEPALIVES_UNANSWERED_MAX,
+        nodelay: true,
+        ..Config::default()
+    };
+    connect_stream(Arc::new(config), Wire::new(stream, greeting.clone()), guard).await
+}

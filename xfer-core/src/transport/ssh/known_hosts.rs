@@ -1,0 +1,210 @@
+//! The known_hosts files, read as sshd's manual describes them
+
+use std::io::{BufRead, Read};
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use russh::keys::{HashAlg, PublicKey, parse_public_key_base64};
+
+use super::error::HostKeyProblem;
+use super::host_config::HostConfig;
+use super::tuning::KNOWN_HOSTS_LINE_BYTES_MAX;
+use crate::disk::settings_file::{self, SettingsFileProblem};
+
+/// The name under which a host stands in a known_hosts file
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LookupName {
+    /// `host`, `[host]:port`, or the configured alias
+    pub(super) entry: String,
+    /// The bare host, where the entry carries a port: such a line is believed, and never called changed
+    pub(super) bare: Option<String>,
+}
+
+impl LookupName {
+    pub(super) fn of(config: &HostConfig) -> Self {
+        if let Some(alias) = &config.host_key.alias {
+            return Self { entry: alias.to_ascii_lowercase(), bare: None };
+        }
+        let host = config.hostname.to_ascii_lowercase();
+        if config.port == 22 {
+            return Self { entry: host, bare: None };
+        }
+        Self { entry: format!("[{host}]:{}", config.port), bare: Some(host) }
+    }
+}
+
+/// A line that speaks of the host
+#[derive(Debug, Clone)]
+pub(super) struct KnownKey {
+    pub(super) path: PathBuf,
+    pub(super) line: usize,
+    pub(super) marker: Marker,
+    pub(super) key: PublicKey,
+    /// It names the host without its port
+    pub(super) bare: bool,
+}
+
+impl KnownKey {
+    pub(super) fn fingerprint(&self) -> String {
+        self.key.fingerprint(HashAlg::Sha256).to_string()
+    }
+}
+
+/// What stands before the names of a line
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Marker {
+    None,
+    Revoked,
+    CertAuthority,
+}
+
+/// All lines of `files` that speak of `name`; files that are missing or not regular are empty
+pub(super) fn lookup(
+    files: &[PathBuf],
+    name: &LookupName,
+) -> Result<Vec<KnownKey>, HostKeyProblem> {
+    let mut found = Vec::new();
+    for path in files {
+        match settings_file::open_buffered(path) {
+            Ok(file) => search(path, file, name, &mut found)?,
+            Err(error) => match error.reason {
+                SettingsFileProblem::Missing | SettingsFileProblem::NotRegular => {}
+                _ => return Err(HostKeyProblem::File(error)),
+            },
+        }
+    }
+    Ok(found)
+}
+
+/// The line that lists a new key, its name hashed with `salt` when one is given
+pub(super) fn line_for(name: &LookupName, key: &PublicKey, salt: Option<[u8; 20]>) -> String {
+    let listed = match salt {
+        None => name.entry.clone(),
+        Some(salt) => {
+            let digest = name_digest(&salt, &name.entry);
+            format!("|1|{}|{}", STANDARD.encode(salt), STANDARD.encode(digest))
+        }
+    };
+    let blob = STANDARD.encode(key.to_bytes().unwrap_or_default());
+    format!("{listed} {} {blob}", key.algorithm())
+}
+
+fn search(
+    path: &Path,
+    mut file: impl BufRead,
+    name: &LookupName,
+    found: &mut Vec<KnownKey>,
+) -> Result<(), HostKeyProblem> {
+    let failed = |error| {
+        let path = path.to_owned();
+        let reason = SettingsFileProblem::Io(error);
+        HostKeyProblem::File(settings_file::SettingsFileError { path, reason })
+    };
+    let limit = u64::try_from(KNOWN_HOSTS_LINE_BYTES_MAX).unwrap_or(u64::MAX);
+    let mut line = Vec::new();
+    let mut number = 0;
+    let mut continues = false;
+    loop {
+        line.clear();
+        let count = (&mut file).take(limit).read_until(b'\n', &mut line).map_err(failed)?;
+        if count == 0 {
+            return Ok(());
+        }
+        // An overlong line is passed over, its rest included: no host key needs it.
+        let whole = line.last() == Some(&b'\n') || count < KNOWN_HOSTS_LINE_BYTES_MAX;
+        let starts = !std::mem::replace(&mut continues, !whole);
+        number += usize::from(starts);
+        if starts
+            && whole
+            && let Some((marker, bare, key)) =
+                std::str::from_utf8(&line).ok().and_then(|line| parse_line(line, name))
+        {
+            found.push(KnownKey { path: path.to_owned(), line: number, marker, key, bare });
+        }
+    }
+}
+
+fn parse_line(line: &str, name: &LookupName) -> Option<(Marker, bool, PublicKey)> {
+    let line = line.trim_start_matches([' ', '\t']).trim_end();
+    if line.is_empty() || line.starts_with('#') {
+        return None;
+    }
+    let mut words = line.split([' ', '\t']).filter(|word| !word.is_empty());
+    let mut hosts = words.next()?;
+    let marker = match hosts {
+        "@revoked" => Marker::Revoked,
+        "@cert-authority" => Marker::CertAuthority,
+        other if other.starts_with('@') => return None,
+        _ => Marker::None,
+    };
+    if marker != Marker::None {
+        hosts = words.next()?;
+    }
+    let full = names_match(hosts, &name.entry);
+    let bare = !full && name.bare.as_deref().is_some_and(|bare| names_match(hosts, bare));
+    if !full && !bare {
+        return None;
+    }
+    let algorithm = words.next()?;
+    let key = parse_public_key_base64(words.next()?).ok()?;
+    (key.algorithm().as_ref() == algorithm).then_some((marker, bare, key))
+}
+
+/// Whether a list of names, of patterns with negation, or one hashed name means `name`
+fn names_match(hosts: &str, name: &str) -> bool {
+    if let Some(hashed) = hosts.strip_prefix("|1|") {
+        let decode = |text: &str| STANDARD.decode(text).ok();
+        let Some((salt, digest)) = hashed.split_once('|') else { return false };
+        return match (decode(salt), decode(digest)) {
+            (Some(salt), Some(digest)) => name_digest(&salt, name) == digest,
+            _ => false,
+        };
+    }
+    let mut matched = false;
+    for pattern in hosts.split(',') {
+        let (negated, pattern) = match pattern.strip_prefix('!') {
+            Some(rest) => (true, rest),
+            None => (false, pattern),
+        };
+        if pattern_matches(&pattern.to_ascii_lowercase(), name) {
+            if negated {
+                return false;
+            }
+            matched = true;
+        }
+    }
+    matched
+}
+
+/// `*` stands for any text, `?` for one character; linear in text times pattern, whatever the pattern
+pub(super) fn pattern_matches(pattern: &str, text: &str) -> bool {
+    let (pattern, text): (Vec<char>, Vec<char>) =
+        (pattern.chars().collect(), text.chars().collect());
+    let (mut at, mut position) = (0, 0);
+    let mut last_star: Option<(usize, usize)> = None;
+    while position < text.len() {
+        match pattern.get(at) {
+            Some('*') => {
+                last_star = Some((at, position));
+                at += 1;
+            }
+            Some(character) if *character == '?' || *character == text[position] => {
+                at += 1;
+                position += 1;
+            }
+            _ => {
+                let Some((star, from)) = last_star else { return false };
+                last_star = Some((star, from + 1));
+                at = star + 1;
+                position = from + 1;
+            }
+        }
+    }
+    pattern[at..].iter().all(|character| *character == '*')
+}
+
+fn name_digest(salt: &[u8], name: &str) -> Vec<u8> {
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, salt);
+    ring::hmac::sign(&key, name.as_bytes()).as_ref().to_vec()
+}
