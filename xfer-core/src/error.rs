@@ -1,1 +1,0 @@
-//! Why a transfer failed, and which exit code that is.

@@ -1,0 +1,547 @@
+//! Why a transfer failed, and which exit code that is.
+//!
+//! Goals: whoever reads an error learns what happened, to which location or entry, why, and what to
+//! do next; whatever reads it learns a stable reason and a class. One function maps an error to its
+//! class, so nothing else in xfer knows exit codes.
+
+mod exit;
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use xfer_protocol::fault::{Fault, FaultKind};
+use xfer_protocol::path::Escaped;
+
+use crate::location::{Location, LocationError};
+
+pub use exit::{ExitClass, Retry};
+
+/// What lies beneath an error, where something does.
+pub type Cause = Arc<dyn Error + Send + Sync>;
+
+/// Why a transfer cannot go on.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransferError {
+    /// What was asked makes no sense.
+    #[error("{0}")]
+    Usage(#[from] UsageReason),
+    /// A configuration, key or credential file.
+    #[error("{0}")]
+    Config(Failure<ConfigReason>),
+    /// A source or a root that is not there.
+    #[error("{location}: no such file or directory")]
+    NotFound {
+        /// As typed.
+        location: Location,
+        /// What the endpoint said.
+        fault: Fault,
+    },
+    /// A root that cannot be read or written; the fault decides the class.
+    #[error("{location}: {fault}")]
+    Root {
+        /// As typed.
+        location: Location,
+        /// What the endpoint said.
+        fault: Fault,
+    },
+    /// Some entries failed; each was reported by itself.
+    #[error("{problems} of the selected entries failed")]
+    Partial {
+        /// How many.
+        problems: u64,
+        /// The class of the gravest.
+        gravest: ExitClass,
+    },
+    /// What is to be moved does not fit.
+    #[error("{location}: {shortage}, nothing sent")]
+    Preflight {
+        /// The destination.
+        location: Location,
+        /// What is missing.
+        shortage: Shortage,
+    },
+    /// Another transfer holds a destination entry.
+    #[error("{location}: another transfer holds {}", .fault.path)]
+    Busy {
+        /// The destination.
+        location: Location,
+        /// Which entry.
+        fault: Fault,
+    },
+    /// The network, retries exhausted.
+    #[error("{0}")]
+    Network(Failure<NetworkReason>),
+    /// A refused login, or a peer that is not who it should be.
+    #[error("{0}")]
+    Authentication(Failure<AuthenticationReason>),
+    /// The far side cannot be spoken to.
+    #[error("{0}")]
+    Protocol(Failure<ProtocolFailure>),
+    /// A peer or a file exceeded a limit of ours.
+    #[error("{0}")]
+    Limit(Failure<LimitReason>),
+    /// Entries that would leave the root or collide.
+    #[error("{location}: refused: {fault}")]
+    Unsafe {
+        /// The end at which it would have happened.
+        location: Location,
+        /// Which entry.
+        fault: Fault,
+    },
+    /// A stop was asked for.
+    #[error("stopped by {signal}; what arrived is kept, and the same command continues")]
+    Stopped {
+        /// Who asked.
+        signal: StopSignal,
+    },
+    /// Our own records.
+    #[error("{0}")]
+    State(Failure<StateReason>),
+    /// A bug of ours.
+    #[error("a bug of xfer: {0}")]
+    Internal(&'static str),
+}
+
+/// A failure at a place, with what caused it and what to do next.
+#[derive(Clone, Debug)]
+pub struct Failure<R> {
+    /// The machine, file or entry, as a person knows it; shown escaped.
+    pub place: String,
+    /// What kind of failure.
+    pub reason: R,
+    /// What lies beneath.
+    pub cause: Option<Cause>,
+    /// Lines that explain: a label of one or two words, and a text.
+    pub details: Vec<Detail>,
+    /// What to do next, the most likely first.
+    pub next: Vec<Remedy>,
+}
+
+/// A line that explains, such as `offered  SHA256:…`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detail {
+    /// One or two words.
+    pub label: &'static str,
+    /// The rest of the line.
+    pub text: String,
+}
+
+/// Something that helps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remedy {
+    /// One line for a person; a command to copy, where there is one.
+    pub text: String,
+    /// The same as an argument vector, where it is a command.
+    pub argv: Vec<String>,
+}
+
+impl Remedy {
+    /// Advice that is no command.
+    #[must_use]
+    pub fn text(text: impl Into<String>) -> Self {
+        Self { text: text.into(), argv: Vec::new() }
+    }
+}
+
+impl<R> Failure<R> {
+    /// A failure without a cause and without advice.
+    #[must_use]
+    pub fn new(place: impl Into<String>, reason: R) -> Self {
+        Self { place: place.into(), reason, cause: None, details: Vec::new(), next: Vec::new() }
+    }
+
+    /// The same with what lies beneath.
+    #[must_use]
+    pub fn because(self, cause: impl Error + Send + Sync + 'static) -> Self {
+        Self { cause: Some(Arc::new(cause)), ..self }
+    }
+
+    /// The same with a line that explains.
+    #[must_use]
+    pub fn detail(mut self, label: &'static str, text: impl Into<String>) -> Self {
+        self.details.push(Detail { label, text: text.into() });
+        self
+    }
+
+    /// The same with something that helps.
+    #[must_use]
+    pub fn next(mut self, remedy: Remedy) -> Self {
+        self.next.push(remedy);
+        self
+    }
+}
+
+impl<R: fmt::Display> fmt::Display for Failure<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", Escaped(self.place.as_bytes()), self.reason)
+    }
+}
+
+/// What makes a request senseless.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UsageReason {
+    /// A location that names no place.
+    #[error("{0}")]
+    Location(#[from] LocationError),
+    /// A source whose last name another source has too.
+    #[error("two sources are called {}", Escaped(.0))]
+    SameName(Vec<u8>),
+    /// Source and destination are one.
+    #[error("{0} is source and destination")]
+    SameEntry(Location),
+    /// The destination lies inside the source.
+    #[error("the destination lies inside the source {0}")]
+    DestinationInSource(Location),
+    /// The source lies inside the destination entry that would be replaced.
+    #[error("the source lies inside the destination {0}")]
+    SourceInDestination(Location),
+    /// The destination must be a directory.
+    #[error("{0} is not a directory, and several sources or a trailing / need one")]
+    NotDirectory(Location),
+    /// A pull whose destination is elsewhere.
+    #[error("{0} is not on this machine; pull copies to this machine, push to any")]
+    PullElsewhere(Location),
+    /// A pattern that cannot be read.
+    #[error("the pattern {} cannot be read", Escaped(.0.as_bytes()))]
+    Pattern(String),
+}
+
+impl UsageReason {
+    fn id(&self) -> &'static str {
+        match self {
+            Self::Location(error) => error.reason.id(),
+            Self::SameName(_) => "same-last-name",
+            Self::SameEntry(_) => "same-entry",
+            Self::DestinationInSource(_) => "destination-in-source",
+            Self::SourceInDestination(_) => "source-in-destination",
+            Self::NotDirectory(_) => "not-a-directory",
+            Self::PullElsewhere(_) => "pull-elsewhere",
+            Self::Pattern(_) => "bad-pattern",
+        }
+    }
+}
+
+/// Declares a reason: each variant with its stable id and its sentence.
+macro_rules! reasons {
+    ($(#[$doc:meta])* $name:ident {
+        $($(#[$variant_doc:meta])* $variant:ident = $id:literal, $text:literal;)+
+    }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+        #[non_exhaustive]
+        pub enum $name {
+            $($(#[$variant_doc])* #[error($text)] $variant,)+
+        }
+
+        impl $name {
+            /// The stable id.
+            #[must_use]
+            pub fn id(self) -> &'static str {
+                match self { $(Self::$variant => $id,)+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// What is wrong with a configuration, key or credential file.
+    ConfigReason {
+        /// It is not there.
+        Missing = "config-missing", "there is no such file";
+        /// It cannot be read.
+        Unreadable = "config-unreadable", "it cannot be read";
+        /// It is larger than any such file.
+        TooLarge = "config-too-large", "it is too large";
+        /// It says something that cannot be understood.
+        Malformed = "config-malformed", "it cannot be understood";
+        /// It says something that this file may not say.
+        Forbidden = "config-forbidden-key", "it sets what it may not set";
+        /// Others could write or read it.
+        Exposed = "config-exposed", "others may read or write it";
+        /// A private key that cannot be used.
+        Key = "key-unusable", "the key cannot be used";
+        /// A directory that is needed is not known or cannot be used.
+        Directory = "no-directory", "there is no usable directory";
+    }
+}
+
+reasons! {
+    /// How the network failed.
+    NetworkReason {
+        /// The name has no address.
+        Unresolved = "host-unresolved", "the name has no address";
+        /// Nothing answers.
+        Unreachable = "host-unreachable", "it cannot be reached";
+        /// An answer took too long.
+        TimedOut = "connect-timeout", "it did not answer in time";
+        /// The server admits no further connection.
+        Throttled = "server-throttles", "the server admits no more connections for now";
+        /// The connection ended, and so did the attempts.
+        Lost = "connection-lost", "the connection was lost, and no retry brought it back";
+        /// Nothing moved.
+        Stalled = "stalled", "no verified byte arrived for too long";
+    }
+}
+
+reasons! {
+    /// Why a login failed, or why a peer is not believed.
+    AuthenticationReason {
+        /// None of our keys is accepted.
+        KeyRefused = "key-refused", "login refused: it accepts none of your keys";
+        /// The host has another key than the one that is known.
+        HostKeyChanged = "host-key-changed", "its host key is not the one that is known";
+        /// The host's key is not known.
+        HostKeyUnknown = "host-key-unknown", "its host key is not known";
+        /// The host's key was revoked.
+        HostKeyRevoked = "host-key-revoked", "its host key is marked as revoked";
+        /// A key needs a passphrase, and nobody can be asked.
+        Passphrase = "passphrase-needed", "the key needs a passphrase";
+        /// The key agent does not answer.
+        KeyAgent = "key-agent-failed", "the ssh-agent does not answer";
+    }
+}
+
+reasons! {
+    /// Why the far side cannot be spoken to.
+    ProtocolFailure {
+        /// There is no agent for that machine.
+        NoAgent = "no-agent", "there is no agent for that machine";
+        /// The agent could not be placed or started.
+        AgentFailed = "agent-failed", "the agent could not be started";
+        /// No version in common.
+        Version = "no-common-version", "it speaks no version that this xfer speaks";
+        /// It is not an agent.
+        Greeting = "bad-greeting", "what answers is not an xfer agent";
+        /// It said what it may not say.
+        Broken = "protocol-broken", "it broke the protocol";
+        /// It cannot do what was asked.
+        Unsupported = "unsupported", "it cannot do that";
+    }
+}
+
+reasons! {
+    /// Which limit of ours was exceeded.
+    LimitReason {
+        /// A frame or field.
+        Frame = "frame-limit", "it sent more than a frame may hold";
+        /// The tree.
+        Tree = "tree-limit", "the tree exceeds a limit of xfer";
+        /// Open files or threads of this process.
+        Process = "process-limit", "this process may not open more files or threads";
+    }
+}
+
+reasons! {
+    /// What is wrong with our own records.
+    StateReason {
+        /// It is damaged.
+        Corrupt = "state-corrupt", "it is damaged";
+        /// It cannot be written.
+        Unwritable = "state-unwritable", "it cannot be written";
+        /// A later xfer wrote it.
+        Newer = "state-newer", "a later version of xfer wrote it";
+    }
+}
+
+/// What does not fit, in what is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Shortage {
+    /// Bytes.
+    #[error("{needed} bytes are needed, {free} are free, {held} are held by partials")]
+    Bytes {
+        /// Still to be written, the reserve included.
+        needed: u64,
+        /// Free at the destination.
+        free: u64,
+        /// Held by partials, which the same command continues.
+        held: u64,
+    },
+    /// Inodes.
+    #[error("{needed} inodes are needed, {free} are free")]
+    Inodes {
+        /// Still to be made.
+        needed: u64,
+        /// Free at the destination.
+        free: u64,
+    },
+}
+
+/// Who asked for a stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StopSignal {
+    /// SIGINT, or the caller's own cancellation.
+    #[error("SIGINT")]
+    Interrupt,
+    /// SIGTERM or SIGHUP.
+    #[error("SIGTERM")]
+    Terminate,
+}
+
+impl TransferError {
+    /// The class, which decides the exit code: the one place that knows.
+    #[must_use]
+    pub fn exit_class(&self) -> ExitClass {
+        match self {
+            Self::Usage(_) => ExitClass::Usage,
+            Self::Config(_) => ExitClass::Config,
+            Self::NotFound { .. } => ExitClass::NotFound,
+            Self::Root { fault, .. } => class_of_root(fault),
+            Self::Partial { gravest, .. } => *gravest,
+            Self::Preflight { .. } => ExitClass::DestinationIo,
+            Self::Busy { .. } => ExitClass::Busy,
+            Self::Network(_) => ExitClass::Network,
+            Self::Authentication(_) => ExitClass::Authentication,
+            Self::Protocol(_) => ExitClass::Protocol,
+            Self::Limit(_) => ExitClass::Limit,
+            Self::Unsafe { .. } => ExitClass::Unsafe,
+            Self::Stopped { signal: StopSignal::Interrupt } => ExitClass::Interrupted,
+            Self::Stopped { signal: StopSignal::Terminate } => ExitClass::Terminated,
+            Self::State(_) => ExitClass::State,
+            Self::Internal(_) => ExitClass::Internal,
+        }
+    }
+
+    /// The stable id of what happened, in kebab case.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Usage(reason) => reason.id(),
+            Self::Config(failure) => failure.reason.id(),
+            Self::NotFound { .. } => "not-found",
+            Self::Root { fault, .. } | Self::Unsafe { fault, .. } => fault_id(fault.kind),
+            Self::Partial { gravest, .. } => class_id(*gravest),
+            Self::Preflight { shortage: Shortage::Bytes { .. }, .. } => "no-space",
+            Self::Preflight { shortage: Shortage::Inodes { .. }, .. } => "no-inodes",
+            Self::Busy { .. } => "busy",
+            Self::Network(failure) => failure.reason.id(),
+            Self::Authentication(failure) => failure.reason.id(),
+            Self::Protocol(failure) => failure.reason.id(),
+            Self::Limit(failure) => failure.reason.id(),
+            Self::Stopped { signal: StopSignal::Interrupt } => "interrupted",
+            Self::Stopped { signal: StopSignal::Terminate } => "terminated",
+            Self::State(failure) => failure.reason.id(),
+            Self::Internal(_) => "internal",
+        }
+    }
+
+    /// Lines that explain.
+    #[must_use]
+    pub fn details(&self) -> &[Detail] {
+        match self {
+            Self::Config(failure) => &failure.details,
+            Self::Network(failure) => &failure.details,
+            Self::Authentication(failure) => &failure.details,
+            Self::Protocol(failure) => &failure.details,
+            Self::Limit(failure) => &failure.details,
+            Self::State(failure) => &failure.details,
+            _ => &[],
+        }
+    }
+
+    /// What lies beneath.
+    #[must_use]
+    pub fn cause(&self) -> Option<&Cause> {
+        match self {
+            Self::Config(failure) => failure.cause.as_ref(),
+            Self::Network(failure) => failure.cause.as_ref(),
+            Self::Authentication(failure) => failure.cause.as_ref(),
+            Self::Protocol(failure) => failure.cause.as_ref(),
+            Self::Limit(failure) => failure.cause.as_ref(),
+            Self::State(failure) => failure.cause.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// What to do next, the most likely first.
+    #[must_use]
+    pub fn remedies(&self) -> Vec<Remedy> {
+        let own = match self {
+            Self::Config(failure) => &failure.next[..],
+            Self::Network(failure) => &failure.next,
+            Self::Authentication(failure) => &failure.next,
+            Self::Protocol(failure) => &failure.next,
+            Self::Limit(failure) => &failure.next,
+            Self::State(failure) => &failure.next,
+            _ => &[],
+        };
+        if own.is_empty() { self.usual_remedy().into_iter().collect() } else { own.to_vec() }
+    }
+
+    fn usual_remedy(&self) -> Option<Remedy> {
+        Some(Remedy::text(match self {
+            Self::Usage(UsageReason::Location(error)) => error.reason.remedy(),
+            Self::Usage(UsageReason::SameName(_)) => "copy them one at a time, to different names",
+            Self::Usage(UsageReason::PullElsewhere(_)) => "use xfer push",
+            Self::Usage(_) => "see: xfer push --help",
+            Self::Preflight { .. } => {
+                "free some space there, or send less (--exclude); then repeat the same command"
+            }
+            Self::Busy { .. } => "wait for the other transfer; then repeat the same command",
+            Self::Network(_) | Self::Stopped { .. } => "repeat the same command: it continues",
+            Self::Partial { gravest, .. } => match gravest.retry() {
+                Retry::SameCommand => "repeat the same command: only what failed is sent again",
+                _ => "put right what is listed; then repeat the same command",
+            },
+            Self::Root { fault, .. } if fault.kind == FaultKind::Permission => {
+                "use a place that you may write, or log in as a user who may"
+            }
+            Self::Internal(_) => "please report it, with the output of the same command and -vv",
+            _ => return None,
+        }))
+    }
+}
+
+/// A root that the system refuses is no partial success: nothing can be done there.
+fn class_of_root(fault: &Fault) -> ExitClass {
+    match ExitClass::of_fault(fault) {
+        ExitClass::Partial | ExitClass::SourceChanged => ExitClass::Other,
+        class => class,
+    }
+}
+
+/// The stable id of a fault.
+#[must_use]
+pub fn fault_id(kind: FaultKind) -> &'static str {
+    match kind {
+        FaultKind::Busy => "busy",
+        FaultKind::Changed => "source-changed",
+        FaultKind::Conflict => "kind-conflict",
+        FaultKind::Device => "device-refused",
+        FaultKind::FileTooLarge => "file-too-large",
+        FaultKind::Io => "io-error",
+        FaultKind::Limit => "limit-exceeded",
+        FaultKind::Mismatch => "digest-mismatch",
+        FaultKind::NameTooLong => "name-too-long",
+        FaultKind::NoInodes => "no-inodes",
+        FaultKind::NoSpace => "no-space",
+        FaultKind::NotFound => "not-found",
+        FaultKind::Permission => "permission-denied",
+        FaultKind::Protocol => "protocol-broken",
+        FaultKind::Quota => "quota-exceeded",
+        FaultKind::ReadOnly => "read-only",
+        FaultKind::Tainted => "sync-failed",
+        FaultKind::Unsafe => "unsafe-entry",
+        FaultKind::Unsupported => "unsupported",
+    }
+}
+
+/// The stable id of a transfer whose entries failed, by the class of the gravest.
+#[must_use]
+pub fn class_id(class: ExitClass) -> &'static str {
+    match class {
+        ExitClass::Done => "done",
+        ExitClass::SourceChanged => "source-changed",
+        ExitClass::Integrity => "digest-mismatch",
+        ExitClass::DestinationIo => "destination-io",
+        ExitClass::Unsafe => "unsafe-entry",
+        ExitClass::Limit => "limit-exceeded",
+        ExitClass::Protocol => "protocol-broken",
+        ExitClass::Busy => "busy",
+        ExitClass::Network => "connection-lost",
+        ExitClass::NotFound => "not-found",
+        _ => "some-entries-failed",
+    }
+}

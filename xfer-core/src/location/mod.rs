@@ -1,0 +1,130 @@
+//! What the user types to name a place.
+//!
+//! Parsing starts no process, asks no name server and touches no file. Paths are bytes; hosts, users
+//! and ports are checked here, so that none can be taken for an option or a command further down.
+
+mod parse;
+mod reason;
+
+use std::fmt;
+
+use xfer_protocol::path::Escaped;
+
+pub use reason::{LaterScheme, LocationError, LocationReason};
+
+/// A place as typed, parsed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Location {
+    /// Which machine.
+    pub machine: Machine,
+    /// Which path there; relative to the working directory here, to home elsewhere. A `/` at its end
+    /// is kept, because it has a meaning. Empty for home itself.
+    pub path: Vec<u8>,
+}
+
+/// Which machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Machine {
+    /// This one.
+    Local,
+    /// One reached over SSH, as ssh itself would resolve it.
+    Ssh(SshHost),
+}
+
+/// What the user typed of an SSH host.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SshHost {
+    /// Login name, where given.
+    pub user: Option<String>,
+    /// Host name, alias or address, without brackets.
+    pub host: String,
+    /// Port, where given.
+    pub port: Option<u16>,
+}
+
+impl Location {
+    /// A path on this machine, taken as it is.
+    #[must_use]
+    pub fn local(path: impl Into<Vec<u8>>) -> Self {
+        Self { machine: Machine::Local, path: path.into() }
+    }
+
+    /// Parses what the user typed. Bytes, because paths are.
+    pub fn parse(text: &[u8]) -> Result<Self, LocationError> {
+        parse::parse(text).map_err(|reason| LocationError { text: parse::redact(text), reason })
+    }
+
+    /// Whether it is on this machine.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.machine == Machine::Local
+    }
+
+    /// Whether the path ends in `/`: of a source its contents, of a destination a directory.
+    #[must_use]
+    pub fn ends_in_slash(&self) -> bool {
+        self.path.ends_with(b"/")
+    }
+
+    /// The last name of the path; `None` for `/`, home, and what ends in `.` or `..`.
+    #[must_use]
+    pub fn last_name(&self) -> Option<&[u8]> {
+        let name = self.path.split(|&b| b == b'/').rfind(|part| !part.is_empty())?;
+        (name != b"." && name != b"..").then_some(name)
+    }
+
+    /// A text that parses to this location.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        match &self.machine {
+            Machine::Local if parse::is_taken_as_local(&self.path) => self.path.clone(),
+            Machine::Local => [b"./", &self.path[..]].concat(),
+            Machine::Ssh(host) => ssh_bytes(host, &self.path),
+        }
+    }
+}
+
+/// Shows the location with every control byte escaped.
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Escaped(&self.to_bytes()).fmt(f)
+    }
+}
+
+/// Shows the host as it stands before the `:` of a location, or as a URI where it has a port.
+impl fmt::Display for SshHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(user) = &self.user {
+            write!(f, "{user}@")?;
+        }
+        let bracketed = self.host.contains(':');
+        match (bracketed, self.port) {
+            (true, Some(port)) => write!(f, "[{}]:{port}", self.host),
+            (true, None) => write!(f, "[{}]", self.host),
+            (false, Some(port)) => write!(f, "{}:{port}", self.host),
+            (false, None) => f.write_str(&self.host),
+        }
+    }
+}
+
+fn ssh_bytes(host: &SshHost, path: &[u8]) -> Vec<u8> {
+    let plain = host.port.is_none() && parse::parse_colon_path(path).is_ok_and(|p| p == path);
+    if plain && !parse::needs_uri(&host.host) {
+        return [format!("{host}:").as_bytes(), path].concat();
+    }
+    let mut text = format!("ssh://{host}").into_bytes();
+    if !path.starts_with(b"/") && !path.is_empty() {
+        text.extend_from_slice(b"/~/");
+    }
+    for &byte in path {
+        if byte.is_ascii_control() || byte == b'%' {
+            text.extend_from_slice(format!("%{byte:02X}").as_bytes());
+        } else {
+            text.push(byte);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,209 @@
+//! Why text names no place, and what to type instead.
+
+use xfer_protocol::path::Escaped;
+
+/// Why text names no place.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}: {}", Escaped(.text))]
+pub struct LocationError {
+    /// What was typed, any password removed.
+    pub text: Vec<u8>,
+    /// What is wrong with it.
+    pub reason: LocationReason,
+}
+
+/// What is wrong with a location.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LocationReason {
+    /// Nothing was typed.
+    #[error("a location is empty")]
+    Empty,
+    /// `-` alone.
+    #[error("standard input and output are no locations")]
+    Dash,
+    /// A NUL byte, written or encoded.
+    #[error("a location holds a NUL byte")]
+    Nul,
+    /// Longer than any path.
+    #[error("a location is too long")]
+    TooLong,
+    /// No scheme that xfer knows.
+    #[error("unknown scheme")]
+    UnknownScheme,
+    /// A form that a later version will know.
+    #[error("{} locations are not in this version yet", .0.name())]
+    NotYet(LaterScheme),
+    /// A password.
+    #[error("a location must not hold a password")]
+    Password,
+    /// No host.
+    #[error("a host is missing")]
+    HostMissing,
+    /// A host that could be taken for something else.
+    #[error("that is no host name")]
+    BadHost,
+    /// A host of digits only.
+    #[error("a bare number is no host")]
+    NumericHost,
+    /// A user that could be taken for something else.
+    #[error("that is no user name")]
+    BadUser,
+    /// Brackets that do not hold an IPv6 address followed by what must follow.
+    #[error("brackets must hold an IPv6 address")]
+    BadAddress,
+    /// No port of 1 to 65535.
+    #[error("a port is a number from 1 to 65535")]
+    BadPort,
+    /// `file://` with a host, or without an absolute path.
+    #[error("file: locations are of this machine, as file:///absolute/path")]
+    FileHost,
+    /// `%` without two hexadecimal digits.
+    #[error("% must be followed by two hexadecimal digits")]
+    BadEscape,
+    /// An encoded `/`, `.` or `..`.
+    #[error("an encoded / or .. is refused")]
+    EncodedSeparator,
+    /// `~name` on another machine.
+    #[error("another user's home cannot be named")]
+    OtherHome,
+}
+
+/// Forms that are part of the contract and not of this version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LaterScheme {
+    /// `vast:`
+    Vast,
+    /// `sky:`
+    Sky,
+    /// `runpod:`
+    Runpod,
+    /// `lambda:`
+    Lambda,
+    /// `xfer://`
+    Xfer,
+    /// `s3://`
+    S3,
+    /// `gs://`
+    Gs,
+    /// `az://`
+    Az,
+    /// `b2://`
+    B2,
+    /// `rclone:`
+    Rclone,
+    /// `https://` and `http://`
+    Https,
+    /// `hf://`
+    HuggingFace,
+}
+
+impl LaterScheme {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Vast,
+        Self::Sky,
+        Self::Runpod,
+        Self::Lambda,
+        Self::Xfer,
+        Self::S3,
+        Self::Gs,
+        Self::Az,
+        Self::B2,
+        Self::Rclone,
+        Self::Https,
+        Self::HuggingFace,
+    ];
+
+    /// As it is typed.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Vast => "vast:",
+            Self::Sky => "sky:",
+            Self::Runpod => "runpod:",
+            Self::Lambda => "lambda:",
+            Self::Xfer => "xfer://",
+            Self::S3 => "s3://",
+            Self::Gs => "gs://",
+            Self::Az => "az://",
+            Self::B2 => "b2://",
+            Self::Rclone => "rclone:",
+            Self::Https => "https://",
+            Self::HuggingFace => "hf://",
+        }
+    }
+
+    fn instead(self) -> &'static str {
+        match self {
+            Self::Vast => {
+                "use the address and port that `vastai ssh-url ID` prints: ssh://root@HOST:PORT/path"
+            }
+            Self::Sky => "use CLUSTER:path; SkyPilot names the cluster in ~/.ssh/config",
+            Self::Runpod | Self::Lambda => {
+                "use the address and port that the platform shows: ssh://USER@HOST:PORT/path"
+            }
+            Self::Xfer => "use HOST:path over ssh",
+            Self::S3 | Self::Gs | Self::Az | Self::B2 | Self::Rclone => {
+                "use a directory, here or as HOST:path, and the store's own tool from there"
+            }
+            Self::Https | Self::HuggingFace => {
+                "download it to a directory first, and push that directory"
+            }
+        }
+    }
+}
+
+impl LocationReason {
+    /// The stable id.
+    #[must_use]
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Empty => "location-empty",
+            Self::Dash => "location-dash",
+            Self::Nul => "location-nul",
+            Self::TooLong => "location-too-long",
+            Self::UnknownScheme => "unknown-scheme",
+            Self::NotYet(_) => "not-in-this-version",
+            Self::Password => "password-in-location",
+            Self::HostMissing => "host-missing",
+            Self::BadHost | Self::NumericHost => "bad-host",
+            Self::BadUser => "bad-user",
+            Self::BadAddress => "bad-address",
+            Self::BadPort => "bad-port",
+            Self::FileHost => "file-on-another-machine",
+            Self::BadEscape | Self::EncodedSeparator => "bad-encoding",
+            Self::OtherHome => "other-home",
+        }
+    }
+
+    /// What to do instead.
+    #[must_use]
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::Empty => "name a path, or HOST:path",
+            Self::Dash => "write ./- for a file of that name",
+            Self::Nul | Self::TooLong => "name a path that the system can hold",
+            Self::UnknownScheme => {
+                "use path, HOST:path, ssh://HOST/path or file:///path; ./ before it forces a local path"
+            }
+            Self::NotYet(scheme) => scheme.instead(),
+            Self::Password => "leave the password out; xfer logs in with keys (-i FILE, ssh-agent)",
+            Self::HostMissing | Self::BadHost => {
+                "use HOST:path with a host that ssh knows; ./ before it forces a local path"
+            }
+            Self::NumericHost => {
+                "write ssh://NUMBER/path for a host of that name, ./NUMBER:path for a local path"
+            }
+            Self::BadUser => "write USER@HOST:path with the login name on that machine",
+            Self::BadAddress => "write [ADDRESS]:path, or ssh://[ADDRESS]:PORT/path",
+            Self::BadPort => "write ssh://HOST:22/path, or use --port 22",
+            Self::FileHost => "write file:///path, or HOST:path for another machine",
+            Self::BadEscape | Self::EncodedSeparator => {
+                "write HOST:path, in which no byte is encoded"
+            }
+            Self::OtherHome => "write the absolute path, or ./~name for an entry of that name",
+        }
+    }
+}

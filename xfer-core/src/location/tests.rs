@@ -1,0 +1,224 @@
+//! One line for each input; those that the CLI must refuse are run through the program as well.
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+
+use super::LocationReason as Why;
+use super::*;
+
+#[test]
+fn local_paths_are_taken_as_they_are() {
+    for text in [
+        "a",
+        "./a:b",
+        "/abs/a:b",
+        "a/b:c",
+        "dir/",
+        "..",
+        ".",
+        "~",
+        "~user/x",
+        "*.rs",
+        "-rf",
+        "--",
+        "a b",
+        "[x].txt",
+        "a\\b",
+        "%00",
+        "naïve",
+        "\n",
+        " ",
+        "a//b",
+        "dir/x://y",
+    ] {
+        assert_eq!(Location::parse(text.as_bytes()).unwrap(), Location::local(text), "{text}");
+    }
+    let bytes = b"\xff\xfe/\x80";
+    assert_eq!(Location::parse(bytes).unwrap(), Location::local(&bytes[..]));
+    assert_eq!(local(b"file:///a%20b/"), b"/a b/");
+    assert_eq!(local(b"file://localhost/x"), b"/x");
+    assert_eq!(local(b"file:///%ff"), b"/\xff");
+    assert_eq!(local(b"file:///a%252f"), b"/a%2f");
+}
+
+#[test]
+fn remote_forms() {
+    for (text, user, host, port, path) in [
+        ("h:", None, "h", None, ""),
+        ("h:p", None, "h", None, "p"),
+        ("h:/p/", None, "h", None, "/p/"),
+        ("h:a:b", None, "h", None, "a:b"),
+        ("h:~/x", None, "h", None, "x"),
+        ("h:~", None, "h", None, ""),
+        ("h:./~x", None, "h", None, "./~x"),
+        ("h:*.pt", None, "h", None, "*.pt"),
+        ("u@h.example:p", Some("u"), "h.example", None, "p"),
+        ("a@b.c@h:p", Some("a@b.c"), "h", None, "p"),
+        ("C:\\x", None, "C", None, "\\x"),
+        ("h.:p", None, "h.", None, "p"),
+        ("bücher.example:p", None, "bücher.example", None, "p"),
+        ("[::1]:p", None, "::1", None, "p"),
+        ("u@[::1]:/p", Some("u"), "::1", None, "/p"),
+        ("[fe80::1%eth0]:p", None, "fe80::1%eth0", None, "p"),
+        ("ssh://h", None, "h", None, ""),
+        ("ssh://h/", None, "h", None, "/"),
+        ("ssh://h/p", None, "h", None, "/p"),
+        ("ssh://u@h:2222/p/", Some("u"), "h", Some(2222), "/p/"),
+        ("ssh://h/~/p", None, "h", None, "p"),
+        ("ssh://h:65535/a%20b", None, "h", Some(65535), "/a b"),
+        ("ssh://[fe80::1%eth0]/x", None, "fe80::1%eth0", None, "/x"),
+        ("ssh://[fe80::1%25eth0]:22/x", None, "fe80::1%eth0", Some(22), "/x"),
+        ("ssh://[::ffff:1.2.3.4]/x", None, "::ffff:1.2.3.4", None, "/x"),
+        ("ssh://33402296/x", None, "33402296", None, "/x"),
+        ("ssh://h/a/../b", None, "h", None, "/a/../b"),
+        ("ssh://h/a%2520", None, "h", None, "/a%20"),
+    ] {
+        let location = Location::parse(text.as_bytes()).unwrap_or_else(|e| panic!("{text}: {e}"));
+        let host = SshHost { user: user.map(String::from), host: host.into(), port };
+        let expected = Location { machine: Machine::Ssh(host), path: path.into() };
+        assert_eq!(location, expected, "{text}");
+    }
+}
+
+#[test]
+fn refused_forms() {
+    let long_host = format!("{}:p", "a".repeat(300));
+    let long_path = "a".repeat(1 << 20);
+    for (text, reason) in [
+        ("", Why::Empty),
+        ("-", Why::Dash),
+        ("a\0b", Why::Nul),
+        (&long_path, Why::TooLong),
+        (&long_host, Why::BadHost),
+        (":p", Why::HostMissing),
+        ("u@:p", Why::HostMissing),
+        ("@h:p", Why::BadUser),
+        ("-oProxyCommand=id:p", Why::BadHost),
+        ("-l@h:p", Why::BadUser),
+        ("h$(id):p", Why::BadHost),
+        ("h`id`:p", Why::BadHost),
+        ("h x:p", Why::BadHost),
+        ("h\nx:p", Why::BadHost),
+        ("h%0a:p", Why::BadHost),
+        ("u$(id)@h:p", Why::BadUser),
+        ("33402296:/p", Why::NumericHost),
+        ("h:~root/x", Why::OtherHome),
+        ("u:secret@h:p", Why::Password),
+        ("[::1", Why::BadAddress),
+        ("[::1]", Why::BadAddress),
+        ("[zz]:p", Why::BadAddress),
+        ("[fe80::1%]:p", Why::BadAddress),
+        ("[fe80::1%$x]:p", Why::BadAddress),
+        ("ssh://", Why::HostMissing),
+        ("ssh:///p", Why::HostMissing),
+        ("ssh://h:0/", Why::BadPort),
+        ("ssh://h:70000/", Why::BadPort),
+        ("ssh://h:65536/", Why::BadPort),
+        ("ssh://h:-1/", Why::BadPort),
+        ("ssh://h:22x/", Why::BadPort),
+        ("ssh://h:+22/", Why::BadPort),
+        ("ssh://h:٣/", Why::BadPort),
+        ("ssh://h:/", Why::BadPort),
+        ("ssh://[::1", Why::BadAddress),
+        ("ssh://[::1]x/", Why::BadAddress),
+        ("ssh://::1/x", Why::BadPort),
+        ("ssh://-oProxyCommand=id/x", Why::BadHost),
+        ("ssh://-l@h/x", Why::BadUser),
+        ("ssh://%2dl@h/x", Why::BadUser),
+        ("ssh://h%0a/x", Why::BadHost),
+        ("ssh://h /x", Why::BadHost),
+        ("ssh://u:secret@h/x", Why::Password),
+        ("ssh://u:se/cret@h/x", Why::Password),
+        ("ssh://h/~root/x", Why::OtherHome),
+        ("ssh://h/%00", Why::Nul),
+        ("ssh://h/..%2fx", Why::EncodedSeparator),
+        ("ssh://h/%2e%2e/x", Why::EncodedSeparator),
+        ("ssh://h/%", Why::BadEscape),
+        ("ssh://h/%4", Why::BadEscape),
+        ("ssh://h/%zz", Why::BadEscape),
+        ("file://remote/x", Why::FileHost),
+        ("file://localhostx/x", Why::FileHost),
+        ("file://", Why::FileHost),
+        ("file:///%00", Why::Nul),
+        ("file:///..%2f", Why::EncodedSeparator),
+        ("ftp://h/x", Why::UnknownScheme),
+        ("SSH://h/x", Why::UnknownScheme),
+        ("vast:1:/x", Why::NotYet(LaterScheme::Vast)),
+        ("vast:", Why::NotYet(LaterScheme::Vast)),
+        ("vast://abc", Why::NotYet(LaterScheme::Vast)),
+        ("sky:c:/x", Why::NotYet(LaterScheme::Sky)),
+        ("runpod:i:/x", Why::NotYet(LaterScheme::Runpod)),
+        ("lambda:i:/x", Why::NotYet(LaterScheme::Lambda)),
+        ("xfer://h:1/r", Why::NotYet(LaterScheme::Xfer)),
+        ("s3://b/k?x", Why::NotYet(LaterScheme::S3)),
+        ("gs://b", Why::NotYet(LaterScheme::Gs)),
+        ("az://c/p", Why::NotYet(LaterScheme::Az)),
+        ("b2://b", Why::NotYet(LaterScheme::B2)),
+        ("rclone:r:p", Why::NotYet(LaterScheme::Rclone)),
+        ("https://h/x", Why::NotYet(LaterScheme::Https)),
+        ("http://h/x", Why::NotYet(LaterScheme::Https)),
+        ("hf://o/m", Why::NotYet(LaterScheme::HuggingFace)),
+    ] {
+        let error = Location::parse(text.as_bytes()).expect_err(text);
+        assert_eq!(error.reason, reason, "{text}");
+        assert!(!error.reason.remedy().is_empty());
+    }
+}
+
+#[test]
+fn secrets_are_not_repeated() {
+    for text in [
+        "ssh://u:secret@h/x",
+        "ssh://u:se/secret@h/x",
+        "ssh://u:@secret@h/x",
+        "u:secret@h:p",
+        "s3://key:secret@bucket/x",
+        "https://u:secret@h/x",
+        "https://h/x?X-Signature=secret",
+        "weird://u:secret@h",
+    ] {
+        let error = Location::parse(text.as_bytes()).expect_err(text).to_string();
+        assert!(!error.contains("secret"), "{error}");
+        assert!(error.contains("***"), "{error}");
+    }
+}
+
+#[test]
+fn last_names() {
+    for (text, name) in [
+        ("a/b", Some("b")),
+        ("a/b/", Some("b")),
+        ("h:b", Some("b")),
+        ("h:", None),
+        ("/", None),
+        (".", None),
+        ("a/..", None),
+    ] {
+        let location = Location::parse(text.as_bytes()).unwrap();
+        assert_eq!(location.last_name(), name.map(str::as_bytes), "{text}");
+    }
+}
+
+fn local(text: &[u8]) -> Vec<u8> {
+    let location = Location::parse(text).unwrap();
+    assert!(location.is_local());
+    location.path
+}
+
+proptest! {
+    #[test]
+    fn nothing_panics_and_nothing_shows_a_control_byte(text in proptest::collection::vec(any::<u8>(), 0..64)) {
+        let shown = match Location::parse(&text) {
+            Ok(location) => location.to_string(),
+            Err(error) => error.to_string(),
+        };
+        prop_assert!(!shown.chars().any(char::is_control), "{shown:?}");
+    }
+
+    #[test]
+    fn what_is_shown_parses_to_the_same(text in "(ssh://|file://|[a-z@]{0,3})[a-z0-9@:/~.%\\-\\[\\]\n]{0,20}") {
+        if let Ok(location) = Location::parse(text.as_bytes()) {
+            prop_assert_eq!(Location::parse(&location.to_bytes()).ok(), Some(location));
+        }
+    }
+}
