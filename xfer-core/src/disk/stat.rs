@@ -1,0 +1,98 @@
+//! What the file system says of an inode, in the protocol's words.
+
+use rustix::fs::{FileType, RawMode, Stat};
+use xfer_protocol::manifest::{Device, Inode, Owner, Stamp, Timestamp};
+
+/// The kind of inode.
+#[must_use]
+pub fn file_type(stat: &Stat) -> FileType {
+    FileType::from_raw_mode(raw_mode(stat))
+}
+
+/// Permission bits with setuid, setgid and sticky.
+#[must_use]
+pub fn permissions(stat: &Stat) -> u32 {
+    u32::from(raw_mode(stat)) & 0o7777
+}
+
+/// Length in bytes.
+#[must_use]
+pub fn size(stat: &Stat) -> u64 {
+    number(stat.st_size)
+}
+
+/// Bytes that the file system allocated.
+#[must_use]
+pub fn allocated(stat: &Stat) -> u64 {
+    number(stat.st_blocks).saturating_mul(512)
+}
+
+/// Modification time.
+#[must_use]
+pub fn modified(stat: &Stat) -> Timestamp {
+    Timestamp { seconds: stat.st_mtime, nanoseconds: nanoseconds(stat.st_mtime_nsec) }
+}
+
+/// The inode, as a scan tells it.
+#[must_use]
+pub fn inode(stat: &Stat) -> Inode {
+    Inode {
+        device: number(stat.st_dev),
+        number: number(stat.st_ino),
+        changed: changed(stat),
+        links: u32::try_from(number(stat.st_nlink)).unwrap_or(u32::MAX),
+    }
+}
+
+/// Device and inode number, which name a file as long as it exists.
+#[must_use]
+pub fn identity(stat: &Stat) -> (u64, u64) {
+    (number(stat.st_dev), number(stat.st_ino))
+}
+
+/// The stamp; only regular files have a size in it, as [`xfer_protocol::manifest::Entry::stamp`].
+#[must_use]
+pub fn stamp(stat: &Stat) -> Stamp {
+    Stamp {
+        size: if file_type(stat) == FileType::RegularFile { size(stat) } else { 0 },
+        modified: modified(stat),
+        changed: changed(stat),
+        inode: number(stat.st_ino),
+    }
+}
+
+/// User and group.
+#[must_use]
+pub fn owner(stat: &Stat) -> Owner {
+    Owner { user: stat.st_uid, group: stat.st_gid }
+}
+
+/// The device that a device node stands for.
+#[must_use]
+pub fn device(stat: &Stat) -> Option<Device> {
+    let block = match file_type(stat) {
+        FileType::BlockDevice => true,
+        FileType::CharacterDevice => false,
+        _ => return None,
+    };
+    let (major, minor) = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+    Some(Device { block, major, minor })
+}
+
+fn changed(stat: &Stat) -> Timestamp {
+    Timestamp { seconds: stat.st_ctime, nanoseconds: nanoseconds(stat.st_ctime_nsec) }
+}
+
+#[allow(clippy::useless_conversion, reason = "the type differs between systems")]
+fn raw_mode(stat: &Stat) -> RawMode {
+    stat.st_mode.into()
+}
+
+/// A field whose type differs between systems; none of them is ever negative.
+fn number<T: TryInto<u64>>(field: T) -> u64 {
+    field.try_into().unwrap_or_default()
+}
+
+fn nanoseconds<T: TryInto<u32>>(field: T) -> u32 {
+    field.try_into().unwrap_or_default()
+}
