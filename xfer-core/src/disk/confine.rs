@@ -25,9 +25,11 @@ pub enum Confinement {
 
 /// Opens a directory only as a place: it is neither read nor written through the descriptor.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-const PLACE: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+pub(super) const HANDLE: OFlags = OFlags::PATH;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-const PLACE: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+pub(super) const HANDLE: OFlags = OFlags::RDONLY;
+
+const PLACE: OFlags = HANDLE.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// Flags for every leaf: no link is followed, and no FIFO or terminal holds us up.
 pub const LEAF: OFlags =

@@ -3,13 +3,22 @@
 //! Entries are reached as one name in a directory that [`confine`] opened beneath a root. Functions
 //! return the system's [`Errno`]; [`fault`] says what it means for a transfer.
 
+pub mod base;
 pub mod confine;
+pub mod direct;
 pub mod fault;
+pub mod file;
+pub mod list;
+pub mod lock;
+pub mod metadata;
 pub mod naming;
+pub mod partial;
 pub mod settings_file;
 pub mod space;
+pub mod sparse;
 pub mod stat;
 pub mod state;
+pub mod sync;
 
 pub use naming::{is_partial_name, partial_name};
 pub use rustix::io::Errno;

@@ -1,0 +1,210 @@
+//! Partials: files under their own names until they are complete, and their renaming into place.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+use super::lock::{LockMode, lock, try_lock};
+use super::{confine, stat};
+
+/// How often a partial that others replace under our hands is tried again.
+const ATTEMPTS: usize = 16;
+
+/// Opens the partial `partial` and locks it, or makes it. One that is not ours alone, or no regular
+/// file, is replaced.
+///
+/// # Errors
+/// `WOULDBLOCK` when another transfer holds it.
+pub fn open(directory: BorrowedFd<'_>, partial: &[u8]) -> Result<OwnedFd, Errno> {
+    for _ in 0..ATTEMPTS {
+        let flags = OFlags::RDWR | confine::LEAF;
+        match rustix::fs::openat(directory, partial, flags, Mode::empty()) {
+            Ok(file) if is_ours(&rustix::fs::fstat(&file)?) => {
+                lock(&file, LockMode::Exclusive)?;
+                if stands_at(&file, directory, partial)? {
+                    return Ok(file);
+                }
+            }
+            Ok(_) => remove_any(directory, partial)?,
+            Err(Errno::NOENT) => match create(directory, partial, Mode::RUSR | Mode::WUSR) {
+                Ok(file) => {
+                    // Whoever opens it in between finds no byte in it, and leaves when it is taken.
+                    lock(&file, LockMode::Exclusive)?;
+                    if stands_at(&file, directory, partial)? {
+                        return Ok(file);
+                    }
+                }
+                Err(Errno::EXIST) => {}
+                Err(errno) => return Err(errno),
+            },
+            Err(Errno::LOOP | Errno::NXIO | Errno::ISDIR | Errno::ACCESS | Errno::MLINK) => {
+                remove_any(directory, partial)?;
+            }
+            Err(errno) => return Err(errno),
+        }
+    }
+    Err(Errno::WOULDBLOCK)
+}
+
+/// Makes a partial that must not exist, open for writing.
+pub fn create(directory: BorrowedFd<'_>, partial: &[u8], mode: Mode) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    rustix::fs::openat(directory, partial, flags, mode)
+}
+
+/// Makes a partial in the place of whatever an earlier session left there.
+///
+/// # Errors
+/// `WOULDBLOCK` when another transfer holds what is there.
+pub fn create_anew(
+    directory: BorrowedFd<'_>,
+    partial: &[u8],
+    mode: Mode,
+) -> Result<OwnedFd, Errno> {
+    for _ in 0..ATTEMPTS {
+        match create(directory, partial, mode) {
+            Err(Errno::EXIST) => {
+                let held = open(directory, partial)?;
+                rustix::fs::unlinkat(directory, partial, AtFlags::empty())?;
+                drop(held);
+            }
+            other => return other,
+        }
+    }
+    Err(Errno::WOULDBLOCK)
+}
+
+/// Removes a partial that nobody holds; whether it is gone.
+pub fn remove_unheld(directory: BorrowedFd<'_>, partial: &[u8]) -> Result<bool, Errno> {
+    let flags = OFlags::RDWR | confine::LEAF;
+    let file = match rustix::fs::openat(directory, partial, flags, Mode::empty()) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Ok(true),
+        Err(Errno::LOOP | Errno::NXIO | Errno::ISDIR | Errno::ACCESS | Errno::MLINK) => {
+            return remove_any(directory, partial).map(|()| true);
+        }
+        Err(errno) => return Err(errno),
+    };
+    match try_lock(&file, LockMode::Exclusive) {
+        Err(Errno::WOULDBLOCK) => return Ok(false),
+        other => other?,
+    }
+    if stands_at(&file, directory, partial)? {
+        rustix::fs::unlinkat(directory, partial, AtFlags::empty())?;
+    }
+    Ok(true)
+}
+
+/// Removes a name, whatever it stands for; one that is gone is no error.
+pub fn remove_any(directory: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
+    let removed = match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
+        Err(Errno::ISDIR | Errno::PERM) => {
+            rustix::fs::unlinkat(directory, name, AtFlags::REMOVEDIR)
+        }
+        other => other,
+    };
+    match removed {
+        Err(Errno::NOENT) => Ok(()),
+        other => other,
+    }
+}
+
+/// Renames a partial to its final name, over any non-directory there, at one instant.
+pub fn rename(directory: BorrowedFd<'_>, partial: &[u8], name: &[u8]) -> Result<(), Errno> {
+    rustix::fs::renameat(directory, partial, directory, name)
+}
+
+/// Whether an open file is the one that stands at a name now.
+pub fn stands_at(file: impl AsFd, directory: BorrowedFd<'_>, name: &[u8]) -> Result<bool, Errno> {
+    let opened = stat::identity(&rustix::fs::fstat(file)?);
+    match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(found) => Ok(stat::identity(&found) == opened),
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn is_ours(found: &Stat) -> bool {
+    let ours = found.st_uid == rustix::process::geteuid().as_raw();
+    ours && stat::file_type(found) == FileType::RegularFile && stat::inode(found).links == 1
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    use super::*;
+    use crate::disk::{file, partial_name};
+
+    #[test]
+    fn a_partial_is_found_again_and_held_by_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = std::fs::File::open(directory.path()).unwrap();
+        let partial = partial_name(b"file");
+        let first = open(place.as_fd(), &partial).unwrap();
+        file::write_at(&first, b"abc", 0).unwrap();
+        assert_eq!(open(place.as_fd(), &partial).unwrap_err(), Errno::WOULDBLOCK);
+        assert_eq!(
+            create_anew(place.as_fd(), &partial, Mode::RWXU).unwrap_err(),
+            Errno::WOULDBLOCK
+        );
+        assert!(!remove_unheld(place.as_fd(), &partial).unwrap());
+        drop(first);
+        let again = open(place.as_fd(), &partial).unwrap();
+        let mut bytes = Vec::new();
+        file::read_at(&again, &mut bytes, 0, 10).unwrap();
+        assert_eq!(bytes, b"abc");
+        drop(again);
+        assert!(remove_unheld(place.as_fd(), &partial).unwrap());
+        assert!(remove_unheld(place.as_fd(), &partial).unwrap());
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_is_not_ours_alone_is_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = std::fs::File::open(directory.path()).unwrap();
+        let partial = partial_name(b"file");
+        let at = directory.path().join(std::str::from_utf8(&partial).unwrap());
+        let victim = directory.path().join("victim");
+        std::fs::write(&victim, b"precious").unwrap();
+        let tricks: [&dyn Fn(); 4] = [
+            &|| symlink(&victim, &at).unwrap(),
+            &|| std::fs::hard_link(&victim, &at).unwrap(),
+            &|| rustix::fs::mkfifoat(&place, partial.as_slice(), Mode::RWXU).unwrap(),
+            &|| std::fs::create_dir(&at).unwrap(),
+        ];
+        for trick in tricks {
+            trick();
+            let file = open(place.as_fd(), &partial).unwrap();
+            file::write_at(&file, b"mine", 0).unwrap();
+            let found = std::fs::symlink_metadata(&at).unwrap();
+            assert!(found.is_file() && found.nlink() == 1 && found.mode() & 0o777 == 0o600);
+            assert_eq!(std::fs::read(&victim).unwrap(), b"precious");
+            drop(file);
+            std::fs::remove_file(&at).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_rename_replaces_everything_but_directories() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = std::fs::File::open(directory.path()).unwrap();
+        let at = |name: &str| directory.path().join(name);
+        std::fs::write(at("file"), b"old").unwrap();
+        symlink("nowhere", at("link")).unwrap();
+        std::fs::create_dir(at("directory")).unwrap();
+        for name in ["file", "link", "new"] {
+            let partial = partial_name(name.as_bytes());
+            let file = create(place.as_fd(), &partial, Mode::RWXU).unwrap();
+            file::write_at(&file, b"new", 0).unwrap();
+            rename(place.as_fd(), &partial, name.as_bytes()).unwrap();
+            assert_eq!(std::fs::read(at(name)).unwrap(), b"new");
+        }
+        drop(create(place.as_fd(), b"partial", Mode::RWXU).unwrap());
+        assert_eq!(rename(place.as_fd(), b"partial", b"directory"), Err(Errno::ISDIR));
+    }
+}
