@@ -1,3 +1,8 @@
-//! What several tests share: real servers, started privately for one test and gone with it
+//! What several tests share: trees to move, the program, real servers, and judges that are not ours
 
+pub mod awkward;
+pub mod oracle;
+pub mod random;
 pub mod sshd;
+pub mod tree;
+pub mod xfer;
