@@ -1,1 +1,0 @@
-//! The walk of a tree, in the order of paths.
