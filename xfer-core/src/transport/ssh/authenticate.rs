@@ -18,6 +18,9 @@ use super::identity::{self, FileIdentity};
 use super::login_refused::{KeyOrigin, LoginRefused, OfferedKey};
 use super::prompt::Prompt;
 
+/// Some hosts hang up without a word when they have seen enough keys; an earlier end is a lost connection
+const SILENT_TRIES_MIN: usize = 3;
+
 /// Logs in, or says which keys were offered to no avail
 pub(super) async fn log_in(
     handle: &mut Handle<Guard>,
@@ -37,6 +40,10 @@ pub(super) async fn log_in(
             Verdict::Accepted => return Ok(()),
             Verdict::NotOffered(reason) => keys.unusable.push((origin, reason)),
             Verdict::Refused => offered.push(offered_key(candidate.public(), origin)),
+            Verdict::KeysUnwelcome => {
+                offered.push(offered_key(candidate.public(), origin));
+                break;
+            }
             Verdict::Stopped => {
                 offered.push(offered_key(candidate.public(), origin));
                 stopped = true;
@@ -50,7 +57,7 @@ pub(super) async fn log_in(
     if let Some((path, problem)) = attempt.locked {
         return Err(SshError::Key { path, problem });
     }
-    if stopped && !notes.stopped_counting() && !attempt.methods.is_empty() {
+    if stopped && !notes.has_disconnect() && offered.len() < SILENT_TRIES_MIN {
         let reason = notes.reason();
         return Err(SshError::Lost { host: config.host_and_port(), reason });
     }
@@ -165,6 +172,8 @@ async fn load_files(config: &HostConfig) -> Result<LoadedFiles, SshError> {
 enum Verdict {
     Accepted,
     Refused,
+    /// The host takes no keys, or no further ones
+    KeysUnwelcome,
     /// The host ended the conversation
     Stopped,
     NotOffered(String),
@@ -202,7 +211,11 @@ impl Attempt<'_> {
                     self.methods = remaining_methods.iter().map(String::from).collect();
                 }
                 let goes_on = remaining_methods.contains(&MethodKind::PublicKey);
-                Ok(if goes_on { Verdict::Refused } else { Verdict::Stopped })
+                Ok(match (remaining_methods.is_empty(), goes_on) {
+                    (true, _) => Verdict::Stopped,
+                    (false, true) => Verdict::Refused,
+                    (false, false) => Verdict::KeysUnwelcome,
+                })
             }
             Err(NotSigned::Key(problem)) => {
                 if let Candidate::File(file) = candidate {

@@ -17,6 +17,7 @@ use tokio_util::sync::ReusableBoxFuture;
 
 use super::connection::SshConnection;
 use super::error::SshError;
+use super::handshake::Lifetime;
 use super::tuning::{STDERR_BYTES_MAX, WRITE_BYTES_MAX};
 use crate::transport::Stream;
 
@@ -119,6 +120,7 @@ pub(super) fn open_lane(half: ChannelReadHalf, keeper: ChannelKeeper) -> Exec {
     let (end, ended) = watch::channel(Ended::default());
     let writer = LaneWriter {
         inner: Box::pin(keeper.writer.make_writer()),
+        over: Some(Box::pin(over(ended.clone(), keeper.connection.lifetime()))),
         keeper: Arc::clone(&keeper),
         shut_down: false,
     };
@@ -279,8 +281,36 @@ impl Drop for LaneReader {
 /// Stdin; the far end sees its end when this is shut down or dropped
 struct LaneWriter {
     inner: Pin<Box<dyn AsyncWrite + Send>>,
+    /// `None` once the channel or its connection has ended
+    over: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     keeper: Arc<ChannelKeeper>,
     shut_down: bool,
+}
+
+impl LaneWriter {
+    /// The engine waits for the window of a channel that will never open it again; we do not
+    fn unless_over<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        outcome: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if outcome.is_ready() {
+            return outcome;
+        }
+        if let Some(over) = &mut self.over {
+            ready!(over.as_mut().poll(context));
+            self.over = None;
+        }
+        Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+    }
+}
+
+async fn over(mut ended: watch::Receiver<Ended>, lifetime: Lifetime) {
+    let closed = async { drop(ended.wait_for(|ended| ended.closed).await) };
+    tokio::select! {
+        () = closed => {}
+        () = lifetime.over() => {}
+    }
 }
 
 impl AsyncWrite for LaneWriter {
@@ -293,7 +323,8 @@ impl AsyncWrite for LaneWriter {
             return Poll::Ready(Ok(0));
         }
         let piece = &bytes[..bytes.len().min(WRITE_BYTES_MAX)];
-        self.inner.as_mut().poll_write(context, piece)
+        let outcome = self.inner.as_mut().poll_write(context, piece);
+        self.unless_over(context, outcome)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -302,7 +333,8 @@ impl AsyncWrite for LaneWriter {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.shut_down {
-            ready!(self.inner.as_mut().poll_shutdown(context))?;
+            let outcome = self.inner.as_mut().poll_shutdown(context);
+            ready!(self.unless_over(context, outcome))?;
             self.shut_down = true;
         }
         Poll::Ready(Ok(()))

@@ -17,7 +17,9 @@ use super::backoff::Backoff;
 use super::channel::{ChannelKeeper, Exec, Output, collect, open_lane};
 use super::dial::dial;
 use super::error::{ChannelUse, ConfigurationProblem, ReachProblem, SshError};
-use super::handshake::{Asking, Guard, HandshakeError, HostKeyTrust, PeerNotes, shake_hands};
+use super::handshake::{
+    Asking, Guard, HandshakeError, HostKeyTrust, Lifetime, PeerNotes, shake_hands,
+};
 use super::host_config::{HostConfig, resolve};
 use super::host_key::HostKeyJudge;
 use super::options::SshOptions;
@@ -36,6 +38,7 @@ struct Inner {
     handle: Handle<Guard>,
     config: HostConfig,
     notes: PeerNotes,
+    lifetime: Lifetime,
     /// What the bytes run through must outlive the connection.
     _jump: Option<SshConnection>,
     _proxy: Option<Child>,
@@ -145,6 +148,10 @@ impl SshConnection {
             Ok(Err(_)) => Err(self.lost()),
             Err(_) => Err(refused("no answer in time".to_owned())),
         }
+    }
+
+    pub(super) fn lifetime(&self) -> Lifetime {
+        self.inner.lifetime.clone()
     }
 
     fn host(&self) -> String {
@@ -257,10 +264,11 @@ async fn attempt(
     let judge = HostKeyJudge::prepare(config, &options.interactive, options.seed).await?;
     let offered = preferred(&config.algorithms, &judge.known_kinds(), chacha20)
         .map_err(|problem| SshError::Configuration { host: config.typed_host.clone(), problem })?;
-    let guard = Guard::new(judge, asking.clone(), notes.clone());
+    let (guard, lifetime) = Guard::new(judge, asking.clone(), notes.clone());
     let connecting = async {
         let dialled = dial(config, jump, limit).await?;
-        let shaken = shake_hands(dialled.stream, offered, guard, &greeting).await;
+        let shaken =
+            shake_hands(dialled.stream, offered, guard, &greeting, config.route.liveness).await;
         let handle = shaken.map_err(|error| explain(error, config, &greeting))?;
         Ok::<_, AttemptError>((handle, dialled.proxy))
     };
@@ -275,7 +283,7 @@ async fn attempt(
         reason: format!("the login did not end in {LOGIN_WITHIN:?}"),
     })??;
     let (config, jump) = (config.clone(), jump.cloned());
-    let inner = Inner { handle, config, notes, _jump: jump, _proxy: proxy };
+    let inner = Inner { handle, config, notes, lifetime, _jump: jump, _proxy: proxy };
     Ok(SshConnection { inner: Arc::new(inner) })
 }
 

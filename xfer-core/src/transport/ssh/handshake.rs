@@ -8,12 +8,13 @@ use russh::cipher::CHACHA20_POLY1305;
 use russh::client::{Config, DisconnectReason, Handle, Handler, Session, connect_stream};
 use russh::keys::PublicKeyOrCertificate;
 use russh::{Limits, Names, Preferred, SshId};
+use tokio::sync::watch;
 
 use super::error::SshError;
+use super::host_config::Liveness;
 use super::host_key::HostKeyJudge;
 use super::tuning::{
-    CHANNEL_PACKETS_BUFFERED, CHANNEL_WINDOW_BYTES, KEEPALIVE_AFTER, KEEPALIVES_UNANSWERED_MAX,
-    PACKET_BYTES_MAX, REKEY_AFTER, REKEY_BYTES,
+    CHANNEL_PACKETS_BUFFERED, CHANNEL_WINDOW_BYTES, PACKET_BYTES_MAX, REKEY_AFTER, REKEY_BYTES,
 };
 use super::wire::{BoxedDuplex, Greeting, Wire};
 
@@ -81,6 +82,7 @@ pub(super) struct PeerNotes(Arc<Mutex<Notes>>);
 #[derive(Debug, Default)]
 struct Notes {
     reason: Option<String>,
+    disconnect: bool,
     trust: Option<HostKeyTrust>,
 }
 
@@ -97,15 +99,16 @@ impl PeerNotes {
         notes.trust.unwrap_or(HostKeyTrust::Unproven)
     }
 
-    /// The host ended the login because it had seen enough keys
-    pub(super) fn stopped_counting(&self) -> bool {
-        self.reason().contains("oo many authentication failures")
+    /// Whether the peer itself ended the connection, with a reason
+    pub(super) fn has_disconnect(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).disconnect
     }
 
-    fn set_reason(&self, reason: &str) {
+    fn set_reason(&self, reason: &str, disconnect: bool) {
         let shown: String = reason.chars().take(300).collect();
         let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        notes.reason.get_or_insert(shown.escape_debug().to_string());
+        notes.reason = Some(shown.escape_debug().to_string());
+        notes.disconnect = disconnect;
     }
 
     fn set_trust(&self, trust: HostKeyTrust) {
@@ -135,11 +138,24 @@ pub(super) struct Guard {
     judge: HostKeyJudge,
     asking: Asking,
     notes: PeerNotes,
+    _alive: watch::Sender<()>,
+}
+
+/// Ends with the connection, however that ends: the engine drops its callbacks last of all
+#[derive(Debug, Clone)]
+pub(super) struct Lifetime(watch::Receiver<()>);
+
+impl Lifetime {
+    /// Waits for the end of the connection
+    pub(super) async fn over(mut self) {
+        while self.0.changed().await.is_ok() {}
+    }
 }
 
 impl Guard {
-    pub(super) fn new(judge: HostKeyJudge, asking: Asking, notes: PeerNotes) -> Self {
-        Self { judge, asking, notes }
+    pub(super) fn new(judge: HostKeyJudge, asking: Asking, notes: PeerNotes) -> (Self, Lifetime) {
+        let (alive, lifetime) = watch::channel(());
+        (Self { judge, asking, notes, _alive: alive }, Lifetime(lifetime))
     }
 }
 
@@ -173,9 +189,11 @@ impl Handler for Guard {
         reason: DisconnectReason<HandshakeError>,
     ) -> Result<(), HandshakeError> {
         match reason {
-            DisconnectReason::ReceivedDisconnect(said) => self.notes.set_reason(&said.message),
+            DisconnectReason::ReceivedDisconnect(said) => {
+                self.notes.set_reason(&said.message, true)
+            }
             DisconnectReason::Error(HandshakeError::Engine(error)) => {
-                self.notes.set_reason(&error.to_string().to_lowercase());
+                self.notes.set_reason(&error.to_string().to_lowercase(), false);
             }
             DisconnectReason::Error(_) => {}
         }
@@ -189,6 +207,7 @@ pub(super) async fn shake_hands(
     preferred: Preferred,
     guard: Guard,
     greeting: &Greeting,
+    liveness: Liveness,
 ) -> Result<Handle<Guard>, HandshakeError> {
     let config = Config {
         client_id: SshId::Standard(concat!("SSH-2.0-xfer_", env!("CARGO_PKG_VERSION")).into()),
@@ -197,10 +216,15 @@ pub(super) async fn shake_hands(
         maximum_packet_size: PACKET_BYTES_MAX,
         channel_buffer_size: CHANNEL_PACKETS_BUFFERED,
         preferred,
-        keepalive_interval: Some(KEEPALIVE_AFTER),
-        keepalive_max: KEEPALIVES_UNANSWERED_MAX,
+        keepalive_interval: Some(liveness.ask_after),
+        keepalive_max: liveness.unanswered_max,
         nodelay: true,
         ..Config::default()
     };
-    connect_stream(Arc::new(config), Wire::new(stream, greeting.clone()), guard).await
+    connect_stream(
+        Arc::new(config),
+        Wire::new(stream, greeting.clone(), liveness.noticed_within()),
+        guard,
+    )
+    .await
 }

@@ -10,6 +10,7 @@ use super::settings::Settings;
 use super::system_resolver;
 use super::target::{SshTarget, host_and_port, parse_port};
 use super::tokens::Tokens;
+use super::tuning::{JUMPS_MAX, KEEPALIVE_AFTER, KEEPALIVES_UNANSWERED_MAX};
 
 /// A resolved host
 #[derive(Debug, Clone)]
@@ -93,6 +94,25 @@ pub struct RouteConfig {
     pub bind_address: Option<String>,
     /// `ConnectTimeout`
     pub connect_timeout: Option<Duration>,
+    /// When a silent host counts as dead
+    pub liveness: Liveness,
+}
+
+/// When a silent host counts as dead
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Liveness {
+    /// Silence after which it is asked; `ServerAliveInterval` where that is shorter than ours
+    pub ask_after: Duration,
+    /// Questions in a row that may stay unanswered
+    pub unanswered_max: usize,
+}
+
+impl Liveness {
+    /// Time after which a dead host is given up
+    pub fn noticed_within(self) -> Duration {
+        let questions = u32::try_from(self.unanswered_max).unwrap_or(u32::MAX);
+        self.ask_after.saturating_mul(questions.saturating_add(1))
+    }
 }
 
 /// `AddressFamily`
@@ -243,7 +263,7 @@ fn parse_jumps(text: &str) -> Result<Vec<SshTarget>, ConfigurationProblem> {
     };
     let jumps: Result<Vec<SshTarget>, SshError> = text.split(',').map(hop).collect();
     let jumps = jumps.map_err(|_| wrong("proxyjump", text))?;
-    if jumps.len() > super::tuning::JUMPS_MAX {
+    if jumps.len() > JUMPS_MAX {
         return Err(ConfigurationProblem::TooManyJumps);
     }
     Ok(jumps)
@@ -336,7 +356,21 @@ fn route(
             .number("connecttimeout")?
             .filter(|seconds| *seconds > 0)
             .map(Duration::from_secs),
+        liveness: liveness(settings)?,
     })
+}
+
+/// The configuration may make us more impatient, not more patient
+fn liveness(settings: &Settings) -> Result<Liveness, ConfigurationProblem> {
+    let ours = Liveness { ask_after: KEEPALIVE_AFTER, unanswered_max: KEEPALIVES_UNANSWERED_MAX };
+    let interval = settings.number("serveraliveinterval")?.map(Duration::from_secs);
+    let Some(ask_after) = interval.filter(|interval| !interval.is_zero()) else {
+        return Ok(ours);
+    };
+    let count = settings.number("serveralivecountmax")?.unwrap_or(3).clamp(1, 3);
+    let unanswered_max = usize::try_from(count).unwrap_or(KEEPALIVES_UNANSWERED_MAX);
+    let theirs = Liveness { ask_after, unanswered_max };
+    Ok(if theirs.noticed_within() < ours.noticed_within() { theirs } else { ours })
 }
 
 fn algorithms(settings: &Settings) -> Result<AlgorithmConfig, ConfigurationProblem> {

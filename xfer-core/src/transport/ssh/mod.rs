@@ -41,7 +41,7 @@ pub use error::{
 pub use handshake::HostKeyTrust;
 pub use host_config::{
     AddressFamily, AlgorithmConfig, HostConfig, HostKeyConfig, IdentityConfig, IdentityFile,
-    RouteConfig, StrictHostKeyChecking, resolve,
+    Liveness, RouteConfig, StrictHostKeyChecking, resolve,
 };
 pub use login_refused::{KeyOrigin, LoginRefused, OfferedKey};
 pub use options::SshOptions;

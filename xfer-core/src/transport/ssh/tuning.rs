@@ -26,14 +26,11 @@ pub(super) const REKEY_AFTER: Duration = Duration::from_secs(3600);
 
 /// Silence after which the peer is asked whether it lives
 ///
-/// With [`KEEPALIVES_UNANSWERED_MAX`] a dead peer is noticed after 28 s.
+/// With [`KEEPALIVES_UNANSWERED_MAX`] a dead peer is noticed after 28 s; a configuration may ask for less.
 pub(super) const KEEPALIVE_AFTER: Duration = Duration::from_secs(7);
 
 /// Questions in a row that may stay unanswered
 pub(super) const KEEPALIVES_UNANSWERED_MAX: usize = 3;
-
-/// Time that a write may make no progress at all
-pub(super) const WRITE_STALL_MAX: Duration = Duration::from_secs(28);
 
 /// Time for the whole login of one hop, people's answers not counted
 pub(super) const LOGIN_WITHIN: Duration = Duration::from_secs(8);

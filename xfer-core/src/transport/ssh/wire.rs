@@ -4,11 +4,12 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
 use tokio::time::Sleep;
 
-use super::tuning::{GREETING_BYTES_MAX, SOCKET_READ_BYTES, WRITE_STALL_MAX};
+use super::tuning::{GREETING_BYTES_MAX, SOCKET_READ_BYTES};
 
 /// A byte stream in both directions
 pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -62,12 +63,13 @@ pub(super) struct Wire {
     inner: BufReader<BoxedDuplex>,
     greeting: Option<Greeting>,
     stalled: Option<Pin<Box<Sleep>>>,
+    stall_max: Duration,
 }
 
 impl Wire {
-    pub(super) fn new(inner: BoxedDuplex, greeting: Greeting) -> Self {
+    pub(super) fn new(inner: BoxedDuplex, greeting: Greeting, stall_max: Duration) -> Self {
         let inner = BufReader::with_capacity(SOCKET_READ_BYTES, inner);
-        Self { inner, greeting: Some(greeting), stalled: None }
+        Self { inner, greeting: Some(greeting), stalled: None, stall_max }
     }
 
     fn watched<T>(
@@ -79,8 +81,8 @@ impl Wire {
             self.stalled = None;
             return outcome;
         }
-        let timer =
-            self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_STALL_MAX)));
+        let stall_max = self.stall_max;
+        let timer = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall_max)));
         ready!(timer.as_mut().poll(context));
         let text = "the peer took no byte for too long";
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, text)))
