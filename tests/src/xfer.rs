@@ -17,14 +17,19 @@ const ENDS_WITHIN: Duration = Duration::from_secs(600);
 
 /// The freshly built program
 ///
-/// cargo is asked for it once in each test process, so that a test never judges an old one; that is
-/// quick when nothing changed. `XFER_TEST_BINARY` names another to be judged instead.
+/// `cargo xtask agent` is asked for it once in each test process, so that a test never judges an old
+/// one; that is quick when nothing changed. `XFER_TEST_BINARY` names another to be judged instead.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| match std::env::var_os("XFER_TEST_BINARY") {
         Some(path) => PathBuf::from(path),
         None => build(),
     })
+}
+
+/// Whether what takes hours is asked for (`cargo xtask test --long`)
+pub fn long() -> bool {
+    std::env::var_os("XFER_TEST_LONG").is_some()
 }
 
 /// A home directory with nothing in it, and the program run from there
@@ -297,23 +302,16 @@ impl Lines {
 }
 
 fn build() -> PathBuf {
-    let mut command = Command::new(option_env!("CARGO").unwrap_or("cargo"));
-    command.args(["build", "--quiet", "--workspace", "--bin", "xfer"]);
-    command.args(["--message-format", "json-render-diagnostics"]);
-    // A test executable lies in PROFILE/deps.
-    let own = std::env::current_exe().expect("own path");
-    let profile = own.parent().and_then(Path::parent).and_then(Path::file_name);
-    if profile == Some(OsStr::new("release")) {
-        command.arg("--release");
-    }
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null()).stderr(Stdio::inherit());
-    let output = command.output().expect("run cargo");
+    let output = Command::new(option_env!("CARGO").unwrap_or("cargo"))
+        .args(["xtask", "agent"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("run cargo");
     assert!(output.status.success(), "the program does not build");
-    let artifacts = String::from_utf8_lossy(&output.stdout).into_owned();
-    let messages = artifacts.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut built = messages.filter(|message| message["target"]["name"] == "xfer");
-    let path = built.find_map(|message| message["executable"].as_str().map(PathBuf::from));
-    path.expect("cargo names the executable")
+    let printed = String::from_utf8(output.stdout).expect("a path in UTF-8");
+    PathBuf::from(printed.trim_end())
 }
 
 #[cfg(test)]
