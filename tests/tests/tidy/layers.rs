@@ -18,6 +18,7 @@ const ROWS: &[(u8, &[&str])] = &[
 /// Uses within a row, each of a sibling's values and none of its insides
 const SIBLINGS: &[(&str, &str, &str)] = &[
     ("event", "location", "an event names the two ends of a transfer"),
+    ("error", "location", "an error names the end at which it happened"),
 ];
 
 /// Names that only some files of the program may say, and why
@@ -54,7 +55,10 @@ fn a_module_uses_only_rows_below_its_own() {
     assert_clean("a module uses only rows below its own", rows(&all()));
     let bad = [
         Source::new("xfer-core/src/disk/file.rs", "use crate::engine::Run;\n"),
-        Source::new("xfer-core/src/scan.rs", "use crate::{\n    disk::Open,\n    endpoint::Sink,\n};\n"),
+        Source::new(
+            "xfer-core/src/scan.rs",
+            "use crate::{\n    disk::Open,\n    endpoint::Sink,\n};\n",
+        ),
         Source::new("xfer-core/src/plan/mod.rs", "fn a() { crate::agent::serve() }\n"),
         Source::new("xfer-core/src/new_room.rs", "fn a() {}\n"),
         Source::new("xfer-core/src/engine/run.rs", "use crate::{disk, plan::{Action, agent}};\n"),
@@ -81,7 +85,10 @@ fn what_is_confined_stays_where_it_is() {
         Source::new("xfer-core/src/scan.rs", "use std::fs;\nuse std::{\n    fs,\n    io,\n};\n"),
         Source::new("xfer-core/src/agent/serve.rs", "fn a(s: russh::Channel) { unsafe { b() } }\n"),
         Source::new("xfer-core/src/disk/a.rs", "use std::fs;\nfn a() { Instant::now() }\n"),
-        Source::new("xfer-core/src/event.rs", "// unsafe\n#[cfg(test)]\nmod tests { use std::fs; }\n"),
+        Source::new(
+            "xfer-core/src/event.rs",
+            "// unsafe\n#[cfg(test)]\nmod tests { use std::fs; }\n",
+        ),
     ];
     assert_fires(5, &confined(&bad));
 }
@@ -90,7 +97,10 @@ fn what_is_confined_stays_where_it_is() {
 fn what_decides_is_pure() {
     assert_clean("protocol, plan and gate are pure", impure(&all()));
     let bad = [
-        Source::new("protocol/src/a.rs", "use std::{collections, net::TcpStream};\nuse tokio::io;\n"),
+        Source::new(
+            "protocol/src/a.rs",
+            "use std::{collections, net::TcpStream};\nuse tokio::io;\n",
+        ),
         Source::new("xfer-core/src/gate/a.rs", "fn now() { std::time::SystemTime::now() }\n"),
         Source::new("xfer-core/src/disk/a.rs", "use std::fs;\n"),
     ];
@@ -98,7 +108,8 @@ fn what_decides_is_pure() {
 }
 
 fn rows(sources: &[Source]) -> Vec<Finding> {
-    let row = |module: &str| ROWS.iter().find(|(_, names)| names.contains(&module)).map(|row| row.0);
+    let row =
+        |module: &str| ROWS.iter().find(|(_, names)| names.contains(&module)).map(|row| row.0);
     let mut findings = Vec::new();
     for source in sources.iter().filter(|source| source.path.starts_with("xfer-core/src/")) {
         let module = source.module();
@@ -111,7 +122,8 @@ fn rows(sources: &[Source]) -> Vec<Finding> {
             }
         };
         for used in used_modules(source) {
-            let sibling = SIBLINGS.iter().any(|(user, of, _)| (*user, *of) == (module, used.as_str()));
+            let sibling =
+                SIBLINGS.iter().any(|(user, of, _)| (*user, *of) == (module, used.as_str()));
             let below = row(&used).is_none_or(|used| used < own);
             if used != module && !below && !sibling {
                 findings.push(format!("{}: `{module}` uses `{used}`", source.path));

@@ -1,9 +1,9 @@
 //! The rules of the house as tests
 //!
-//! Goal: the picture in `ARCHITECTURE.md` stays true without anybody's memory. Method: each rule is a
-//! function from sources to findings. It runs over the repository, where it must find nothing, and over
-//! a bad sample beside it, where it must fire. The sources are read as text: comments and literals are
-//! blanked first, so a rule sees code only.
+//! Goal: the picture in `ARCHITECTURE.md` stays true without anybody's memory. Method: each rule is
+//! a function from sources to findings. It runs over the repository, where it must find nothing,
+//! and over a bad sample beside it, where it must fire. The sources are read as text: comments and
+//! literals are blanked first, so a rule sees code only.
 
 mod hygiene;
 mod layers;
@@ -11,8 +11,6 @@ mod manifests;
 mod size;
 mod source;
 mod words;
-
-use source::Source;
 
 /// One breach: where, and what
 type Finding = String;

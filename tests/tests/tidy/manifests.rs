@@ -43,7 +43,10 @@ fn dependencies_point_one_way() {
 fn every_package_keeps_the_lints() {
     for package in PACKAGES {
         let manifest = read(&format!("{package}/Cargo.toml"));
-        assert_clean("lints, licence and edition are the workspace's", inherited(package, &manifest));
+        assert_clean(
+            "lints, licence and edition are the workspace's",
+            inherited(package, &manifest),
+        );
     }
     assert_fires(3, &inherited("a", &parse("[package]\nname = 'a'\n")));
 }
@@ -94,9 +97,11 @@ fn advisories(list: &Table, lock: &Table) -> Vec<Finding> {
     let text = |row: &Value, key: &str| row.get(key).and_then(Value::as_str).map(str::to_owned);
     let mut findings = Vec::new();
     for row in rows(list, "advisory") {
-        let (id, package) = (text(&row, "id").expect("id"), text(&row, "package").expect("package"));
+        let (id, package) =
+            (text(&row, "id").expect("id"), text(&row, "package").expect("package"));
         let locked = rows(lock, "package").into_iter();
-        let locked: Vec<_> = locked.filter(|row| text(row, "name") == Some(package.clone())).collect();
+        let locked: Vec<_> =
+            locked.filter(|row| text(row, "name") == Some(package.clone())).collect();
         if locked.is_empty() {
             findings.push(format!("{id}: {package} is not in Cargo.lock; drop the row"));
         }

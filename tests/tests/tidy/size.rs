@@ -30,7 +30,10 @@ fn functions_fit_on_a_screen() {
     let bad = [
         Source::new("a/src/a.rs", &format!("pub async fn a() {{\n{}}}\n", body(69))),
         Source::new("a/src/b.rs", &format!("fn a() {{\n{}}}\n", body(68))),
-        Source::new("a/src/c.rs", &format!("fn a(\n    b: u8,\n) -> u8\nwhere\n{{\n{}}}\n", body(70))),
+        Source::new(
+            "a/src/c.rs",
+            &format!("fn a(\n    b: u8,\n) -> u8\nwhere\n{{\n{}}}\n", body(70)),
+        ),
         Source::new("a/src/d.rs", &format!("trait T {{\n    fn a();\n}}\n{}", body(90))),
     ];
     assert_fires(2, &long_functions(&bad));
@@ -78,8 +81,10 @@ fn begins_function(line: &str) -> bool {
     let mut words = line.split_whitespace();
     let first = words.find(|word| {
         let name = word.split('(').next().unwrap_or_default();
-        !matches!(name, "pub" | "const" | "async" | "unsafe" | "extern" | "super)" | "crate)" | "in")
-            && *word != "\" \""
+        !matches!(
+            name,
+            "pub" | "const" | "async" | "unsafe" | "extern" | "super)" | "crate)" | "in"
+        ) && *word != "\" \""
     });
     first == Some("fn")
 }

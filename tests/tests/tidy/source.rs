@@ -118,7 +118,8 @@ pub(crate) fn code_only(text: &str) -> String {
     code
 }
 
-/// The length of the comment or literal that `rest` begins with, and how many bytes of its ends stay
+/// The length of the comment or literal that `rest` begins with, and how many bytes of its ends
+/// stay
 fn token(rest: &str, before: Option<char>) -> Option<(usize, usize)> {
     let to = |end: Option<usize>| end.unwrap_or(rest.len());
     if rest.starts_with("//") {
@@ -164,11 +165,12 @@ fn quoted(rest: &str, quote: char) -> Option<usize> {
 
 #[test]
 fn comments_and_literals_are_blanked_in_place() {
-    let text = "let a = \"x // \\\" y\"; // gone\nlet b: &'a str = r#\"raw \" one\"#;\nlet c = '\"';\n";
+    let text =
+        "let a = \"x // \\\" y\"; // gone\nlet b: &'a str = r#\"raw \" one\"#;\nlet c = '\"';\n";
     let code = code_only(text);
     assert_eq!(code.len(), text.len());
     assert_eq!(code.lines().count(), 3);
-    assert!(code.starts_with("let a = \"           \";        \n"), "{code:?}");
+    assert!(code.starts_with("let a = \"         \";        \n"), "{code:?}");
     assert!(code.contains("&'a str = r         "), "{code:?}");
     assert!(!code.contains("raw") && !code.contains("gone"));
     assert!(code.ends_with("let c = ' ';\n"), "{code:?}");
