@@ -1,0 +1,274 @@
+//! The parser, made from the tables of verbs and flags.
+
+use clap::builder::{OsStringValueParser, PossibleValuesParser};
+use clap::{Arg, ArgAction, Command};
+
+use super::flags::{FLAGS, Flag, Group, Kind};
+
+/// A verb: its name, what it does, its operands and its flags.
+struct Verb {
+    name: &'static str,
+    about: &'static str,
+    operands: fn(Command) -> Command,
+    groups: &'static [Group],
+}
+
+const TRANSFER: &[Group] = &[
+    Group::Selection,
+    Group::Proof,
+    Group::Preserve,
+    Group::Travel,
+    Group::Connection,
+    Group::Output,
+    Group::OldFingers,
+];
+const REMOTE: &[Group] = &[Group::Connection, Group::Output];
+const PLAIN: &[Group] = &[Group::Output];
+
+const VERBS: &[Verb] = &[
+    Verb {
+        name: "push",
+        about: "Copy sources to a destination",
+        operands: sources_and_destination,
+        groups: TRANSFER,
+    },
+    Verb {
+        name: "pull",
+        about: "Copy sources to a destination on this machine",
+        operands: sources_and_destination,
+        groups: TRANSFER,
+    },
+    Verb {
+        name: "verify",
+        about: "Read a location again and compare it",
+        operands: verify_operands,
+        groups: REMOTE,
+    },
+    Verb {
+        name: "ls",
+        about: "List the entries of a location",
+        operands: one_location,
+        groups: REMOTE,
+    },
+    Verb {
+        name: "receipt",
+        about: "Print or export a receipt",
+        operands: receipt_verbs,
+        groups: &[],
+    },
+    Verb {
+        name: "rehearse",
+        about: "Show a push, a kill, a resume and a verification on this machine alone",
+        operands: rehearse_operands,
+        groups: PLAIN,
+    },
+    Verb {
+        name: "install",
+        about: "Put this program on another machine",
+        operands: one_location,
+        groups: REMOTE,
+    },
+    Verb {
+        name: "config",
+        about: "Show the settings in effect",
+        operands: config_verbs,
+        groups: &[],
+    },
+    Verb {
+        name: "completions",
+        about: "Print the completions of a shell",
+        operands: completions_operands,
+        groups: PLAIN,
+    },
+    Verb { name: "man", about: "Print the manual page", operands: |c| c, groups: PLAIN },
+    Verb { name: "version", about: "Print the version", operands: |c| c, groups: PLAIN },
+];
+
+const LOCATIONS: &str = "\
+Locations: path, ./a:b, file:///abs (here); [user@]host:path, [v6]:path,
+ssh://[user@]host[:port]/path (over SSH, as ssh would reach the host).
+A trailing / on a source directory means its contents; on the destination, that it must be a directory.
+
+Every long flag but --yes has a twin in the environment: --min-size is XFER_MIN_SIZE.
+Switches take --no-…; values also follow as --flag=VALUE; -- ends the flags.
+Configuration: $XDG_CONFIG_HOME/xfer/config.toml, /etc/xfer/config.toml, and .xfer.toml.
+Exit codes: 0 only if every selected entry was verified to the asked level; see xfer man.";
+
+/// The whole parser.
+pub(crate) fn command() -> Command {
+    let mut command = Command::new("xfer")
+        .about("Moves datasets in and checkpoints out of rented machines, verified and resumable")
+        .version(env!("CARGO_PKG_VERSION"))
+        .after_help(LOCATIONS)
+        .subcommand_required(true)
+        .disable_help_subcommand(true)
+        .max_term_width(100);
+    for verb in VERBS {
+        command = command.subcommand(verb_command(verb));
+    }
+    command.subcommand(
+        Command::new("agent").hide(true).about("Serve a session on standard input and output").arg(
+            Arg::new("words")
+                .num_args(0..)
+                .allow_hyphen_values(true)
+                .trailing_var_arg(true)
+                .value_parser(OsStringValueParser::new()),
+        ),
+    )
+}
+
+/// The flags alone, for the check of one layer of settings.
+pub(crate) fn flags_only() -> Command {
+    with_flags(Command::new("xfer").no_binary_name(true).disable_help_flag(true), TRANSFER)
+}
+
+fn verb_command(verb: &Verb) -> Command {
+    let command = Command::new(verb.name).about(verb.about);
+    with_flags((verb.operands)(command), verb.groups)
+}
+
+fn with_flags(mut command: Command, groups: &[Group]) -> Command {
+    for group in groups {
+        for flag in FLAGS.iter().filter(|flag| flag.group == *group) {
+            for arg in flag_args(flag) {
+                command = command.arg(arg.help_heading(group.heading()));
+            }
+        }
+    }
+    command
+}
+
+fn flag_args(flag: &'static Flag) -> Vec<Arg> {
+    let mut arg = Arg::new(flag.id());
+    if !flag.long.is_empty() {
+        arg = arg.long(flag.long);
+    }
+    if let Some(letter) = flag.short {
+        arg = arg.short(letter);
+    }
+    match flag.kind {
+        Kind::Switch { on } => {
+            let opposite = format!("no-{}", flag.long);
+            let negative = Arg::new(opposite.clone())
+                .long(opposite.clone())
+                .action(ArgAction::SetTrue)
+                .overrides_with(flag.id());
+            let positive = arg.action(ArgAction::SetTrue).overrides_with(opposite);
+            if on {
+                vec![negative.help(flag.help), positive.hide(true)]
+            } else {
+                vec![positive.help(flag.help), negative.hide(true)]
+            }
+        }
+        Kind::Count => vec![arg.action(ArgAction::Count).help(flag.help)],
+        Kind::OldFinger => {
+            let id = flag.id();
+            vec![arg.action(ArgAction::SetTrue).overrides_with(id).help(flag.help)]
+        }
+        Kind::Value(name, check) => vec![
+            arg.value_name(name)
+                .help(flag.help)
+                .allow_hyphen_values(true)
+                .value_parser(move |text: &str| check(text).map(|()| text.to_owned())),
+        ],
+        Kind::Values(name, check) => vec![
+            arg.value_name(name)
+                .help(flag.help)
+                .action(ArgAction::Append)
+                .value_parser(move |text: &str| check(text).map(|()| text.to_owned())),
+        ],
+        Kind::File(name) => vec![
+            arg.value_name(name)
+                .help(flag.help)
+                .value_parser(OsStringValueParser::new())
+                .value_hint(clap::ValueHint::FilePath),
+        ],
+        Kind::Files(name) | Kind::Pattern(name) => vec![
+            arg.value_name(name)
+                .help(flag.help)
+                .action(ArgAction::Append)
+                .value_parser(OsStringValueParser::new()),
+        ],
+    }
+}
+
+fn operand(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name)
+        .required(true)
+        .help(help)
+        .value_parser(OsStringValueParser::new())
+        .value_hint(clap::ValueHint::AnyPath)
+}
+
+/// One list, so that flags may stand between operands; its last is the destination.
+fn sources_and_destination(command: Command) -> Command {
+    let usage = format!("xfer {} [FLAGS] SOURCE… DESTINATION", command.get_name());
+    command.override_usage(usage).arg(
+        operand("LOCATION", "Where bytes come from, and at last where they go")
+            .num_args(1..)
+            .action(ArgAction::Append),
+    )
+}
+
+fn one_location(command: Command) -> Command {
+    command.arg(operand("LOCATION", "path, HOST:path or ssh://HOST/path"))
+}
+
+fn verify_operands(command: Command) -> Command {
+    one_location(command).arg(
+        operand("against", "What it must equal: a receipt, a manifest (b3sum form) or a location")
+            .long("against")
+            .value_name("WHAT"),
+    )
+}
+
+fn rehearse_operands(command: Command) -> Command {
+    command
+        .arg(operand("DIR", "Where to play; a new temporary directory by default").required(false))
+}
+
+fn receipt_verbs(command: Command) -> Command {
+    let verb = |name, about| {
+        let command = Command::new(name).about(about).arg(operand("FILE", "A receipt"));
+        with_flags(command, PLAIN)
+    };
+    command
+        .subcommand_required(true)
+        .disable_help_subcommand(true)
+        .subcommand(verb("show", "Print a receipt"))
+        .subcommand(verb("export", "Print its digests for b3sum -c"))
+}
+
+fn config_verbs(command: Command) -> Command {
+    let show = Command::new("show").about("Print the settings in effect").arg(
+        Arg::new("origin")
+            .long("origin")
+            .action(ArgAction::SetTrue)
+            .help("Print where each comes from, too"),
+    );
+    command
+        .subcommand_required(true)
+        .disable_help_subcommand(true)
+        .subcommand(with_flags(show, TRANSFER))
+}
+
+fn completions_operands(command: Command) -> Command {
+    command.arg(
+        Arg::new("SHELL").required(true).help("Whose").value_parser(PossibleValuesParser::new([
+            "bash",
+            "elvish",
+            "fish",
+            "powershell",
+            "zsh",
+        ])),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_parser_is_sound() {
+        super::command().debug_assert();
+        super::flags_only().debug_assert();
+    }
+}

@@ -1,0 +1,430 @@
+//! Every flag as a row of one table.
+//!
+//! The parser, `--help`, the man page, completions, the environment twins and the keys of
+//! configuration files are all read from it; adding a flag is adding a row and its one reader in
+//! `settings`.
+
+use super::values::{self, Refusal};
+
+/// One flag.
+#[derive(Debug)]
+pub(crate) struct Flag {
+    /// Long name without dashes; empty where there is none.
+    pub(crate) long: &'static str,
+    /// One letter.
+    pub(crate) short: Option<char>,
+    /// What it takes.
+    pub(crate) kind: Kind,
+    /// Which verbs have it, and its heading.
+    pub(crate) group: Group,
+    /// One line.
+    pub(crate) help: &'static str,
+}
+
+/// What a flag takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    /// Nothing; `--no-x` is its opposite, and the one shown where it is on by default.
+    Switch {
+        /// Whether it is on by default.
+        on: bool,
+    },
+    /// Nothing; `--no-x` is meaningless. Given again, it counts.
+    Count,
+    /// Nothing, and it changes nothing: what other tools' users type.
+    OldFinger,
+    /// One value.
+    Value(&'static str, fn(&str) -> Result<(), Refusal>),
+    /// One value each time that it is given.
+    Values(&'static str, fn(&str) -> Result<(), Refusal>),
+    /// The name of a file, any bytes.
+    File(&'static str),
+    /// The names of files, any bytes.
+    Files(&'static str),
+    /// A row of the filter; the order among all such flags matters.
+    Pattern(&'static str),
+}
+
+/// Which verbs have a flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Group {
+    /// `push` and `pull`: what is selected.
+    Selection,
+    /// `push` and `pull`: how entries are compared and proven.
+    Proof,
+    /// `push` and `pull`: what is preserved.
+    Preserve,
+    /// `push` and `pull`: how bytes travel.
+    Travel,
+    /// `push` and `pull`: accepted for those who come from other tools.
+    OldFingers,
+    /// Whatever reaches another machine.
+    Connection,
+    /// All verbs.
+    Output,
+}
+
+impl Group {
+    /// Its heading in the help.
+    pub(crate) fn heading(self) -> &'static str {
+        match self {
+            Self::Selection => "What is copied",
+            Self::Proof => "How it is compared and proven",
+            Self::Preserve => "What is preserved",
+            Self::Travel => "How bytes travel",
+            Self::OldFingers => "Accepted, and without effect",
+            Self::Connection => "How machines are reached",
+            Self::Output => "What is printed",
+        }
+    }
+}
+
+impl Flag {
+    /// Its name in maps and files: the long one, else the letter.
+    pub(crate) fn id(&self) -> String {
+        if self.long.is_empty() {
+            self.short.map(String::from).unwrap_or_default()
+        } else {
+            self.long.to_owned()
+        }
+    }
+
+    /// As it is typed.
+    pub(crate) fn typed(&self) -> String {
+        if self.long.is_empty() { format!("-{}", self.id()) } else { format!("--{}", self.long) }
+    }
+
+    /// The environment variable that says the same; none for what only a command line may say.
+    pub(crate) fn variable(&self) -> Option<String> {
+        let without = self.long.is_empty() || self.long == "yes";
+        (!without && !matches!(self.kind, Kind::OldFinger))
+            .then(|| format!("XFER_{}", self.long.to_ascii_uppercase().replace('-', "_")))
+    }
+
+    /// Whether a configuration file may set it: what belongs to one run alone has no key.
+    pub(crate) fn in_files(&self) -> bool {
+        let one_run = ["dry-run", "yes", "receipt", "files-from", "files-from0", "events", "json"];
+        self.variable().is_some() && !one_run.contains(&self.long)
+    }
+
+    /// Whether a project's `.xfer.toml` may set it: nothing there may name a command, a machine, a
+    /// key or a place to write to, because it comes with somebody's repository.
+    pub(crate) fn in_project(&self) -> bool {
+        let filters = self.group == Group::Selection && self.in_files();
+        filters && self.long != "copy-links"
+            || ["streams", "bwlimit", "verify"].contains(&self.long)
+    }
+}
+
+/// The row of a long or short name.
+pub(crate) fn find(id: &str) -> Option<&'static Flag> {
+    FLAGS.iter().find(|flag| flag.id() == id)
+}
+
+const fn switch(long: &'static str, group: Group, help: &'static str) -> Flag {
+    Flag { long, short: None, kind: Kind::Switch { on: false }, group, help }
+}
+
+const fn on(long: &'static str, group: Group, help: &'static str) -> Flag {
+    Flag { long, short: None, kind: Kind::Switch { on: true }, group, help }
+}
+
+const fn flag(long: &'static str, kind: Kind, group: Group, help: &'static str) -> Flag {
+    Flag { long, short: None, kind, group, help }
+}
+
+const fn old(long: &'static str, short: Option<char>, help: &'static str) -> Flag {
+    Flag { long, short, kind: Kind::OldFinger, group: Group::OldFingers, help }
+}
+
+impl Flag {
+    const fn short(mut self, letter: char) -> Self {
+        self.short = Some(letter);
+        self
+    }
+}
+
+/// Every flag, in the order of the help.
+pub(crate) const FLAGS: &[Flag] = &[
+    flag(
+        "include",
+        Kind::Pattern("PATTERN"),
+        Group::Selection,
+        "Copy what matches, though an earlier pattern excludes it",
+    ),
+    flag(
+        "exclude",
+        Kind::Pattern("PATTERN"),
+        Group::Selection,
+        "Leave out what matches; gitignore's patterns, the last match wins",
+    ),
+    flag(
+        "exclude-from",
+        Kind::Pattern("FILE"),
+        Group::Selection,
+        "Take patterns from FILE, one a line, as in a .gitignore",
+    ),
+    flag(
+        "files-from",
+        Kind::File("FILE"),
+        Group::Selection,
+        "Copy only the paths listed in FILE, one a line; - is standard input",
+    ),
+    flag(
+        "files-from0",
+        Kind::File("FILE"),
+        Group::Selection,
+        "The same, with a NUL byte after each path",
+    ),
+    switch("gitignore", Group::Selection, "Leave out what .gitignore files exclude"),
+    flag(
+        "min-size",
+        Kind::Value("SIZE", |v| values::size(v).map(drop)),
+        Group::Selection,
+        "Leave out files smaller than SIZE",
+    ),
+    flag(
+        "max-size",
+        Kind::Value("SIZE", |v| values::size(v).map(drop)),
+        Group::Selection,
+        "Leave out files larger than SIZE",
+    ),
+    flag(
+        "min-age",
+        Kind::Value("TIME", |v| values::time(v).map(drop)),
+        Group::Selection,
+        "Leave out files modified within TIME, or since it",
+    ),
+    flag(
+        "max-age",
+        Kind::Value("TIME", |v| values::time(v).map(drop)),
+        Group::Selection,
+        "Leave out files modified longer ago than TIME, or before it",
+    ),
+    switch("copy-links", Group::Selection, "Copy what symbolic links point to, within the source")
+        .short('L'),
+    switch("dry-run", Group::Proof, "Show what would be done, and do nothing").short('n'),
+    switch("checksum", Group::Proof, "Compare entries by content, always").short('c'),
+    switch("quick", Group::Proof, "Believe size and modification time where no record exists"),
+    flag(
+        "verify",
+        Kind::Value("LEVEL", |v| values::verify_level(v).map(drop)),
+        Group::Proof,
+        "Prove to LEVEL: received, durable (default) or read-back",
+    ),
+    flag("receipt", Kind::File("FILE"), Group::Proof, "Write the receipt to FILE as well"),
+    on("times", Group::Preserve, "Do not preserve modification times"),
+    switch("xattrs", Group::Preserve, "Preserve extended attributes"),
+    switch("owner", Group::Preserve, "Preserve owner, group, setuid and setgid (root only)"),
+    on("hard-links", Group::Preserve, "Do not preserve hard links"),
+    flag("sparse", Kind::OldFinger, Group::Preserve, "Preserve holes, which is always done"),
+    switch("devices", Group::Preserve, "Copy devices (root only)"),
+    flag(
+        "streams",
+        Kind::Value("N", |v| values::streams(v).map(drop)),
+        Group::Travel,
+        "Use N streams, or auto (default)",
+    )
+    .short('j'),
+    flag(
+        "bwlimit",
+        Kind::Value("RATE", |v| values::rate(v).map(drop)),
+        Group::Travel,
+        "Send no faster than RATE, such as 100MB/s or 800Mbit/s",
+    ),
+    flag(
+        "retries",
+        Kind::Value("N", |v| values::retries(v).map(drop)),
+        Group::Travel,
+        "Try a block N times (default 10)",
+    ),
+    flag(
+        "reserve",
+        Kind::Value("SIZE", |v| values::size(v).map(drop)),
+        Group::Travel,
+        "Leave SIZE free at the destination (default 512MiB)",
+    ),
+    flag(
+        "route",
+        Kind::Value("ROUTE", |v| values::route(v).map(drop)),
+        Group::Connection,
+        "Take ROUTE: auto (default), ssh or sftp",
+    ),
+    flag(
+        "stall-timeout",
+        Kind::Value("TIME", |v| values::timeout(v).map(drop)),
+        Group::Connection,
+        "Give a silent stream up after TIME (default 30s)",
+    ),
+    flag(
+        "agent-binary",
+        Kind::File("FILE"),
+        Group::Connection,
+        "Run FILE on the far side (default: looked for)",
+    ),
+    flag(
+        "identity",
+        Kind::Files("FILE"),
+        Group::Connection,
+        "Log in with the key in FILE, as ssh -i",
+    )
+    .short('i'),
+    flag(
+        "ssh-config",
+        Kind::File("FILE"),
+        Group::Connection,
+        "Read FILE instead of ~/.ssh/config, as ssh -F",
+    )
+    .short('F'),
+    flag(
+        "jump",
+        Kind::Value("HOST", values::ssh_text),
+        Group::Connection,
+        "Reach the machine through HOST, as ssh -J",
+    )
+    .short('J'),
+    flag(
+        "port",
+        Kind::Value("N", |v| values::port(v).map(drop)),
+        Group::Connection,
+        "Connect to port N, as ssh -p",
+    ),
+    flag(
+        "ssh-option",
+        Kind::Values("OPTION", values::ssh_text),
+        Group::Connection,
+        "Set an option of ssh, as ssh -o",
+    )
+    .short('o'),
+    switch("yes", Group::Output, "Ask nothing"),
+    switch("json", Group::Output, "Print events as NDJSON on standard output"),
+    flag("events", Kind::File("FILE"), Group::Output, "Write events as NDJSON to FILE"),
+    flag("quiet", Kind::Count, Group::Output, "Print errors only").short('q'),
+    flag("verbose", Kind::Count, Group::Output, "Print each entry; twice: decisions too")
+        .short('v'),
+    flag(
+        "color",
+        Kind::Value("WHEN", |v| values::color(v).map(drop)),
+        Group::Output,
+        "Colour: auto (default), always or never",
+    ),
+    flag(
+        "log-file",
+        Kind::File("FILE"),
+        Group::Output,
+        "Append what is printed to FILE, with the time",
+    ),
+    old("archive", Some('a'), "What rsync -a asks for is the default"),
+    old("recursive", Some('r'), "Directories are copied whole"),
+    old("", Some('P'), "Partial files are kept and progress is shown"),
+    old("partial", None, "Partial files are kept"),
+    old("progress", None, "Progress is shown on a terminal"),
+    old("", Some('z'), "Compression is chosen by xfer"),
+];
+
+/// Long flags of the contract that a later version brings.
+pub(crate) const LATER_FLAGS: &[&str] = &[
+    "remote-receipt",
+    "delete",
+    "max-delete",
+    "backup-dir",
+    "via",
+    "data-port",
+    "proxy-limit",
+    "max-cost",
+    "deadline",
+    "compress",
+    "inplace",
+    "acls",
+    "chmod",
+    "watch",
+    "settle",
+    "first",
+    "order",
+    "print-onstart",
+    "detach",
+    "start",
+    "wait-machine",
+    "read-back-from",
+    "load-check",
+    "allow-secrets",
+    "allow-keys-on-agent",
+    "endpoint-url",
+    "metrics",
+    "update",
+    "ignore-existing",
+    "size-only",
+    "uploads",
+    "abort-stale",
+    "root",
+    "policy",
+    "ack",
+    "trust-key",
+    "token",
+    "confirm",
+    "destroy",
+    "on-hold",
+    "listen",
+    "token-file",
+];
+
+/// Verbs of the contract that a later version brings.
+pub(crate) const LATER_VERBS: &[&str] = &[
+    "sync",
+    "probe",
+    "gate",
+    "destroy",
+    "evacuate",
+    "serve",
+    "transfers",
+    "attach",
+    "cancel",
+    "hosts",
+    "report",
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_name_is_used_once() {
+        let mut names = HashSet::new();
+        for flag in FLAGS {
+            assert!(names.insert(flag.id()), "{}", flag.typed());
+            let letter = flag.short.filter(|_| !flag.long.is_empty());
+            assert!(letter.is_none_or(|letter| names.insert(letter.into())), "{}", flag.typed());
+            assert!(!LATER_FLAGS.contains(&flag.long), "{}", flag.typed());
+        }
+    }
+
+    #[test]
+    fn a_project_can_set_only_what_harms_nobody() {
+        let set: Vec<_> = FLAGS.iter().filter(|f| f.in_project()).map(Flag::id).collect();
+        assert_eq!(
+            set,
+            [
+                "include",
+                "exclude",
+                "exclude-from",
+                "gitignore",
+                "min-size",
+                "max-size",
+                "min-age",
+                "max-age",
+                "verify",
+                "streams",
+                "bwlimit"
+            ]
+        );
+    }
+
+    #[test]
+    fn twins_are_spelled_alike() {
+        let twin = |id| find(id).and_then(Flag::variable);
+        assert_eq!(twin("min-size").as_deref(), Some("XFER_MIN_SIZE"));
+        assert_eq!(twin("yes"), None);
+    }
+}

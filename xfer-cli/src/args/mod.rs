@@ -1,0 +1,229 @@
+//! What was typed. Nothing here looks at the machine, and nothing here does anything.
+
+pub(crate) mod command;
+pub(crate) mod flags;
+mod usage;
+pub(crate) mod values;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+use xfer_core::location::Location;
+
+use self::flags::{FLAGS, Kind};
+use crate::problem::CliError;
+
+/// A command line, understood.
+#[derive(Debug)]
+pub(crate) struct Invocation {
+    /// What to do.
+    pub(crate) verb: Verb,
+    /// The flags that were typed.
+    pub(crate) typed: Typed,
+}
+
+/// What to do, and with what.
+#[derive(Debug)]
+pub(crate) enum Verb {
+    /// `push`, or `pull` with `pull` set.
+    Copy { pull: bool, sources: Vec<Location>, destination: Location },
+    /// `verify`
+    Verify { location: Location, against: OsString },
+    /// `ls`
+    List { location: Location },
+    /// `receipt show`
+    ReceiptShow { file: PathBuf },
+    /// `receipt export`
+    ReceiptExport { file: PathBuf },
+    /// `rehearse`
+    Rehearse { directory: Option<PathBuf> },
+    /// `install`
+    Install { location: Location },
+    /// `config show`
+    ConfigShow { origin: bool },
+    /// `completions`
+    Completions { shell: String },
+    /// `man`
+    Man,
+    /// `version`
+    Version,
+    /// `agent`, with all that follows it.
+    Agent { words: Vec<OsString> },
+    /// `--help` or `--version`: the text to print.
+    Text(String),
+}
+
+impl Verb {
+    /// As it is typed.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Copy { pull: false, .. } => "push",
+            Self::Copy { pull: true, .. } => "pull",
+            Self::Verify { .. } => "verify",
+            Self::List { .. } => "ls",
+            Self::ReceiptShow { .. } | Self::ReceiptExport { .. } => "receipt",
+            Self::Rehearse { .. } => "rehearse",
+            Self::Install { .. } => "install",
+            Self::ConfigShow { .. } => "config",
+            Self::Completions { .. } => "completions",
+            Self::Man => "man",
+            Self::Version => "version",
+            Self::Agent { .. } => "agent",
+            Self::Text(_) => "help",
+        }
+    }
+}
+
+/// Values of flags, checked and still text, so that layers of any origin are alike.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Typed {
+    /// By flag; a switch holds `true` or `false`, a counted flag its count.
+    pub(crate) values: BTreeMap<String, Vec<OsString>>,
+    /// The filter's rows in the order in which they were typed.
+    pub(crate) patterns: Vec<PatternRow>,
+}
+
+/// One row of the filter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PatternRow {
+    /// `include`, `exclude` or `exclude-from`.
+    pub(crate) flag: &'static str,
+    /// The pattern, or the file's name.
+    pub(crate) value: OsString,
+}
+
+/// Understands a command line, or says why not.
+pub(crate) fn parse(words: &[OsString]) -> Result<Invocation, CliError> {
+    let matches = match command::command().try_get_matches_from(words) {
+        Ok(matches) => matches,
+        Err(error) if !error.use_stderr() => {
+            return Ok(Invocation {
+                verb: Verb::Text(error.render().to_string()),
+                typed: Typed::default(),
+            });
+        }
+        Err(error) => return Err(usage::explain(&error)),
+    };
+    let Some((name, matches)) = matches.subcommand() else {
+        return Err(CliError::usage("no-verb", "no verb was given").help());
+    };
+    let inner = matches.subcommand();
+    let verb = verb(name, matches, inner)?;
+    let typed = Typed::read(inner.map_or(matches, |(_, matches)| matches));
+    Ok(Invocation { verb, typed })
+}
+
+/// Checks flags that did not come from a command line.
+pub(crate) fn check(words: Vec<OsString>) -> Result<Typed, CliError> {
+    match command::flags_only().try_get_matches_from(words) {
+        Ok(matches) => Ok(Typed::read(&matches)),
+        Err(error) => Err(usage::explain(&error)),
+    }
+}
+
+fn verb(
+    name: &str,
+    matches: &ArgMatches,
+    inner: Option<(&str, &ArgMatches)>,
+) -> Result<Verb, CliError> {
+    Ok(match name {
+        "push" | "pull" => {
+            let locations = matches.get_many::<OsString>("LOCATION").into_iter().flatten();
+            let mut sources = locations.map(location).collect::<Result<Vec<_>, _>>()?;
+            match (sources.pop(), sources.is_empty()) {
+                (Some(destination), false) => {
+                    Verb::Copy { pull: name == "pull", sources, destination }
+                }
+                _ => {
+                    return Err(
+                        CliError::usage("missing-operand", "a destination is missing").help()
+                    );
+                }
+            }
+        }
+        "verify" => Verb::Verify {
+            location: location(&word(matches, "LOCATION"))?,
+            against: word(matches, "against"),
+        },
+        "ls" => Verb::List { location: location(&word(matches, "LOCATION"))? },
+        "install" => Verb::Install { location: location(&word(matches, "LOCATION"))? },
+        "receipt" => match inner {
+            Some(("show", inner)) => Verb::ReceiptShow { file: word(inner, "FILE").into() },
+            Some((_, inner)) => Verb::ReceiptExport { file: word(inner, "FILE").into() },
+            None => return Err(CliError::usage("no-verb", "receipt what?").help()),
+        },
+        "config" => {
+            Verb::ConfigShow { origin: inner.is_some_and(|(_, inner)| inner.get_flag("origin")) }
+        }
+        "rehearse" => {
+            Verb::Rehearse { directory: matches.get_one::<OsString>("DIR").map(PathBuf::from) }
+        }
+        "completions" => Verb::Completions {
+            shell: matches.get_one::<String>("SHELL").cloned().unwrap_or_default(),
+        },
+        "man" => Verb::Man,
+        "version" => Verb::Version,
+        _ => Verb::Agent {
+            words: matches.get_many("words").into_iter().flatten().cloned().collect(),
+        },
+    })
+}
+
+/// An operand that the parser requires.
+fn word(matches: &ArgMatches, name: &str) -> OsString {
+    matches.get_one::<OsString>(name).cloned().unwrap_or_default()
+}
+
+fn location(text: &OsString) -> Result<Location, CliError> {
+    Location::parse(text.as_bytes()).map_err(CliError::from)
+}
+
+impl Typed {
+    fn read(matches: &ArgMatches) -> Self {
+        let mut typed = Self::default();
+        let mut patterns = Vec::new();
+        for flag in FLAGS {
+            let id = flag.id();
+            if given(matches, &id) {
+                let raw: Vec<OsString> =
+                    matches.get_raw(&id).into_iter().flatten().map(Into::into).collect();
+                match flag.kind {
+                    Kind::Switch { .. } => typed.set(id, "true"),
+                    Kind::Count => typed.set(id.clone(), &matches.get_count(&id).to_string()),
+                    Kind::OldFinger => {}
+                    Kind::Pattern(_) => {
+                        let indices = matches.indices_of(&id).into_iter().flatten();
+                        let row = |value| PatternRow { flag: flag.long, value };
+                        patterns.extend(indices.zip(raw.into_iter().map(row)));
+                    }
+                    _ => {
+                        typed.values.insert(id, raw);
+                    }
+                }
+            } else if matches!(flag.kind, Kind::Switch { .. })
+                && given(matches, &format!("no-{id}"))
+            {
+                typed.set(id, "false");
+            }
+        }
+        patterns.sort_by_key(|(index, _)| *index);
+        typed.patterns = patterns.into_iter().map(|(_, row)| row).collect();
+        typed
+    }
+
+    fn set(&mut self, id: String, value: &str) {
+        self.values.insert(id, vec![value.into()]);
+    }
+}
+
+fn given(matches: &ArgMatches, id: &str) -> bool {
+    matches.try_contains_id(id).unwrap_or(false)
+        && matches.value_source(id) == Some(ValueSource::CommandLine)
+}
+
+#[cfg(test)]
+mod tests;

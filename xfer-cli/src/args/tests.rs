@@ -1,0 +1,110 @@
+//! Command lines and what they are understood as.
+#![allow(clippy::unwrap_used)]
+
+use std::ffi::OsString;
+
+use super::*;
+
+#[test]
+fn operands_and_flags_mix() {
+    let invocation = parsed("push -a a b/ -j 4 h:c --no-times --json");
+    let Verb::Copy { pull: false, sources, destination } = &invocation.verb else { panic!() };
+    assert_eq!(sources.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a", "b/"]);
+    assert_eq!(destination.to_string(), "h:c");
+    let values = &invocation.typed.values;
+    assert_eq!(values["streams"], ["4"]);
+    assert_eq!(values["times"], ["false"]);
+    assert_eq!(values["json"], ["true"]);
+    assert!(!values.contains_key("archive") && !values.contains_key("quick"));
+}
+
+#[test]
+fn names_are_bytes_and_dashes_end_the_flags() {
+    use std::os::unix::ffi::OsStringExt;
+    let words =
+        [b"xfer".to_vec(), b"push".to_vec(), b"--".to_vec(), b"-rf\xff".to_vec(), b"-n".to_vec()];
+    let words: Vec<_> = words.into_iter().map(OsString::from_vec).collect();
+    let Verb::Copy { sources, destination, .. } = parse(&words).unwrap().verb else { panic!() };
+    assert_eq!(sources[0].path, b"-rf\xff");
+    assert_eq!(destination.path, b"-n");
+}
+
+#[test]
+fn patterns_keep_their_order() {
+    let typed = parsed("push --exclude a --include b --exclude-from f --exclude c s d").typed;
+    let rows: Vec<_> =
+        typed.patterns.iter().map(|row| (row.flag, row.value.to_str().unwrap())).collect();
+    assert_eq!(rows, [("exclude", "a"), ("include", "b"), ("exclude-from", "f"), ("exclude", "c")]);
+}
+
+#[test]
+fn the_later_of_a_switch_and_its_opposite_wins() {
+    assert_eq!(parsed("push --xattrs --no-xattrs a b").typed.values["xattrs"], ["false"]);
+    assert_eq!(parsed("push --no-times --times a b").typed.values["times"], ["true"]);
+}
+
+#[test]
+fn refusals_say_what_and_what_next() {
+    for (line, reason, what, next) in [
+        ("", "no-verb", "no verb was given", "--help"),
+        ("psuh a b", "unknown-verb", "unknown verb psuh", "push"),
+        ("push a", "missing-operand", "destination", "--help"),
+        ("push", "missing-operand", "missing", "--help"),
+        ("verify a", "missing-operand", "--against", "--help"),
+        ("push --strems 4 a b", "unknown-flag", "--strems", "--streams"),
+        ("push --streams 0 a b", "bad-value", "--streams 0: expected", "--help"),
+        ("push --streams -1 a b", "bad-value", "--streams -1: expected", "--help"),
+        ("push --bwlimit 100 a b", "bad-value", "--bwlimit 100: expected a rate", "--help"),
+        ("push --json --json a b", "flags-conflict", "--json was given twice", "--help"),
+        ("push -j 1 -j 2 a b", "flags-conflict", "--streams was given twice", "--help"),
+        ("push --delete a b", "not-in-this-version", "--delete is not", "--help"),
+        ("push --max-cost=5 a b", "not-in-this-version", "--max-cost is not", "--help"),
+        ("sync a b", "not-in-this-version", "sync is not", "--help"),
+        ("push --api-key=sesame a b", "secret-in-arguments", "--api-key is refused", "key file"),
+        ("push --api-key sesame a b", "secret-in-arguments", "--api-key is refused", "key file"),
+        ("push --json=yes a b", "bad-value", "--json", "--help"),
+        ("push a s3://b/k", "not-in-this-version", "s3://b/k", "store"),
+        ("push a u:pw@h:p", "password-in-location", "***", "key"),
+        ("completions tcsh", "bad-value", "tcsh", "--help"),
+        ("push --route quic a b", "bad-value", "not in this version", "--help"),
+        ("ls --dry-run a", "unknown-flag", "--dry-run", "--help"),
+    ] {
+        let words: Vec<OsString> = words(line);
+        let error = parse(&words).expect_err(line);
+        assert_eq!((error.class.code(), error.reason), (2, reason), "{line}: {error:?}");
+        assert!(error.what.contains(what), "{line}: {}", error.what);
+        assert!(error.remedies.iter().any(|r| r.text.contains(next)), "{line}: {error:?}");
+        assert!(!error.render().contains("sesame"), "{line}");
+    }
+}
+
+#[test]
+fn every_later_flag_and_verb_is_refused_as_such() {
+    for flag in flags::LATER_FLAGS {
+        let error = parse(&words(&format!("push --{flag} a b"))).expect_err(flag);
+        assert_eq!(error.reason, "not-in-this-version", "{flag}");
+    }
+    for verb in flags::LATER_VERBS {
+        let error = parse(&words(&format!("{verb} a"))).expect_err(verb);
+        assert_eq!(error.reason, "not-in-this-version", "{verb}");
+    }
+}
+
+#[test]
+fn control_characters_never_come_back() {
+    for word in ["--\x1b[2J", "-\x07", "--streams=\x1b]52;c;x\x07", "a\nb:c\x1b"] {
+        let words: Vec<OsString> =
+            ["xfer", "push", word, "a", "b"].into_iter().map(Into::into).collect();
+        let text = parse(&words).expect_err(word).render();
+        assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
+        assert!(text.lines().count() <= 4, "{text:?}");
+    }
+}
+
+fn words(line: &str) -> Vec<OsString> {
+    std::iter::once("xfer").chain(line.split_whitespace()).map(OsString::from).collect()
+}
+
+fn parsed(line: &str) -> Invocation {
+    parse(&words(line)).unwrap()
+}

@@ -1,0 +1,117 @@
+//! Why a command line was not understood, in our own words.
+
+use std::fmt::Write as _;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use xfer_protocol::path::Escaped;
+
+use super::flags::{LATER_FLAGS, LATER_VERBS};
+use crate::problem::CliError;
+
+/// Values longer than this are cut: they are no help to anybody.
+const SHOWN_CHARS_MAX: usize = 120;
+
+pub(super) fn explain(error: &clap::Error) -> CliError {
+    let text = |kind| context(error, kind);
+    let arg = text(ContextKind::InvalidArg).map(|arg| flag_only(&arg)).unwrap_or_default();
+    match error.kind() {
+        ErrorKind::UnknownArgument => unknown_flag(error, &arg),
+        ErrorKind::InvalidSubcommand => {
+            unknown_verb(error, &text(ContextKind::InvalidSubcommand).unwrap_or_default())
+        }
+        ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
+            let value = text(ContextKind::InvalidValue).unwrap_or_default();
+            let why = std::error::Error::source(error).map(ToString::to_string);
+            let expected = text(ContextKind::ValidValue).map(|valid| format!("expected {valid}"));
+            let what = match (value.is_empty(), why.or(expected)) {
+                (true, None) => format!("{arg} needs a value"),
+                (true, Some(why)) => format!("{arg}: {why}"),
+                (false, Some(why)) => format!("{arg} {}: {why}", shown(&value)),
+                (false, None) => format!("{arg} {} is no value of it", shown(&value)),
+            };
+            CliError::usage("bad-value", what).help()
+        }
+        ErrorKind::InvalidUtf8 => {
+            CliError::usage("bad-value", "a flag's value is not UTF-8").help()
+        }
+        ErrorKind::ArgumentConflict => {
+            let other = text(ContextKind::PriorArg).map(|arg| flag_only(&arg));
+            let what = match other {
+                Some(other) if other != arg => format!("{arg} contradicts {other}"),
+                _ => format!("{arg} was given twice"),
+            };
+            CliError::usage("flags-conflict", what).help()
+        }
+        ErrorKind::MissingRequiredArgument => {
+            CliError::usage("missing-operand", format!("what is missing: {arg}")).help()
+        }
+        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            CliError::usage("no-verb", "no verb was given").help()
+        }
+        ErrorKind::NoEquals | ErrorKind::TooFewValues | ErrorKind::WrongNumberOfValues => {
+            CliError::usage("bad-value", format!("{arg} needs a value")).help()
+        }
+        ErrorKind::TooManyValues => {
+            CliError::usage("bad-value", format!("{arg} takes no value")).help()
+        }
+        _ => CliError::usage("usage", "the command line is not understood").help(),
+    }
+}
+
+fn unknown_flag(error: &clap::Error, arg: &str) -> CliError {
+    let long = arg.trim_start_matches('-');
+    let long = long.strip_prefix("no-").unwrap_or(long);
+    if long == "api-key" {
+        return CliError::usage(
+            "secret-in-arguments",
+            "--api-key is refused: every process on this machine can read a command line",
+        )
+        .next("put the key in the platform's own key file, or in VAST_API_KEY");
+    }
+    if arg.starts_with("--") && LATER_FLAGS.contains(&long) {
+        let what = format!("{} is not in this version yet", shown(arg));
+        return CliError::usage("not-in-this-version", what).help();
+    }
+    let unknown = CliError::usage("unknown-flag", format!("unknown flag {}", shown(arg)));
+    match context(error, ContextKind::SuggestedArg) {
+        Some(suggestion) => unknown.next(format!("did you mean {}?", shown(&suggestion))),
+        None => unknown.help(),
+    }
+}
+
+fn unknown_verb(error: &clap::Error, verb: &str) -> CliError {
+    if LATER_VERBS.contains(&verb) {
+        let what = format!("{verb} is not in this version yet");
+        return CliError::usage("not-in-this-version", what).help();
+    }
+    let unknown = CliError::usage("unknown-verb", format!("unknown verb {}", shown(verb)));
+    match context(error, ContextKind::SuggestedSubcommand) {
+        Some(suggestion) => unknown.next(format!("did you mean {}?", shown(&suggestion))),
+        None => unknown.help(),
+    }
+}
+
+fn context(error: &clap::Error, kind: ContextKind) -> Option<String> {
+    match error.get(kind)? {
+        ContextValue::String(text) => Some(text.clone()),
+        ContextValue::Strings(texts) if !texts.is_empty() => Some(texts.join(", ")),
+        ContextValue::StyledStr(text) => Some(text.to_string()),
+        ContextValue::StyledStrs(texts) => texts.first().map(ToString::to_string),
+        _ => None,
+    }
+}
+
+/// `--flag` of `--flag <VALUE>` and of `--flag=secret`.
+fn flag_only(arg: &str) -> String {
+    let end = if arg.starts_with('-') { arg.find(['=', ' ']) } else { None };
+    shown(&arg[..end.unwrap_or(arg.len())])
+}
+
+fn shown(text: &str) -> String {
+    let cut: String = text.chars().take(SHOWN_CHARS_MAX).collect();
+    let mut shown = Escaped(cut.as_bytes()).to_string();
+    if cut.len() < text.len() {
+        let _ = write!(shown, "… ({} bytes)", text.len());
+    }
+    shown
+}

@@ -1,0 +1,249 @@
+//! Events as NDJSON, the form that scripts read; `schema/event.schema.json` describes it.
+
+use serde::Serialize;
+use xfer_core::event::Route;
+use xfer_core::receipt::PathText;
+
+/// The name and version of the form.
+pub(crate) const SCHEMA: &str = "xfer.event/1";
+
+/// One line.
+#[derive(Debug, Serialize)]
+pub(crate) struct Line<'a> {
+    /// [`SCHEMA`].
+    pub(crate) schema: &'static str,
+    /// Counts from zero, without gaps.
+    pub(crate) seq: u64,
+    /// RFC 3339.
+    pub(crate) time: &'a str,
+    /// The rest, by type.
+    #[serde(flatten)]
+    pub(crate) body: &'a Body,
+}
+
+/// What a line says.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub(crate) enum Body {
+    /// The first line.
+    Run {
+        /// Of this program.
+        version: &'static str,
+        /// As typed.
+        verb: &'static str,
+        /// As typed.
+        sources: Vec<PathText>,
+        /// As typed.
+        destination: Option<PathText>,
+    },
+    /// What is to be done, as known so far.
+    Plan {
+        /// Which source becomes which entry.
+        mapping: Vec<Mapping>,
+        /// Entries selected.
+        entries: u64,
+        /// Their bytes.
+        bytes: u64,
+        /// Entries to move.
+        entries_to_move: u64,
+        /// Bytes to move.
+        bytes_to_move: u64,
+        /// Entries that a filter left out.
+        excluded: u64,
+        /// Whether nothing more will be found.
+        complete: bool,
+    },
+    /// The way that bytes take.
+    Route(RouteBody),
+    /// How far everything is, or something on the way.
+    Progress(Box<ProgressBody>),
+    /// What became of one entry.
+    Entry {
+        /// Below the destination, or below the location that is listed.
+        path: PathText,
+        /// `moved`, `unchanged`, `metadata`, `planned` or `listed`.
+        action: &'static str,
+        /// What it is, where it is listed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        kind: Option<&'static str>,
+        /// Bytes.
+        size: u64,
+        /// Permission bits, where it is listed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        mode: Option<u32>,
+        /// RFC 3339, where it is listed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        modified: Option<String>,
+        /// What a symbolic link holds, where it is listed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        content: Option<PathText>,
+    },
+    /// One entry failed.
+    Problem {
+        /// Which, where it is one.
+        path: Option<PathText>,
+        /// Stable id.
+        reason: &'static str,
+        /// The code that it alone would give.
+        exit_code: u8,
+        /// For a person.
+        message: String,
+    },
+    /// What was proven.
+    Verify {
+        /// The level asked for.
+        asked: &'static str,
+        /// The level reached by the weakest entry.
+        proof_level: Option<&'static str>,
+        /// Entries.
+        entries: u64,
+        /// Bytes.
+        bytes: u64,
+    },
+    /// A receipt was written.
+    Receipt {
+        /// Where.
+        path: PathText,
+        /// Its root, in hexadecimal.
+        manifest_root: Option<String>,
+        /// The level that it states.
+        proof_level: Option<&'static str>,
+    },
+    /// A comparison ended.
+    Verdict {
+        /// `equal` or `different`.
+        verdict: &'static str,
+        /// Entries compared.
+        entries: u64,
+        /// Entries that differ.
+        differences: u64,
+    },
+    /// Always the last line.
+    Result(Box<ResultBody>),
+}
+
+/// A source and the entry that it becomes.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Mapping {
+    /// As resolved.
+    pub(crate) source: PathText,
+    /// As resolved.
+    pub(crate) destination: PathText,
+}
+
+/// A route.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct RouteBody {
+    /// `local`, `ssh` or `sftp`.
+    pub(crate) kind: &'static str,
+    /// What carries the bytes.
+    pub(crate) transport: String,
+    /// Whether no proxy is known to be in between.
+    pub(crate) direct: bool,
+    /// Streams of payload.
+    pub(crate) streams: usize,
+}
+
+impl From<&Route> for RouteBody {
+    fn from(route: &Route) -> Self {
+        Self {
+            kind: route.kind,
+            transport: route.transport.clone(),
+            direct: route.direct,
+            streams: route.streams,
+        }
+    }
+}
+
+/// How far everything is.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct ProgressBody {
+    /// `connect`, `scan`, `send` or `verify`.
+    pub(crate) phase: &'static str,
+    /// Files committed.
+    pub(crate) files_done: u64,
+    /// Payload sent and acknowledged.
+    pub(crate) payload_bytes: u64,
+    /// Bytes compared, hashed or read back.
+    pub(crate) verified_bytes: u64,
+    /// Bytes that were already there.
+    pub(crate) reused_bytes: u64,
+    /// Payload to be sent, as known so far.
+    pub(crate) bytes_to_move: u64,
+    /// Bytes a second, lately.
+    pub(crate) rate_now: u64,
+    /// Bytes a second, since the first byte.
+    pub(crate) rate_average: u64,
+    /// Seconds that remain, where they can be told.
+    pub(crate) eta_s: Option<u64>,
+    /// Large files under way.
+    pub(crate) files: Vec<FileBody>,
+    /// Something that the user should know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) notice: Option<String>,
+    /// Why something is tried again, and for which time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) retry: Option<RetryBody>,
+}
+
+/// A large file under way.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct FileBody {
+    /// Below the destination.
+    pub(crate) path: PathText,
+    /// Its bytes.
+    pub(crate) size: u64,
+    /// Bytes that are there.
+    pub(crate) done: u64,
+}
+
+/// A further attempt.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct RetryBody {
+    /// Why.
+    pub(crate) reason: String,
+    /// Counts from 1.
+    pub(crate) attempt: u32,
+}
+
+/// The outcome.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct ResultBody {
+    pub(crate) exit_code: u8,
+    pub(crate) status: &'static str,
+    pub(crate) reason: &'static str,
+    pub(crate) message: String,
+    pub(crate) retry: &'static str,
+    pub(crate) remedies: Vec<RemedyBody>,
+    pub(crate) machine_state: Option<&'static str>,
+    pub(crate) entries: CountsBody,
+    pub(crate) bytes: CountsBody,
+    pub(crate) payload_bytes: u64,
+    pub(crate) overhead_bytes: u64,
+    pub(crate) wasted_bytes: u64,
+    pub(crate) reused_bytes: u64,
+    pub(crate) elapsed_s: f64,
+    pub(crate) route: Option<RouteBody>,
+    pub(crate) manifest_root: Option<String>,
+    pub(crate) proof_level: Option<&'static str>,
+    pub(crate) receipt: Option<PathText>,
+    pub(crate) problems: u64,
+}
+
+/// Something that helps.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct RemedyBody {
+    pub(crate) text: String,
+    pub(crate) argv: Vec<String>,
+}
+
+/// Entries or bytes, by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct CountsBody {
+    pub(crate) selected: u64,
+    pub(crate) moved: u64,
+    pub(crate) unchanged: u64,
+    pub(crate) deferred: u64,
+    pub(crate) skipped: u64,
+    pub(crate) failed: u64,
+}

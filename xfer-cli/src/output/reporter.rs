@@ -1,0 +1,335 @@
+//! From the engine's events to lines, bars and counts.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use xfer_core::error::{ExitClass, fault_id};
+use xfer_core::event::{EntryAction, Event, Observer, Phase, PlanTotals, Progress, Route};
+use xfer_core::receipt::PathText;
+use xfer_protocol::fault::Fault;
+use xfer_protocol::path::{Escaped, RelPath};
+
+use super::Output;
+use super::amounts;
+use super::json::{Body, CountsBody, FileBody, Mapping, ProgressBody, RetryBody, RouteBody};
+use crate::progress::{Display, View};
+use crate::speed::Speed;
+
+/// Time between two `progress` events.
+const EVENT_EVERY: Duration = Duration::from_millis(100);
+
+/// Large files whose progress is told at a time.
+const FILES_SHOWN_MAX: usize = 8;
+
+/// Problems that are printed; all are sent as events.
+const PROBLEMS_SHOWN_MAX: u64 = 50;
+
+/// Hears the engine.
+pub(crate) struct Reporter {
+    output: Arc<Output>,
+    verb: &'static str,
+    /// Whether entries are a plan and not deeds.
+    dry_run: bool,
+    state: Mutex<State>,
+}
+
+/// What is known so far.
+#[derive(Default)]
+pub(crate) struct State {
+    /// The latest numbers.
+    pub(crate) progress: Progress,
+    /// The latest plan.
+    pub(crate) plan: PlanTotals,
+    /// The route.
+    pub(crate) route: Option<Route>,
+    /// Entries, by what became of them.
+    pub(crate) entries: CountsBody,
+    /// Bytes, by what became of them.
+    pub(crate) bytes: CountsBody,
+    /// How many problems.
+    pub(crate) problems: u64,
+    /// The class of the gravest.
+    pub(crate) gravest: Option<ExitClass>,
+    mapping: Vec<Mapping>,
+    files: BTreeMap<RelPath, (u64, u64)>,
+    phase: Option<Phase>,
+    speed: Speed,
+    next_event: Duration,
+    display: Display,
+}
+
+impl Reporter {
+    /// One for a transfer.
+    pub(crate) fn new(output: Arc<Output>, verb: &'static str, dry_run: bool) -> Arc<Self> {
+        let display = Display::choose(&output);
+        let state = Mutex::new(State { display, ..State::default() });
+        Arc::new(Self { output, verb, dry_run, state })
+    }
+
+    /// Shows the passing of time; to be called some times a second.
+    pub(crate) fn tick(&self) {
+        let mut state = self.lock();
+        self.show(&mut state, false);
+    }
+
+    /// Takes the bars away and gives what is known.
+    pub(crate) fn finish<T>(&self, read: impl FnOnce(&State) -> T) -> T {
+        let mut state = self.lock();
+        self.show(&mut state, true);
+        state.display.clear();
+        read(&state)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn show(&self, state: &mut State, now: bool) {
+        let elapsed = self.output.clock().elapsed();
+        state.speed.record(elapsed, state.progress.payload_bytes);
+        if now || elapsed >= state.next_event {
+            state.next_event = elapsed + EVENT_EVERY;
+            self.output.event(&Body::Progress(Box::new(state.progress_body())));
+        }
+        let view = View {
+            elapsed,
+            phase: state.phase,
+            progress: state.progress,
+            plan: state.plan,
+            rate_now: state.speed.now(),
+            rate_average: state.speed.average(elapsed),
+            eta: state.eta(elapsed),
+            streams: state.route.as_ref().map_or(0, |route| route.streams),
+            files: &state.files,
+        };
+        if let Some(line) = state.display.show(&view) {
+            self.output.say(&line);
+        }
+    }
+
+    fn told(&self, state: &mut State, notice: Option<String>, retry: Option<RetryBody>) {
+        let body = ProgressBody { notice, retry, ..state.progress_body() };
+        self.output.event(&Body::Progress(Box::new(body)));
+    }
+
+    fn print(&self, state: &State, text: &str) {
+        state.display.suspend(|| self.output.say(text));
+    }
+
+    fn problem(&self, state: &mut State, fault: &Fault) {
+        let class = ExitClass::of_fault(fault);
+        state.problems += 1;
+        state.entries.failed += 1;
+        state.gravest = Some(state.gravest.map_or(class, |gravest| gravest.gravest(class)));
+        self.output.event(&Body::Problem {
+            path: Some(PathText::from(fault.path.as_bytes())),
+            reason: fault_id(fault.kind),
+            exit_code: class.code(),
+            message: fault.to_string(),
+        });
+        if state.problems <= PROBLEMS_SHOWN_MAX {
+            self.print(state, &format!("xfer: problem: {fault}\n"));
+        } else if state.problems == PROBLEMS_SHOWN_MAX + 1 {
+            self.print(state, "xfer: more problems are not shown; --json and --events tell all\n");
+        }
+    }
+
+    fn entry(&self, state: &mut State, path: &RelPath, action: EntryAction, size: u64) {
+        let (name, sign) = match action {
+            _ if self.dry_run && action != EntryAction::Unchanged => ("planned", '+'),
+            EntryAction::Moved => ("moved", '+'),
+            EntryAction::Unchanged => ("unchanged", '='),
+            EntryAction::Metadata => ("metadata", '~'),
+        };
+        let moved = action == EntryAction::Moved;
+        let (entries, bytes) = if moved {
+            (&mut state.entries.moved, &mut state.bytes.moved)
+        } else {
+            (&mut state.entries.unchanged, &mut state.bytes.unchanged)
+        };
+        *entries += 1;
+        *bytes += size;
+        state.files.remove(path);
+        self.output.event(&Body::Entry {
+            path: PathText::from(path.as_bytes()),
+            action: name,
+            kind: None,
+            size,
+            mode: None,
+            modified: None,
+            content: None,
+        });
+        let line = format!("{sign} {path}  {}\n", amounts::bytes(size));
+        if self.dry_run {
+            if action != EntryAction::Unchanged || self.output.settings().verbose > 0 {
+                self.output.result(line.as_bytes());
+            }
+        } else if self.output.settings().verbose > u32::from(!moved) {
+            self.print(state, &line);
+        }
+    }
+}
+
+impl Observer for Reporter {
+    fn observe(&self, event: &Event) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        match event {
+            Event::Begun { sources, destination } => self.output.event(&Body::Run {
+                version: env!("CARGO_PKG_VERSION"),
+                verb: self.verb,
+                sources: sources.iter().map(|s| PathText::from(&s.to_bytes()[..])).collect(),
+                destination: Some(PathText::from(&destination.to_bytes()[..])),
+            }),
+            Event::Mapped { source, destination } => {
+                let line = format!("{} -> {}\n", Escaped(source), Escaped(destination));
+                if self.dry_run {
+                    self.output.result(line.as_bytes());
+                } else {
+                    self.output.detail(1, &format!("xfer: {line}"));
+                }
+                state.mapping.push(Mapping {
+                    source: PathText::from(&source[..]),
+                    destination: PathText::from(&destination[..]),
+                });
+            }
+            Event::Route(route) => {
+                let body = Body::Route(RouteBody::from(route));
+                self.output.event(&body);
+                let text = route_text(route);
+                if self.dry_run {
+                    self.output.result(format!("route {text}\n").as_bytes());
+                } else {
+                    self.output.detail(1, &format!("xfer: route {text}\n"));
+                }
+                state.route = Some(route.clone());
+            }
+            Event::Plan(totals) => {
+                let first = totals.complete && !state.plan.complete;
+                state.plan = *totals;
+                state.entries.selected = totals.entries;
+                state.bytes.selected = totals.bytes;
+                state.entries.skipped = totals.excluded;
+                if first {
+                    self.output.event(&state.plan_body());
+                }
+            }
+            Event::FileBegun { path, size, held } => {
+                state.files.insert(path.clone(), (*held, *size));
+            }
+            Event::FileProgress { path, done } => {
+                if let Some((known, size)) = state.files.get_mut(path) {
+                    *known = (*done).min(*size);
+                }
+            }
+            Event::Progress(progress) => state.progress = *progress,
+            Event::Entry { path, action, size } => self.entry(state, path, *action, *size),
+            Event::Problem(fault) => self.problem(state, fault),
+            Event::Retry { reason, attempt } => {
+                let retry = RetryBody { reason: reason.clone(), attempt: *attempt };
+                self.told(state, None, Some(retry));
+                let reason = Escaped(reason.as_bytes());
+                let line = format!("xfer: attempt {attempt}: {reason}\n");
+                state.display.suspend(|| self.output.detail(1, &line));
+            }
+            Event::Notice(text) => {
+                self.told(state, Some(text.clone()), None);
+                self.print(state, &format!("xfer: {}\n", Escaped(text.as_bytes())));
+            }
+            Event::Phase(phase) => {
+                state.phase = state.phase.max_by_order(*phase);
+                self.told(state, None, None);
+            }
+            _ => {}
+        }
+        self.show(state, false);
+    }
+}
+
+impl State {
+    fn progress_body(&self) -> ProgressBody {
+        let files = self.files.iter().filter(|(_, (done, size))| done < size);
+        ProgressBody {
+            phase: phase_name(self.phase),
+            files_done: self.progress.files_done,
+            payload_bytes: self.progress.payload_bytes,
+            verified_bytes: self.progress.verified_bytes,
+            reused_bytes: self.progress.reused_bytes,
+            bytes_to_move: self.plan.bytes_to_move,
+            rate_now: self.speed.now(),
+            rate_average: self.speed.average(self.speed.latest()),
+            eta_s: self.eta(self.speed.latest()).map(|eta| eta.as_secs()),
+            files: files
+                .take(FILES_SHOWN_MAX)
+                .map(|(path, (done, size))| FileBody {
+                    path: PathText::from(path.as_bytes()),
+                    size: *size,
+                    done: *done,
+                })
+                .collect(),
+            notice: None,
+            retry: None,
+        }
+    }
+
+    fn plan_body(&self) -> Body {
+        Body::Plan {
+            mapping: self.mapping.clone(),
+            entries: self.plan.entries,
+            bytes: self.plan.bytes,
+            entries_to_move: self.plan.entries_to_move,
+            bytes_to_move: self.plan.bytes_to_move,
+            excluded: self.plan.excluded,
+            complete: self.plan.complete,
+        }
+    }
+
+    /// The time that remains at the rate of late; unknown while the scan runs.
+    fn eta(&self, elapsed: Duration) -> Option<Duration> {
+        let rate = self.speed.now().max(self.speed.average(elapsed) / 4);
+        let left = self.plan.bytes_to_move.checked_sub(self.progress.payload_bytes)?;
+        (self.plan.complete && rate > 0).then(|| Duration::from_secs(left.div_ceil(rate)))
+    }
+}
+
+/// A route in one line, with why it is as it is.
+pub(crate) fn route_text(route: &Route) -> String {
+    let direct = if route.direct { "direct" } else { "through a proxy" };
+    let transport = Escaped(route.transport.as_bytes());
+    let streams = if route.streams == 1 { "1 stream" } else { "streams" };
+    match route.streams {
+        0 | 1 => format!("{}: {transport}, {direct}, {streams}", route.kind),
+        several => format!("{}: {transport}, {direct}, {several} {streams}", route.kind),
+    }
+}
+
+/// A phase as events name it.
+pub(crate) fn phase_name(phase: Option<Phase>) -> &'static str {
+    match phase {
+        None | Some(Phase::Connect) => "connect",
+        Some(Phase::Scan) => "scan",
+        Some(Phase::Send) => "send",
+        Some(Phase::Verify) => "verify",
+    }
+}
+
+/// Phases overlap; the one shown never goes back.
+trait MaxByOrder {
+    fn max_by_order(self, next: Phase) -> Self;
+}
+
+impl MaxByOrder for Option<Phase> {
+    fn max_by_order(self, next: Phase) -> Self {
+        let order = |phase| match phase {
+            Phase::Connect => 0,
+            Phase::Scan => 1,
+            Phase::Send => 2,
+            Phase::Verify => 3,
+        };
+        match self {
+            Some(known) if order(known) > order(next) => Some(known),
+            _ => Some(next),
+        }
+    }
+}

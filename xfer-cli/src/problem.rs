@@ -1,0 +1,146 @@
+//! A failure on its way to the user: what happened, why, what to do next, and the exit code.
+
+use std::fmt;
+
+use xfer_core::error::{Detail, ExitClass, Remedy, TransferError};
+use xfer_core::location::LocationError;
+use xfer_protocol::path::Escaped;
+
+/// A failure, ready to be printed or sent as an event.
+///
+/// Invariant: no field holds a control byte.
+#[derive(Clone, Debug)]
+pub(crate) struct CliError {
+    /// Decides the exit code.
+    pub(crate) class: ExitClass,
+    /// Stable id in kebab case.
+    pub(crate) reason: &'static str,
+    /// What happened, and to which entry or location.
+    pub(crate) what: String,
+    /// Lines that explain.
+    pub(crate) details: Vec<Detail>,
+    /// What to do next, the most likely first.
+    pub(crate) remedies: Vec<Remedy>,
+}
+
+impl CliError {
+    /// A failure of a class.
+    pub(crate) fn new(class: ExitClass, reason: &'static str, what: impl Into<String>) -> Self {
+        let what = one_line(&what.into());
+        Self { class, reason, what, details: Vec::new(), remedies: Vec::new() }
+    }
+
+    /// A command line that makes no sense.
+    pub(crate) fn usage(reason: &'static str, what: impl Into<String>) -> Self {
+        Self::new(ExitClass::Usage, reason, what)
+    }
+
+    /// A configuration that makes no sense.
+    pub(crate) fn config(reason: &'static str, what: impl Into<String>) -> Self {
+        Self::new(ExitClass::Config, reason, what)
+    }
+
+    /// The same with why.
+    pub(crate) fn why(mut self, text: impl fmt::Display) -> Self {
+        self.details.push(Detail { label: "why", text: one_line(&text.to_string()) });
+        self
+    }
+
+    /// The same with what to do next.
+    pub(crate) fn next(mut self, text: impl Into<String>) -> Self {
+        self.remedies.push(Remedy::text(one_line(&text.into())));
+        self
+    }
+
+    /// The same with where to read.
+    pub(crate) fn help(self) -> Self {
+        self.next("see: xfer --help, or xfer VERB --help")
+    }
+
+    /// The text for a person, in the form of the contract.
+    pub(crate) fn render(&self) -> String {
+        let mut text = format!("xfer: {}\n", self.what);
+        for detail in &self.details {
+            text.push_str(&format!("  {:<9} {}\n", detail.label, one_line(&detail.text)));
+        }
+        match &self.remedies[..] {
+            [] => {}
+            [only] => text.push_str(&format!("  {:<9} {}\n", "next", one_line(&only.text))),
+            several => {
+                for (index, remedy) in several.iter().enumerate() {
+                    let label = if index == 0 { "do one of" } else { "" };
+                    let number = index + 1;
+                    text.push_str(&format!("  {label:<9} {number}  {}\n", one_line(&remedy.text)));
+                }
+            }
+        }
+        text.push_str(&format!("  exit {} {}\n", self.class.code(), self.reason));
+        text
+    }
+}
+
+impl From<TransferError> for CliError {
+    fn from(error: TransferError) -> Self {
+        let mut details = error.details().to_vec();
+        let mut cause: Option<&(dyn std::error::Error + 'static)> =
+            error.cause().map(|cause| &**cause as &(dyn std::error::Error + 'static));
+        while let Some(error) = cause {
+            details.push(Detail { label: "why", text: error.to_string() });
+            cause = error.source();
+        }
+        details.dedup_by(|a, b| a.text == b.text);
+        Self {
+            class: error.exit_class(),
+            reason: error.reason(),
+            what: one_line(&error.to_string()),
+            details,
+            remedies: error.remedies(),
+        }
+    }
+}
+
+impl From<LocationError> for CliError {
+    fn from(error: LocationError) -> Self {
+        let what = cut(&error.to_string());
+        Self::usage(error.reason.id(), what).next(error.reason.remedy())
+    }
+}
+
+/// Text with every control byte escaped; what is escaped already stays as it is.
+fn one_line(text: &str) -> String {
+    if text.chars().any(char::is_control) {
+        Escaped(text.as_bytes()).to_string()
+    } else {
+        text.to_owned()
+    }
+}
+
+fn cut(text: &str) -> String {
+    const SHOWN_CHARS_MAX: usize = 400;
+    let cut: String = text.chars().take(SHOWN_CHARS_MAX).collect();
+    if cut.len() < text.len() { format!("{cut}…") } else { cut }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_remedy_is_next_and_several_are_numbered() {
+        let error = CliError::usage("bad-value", "--streams x: no").why("because").next("try 4");
+        assert_eq!(
+            error.render(),
+            "xfer: --streams x: no\n  why       because\n  next      try 4\n  exit 2 bad-value\n"
+        );
+        let several = error.next("or 5").render();
+        assert!(several.contains("  do one of 1  try 4\n            2  or 5\n"), "{several}");
+    }
+
+    #[test]
+    fn nothing_printed_can_write_to_a_terminal() {
+        let error = CliError::usage("x", "a\x1b[2Jb\n").why("c\rd").next("e\x07");
+        let text = error.render();
+        assert!(text.lines().all(|line| !line.chars().any(char::is_control)), "{text:?}");
+        assert_eq!(text.lines().count(), 4);
+    }
+}

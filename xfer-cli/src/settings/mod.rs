@@ -1,0 +1,220 @@
+//! What is in effect, resolved from the command line, the environment and files.
+
+mod layers;
+mod lists;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use xfer_core::options::{
+    Comparison, DiskOptions, NetworkOptions, PreserveOptions, RetryOptions, RouteChoice,
+    SelectionOptions, TransferOptions, VerifyOptions,
+};
+use xfer_core::transport::ssh::SshOptions;
+use xfer_protocol::manifest::Timestamp;
+use xfer_protocol::message::FilterRules;
+
+use crate::args::Typed;
+use crate::args::values::{self, Color, Refusal, Time};
+use crate::problem::CliError;
+
+pub(crate) use layers::{Merged, Origin, Surroundings};
+
+/// What is printed, and where.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OutputSettings {
+    /// NDJSON on standard output.
+    pub(crate) json: bool,
+    /// NDJSON in a file.
+    pub(crate) events: Option<PathBuf>,
+    /// Errors only.
+    pub(crate) quiet: bool,
+    /// 0: a summary; 1: each entry; 2: decisions too.
+    pub(crate) verbose: u32,
+    /// When to colour.
+    pub(crate) color: Color,
+    /// Where to append what is printed.
+    pub(crate) log_file: Option<PathBuf>,
+}
+
+/// How machines are reached.
+#[derive(Clone, Debug)]
+pub(crate) struct ConnectionSettings {
+    /// Key files.
+    pub(crate) identities: Vec<PathBuf>,
+    /// Configuration of ssh.
+    pub(crate) ssh_config: Option<PathBuf>,
+    /// Jump hosts.
+    pub(crate) jump: Option<String>,
+    /// Port.
+    pub(crate) port: Option<u16>,
+    /// `-o` options.
+    pub(crate) ssh_options: Vec<String>,
+    /// Route.
+    pub(crate) route: RouteChoice,
+    /// When a stream is given up.
+    pub(crate) stall: Duration,
+    /// The agent's binary.
+    pub(crate) agent_binary: Option<PathBuf>,
+}
+
+impl ConnectionSettings {
+    /// As the SSH transport takes them.
+    pub(crate) fn apply(&self, ssh: &mut SshOptions) {
+        ssh.identities.clone_from(&self.identities);
+        ssh.config_file.clone_from(&self.ssh_config);
+        ssh.jump.clone_from(&self.jump);
+        ssh.port = self.port;
+        ssh.options.clone_from(&self.ssh_options);
+    }
+}
+
+/// Everything that a copy is told.
+#[derive(Clone, Debug)]
+pub(crate) struct CopySettings {
+    /// For the engine.
+    pub(crate) options: TransferOptions,
+    /// Only show the plan.
+    pub(crate) dry_run: bool,
+}
+
+/// Merges the layers. Nothing is read but configuration files.
+pub(crate) fn merge(typed: Typed, around: &Surroundings) -> Result<Merged, CliError> {
+    layers::merge(typed, around)
+}
+
+impl OutputSettings {
+    /// From merged settings.
+    pub(crate) fn resolve(merged: &Merged) -> Result<Self, CliError> {
+        Ok(Self {
+            json: merged.switch("json", false),
+            events: merged.path("events"),
+            quiet: merged.count("quiet") > 0,
+            verbose: merged.count("verbose"),
+            color: merged.value("color", values::color)?.unwrap_or_default(),
+            log_file: merged.path("log-file"),
+        })
+    }
+}
+
+impl ConnectionSettings {
+    /// From merged settings.
+    pub(crate) fn resolve(merged: &Merged) -> Result<Self, CliError> {
+        Ok(Self {
+            identities: merged.all("identity").into_iter().map(PathBuf::from).collect(),
+            ssh_config: merged.path("ssh-config"),
+            jump: merged.value("jump", text)?,
+            port: merged.value("port", values::port)?,
+            ssh_options: merged
+                .all("ssh-option")
+                .into_iter()
+                .map(|option| option.to_string_lossy().into_owned())
+                .collect(),
+            route: merged.value("route", values::route)?.unwrap_or_default(),
+            stall: merged
+                .value("stall-timeout", values::timeout)?
+                .unwrap_or_else(|| RetryOptions::default().stall),
+            agent_binary: merged.path("agent-binary"),
+        })
+    }
+}
+
+impl CopySettings {
+    /// From merged settings; reads the files of patterns and paths that they name.
+    pub(crate) fn resolve(merged: &Merged, around: &Surroundings) -> Result<Self, CliError> {
+        merged.refuse_pair("checksum", "quick")?;
+        merged.refuse_pair("files-from", "files-from0")?;
+        let connection = ConnectionSettings::resolve(merged)?;
+        let kept = PreserveOptions::default();
+        let retry = RetryOptions::default();
+        let disk = DiskOptions::default();
+        let options = TransferOptions {
+            selection: selection(merged, around.now)?,
+            preserve: PreserveOptions {
+                times: merged.switch("times", kept.times),
+                owner: merged.switch("owner", kept.owner),
+                xattrs: merged.switch("xattrs", kept.xattrs),
+                hard_links: merged.switch("hard-links", kept.hard_links),
+                devices: merged.switch("devices", kept.devices),
+            },
+            verify: VerifyOptions {
+                level: merged.value("verify", values::verify_level)?.unwrap_or_default(),
+            },
+            network: NetworkOptions {
+                streams: merged.value("streams", values::streams)?.flatten(),
+                bandwidth_limit: merged.value("bwlimit", values::rate)?,
+                route: connection.route,
+                agent_binary: connection.agent_binary,
+            },
+            retry: RetryOptions {
+                attempts: merged
+                    .value("retries", values::retries)?
+                    .unwrap_or(retry.attempts)
+                    .max(1),
+                stall: connection.stall,
+                ..retry
+            },
+            disk: DiskOptions {
+                reserve: merged.value("reserve", values::size)?.unwrap_or(disk.reserve),
+                state: Some(around.state_directory()?),
+                receipt: merged.path("receipt"),
+            },
+        };
+        Ok(Self { options, dry_run: merged.switch("dry-run", false) })
+    }
+}
+
+fn selection(merged: &Merged, now: Timestamp) -> Result<SelectionOptions, CliError> {
+    let compare = if merged.switch("checksum", false) {
+        Comparison::Content
+    } else if merged.switch("quick", false) {
+        Comparison::Quick
+    } else {
+        Comparison::Recorded
+    };
+    let age = |id| merged.value(id, values::time).map(|time| time.map(|time| since(time, now)));
+    let only = match (merged.path("files-from"), merged.path("files-from0")) {
+        (Some(list), _) => Some(lists::paths(&list, b'\n')?),
+        (None, Some(list)) => Some(lists::paths(&list, 0)?),
+        (None, None) => None,
+    };
+    Ok(SelectionOptions {
+        filter: FilterRules {
+            rules: lists::rules(merged.patterns())?,
+            gitignore: merged.switch("gitignore", false),
+            xferignore: true,
+            size_min: merged.value("min-size", values::size)?,
+            size_max: merged.value("max-size", values::size)?,
+            modified_max: age("min-age")?,
+            modified_min: age("max-age")?,
+        },
+        only,
+        follow_links: merged.switch("copy-links", false),
+        compare,
+    })
+}
+
+/// The moment that an age names.
+fn since(time: Time, now: Timestamp) -> Timestamp {
+    match time {
+        Time::Moment(moment) => moment,
+        Time::Span(span) => {
+            let seconds = i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+            Timestamp { seconds: now.seconds.saturating_sub(seconds), ..now }
+        }
+    }
+}
+
+fn text(text: &str) -> Result<String, Refusal> {
+    Ok(text.to_owned())
+}
+
+/// The words of a value for a person.
+pub(crate) fn shown(values: &[OsString]) -> String {
+    let words: Vec<_> = values.iter().map(|value| value.to_string_lossy()).collect();
+    words.join(", ")
+}
+
+#[cfg(test)]
+mod tests;
