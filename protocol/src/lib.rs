@@ -3,6 +3,7 @@
 //! Everything here is pure: values in, values out. There is no runtime, clock, file or socket; the
 //! crates above perform what this one decides. `SPEC.md` beside the sources describes the wire.
 
+mod bounded;
 pub mod codec;
 pub mod digest;
 pub mod fault;
@@ -12,4 +13,5 @@ pub mod manifest;
 pub mod message;
 pub mod path;
 pub mod range;
+mod sentinel;
 pub mod session;

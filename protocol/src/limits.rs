@@ -23,11 +23,20 @@ pub const HELLO_BYTES_MAX: usize = 1024;
 /// Entries in one scan batch, files in one pack, actions in one batch.
 pub const BATCH_ENTRIES_MAX: usize = 4096;
 
+/// Entries to which one scan may be narrowed; a longer list is split over several scans.
+pub const SCAN_ONLY_MAX: usize = 64 * 1024;
+
+/// Filter rules of one scan.
+pub const FILTER_RULES_MAX: usize = 16 * 1024;
+
 /// Bytes of encoded entries after which a scan batch is sent: a few round trips carry a large tree.
 pub const BATCH_BYTES_TARGET: usize = 128 * 1024;
 
 /// Block digests in one reply: 512 KiB of digests.
 pub const DIGESTS_MAX: usize = 16 * 1024;
+
+/// Digests of one block: more spans than any range below 2^63 bytes is cut into.
+pub const SPANS_MAX: usize = 96;
 
 /// Ranges in one message: a partial riddled with more holes is reported coarser.
 pub const RANGES_MAX: usize = 16 * 1024;
@@ -37,6 +46,18 @@ pub const SYMLINK_BYTES_MAX: usize = 4096;
 
 /// Bytes of all extended attributes of one entry: what ext4 and XFS allow for one value.
 pub const XATTR_BYTES_MAX: usize = 64 * 1024;
+
+/// Extended attributes of one entry: as many as Linux can list in 64 KiB of names.
+pub const XATTRS_MAX: usize = 4096;
+
+/// Bytes in an extended attribute's name.
+pub const XATTR_NAME_BYTES_MAX: usize = 255;
+
+/// Permission bits of an entry, with setuid, setgid and sticky.
+pub const MODE_MAX: u32 = 0o7777;
+
+/// Nanoseconds of a moment lie below this.
+pub const NANOSECONDS_END: u32 = 1_000_000_000;
 
 /// Bytes of one file: the largest offset that the system calls take.
 pub const FILE_BYTES_MAX: u64 = i64::MAX as u64;

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bounded;
 use crate::digest::Digest;
+use crate::limits;
 use crate::path::RelPath;
 
 /// A moment as file systems record it: seconds since 1970, negative before, and nanoseconds.
@@ -86,6 +88,7 @@ pub struct Metadata {
     /// User and group, where owners are preserved.
     pub owner: Option<Owner>,
     /// Extended attributes, where they are preserved: sorted by name.
+    #[serde(deserialize_with = "bounded::list::<_, _, { limits::XATTRS_MAX }>")]
     pub xattrs: Vec<Xattr>,
 }
 

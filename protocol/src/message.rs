@@ -5,8 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bounded;
 use crate::digest::{BlockSize, Digest};
 use crate::fault::Fault;
+use crate::limits;
 use crate::manifest::{Device, Metadata, ScanItem, Stamp};
 use crate::path::RelPath;
 use crate::range::ByteRange;
@@ -191,6 +193,7 @@ pub struct ScanOptions {
     /// What to leave out.
     pub filter: FilterRules,
     /// Only these entries, all below them included, and the directories that lead to them.
+    #[serde(deserialize_with = "bounded::optional_list::<_, _, { limits::SCAN_ONLY_MAX }>")]
     pub only: Option<Vec<RelPath>>,
 }
 
@@ -198,6 +201,7 @@ pub struct ScanOptions {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FilterRules {
     /// Patterns in order, from the least to the most important.
+    #[serde(deserialize_with = "bounded::list::<_, _, { limits::FILTER_RULES_MAX }>")]
     pub rules: Vec<FilterRule>,
     /// Honours `.gitignore` files.
     pub gitignore: bool,
@@ -228,6 +232,7 @@ pub struct ScanBatch {
     /// Counts the batches of a scan from zero: replies may overtake each other.
     pub sequence: u64,
     /// What was found.
+    #[serde(deserialize_with = "bounded::list::<_, _, { limits::BATCH_ENTRIES_MAX }>")]
     pub items: Vec<ScanItem>,
     /// Whether this is the last batch; later ones are empty and say so too.
     pub last: bool,
@@ -250,6 +255,7 @@ pub struct FilesAt {
     /// The root.
     pub root: RootIndex,
     /// The files.
+    #[serde(deserialize_with = "bounded::list::<_, _, { limits::BATCH_ENTRIES_MAX }>")]
     pub files: Vec<(RelPath, Stamp)>,
 }
 
@@ -318,6 +324,7 @@ pub enum Reading {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Digests {
     /// One for each block of the range.
+    #[serde(deserialize_with = "bounded::list::<_, _, { limits::DIGESTS_MAX }>")]
     pub digests: Vec<Digest>,
     /// Whether the bytes are known to have come from the medium.
     pub past_cache: bool,
@@ -329,6 +336,7 @@ pub struct Lock {
     /// The root.
     pub root: RootIndex,
     /// The mapped top entries.
+    #[serde(deserialize_with = "bounded::list::<_, _, { limits::BATCH_ENTRIES_MAX }>")]
     pub entries: Vec<RelPath>,
 }
 
@@ -338,6 +346,7 @@ pub struct Paths {
     /// The root.
     pub root: RootIndex,
     /// The paths.
+    #[serde(deserialize_with = "bounded::list::<_, _, { limits::BATCH_ENTRIES_MAX }>")]
     pub paths: Vec<RelPath>,
 }
 
@@ -360,6 +369,7 @@ pub struct Create {
     /// The root.
     pub root: RootIndex,
     /// What to make, parents before children.
+    #[serde(deserialize_with = "bounded::list::<_, _, { limits::BATCH_ENTRIES_MAX }>")]
     pub entries: Vec<NewEntry>,
 }
 
@@ -417,6 +427,7 @@ pub struct OpenPartial {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Partial {
     /// Ranges that an earlier session may have written: worth hashing, and nothing more.
+    #[serde(deserialize_with = "bounded::list::<_, _, { limits::RANGES_MAX }>")]
     pub held: Vec<ByteRange>,
 }
 
@@ -426,6 +437,7 @@ pub struct Keep {
     /// The partial.
     pub partial: PartialIndex,
     /// Ranges whose digests the far side has told and the near side found equal.
+    #[serde(deserialize_with = "bounded::list::<_, _, { limits::RANGES_MAX }>")]
     pub ranges: Vec<ByteRange>,
 }
 
@@ -437,6 +449,7 @@ pub struct WriteBlock {
     /// Which bytes.
     pub range: ByteRange,
     /// The digest of each aligned span of the range, one for a block of a power of two.
+    #[serde(deserialize_with = "bounded::list::<_, _, { limits::SPANS_MAX }>")]
     pub digests: Vec<Digest>,
     /// A hole of the source: no payload follows, and nothing is written.
     pub hole: bool,
@@ -461,6 +474,7 @@ pub struct WritePack {
     /// The root.
     pub root: RootIndex,
     /// The files, in the order of their bytes in the payload.
+    #[serde(deserialize_with = "bounded::list::<_, _, { limits::BATCH_ENTRIES_MAX }>")]
     pub files: Vec<PackedFile>,
     /// Publishes at once, without a sync.
     pub publish: bool,
@@ -496,6 +510,7 @@ pub struct SetMetadata {
     /// The root.
     pub root: RootIndex,
     /// The entries, children before parents.
+    #[serde(deserialize_with = "bounded::list::<_, _, { limits::BATCH_ENTRIES_MAX }>")]
     pub entries: Vec<(Ticket, RelPath, Metadata)>,
 }
 
@@ -512,23 +527,38 @@ pub struct Finish {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
     /// One block, as payload, with the digest of each of its aligned spans.
-    Block(Vec<Digest>),
+    Block(#[serde(deserialize_with = "bounded::list::<_, _, { limits::SPANS_MAX }>")] Vec<Digest>),
     /// Digests of blocks.
     Digests(Digests),
     /// It is done.
     Done,
     /// The BLAKE3 root of each file, and whether the bytes are known to have come from the medium.
-    FileDigests(Vec<Result<Digest, Fault>>, bool),
+    FileDigests(
+        #[serde(deserialize_with = "bounded::list::<_, _, { limits::BATCH_ENTRIES_MAX }>")]
+        Vec<Result<Digest, Fault>>,
+        bool,
+    ),
     /// What stands at the paths.
-    Located(Vec<Located>),
+    Located(
+        #[serde(deserialize_with = "bounded::list::<_, _, { limits::BATCH_ENTRIES_MAX }>")]
+        Vec<Located>,
+    ),
     /// What became of each entry.
-    Outcomes(Vec<Outcome>),
+    Outcomes(
+        #[serde(deserialize_with = "bounded::list::<_, _, { limits::BATCH_ENTRIES_MAX }>")]
+        Vec<Outcome>,
+    ),
     /// Small files, their bytes as payload.
-    Pack(Vec<FileRead>),
+    Pack(
+        #[serde(deserialize_with = "bounded::list::<_, _, { limits::BATCH_ENTRIES_MAX }>")]
+        Vec<FileRead>,
+    ),
     /// An open partial.
     Partial(Partial),
     /// Ranges of a file.
-    Ranges(Vec<ByteRange>),
+    Ranges(
+        #[serde(deserialize_with = "bounded::list::<_, _, { limits::RANGES_MAX }>")] Vec<ByteRange>,
+    ),
     /// An open root.
     Root(Root),
     /// A scan under way.

@@ -3,7 +3,8 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
+use serde::ser::{Serialize, Serializer};
 
 use crate::limits;
 
@@ -12,8 +13,7 @@ use crate::limits;
 /// The empty path is the root itself. Any other byte survives, valid UTF-8 or not. A `RelPath` can
 /// only be made by a check, so a path from a peer is safe to walk component by component. Paths
 /// order as a depth-first walk with sorted names visits them: component by component.
-#[derive(Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(try_from = "Vec<u8>", into = "Vec<u8>")]
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct RelPath(Box<[u8]>);
 
 /// Why bytes are no path below a root.
@@ -46,8 +46,13 @@ impl RelPath {
     /// Checks bytes and makes a path of them.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self, PathError> {
         let bytes = bytes.into();
+        Self::check(&bytes)?;
+        Ok(Self(bytes.into_boxed_slice()))
+    }
+
+    fn check(bytes: &[u8]) -> Result<(), PathError> {
         if bytes.is_empty() {
-            return Ok(Self::default());
+            return Ok(());
         }
         if bytes.len() > limits::PATH_BYTES_MAX {
             return Err(PathError::TooLong);
@@ -60,7 +65,7 @@ impl RelPath {
         if depth > limits::PATH_DEPTH_MAX {
             return Err(PathError::TooLong);
         }
-        Ok(Self(bytes.into_boxed_slice()))
+        Ok(())
     }
 
     /// The bytes, without a leading or trailing `/`.
@@ -177,6 +182,49 @@ impl TryFrom<Vec<u8>> for RelPath {
 impl From<RelPath> for Vec<u8> {
     fn from(path: RelPath) -> Self {
         path.0.into_vec()
+    }
+}
+
+impl Serialize for RelPath {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for RelPath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_byte_buf(PathVisitor)
+    }
+}
+
+/// Checks bytes where they lie, before they are copied.
+struct PathVisitor;
+
+impl<'de> Visitor<'de> for PathVisitor {
+    type Value = RelPath;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the bytes of a path below a root")
+    }
+
+    fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<RelPath, E> {
+        RelPath::check(bytes).map_err(E::custom)?;
+        Ok(RelPath(bytes.into()))
+    }
+
+    fn visit_byte_buf<E: serde::de::Error>(self, bytes: Vec<u8>) -> Result<RelPath, E> {
+        RelPath::new(bytes).map_err(E::custom)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<RelPath, A::Error> {
+        let mut bytes = Vec::new();
+        while let Some(byte) = elements.next_element()? {
+            if bytes.len() == limits::PATH_BYTES_MAX {
+                return Err(serde::de::Error::custom(PathError::TooLong));
+            }
+            bytes.push(byte);
+        }
+        self.visit_byte_buf(bytes)
     }
 }
 

@@ -147,7 +147,8 @@ mod tests {
 
     #[test]
     fn ranges_are_cut_into_largest_spans() {
-        let cases: &[(u64, u64, u64, &[(u64, u64)])] = &[
+        type Pairs = &'static [(u64, u64)];
+        let cases: [(u64, u64, u64, Pairs); 10] = [
             (0, 1, 1, &[(0, 1)]),
             (0, KIB64, KIB64, &[(0, KIB64)]),
             (0, KIB64 + 1, KIB64 + 1, &[(0, KIB64 + 1)]),
@@ -165,7 +166,7 @@ mod tests {
             (3 * MIB, 7 * MIB, 7 * MIB, &[(3 * MIB, MIB), (4 * MIB, 3 * MIB)]),
         ];
         for (start, end, size, expected) in cases {
-            assert_eq!(cut(*start, *end, *size), *expected, "{start}..{end} of {size}");
+            assert_eq!(cut(start, end, size), *expected, "{start}..{end} of {size}");
         }
     }
 

@@ -145,7 +145,7 @@ impl TreeAssembler {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 
     use proptest::prelude::*;
 
@@ -181,7 +181,7 @@ mod tests {
     }
 
     fn halve(span: ByteRange, size: u64, seed: &mut u64) -> Vec<ByteRange> {
-        if span.len() <= KIB64 || step(seed) % 2 == 0 {
+        if span.len() <= KIB64 || step(seed).is_multiple_of(2) {
             return vec![span];
         }
         let middle = span.start() + (span.len() - 1).next_power_of_two() / 2;
@@ -252,7 +252,7 @@ mod tests {
             let mut seed = seed;
             let mut tree = TreeAssembler::new(size);
             for span in random_spans(size, &mut seed) {
-                if step(&mut seed) % 4 > 0 {
+                if !step(&mut seed).is_multiple_of(4) {
                     tree.add(span, digest_of(&bytes, span)).unwrap();
                 }
             }

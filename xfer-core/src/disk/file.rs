@@ -2,7 +2,6 @@
 
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 
-use rustix::buffer::spare_capacity;
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
@@ -40,11 +39,19 @@ pub fn read_at(
     while bytes.len() - start < length {
         let done = bytes.len() - start;
         let at = offset.saturating_add(u64::try_from(done).unwrap_or(u64::MAX));
-        match rustix::io::pread(file, spare_capacity(bytes), at) {
-            Ok(0) => break,
-            Ok(_) => bytes.truncate(start + length),
-            Err(Errno::INTR) => {}
+        let space = &mut bytes.spare_capacity_mut()[..length - done];
+        let count = match rustix::io::pread(file, space, at) {
+            Ok((read, _)) => read.len(),
+            Err(Errno::INTR) => continue,
             Err(errno) => return Err(errno),
+        };
+        if count == 0 {
+            break;
+        }
+        // SAFETY: the call filled `count` bytes from the vector's end on, within its capacity.
+        #[allow(unsafe_code)]
+        unsafe {
+            bytes.set_len(start + done + count);
         }
     }
     Ok(bytes.len() - start)

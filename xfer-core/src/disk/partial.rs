@@ -96,6 +96,19 @@ pub fn remove_unheld(directory: BorrowedFd<'_>, partial: &[u8]) -> Result<bool, 
     Ok(true)
 }
 
+/// Whether another transfer holds a partial; waits as long as a dying process may take.
+pub fn is_held(directory: BorrowedFd<'_>, partial: &[u8]) -> Result<bool, Errno> {
+    let flags = OFlags::RDWR | confine::LEAF;
+    let Ok(file) = rustix::fs::openat(directory, partial, flags, Mode::empty()) else {
+        return Ok(false);
+    };
+    match lock(&file, LockMode::Exclusive) {
+        Ok(()) => Ok(false),
+        Err(Errno::WOULDBLOCK) => Ok(true),
+        Err(errno) => Err(errno),
+    }
+}
+
 /// Removes a name, whatever it stands for; one that is gone is no error.
 pub fn remove_any(directory: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
     let removed = match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {

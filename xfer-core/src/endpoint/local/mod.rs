@@ -1,1 +1,309 @@
 //! The endpoint on this machine's disks.
+//!
+//! Each call does its blocking work in one closure on the runtime's blocking threads, which always
+//! runs to its end: a dropped future leaves no half-made entry. Below a root everything is reached
+//! through directories that `disk::confine` opened.
+
+mod buffers;
+mod claims;
+mod create;
+mod directories;
+mod hash;
+mod locate;
+mod locking;
+mod pack;
+mod partials;
+mod publish;
+mod roots;
+mod scanning;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+use xfer_protocol::digest::Digest;
+use xfer_protocol::fault::Fault;
+use xfer_protocol::limits;
+use xfer_protocol::manifest::ProofLevel;
+use xfer_protocol::message::{
+    Commit, Create, Digests, FileAt, FileRead, FilesAt, Finish, HashBlocks, HashFiles, Keep,
+    Locate, Located, Lock, OpenPartial, OpenRoot, Outcome, Partial, PartialIndex, Paths, Publish,
+    ReadBlock, Root, RootIndex, Scan, ScanBatch, ScanIndex, SetMetadata, Space, WriteBlock,
+    WritePack,
+};
+use xfer_protocol::range::ByteRange;
+
+use self::buffers::Buffers;
+use self::claims::Claims;
+use self::partials::Partials;
+use self::roots::Roots;
+use self::scanning::Scans;
+use self::source::OpenFiles;
+use super::{
+    Capabilities, Endpoint, EndpointError, EndpointResult, LostReason, MetadataKinds, Sink, Source,
+};
+pub use crate::disk::base::Base;
+use crate::disk::confine::Confinement;
+use crate::disk::metadata::Preserve;
+
+/// What a local endpoint does beyond what it is asked in each call.
+#[derive(Clone, Copy, Debug)]
+pub struct LocalOptions {
+    /// Where relative locations begin. Default: the working directory.
+    pub base: Base,
+    /// Makes devices, which needs root. Default: no.
+    pub devices: bool,
+    /// Sets owner, group, setuid and setgid, which needs root. Default: no.
+    pub owner: bool,
+    /// Sets modification times. Default: yes.
+    pub times: bool,
+    /// Bytes of each file system that do not count as free. Default: none.
+    pub reserve: u64,
+    /// How directories below a root are reached. Default: by the kernel's own confinement.
+    pub confinement: Confinement,
+}
+
+impl Default for LocalOptions {
+    fn default() -> Self {
+        Self {
+            base: Base::default(),
+            devices: false,
+            owner: false,
+            times: true,
+            reserve: 0,
+            confinement: Confinement::default(),
+        }
+    }
+}
+
+/// This machine's disks. Clones are the same endpoint.
+#[derive(Clone)]
+pub struct LocalEndpoint {
+    shared: Arc<Shared>,
+}
+
+/// What all calls of one endpoint share.
+struct Shared {
+    options: LocalOptions,
+    capabilities: Capabilities,
+    preserve: Preserve,
+    /// Permission bits that new files lose.
+    umask: u32,
+    buffers: Arc<Buffers>,
+    claims: Claims,
+    files: OpenFiles,
+    partials: Partials,
+    roots: Roots,
+    scans: Scans,
+    closed: CancellationToken,
+}
+
+impl LocalEndpoint {
+    /// An endpoint with nothing open.
+    #[must_use]
+    pub fn new(options: LocalOptions) -> Self {
+        let preserve = Preserve::new(options.times, options.owner);
+        let shared = Shared {
+            options,
+            capabilities: capabilities(preserve),
+            preserve,
+            umask: crate::disk::metadata::umask(),
+            buffers: Arc::default(),
+            claims: Claims::default(),
+            files: OpenFiles::default(),
+            partials: Partials::default(),
+            roots: Roots::new(),
+            scans: Scans::default(),
+            closed: CancellationToken::new(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Runs blocking work to its end, even if nobody waits for it any more.
+    async fn blocking<T, E>(
+        &self,
+        work: impl FnOnce(&Shared) -> Result<T, E> + Send + 'static,
+    ) -> EndpointResult<T>
+    where
+        T: Send + 'static,
+        E: Into<EndpointError> + Send + 'static,
+    {
+        let closed = EndpointError::Lost(LostReason::ClosedHere);
+        if self.shared.closed.is_cancelled() {
+            return Err(closed);
+        }
+        let shared = Arc::clone(&self.shared);
+        let working = tokio::task::spawn_blocking(move || work(&shared));
+        tokio::select! {
+            done = working => match done {
+                Ok(result) => result.map_err(Into::into),
+                Err(failed) => match failed.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    Err(_) => Err(closed),
+                },
+            },
+            () = self.shared.closed.cancelled() => Err(closed),
+        }
+    }
+}
+
+fn capabilities(preserve: Preserve) -> Capabilities {
+    Capabilities {
+        write_grid: 1,
+        part_min: 1,
+        part_max: u64::try_from(limits::PAYLOAD_BYTES_MAX).unwrap_or(u64::MAX),
+        random_write: true,
+        rehash: true,
+        rename: true,
+        metadata: MetadataKinds {
+            mode: true,
+            modified: preserve.times,
+            symlinks: true,
+            hard_links: true,
+            directories: true,
+            special: true,
+            xattrs: true,
+            owner: preserve.owner,
+            sparse: true,
+        },
+        proof_levels: vec![
+            ProofLevel::Received,
+            ProofLevel::Durable,
+            ProofLevel::ReadBackCached,
+            ProofLevel::ReadBack,
+        ],
+    }
+}
+
+#[async_trait]
+impl Endpoint for LocalEndpoint {
+    fn capabilities(&self) -> &Capabilities {
+        &self.shared.capabilities
+    }
+
+    async fn locate(&self, locate: Locate) -> EndpointResult<Vec<Located>> {
+        self.blocking(move |shared| shared.locate(&locate)).await
+    }
+
+    async fn open_root(&self, open: OpenRoot) -> EndpointResult<Root> {
+        self.blocking(move |shared| shared.open_root(&open)).await
+    }
+
+    async fn scan(&self, scan: Scan) -> EndpointResult<ScanIndex> {
+        self.blocking(move |shared| shared.scan(scan)).await
+    }
+
+    async fn scan_next(&self, scan: ScanIndex) -> EndpointResult<ScanBatch> {
+        tokio::select! {
+            batch = self.shared.scan_next(scan) => batch.map_err(Into::into),
+            () = self.shared.closed.cancelled() => Err(EndpointError::Lost(LostReason::ClosedHere)),
+        }
+    }
+
+    async fn data_ranges(&self, file: FileAt) -> EndpointResult<Vec<ByteRange>> {
+        self.blocking(move |shared| shared.data_ranges(&file)).await
+    }
+
+    async fn hash_blocks(&self, hash: HashBlocks) -> EndpointResult<Digests> {
+        self.blocking(move |shared| shared.hash_blocks(&hash)).await
+    }
+
+    async fn hash_files(
+        &self,
+        hash: HashFiles,
+    ) -> EndpointResult<(Vec<Result<Digest, Fault>>, bool)> {
+        self.blocking(move |shared| shared.hash_files(&hash)).await
+    }
+
+    async fn space(&self, root: RootIndex) -> EndpointResult<Space> {
+        self.blocking(move |shared| shared.space(root)).await
+    }
+
+    async fn close(&self) {
+        self.shared.closed.cancel();
+        let shared = Arc::clone(&self.shared);
+        // A closure that panicked has nothing left to let go of.
+        let _ = tokio::task::spawn_blocking(move || shared.let_go()).await;
+    }
+}
+
+#[async_trait]
+impl Source for LocalEndpoint {
+    async fn read_block(&self, read: ReadBlock) -> EndpointResult<(Vec<Digest>, Bytes)> {
+        self.blocking(move |shared| shared.read_block(&read)).await
+    }
+
+    async fn read_pack(&self, files: FilesAt) -> EndpointResult<(Vec<FileRead>, Bytes)> {
+        self.blocking(move |shared| shared.read_pack(&files)).await
+    }
+}
+
+#[async_trait]
+impl Sink for LocalEndpoint {
+    async fn lock(&self, lock: Lock) -> EndpointResult<()> {
+        self.blocking(move |shared| shared.lock(&lock)).await
+    }
+
+    async fn create(&self, create: Create) -> EndpointResult<Vec<Outcome>> {
+        self.blocking(move |shared| shared.create(&create)).await
+    }
+
+    async fn open_partial(&self, open: OpenPartial) -> EndpointResult<Partial> {
+        self.blocking(move |shared| shared.open_partial(&open)).await
+    }
+
+    async fn keep(&self, keep: Keep) -> EndpointResult<()> {
+        self.blocking(move |shared| shared.keep(&keep)).await
+    }
+
+    async fn write_block(&self, write: WriteBlock, payload: Bytes) -> EndpointResult<()> {
+        self.blocking(move |shared| shared.write_block(&write, &payload)).await
+    }
+
+    async fn commit(&self, commit: Commit) -> EndpointResult<()> {
+        self.blocking(move |shared| shared.commit(&commit)).await
+    }
+
+    async fn discard(&self, partial: PartialIndex) -> EndpointResult<()> {
+        self.blocking(move |shared| shared.discard(partial)).await
+    }
+
+    async fn write_pack(&self, pack: WritePack, payload: Bytes) -> EndpointResult<Vec<Outcome>> {
+        self.blocking(move |shared| shared.write_pack(pack, &payload)).await
+    }
+
+    async fn publish(&self, publish: Publish) -> EndpointResult<Vec<Outcome>> {
+        self.blocking(move |shared| shared.publish(publish)).await
+    }
+
+    async fn set_metadata(&self, set: SetMetadata) -> EndpointResult<Vec<Outcome>> {
+        self.blocking(move |shared| shared.set_metadata(&set)).await
+    }
+
+    async fn remove_partials(&self, partials: Paths) -> EndpointResult<()> {
+        self.blocking(move |shared| shared.remove_partials(&partials)).await
+    }
+
+    async fn finish(&self, finish: Finish) -> EndpointResult<()> {
+        self.blocking(move |shared| shared.finish(finish)).await
+    }
+}
+
+impl Shared {
+    /// Closes every file, which lets the locks go; partials stay on disk for a later session.
+    fn let_go(&self) {
+        self.files.clear();
+        self.partials.clear();
+        self.scans.clear();
+        self.roots.clear();
+    }
+}
+
+/// Locks a table. A panic elsewhere leaves no table half changed, so poison is ignored.
+fn guard<T>(table: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    table.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

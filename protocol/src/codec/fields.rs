@@ -1,0 +1,318 @@
+//! What the fields of a message may hold, beyond what their types already rule out.
+
+use super::FrameError;
+use crate::digest::spans;
+use crate::limits;
+use crate::manifest::{EntryKind, Metadata, ScanItem, Stamp, Timestamp};
+use crate::message::{
+    FileAt, FileRead, FilterRules, HashBlocks, Message, NewKind, PackedFile, ReadBlock, Reply,
+    Request, Root, Scan, ScanBatch, Subject, WriteBlock,
+};
+use crate::path::RelPath;
+use crate::range::ByteRange;
+
+/// Why a field of a message cannot be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FieldError {
+    /// More digests than a reply may hold would answer this, or a block has none.
+    #[error("an impossible number of digests")]
+    DigestCount,
+    /// A file beyond [`limits::FILE_BYTES_MAX`].
+    #[error("a file of {0} bytes")]
+    FileSize(u64),
+    /// A symbolic link's content is empty, too long, or holds NUL.
+    #[error("a symbolic link that cannot be")]
+    LinkContent,
+    /// More elements than a list of its kind may hold.
+    #[error("a list of {0} elements")]
+    ListLength(usize),
+    /// Bits beyond [`limits::MODE_MAX`].
+    #[error("a mode of {0:#o}")]
+    Mode(u32),
+    /// A moment's nanoseconds of a second or more.
+    #[error("{0} nanoseconds within a second")]
+    Nanoseconds(u32),
+    /// A path as typed is too long or holds NUL.
+    #[error("a location's path that cannot be")]
+    Path,
+    /// A range beyond its file, off the grid of digests, or longer than a payload.
+    #[error("bytes {}..{} cannot be asked for", .0.start(), .0.end())]
+    Range(ByteRange),
+    /// Ranges overlap or are not in order.
+    #[error("ranges out of order at byte {}", .0.start())]
+    RangeOrder(ByteRange),
+    /// The root where only something below it can stand.
+    #[error("the root itself where an entry below it is due")]
+    RootItself,
+    /// Extended attributes are too large, misnamed, repeated, or out of order.
+    #[error("extended attributes that cannot be")]
+    Xattrs,
+}
+
+/// Checks a message and that its payload has the length that it tells.
+pub(super) fn check(message: &Message, payload: u64) -> Result<(), FrameError> {
+    let expected = match message {
+        Message::Request(_, request) => check_request(request)?,
+        Message::Reply(_, Ok(Reply::Block(digests))) => {
+            check_block_digests(digests.len())?;
+            payload.max(1)
+        }
+        Message::Reply(_, Ok(reply)) => check_reply(reply)?,
+        Message::Reply(_, Err(_)) | Message::End => 0,
+    };
+    if expected == payload {
+        Ok(())
+    } else {
+        Err(FrameError::PayloadMismatch { expected, found: payload })
+    }
+}
+
+/// Checks a request and returns its payload's length.
+fn check_request(request: &Request) -> Result<u64, FieldError> {
+    match request {
+        Request::Ping
+        | Request::ScanNext(_)
+        | Request::Space(_)
+        | Request::Discard(_)
+        | Request::Publish(_)
+        | Request::Finish(_) => {}
+        Request::Locate(locate) => check_location(&locate.path)?,
+        Request::OpenRoot(open) => check_location(&open.path)?,
+        Request::Scan(scan) => check_scan(scan)?,
+        Request::DataRanges(file) => check_file(file)?,
+        Request::ReadBlock(read) => check_read_block(read)?,
+        Request::ReadPack(files) => {
+            let sizes = files.files.iter().map(|(_, stamp)| stamp.size);
+            check_stamps(&files.files)?;
+            sum_of_payload(sizes)?;
+        }
+        Request::HashBlocks(hash) => check_hash_blocks(hash)?,
+        Request::HashFiles(hash) => check_stamps(&hash.files.files)?,
+        Request::Lock(lock) => check_length(&lock.entries, limits::BATCH_ENTRIES_MAX)?,
+        Request::Create(create) => {
+            check_length(&create.entries, limits::BATCH_ENTRIES_MAX)?;
+            for entry in &create.entries {
+                check_metadata(&entry.metadata)?;
+                check_new_kind(&entry.kind)?;
+            }
+        }
+        Request::OpenPartial(open) => {
+            check_below_root(&open.path)?;
+            check_size(open.size)?;
+        }
+        Request::Keep(keep) => check_ranges(&keep.ranges)?,
+        Request::WriteBlock(write) => return check_write_block(write),
+        Request::Commit(commit) => check_metadata(&commit.metadata)?,
+        Request::WritePack(pack) => return check_write_pack(&pack.files),
+        Request::SetMetadata(set) => {
+            check_length(&set.entries, limits::BATCH_ENTRIES_MAX)?;
+            set.entries.iter().try_for_each(|(_, _, metadata)| check_metadata(metadata))?;
+        }
+        Request::RemovePartials(paths) => {
+            check_length(&paths.paths, limits::BATCH_ENTRIES_MAX)?;
+            paths.paths.iter().try_for_each(check_below_root)?;
+        }
+    }
+    Ok(0)
+}
+
+/// Checks a reply and returns its payload's length.
+fn check_reply(reply: &Reply) -> Result<u64, FieldError> {
+    match reply {
+        Reply::Block(_) | Reply::Done | Reply::Scan(_) | Reply::Space(_) => {}
+        Reply::Digests(digests) => check_length(&digests.digests, limits::DIGESTS_MAX)?,
+        Reply::FileDigests(digests, _) => check_length(digests, limits::BATCH_ENTRIES_MAX)?,
+        Reply::Located(located) => {
+            check_length(located, limits::BATCH_ENTRIES_MAX)?;
+            located.iter().try_for_each(|row| check_location(&row.path))?;
+        }
+        Reply::Outcomes(outcomes) => {
+            check_length(outcomes, limits::BATCH_ENTRIES_MAX)?;
+            let stamps = outcomes.iter().filter_map(|o| o.result.as_ref().ok()?.as_ref());
+            stamps.into_iter().try_for_each(check_stamp)?;
+        }
+        Reply::Pack(files) => return check_read_pack(files),
+        Reply::Partial(partial) => check_ranges(&partial.held)?,
+        Reply::Ranges(ranges) => check_ranges(ranges)?,
+        Reply::Root(Root { path, .. }) => check_location(path)?,
+        Reply::ScanBatch(batch) => check_scan_batch(batch)?,
+    }
+    Ok(0)
+}
+
+fn check_scan(scan: &Scan) -> Result<(), FieldError> {
+    if let Some(only) = &scan.options.only {
+        check_length(only, limits::SCAN_ONLY_MAX)?;
+    }
+    let FilterRules { rules, modified_max, modified_min, .. } = &scan.options.filter;
+    check_length(rules, limits::FILTER_RULES_MAX)?;
+    modified_max.iter().chain(modified_min).try_for_each(check_time)
+}
+
+fn check_scan_batch(batch: &ScanBatch) -> Result<(), FieldError> {
+    check_length(&batch.items, limits::BATCH_ENTRIES_MAX)?;
+    batch.items.iter().try_for_each(|item| match item {
+        ScanItem::Entry(entry) => {
+            match &entry.kind {
+                EntryKind::File { size, .. } => check_size(*size)?,
+                EntryKind::Symlink { content } => check_link(content)?,
+                EntryKind::Device(_)
+                | EntryKind::Directory
+                | EntryKind::Fifo
+                | EntryKind::Socket => {}
+            }
+            check_metadata(&entry.metadata)?;
+            check_time(&entry.inode.changed)
+        }
+        ScanItem::Partial { path, .. } => check_below_root(path),
+        ScanItem::Excluded(_) | ScanItem::Problem(_) => Ok(()),
+    })
+}
+
+fn check_read_block(read: &ReadBlock) -> Result<(), FieldError> {
+    check_file(&read.file)?;
+    let short = read.range.len() <= limits::PAYLOAD_BYTES_MAX as u64;
+    if short && spans(read.range, read.file.stamp.size).next().is_some() {
+        Ok(())
+    } else {
+        Err(FieldError::Range(read.range))
+    }
+}
+
+fn check_hash_blocks(hash: &HashBlocks) -> Result<(), FieldError> {
+    let block = hash.block.bytes();
+    let mut on_grid = hash.range.start().is_multiple_of(block);
+    if let Subject::File(file) = &hash.subject {
+        check_file(file)?;
+        on_grid &= hash.range.end() <= file.stamp.size;
+        on_grid &= hash.range.end() == file.stamp.size || hash.range.end().is_multiple_of(block);
+    }
+    if !on_grid {
+        return Err(FieldError::Range(hash.range));
+    }
+    if hash.range.len().div_ceil(block) > limits::DIGESTS_MAX as u64 {
+        return Err(FieldError::DigestCount);
+    }
+    Ok(())
+}
+
+fn check_write_block(write: &WriteBlock) -> Result<u64, FieldError> {
+    check_block_digests(write.digests.len())?;
+    if write.hole {
+        return Ok(0);
+    }
+    if write.range.len() > limits::PAYLOAD_BYTES_MAX as u64 {
+        return Err(FieldError::Range(write.range));
+    }
+    Ok(write.range.len())
+}
+
+fn check_write_pack(files: &[PackedFile]) -> Result<u64, FieldError> {
+    check_length(files, limits::BATCH_ENTRIES_MAX)?;
+    for file in files {
+        check_below_root(&file.path)?;
+        check_metadata(&file.metadata)?;
+    }
+    sum_of_payload(files.iter().map(|file| file.size))
+}
+
+fn check_read_pack(files: &[FileRead]) -> Result<u64, FieldError> {
+    check_length(files, limits::BATCH_ENTRIES_MAX)?;
+    sum_of_payload(files.iter().flatten().map(|file| file.size))
+}
+
+/// Adds sizes up to what one payload may hold; more is an error at the file that oversteps it.
+fn sum_of_payload(mut sizes: impl Iterator<Item = u64>) -> Result<u64, FieldError> {
+    sizes.try_fold(0_u64, |sum, size| {
+        sum.checked_add(size)
+            .filter(|&sum| sum <= limits::PAYLOAD_BYTES_MAX as u64)
+            .ok_or(FieldError::FileSize(size))
+    })
+}
+
+fn check_block_digests(count: usize) -> Result<(), FieldError> {
+    if (1..=limits::SPANS_MAX).contains(&count) { Ok(()) } else { Err(FieldError::DigestCount) }
+}
+
+fn check_length<T>(list: &[T], max: usize) -> Result<(), FieldError> {
+    if list.len() <= max { Ok(()) } else { Err(FieldError::ListLength(list.len())) }
+}
+
+fn check_ranges(ranges: &[ByteRange]) -> Result<(), FieldError> {
+    check_length(ranges, limits::RANGES_MAX)?;
+    match ranges.windows(2).find(|pair| pair[1].start() < pair[0].end()) {
+        Some(pair) => Err(FieldError::RangeOrder(pair[1])),
+        None => Ok(()),
+    }
+}
+
+fn check_new_kind(kind: &NewKind) -> Result<(), FieldError> {
+    match kind {
+        NewKind::HardLink { of } => check_below_root(of),
+        NewKind::Symlink { content } => check_link(content),
+        NewKind::Device(_) | NewKind::Directory | NewKind::Fifo | NewKind::Socket => Ok(()),
+    }
+}
+
+fn check_link(content: &[u8]) -> Result<(), FieldError> {
+    let length = 1..=limits::SYMLINK_BYTES_MAX;
+    if length.contains(&content.len()) && !content.contains(&0) {
+        Ok(())
+    } else {
+        Err(FieldError::LinkContent)
+    }
+}
+
+fn check_location(path: &[u8]) -> Result<(), FieldError> {
+    let fits = path.len() <= limits::PATH_BYTES_MAX && !path.contains(&0);
+    if fits { Ok(()) } else { Err(FieldError::Path) }
+}
+
+fn check_below_root(path: &RelPath) -> Result<(), FieldError> {
+    if path.is_root() { Err(FieldError::RootItself) } else { Ok(()) }
+}
+
+fn check_file(file: &FileAt) -> Result<(), FieldError> {
+    check_stamp(&file.stamp)
+}
+
+fn check_stamps(files: &[(RelPath, Stamp)]) -> Result<(), FieldError> {
+    check_length(files, limits::BATCH_ENTRIES_MAX)?;
+    files.iter().try_for_each(|(_, stamp)| check_stamp(stamp))
+}
+
+fn check_stamp(stamp: &Stamp) -> Result<(), FieldError> {
+    check_size(stamp.size)?;
+    check_time(&stamp.modified)?;
+    check_time(&stamp.changed)
+}
+
+fn check_size(size: u64) -> Result<(), FieldError> {
+    if size <= limits::FILE_BYTES_MAX { Ok(()) } else { Err(FieldError::FileSize(size)) }
+}
+
+fn check_time(time: &Timestamp) -> Result<(), FieldError> {
+    if time.nanoseconds < limits::NANOSECONDS_END {
+        Ok(())
+    } else {
+        Err(FieldError::Nanoseconds(time.nanoseconds))
+    }
+}
+
+fn check_metadata(metadata: &Metadata) -> Result<(), FieldError> {
+    if metadata.mode > limits::MODE_MAX {
+        return Err(FieldError::Mode(metadata.mode));
+    }
+    check_time(&metadata.modified)?;
+    let xattrs = &metadata.xattrs;
+    let bytes: usize = xattrs.iter().map(|x| x.name.len() + x.value.len()).sum();
+    let named = xattrs.iter().all(|x| {
+        (1..=limits::XATTR_NAME_BYTES_MAX).contains(&x.name.len()) && !x.name.contains(&0)
+    });
+    let sorted = xattrs.windows(2).all(|pair| pair[0].name < pair[1].name);
+    if named && sorted && bytes <= limits::XATTR_BYTES_MAX && xattrs.len() <= limits::XATTRS_MAX {
+        Ok(())
+    } else {
+        Err(FieldError::Xattrs)
+    }
+}

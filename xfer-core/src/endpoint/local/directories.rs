@@ -1,0 +1,85 @@
+//! The directories that one call works in.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+
+use xfer_protocol::fault::{Fault, FaultKind, Operation};
+use xfer_protocol::path::RelPath;
+
+use super::roots::OpenRoot;
+use crate::disk::confine::{Confinement, open_directory};
+use crate::disk::fault::fault;
+use crate::disk::{Errno, stat};
+
+/// Directories that one call holds open at a time.
+const OPEN_MAX: usize = 64;
+
+/// Directories below a root, opened once in a call however many of its files are in them.
+///
+/// They are not kept for later calls: opening one again is cheap beside a batch of files, and asks
+/// anew whether it still lies beneath the root.
+pub(super) struct Directories<'a> {
+    root: &'a OpenRoot,
+    confinement: Confinement,
+    during: Operation,
+    open: HashMap<Box<[u8]>, Rc<Place>>,
+}
+
+/// An open directory below a root.
+pub(super) struct Place {
+    fd: OwnedFd,
+    /// Whether it lies on the root's own file system.
+    pub(super) on_root_device: bool,
+    /// Whether a lock of ours keeps other transfers out of it.
+    pub(super) covered: bool,
+}
+
+impl<'a> Directories<'a> {
+    pub(super) fn new(root: &'a OpenRoot, confinement: Confinement, during: Operation) -> Self {
+        Self { root, confinement, during, open: HashMap::new() }
+    }
+
+    /// The directory that holds an entry, and the entry's name in it.
+    pub(super) fn parent<'p>(&mut self, path: &'p RelPath) -> Result<(Rc<Place>, &'p [u8]), Fault> {
+        let bytes = path.as_bytes();
+        if bytes.is_empty() {
+            return Err(Fault::new(FaultKind::Protocol, self.during, path.clone()));
+        }
+        let (parent, name) = match bytes.iter().rposition(|&b| b == b'/') {
+            Some(end) => (&bytes[..end], &bytes[end + 1..]),
+            None => (&bytes[..0], bytes),
+        };
+        if let Some(place) = self.open.get(parent) {
+            return Ok((Rc::clone(place), name));
+        }
+        let parent = path.parent().unwrap_or_default();
+        let place = self.open(&parent).map_err(|errno| fault(errno, self.during, path))?;
+        Ok((place, name))
+    }
+
+    /// A directory itself.
+    pub(super) fn open(&mut self, path: &RelPath) -> Result<Rc<Place>, Errno> {
+        if let Some(place) = self.open.get(path.as_bytes()) {
+            return Ok(Rc::clone(place));
+        }
+        let fd = open_directory(self.root.place(), path, self.confinement)?;
+        let (device, _) = stat::identity(&rustix::fs::fstat(&fd)?);
+        let place = Rc::new(Place {
+            fd,
+            on_root_device: device == self.root.device,
+            covered: self.root.locks.cover(path),
+        });
+        if self.open.len() >= OPEN_MAX {
+            self.open.clear();
+        }
+        self.open.insert(path.as_bytes().into(), Rc::clone(&place));
+        Ok(place)
+    }
+}
+
+impl AsFd for Place {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}

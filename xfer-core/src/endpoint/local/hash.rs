@@ -1,0 +1,246 @@
+//! Hashing what is there.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use xfer_protocol::digest::{Digest, span_digest, zero_span_digest};
+use xfer_protocol::fault::{Fault, FaultKind, Operation};
+use xfer_protocol::limits;
+use xfer_protocol::manifest::Stamp;
+use xfer_protocol::message::{Digests, FileAt, HashBlocks, HashFiles, Reading, Subject};
+use xfer_protocol::path::RelPath;
+use xfer_protocol::range::{ByteRange, RangeSet};
+
+use super::Shared;
+use super::directories::Directories;
+use super::source::changed;
+use crate::disk::direct::{AlignedBuffer, DirectFile};
+use crate::disk::fault::fault;
+use crate::disk::{Errno, file, sparse, stat};
+
+/// Blocks for each thread below which another thread does not pay.
+const BLOCKS_PER_THREAD: usize = 4;
+
+/// Threads that hash for one call.
+const THREADS_MAX: usize = 8;
+
+/// Bytes of a small file that are read at once.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// A file open for hashing, in one of the ways that its bytes can be read.
+pub(super) enum Readable {
+    Cached(Arc<OwnedFd>),
+    Direct(DirectFile),
+}
+
+impl Readable {
+    pub(super) fn is_past_cache(&self) -> bool {
+        matches!(self, Self::Direct(file) if file.is_past_cache())
+    }
+
+    /// Reads a range whole; `None` where the file ends before.
+    fn read<'b>(
+        &self,
+        buffers: &'b mut Scratch,
+        range: ByteRange,
+    ) -> Result<Option<&'b [u8]>, Errno> {
+        let length = usize::try_from(range.len()).map_err(|_| Errno::INVAL)?;
+        let bytes = match self {
+            Self::Cached(file) => {
+                buffers.plain.clear();
+                file::read_at(&**file, &mut buffers.plain, range.start(), length)?;
+                buffers.plain.as_slice()
+            }
+            Self::Direct(file) => file.read(&mut buffers.aligned, range.start(), length)?,
+        };
+        Ok((bytes.len() == length).then_some(bytes))
+    }
+}
+
+#[derive(Default)]
+struct Scratch {
+    plain: Vec<u8>,
+    aligned: AlignedBuffer,
+}
+
+impl Shared {
+    pub(super) fn hash_blocks(&self, hash: &HashBlocks) -> Result<Digests, Fault> {
+        match &hash.subject {
+            Subject::File(at) => self.hash_file_blocks(hash, at),
+            Subject::Partial(partial) => self.hash_partial(hash, *partial),
+        }
+    }
+
+    fn hash_file_blocks(&self, hash: &HashBlocks, at: &FileAt) -> Result<Digests, Fault> {
+        let failed = |errno| fault(errno, Operation::Hash, &at.path);
+        let blocks = blocks_of(hash, at.stamp.size, &at.path)?;
+        let file = self.open_at(at, Operation::Hash)?;
+        self.reading(at, &file, || {
+            let readable = match hash.reading {
+                Reading::Cached => Readable::Cached(Arc::clone(&file)),
+                Reading::PastCache => Readable::Direct(self.open_direct(at, &file)?),
+            };
+            let data = data_in(&file, hash.range, at.stamp.size).map_err(failed)?;
+            let digests = hash_all(&readable, &blocks, at.stamp.size, &data)
+                .map_err(failed)?
+                .ok_or_else(|| changed(&at.path))?;
+            Ok(Digests { digests, past_cache: readable.is_past_cache() })
+        })
+    }
+
+    fn open_direct(&self, at: &FileAt, file: &OwnedFd) -> Result<DirectFile, Fault> {
+        let root = self.root(at.root, Operation::Hash)?;
+        let mut directories = Directories::new(&root, self.options.confinement, Operation::Hash);
+        let (place, name) = directories.parent(&at.path)?;
+        DirectFile::open(place.as_fd(), name, file.as_fd())
+            .map_err(|errno| fault(errno, Operation::Hash, &at.path))
+    }
+
+    pub(super) fn hash_files(
+        &self,
+        hash: &HashFiles,
+    ) -> Result<(Vec<Result<Digest, Fault>>, bool), Fault> {
+        let root = self.root(hash.files.root, Operation::Hash)?;
+        if hash.files.files.len() > limits::BATCH_ENTRIES_MAX {
+            return Err(Fault::new(FaultKind::Limit, Operation::Hash, RelPath::root()));
+        }
+        let mut directories = Directories::new(&root, self.options.confinement, Operation::Hash);
+        let mut scratch = Scratch::default();
+        let mut all_past_cache = hash.reading == Reading::PastCache;
+        let digests = hash
+            .files
+            .files
+            .iter()
+            .map(|(path, stamp)| {
+                let (digest, past_cache) =
+                    hash_whole(&mut directories, path, stamp, hash.reading, &mut scratch)?;
+                all_past_cache &= past_cache;
+                Ok(digest)
+            })
+            .collect();
+        Ok((digests, all_past_cache))
+    }
+}
+
+/// The blocks of a request, checked against the limits.
+pub(super) fn blocks_of(
+    hash: &HashBlocks,
+    size: u64,
+    path: &RelPath,
+) -> Result<Vec<ByteRange>, Fault> {
+    let (range, block) = (hash.range, hash.block.bytes());
+    let protocol = || Fault::new(FaultKind::Protocol, Operation::Hash, path.clone());
+    let on_grid = range.start().is_multiple_of(block)
+        && (range.end() == size || range.end().is_multiple_of(block));
+    if !on_grid || range.end() > size {
+        return Err(protocol());
+    }
+    let count = range.len().div_ceil(block);
+    if usize::try_from(count).map_or(true, |count| count > limits::DIGESTS_MAX) {
+        return Err(Fault::new(FaultKind::Limit, Operation::Hash, path.clone()));
+    }
+    (0..count)
+        .map(|i| {
+            let start = range.start() + i * block;
+            ByteRange::new(start, range.end().min(start + block)).map_err(|_| protocol())
+        })
+        .collect()
+}
+
+/// The parts of a range that hold data.
+pub(super) fn data_in(file: &OwnedFd, range: ByteRange, size: u64) -> Result<RangeSet, Errno> {
+    let found = rustix::fs::fstat(file)?;
+    // Most files have no hole, and looking for some costs more than this.
+    if stat::allocated(&found) >= size {
+        return Ok(RangeSet::from_iter([range]));
+    }
+    let found = sparse::data_ranges(file, range.end(), limits::RANGES_MAX)?;
+    Ok(found.into_iter().filter_map(|data| data.intersection(range)).collect())
+}
+
+/// Hashes blocks, several at a time where there are many; `None` where the file ends before.
+pub(super) fn hash_all(
+    file: &Readable,
+    blocks: &[ByteRange],
+    size: u64,
+    data: &RangeSet,
+) -> Result<Option<Vec<Digest>>, Errno> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = (blocks.len() / BLOCKS_PER_THREAD).clamp(1, cores.min(THREADS_MAX));
+    let share = blocks.len().div_ceil(threads).max(1);
+    std::thread::scope(|scope| {
+        let mut shares = blocks.chunks(share);
+        let first = shares.next().unwrap_or_default();
+        let others: Vec<_> =
+            shares.map(|share| scope.spawn(move || hash_share(file, share, size, data))).collect();
+        let mut digests = hash_share(file, first, size, data)?;
+        for other in others {
+            let share = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            digests = digests.zip(share).map(|(mut digests, share)| {
+                digests.extend(share);
+                digests
+            });
+        }
+        Ok(digests)
+    })
+}
+
+fn hash_share(
+    file: &Readable,
+    blocks: &[ByteRange],
+    size: u64,
+    data: &RangeSet,
+) -> Result<Option<Vec<Digest>>, Errno> {
+    let mut scratch = Scratch::default();
+    let mut digests = Vec::with_capacity(blocks.len());
+    for block in blocks {
+        let is_hole = data.missing_from(*block).contains(*block);
+        digests.push(if is_hole {
+            zero_span_digest(block.start(), block.len(), size)
+        } else {
+            match file.read(&mut scratch, *block)? {
+                Some(bytes) => span_digest(block.start(), bytes, size),
+                None => return Ok(None),
+            }
+        });
+    }
+    Ok(Some(digests))
+}
+
+fn hash_whole(
+    directories: &mut Directories<'_>,
+    path: &RelPath,
+    stamp: &Stamp,
+    reading: Reading,
+    scratch: &mut Scratch,
+) -> Result<(Digest, bool), Fault> {
+    let failed = |errno| fault(errno, Operation::Hash, path);
+    let (place, name) = directories.parent(path)?;
+    let opened = file::open_source(place.as_fd(), name).map_err(failed)?;
+    let (file, before) = opened.ok_or_else(|| changed(path))?;
+    if stat::stamp(&before) != *stamp {
+        return Err(changed(path));
+    }
+    let file = Arc::new(file);
+    let readable = match reading {
+        Reading::Cached => Readable::Cached(Arc::clone(&file)),
+        Reading::PastCache => {
+            Readable::Direct(DirectFile::open(place.as_fd(), name, file.as_fd()).map_err(failed)?)
+        }
+    };
+    let mut hasher = blake3::Hasher::new();
+    let mut offset = 0;
+    while offset < stamp.size {
+        let piece = u64::try_from(PIECE_BYTES).unwrap_or(u64::MAX).min(stamp.size - offset);
+        let Ok(range) = ByteRange::at(offset, piece) else { return Err(changed(path)) };
+        let bytes = readable.read(scratch, range).map_err(failed)?;
+        hasher.update(bytes.ok_or_else(|| changed(path))?);
+        offset = range.end();
+    }
+    let after = rustix::fs::fstat(&*file).map_err(failed)?;
+    if stat::stamp(&after) != *stamp {
+        return Err(changed(path));
+    }
+    let digest = Digest::from_bytes(*hasher.finalize().as_bytes());
+    Ok((digest, readable.is_past_cache()))
+}

@@ -1,0 +1,500 @@
+//! Large files being assembled.
+
+use std::collections::{BTreeMap, HashMap};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use xfer_protocol::digest::{Digest, TreeAssembler, range_digests, spans, zero_span_digest};
+use xfer_protocol::fault::{Fault, FaultKind, Operation};
+use xfer_protocol::limits;
+use xfer_protocol::message::{
+    Commit, Digests, HashBlocks, Keep, OpenPartial, Partial, PartialIndex, Reading, WriteBlock,
+};
+use xfer_protocol::path::RelPath;
+use xfer_protocol::range::{ByteRange, RangeSet};
+
+use super::hash::{Readable, blocks_of, hash_all};
+use super::publish::{Staged, StagedFile};
+use super::roots::{OpenRoot, keeps_bytes, write_fault};
+use super::{Shared, guard};
+use crate::disk::confine::open_directory;
+use crate::disk::direct::DirectFile;
+use crate::disk::fault::fault;
+use crate::disk::metadata::set_on_file;
+use crate::disk::{Errno, file, is_partial_name, partial, partial_name, sparse};
+
+/// Digests of one partial that wait for the caller's word that they are equal.
+const HASHED_MAX: usize = 1 << 18;
+
+/// Partials that are done, remembered so that a call that comes late or again is understood.
+const DONE_MAX: usize = 1 << 16;
+
+#[derive(Default)]
+pub(super) struct Partials(Mutex<Table>);
+
+#[derive(Default)]
+struct Table {
+    open: HashMap<PartialIndex, Arc<PartialFile>>,
+    done: std::collections::BTreeSet<PartialIndex>,
+}
+
+/// One file being assembled.
+pub(super) struct PartialFile {
+    index: PartialIndex,
+    root: Arc<OpenRoot>,
+    pub(super) path: RelPath,
+    /// The directory that holds it.
+    place: OwnedFd,
+    /// Locked exclusively as long as it is open.
+    file: Arc<OwnedFd>,
+    size: u64,
+    progress: Mutex<Progress>,
+    released: Condvar,
+}
+
+struct Progress {
+    stage: Stage,
+    size: u64,
+    tree: TreeAssembler,
+    /// Ranges whose digests are in the tree.
+    present: RangeSet,
+    /// Where bytes may be that nobody has proven: what an earlier session left.
+    stale: RangeSet,
+    /// Blocks that were hashed here and await the word that they are kept.
+    hashed: BTreeMap<u64, (ByteRange, Digest)>,
+    /// Ranges that a call works on.
+    claimed: Vec<ByteRange>,
+    /// Whether bytes were written since the last sync.
+    dirty: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Open,
+    Staged,
+    /// Another opening took the file over.
+    Replaced,
+    Tainted,
+}
+
+impl Partials {
+    pub(super) fn clear(&self) {
+        guard(&self.0).open.clear();
+    }
+
+    /// Forgets a partial that was published or removed.
+    pub(super) fn forget(&self, index: PartialIndex) {
+        let mut table = guard(&self.0);
+        if table.open.remove(&index).is_some() {
+            table.done.insert(index);
+            if table.done.len() > DONE_MAX {
+                table.done.pop_first();
+            }
+        }
+    }
+}
+
+impl PartialFile {
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        guard(&self.progress)
+    }
+
+    fn fault(&self, kind: FaultKind, during: Operation) -> Fault {
+        Fault::new(kind, during, self.path.clone())
+    }
+
+    pub(super) fn index(&self) -> PartialIndex {
+        self.index
+    }
+
+    pub(super) fn place(&self) -> &OwnedFd {
+        &self.place
+    }
+
+    pub(super) fn file(&self) -> &OwnedFd {
+        &self.file
+    }
+
+    pub(super) fn name(&self) -> &[u8] {
+        self.path.name().unwrap_or_default()
+    }
+
+    /// Gives the file up: what the system says after a failed write or sync proves nothing.
+    pub(super) fn taint(&self) {
+        self.progress().stage = Stage::Tainted;
+        // If even this fails, the next opening replaces or re-hashes what is there.
+        let _ = partial::remove_any(self.place.as_fd(), &partial_name(self.name()));
+    }
+
+    /// Waits until no other call works on a range, and takes it.
+    fn claim(&self, range: ByteRange) -> RangeClaim<'_> {
+        let mut progress = self.progress();
+        while progress.claimed.iter().any(|c| c.intersection(range).is_some()) {
+            progress = self.released.wait(progress).unwrap_or_else(PoisonError::into_inner);
+        }
+        progress.claimed.push(range);
+        RangeClaim { partial: self, range }
+    }
+
+    fn usable(&self, progress: &Progress, during: Operation) -> Result<(), Fault> {
+        match progress.stage {
+            Stage::Open => Ok(()),
+            Stage::Tainted => Err(self.fault(FaultKind::Tainted, during)),
+            Stage::Staged | Stage::Replaced => Err(self.fault(FaultKind::Protocol, during)),
+        }
+    }
+}
+
+struct RangeClaim<'a> {
+    partial: &'a PartialFile,
+    range: ByteRange,
+}
+
+impl Drop for RangeClaim<'_> {
+    fn drop(&mut self) {
+        let mut progress = self.partial.progress();
+        if let Some(at) = progress.claimed.iter().position(|c| *c == self.range) {
+            progress.claimed.swap_remove(at);
+        }
+        drop(progress);
+        self.partial.released.notify_all();
+    }
+}
+
+impl Shared {
+    pub(super) fn open_partial(&self, open: &OpenPartial) -> Result<Partial, Fault> {
+        let root = self.writable(open.root, Operation::Open)?;
+        let path = &open.path;
+        let Some(name) = path.name() else {
+            return Err(Fault::new(FaultKind::Protocol, Operation::Open, path.clone()));
+        };
+        if is_partial_name(name) {
+            return Err(Fault::new(FaultKind::Unsafe, Operation::Open, path.clone()));
+        }
+        if open.size > limits::FILE_BYTES_MAX {
+            return Err(Fault::new(FaultKind::FileTooLarge, Operation::Open, path.clone()));
+        }
+        let _claim = self.claims.claim(open.root, [path]);
+        let failed = |errno| write_fault(&root, errno, Operation::Open, path);
+        let (place, file) = match self.take_over(open, &root)? {
+            Taken::Same(partial) => return Ok(partial),
+            Taken::File(place, file) => (place, file),
+            Taken::Nothing => {
+                let parent = path.parent().unwrap_or_default();
+                let place = open_directory(root.place(), &parent, self.options.confinement)
+                    .map_err(failed)?;
+                let file = partial::open(place.as_fd(), &partial_name(name)).map_err(failed)?;
+                (place, Arc::new(file))
+            }
+        };
+        let held = sparse::data_ranges(&*file, open.size, limits::RANGES_MAX).map_err(failed)?;
+        file::set_length(&*file, open.size).map_err(failed)?;
+        let progress = Progress {
+            stage: Stage::Open,
+            size: open.size,
+            tree: TreeAssembler::new(open.size),
+            present: RangeSet::new(),
+            stale: held.iter().copied().collect(),
+            hashed: BTreeMap::new(),
+            claimed: Vec::new(),
+            dirty: true,
+        };
+        let partial = PartialFile {
+            index: open.partial,
+            root: Arc::clone(&root),
+            path: path.clone(),
+            place,
+            file,
+            size: open.size,
+            progress: Mutex::new(progress),
+            released: Condvar::new(),
+        };
+        let mut table = guard(&self.partials.0);
+        if table.open.len() >= limits::PARTIALS_MAX {
+            return Err(Fault::new(FaultKind::Limit, Operation::Open, path.clone()));
+        }
+        table.done.remove(&open.partial);
+        table.open.insert(open.partial, Arc::new(partial));
+        Ok(Partial { held })
+    }
+
+    /// What this endpoint already has open of a file that is opened again.
+    fn take_over(&self, open: &OpenPartial, root: &Arc<OpenRoot>) -> Result<Taken, Fault> {
+        let mut table = guard(&self.partials.0);
+        let known = table.open.get(&open.partial).map(Arc::clone);
+        if let Some(known) = &known {
+            if known.path != open.path || known.root.index != open.root {
+                return Err(known.fault(FaultKind::Protocol, Operation::Open));
+            }
+            let progress = known.progress();
+            if progress.stage == Stage::Open && known.size == open.size {
+                // Answered again: all that may be there, proven or not.
+                let mut held = progress.stale.clone();
+                progress.present.iter().for_each(|range| held.insert(range));
+                return Ok(Taken::Same(Partial { held: held.iter().collect() }));
+            }
+        }
+        let of_path = |p: &&Arc<PartialFile>| p.path == open.path && p.root.index == open.root;
+        let Some(before) = table.open.values().find(of_path).map(Arc::clone) else {
+            return Ok(Taken::Nothing);
+        };
+        table.open.remove(&before.index);
+        drop(table);
+        root.staging.withdraw(&open.path);
+        let mut progress = before.progress();
+        // Writers under way end first: their claims are what the new opening must not meet.
+        while !progress.claimed.is_empty() {
+            progress = before.released.wait(progress).unwrap_or_else(PoisonError::into_inner);
+        }
+        if progress.stage == Stage::Tainted {
+            return Ok(Taken::Nothing);
+        }
+        progress.stage = Stage::Replaced;
+        let failed = |errno| fault(errno, Operation::Open, &open.path);
+        let place = rustix::io::fcntl_dupfd_cloexec(&before.place, 0).map_err(failed)?;
+        Ok(Taken::File(place, Arc::clone(&before.file)))
+    }
+
+    /// An open partial; `None` if it is done, so that nothing remains to be done.
+    fn partial(
+        &self,
+        index: PartialIndex,
+        during: Operation,
+    ) -> Result<Option<Arc<PartialFile>>, Fault> {
+        let table = guard(&self.partials.0);
+        match table.open.get(&index) {
+            Some(partial) => Ok(Some(Arc::clone(partial))),
+            None if table.done.contains(&index) => Ok(None),
+            None => Err(Fault::new(FaultKind::Protocol, during, RelPath::root())),
+        }
+    }
+
+    pub(super) fn keep(&self, keep: &Keep) -> Result<(), Fault> {
+        let Some(partial) = self.partial(keep.partial, Operation::Hash)? else { return Ok(()) };
+        for range in &keep.ranges {
+            let _claim = partial.claim(*range);
+            let mut progress = partial.progress();
+            partial.usable(&progress, Operation::Hash)?;
+            progress
+                .keep(*range)
+                .ok_or_else(|| partial.fault(FaultKind::Protocol, Operation::Hash))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn hash_partial(
+        &self,
+        hash: &HashBlocks,
+        index: PartialIndex,
+    ) -> Result<Digests, Fault> {
+        let Some(partial) = self.partial(index, Operation::Hash)? else {
+            return Err(Fault::new(FaultKind::Protocol, Operation::Hash, RelPath::root()));
+        };
+        let failed = |errno| fault(errno, Operation::Hash, &partial.path);
+        let blocks = blocks_of(hash, partial.size, &partial.path)?;
+        let _claim = partial.claim(hash.range);
+        {
+            let mut progress = partial.progress();
+            partial.usable(&progress, Operation::Hash)?;
+            if std::mem::take(&mut progress.dirty) {
+                drop(progress);
+                if let Err(errno) = file::drop_cache(partial.file()) {
+                    partial.taint();
+                    return Err(fault(errno, Operation::Sync, &partial.path));
+                }
+            }
+        }
+        let readable = match hash.reading {
+            Reading::Cached => Readable::Cached(Arc::clone(&partial.file)),
+            Reading::PastCache => {
+                let name = partial_name(partial.name());
+                let file = DirectFile::open(partial.place.as_fd(), &name, partial.file.as_fd());
+                Readable::Direct(file.map_err(failed)?)
+            }
+        };
+        let data = super::hash::data_in(&partial.file, hash.range, partial.size).map_err(failed)?;
+        let digests = hash_all(&readable, &blocks, partial.size, &data)
+            .map_err(failed)?
+            .ok_or_else(|| partial.fault(FaultKind::Io, Operation::Hash))?;
+        let mut progress = partial.progress();
+        for (block, digest) in blocks.iter().zip(&digests) {
+            if progress.hashed.len() >= HASHED_MAX {
+                progress.hashed.pop_first();
+            }
+            progress.hashed.insert(block.start(), (*block, *digest));
+        }
+        Ok(Digests { digests, past_cache: readable.is_past_cache() })
+    }
+
+    pub(super) fn write_block(&self, write: &WriteBlock, payload: &[u8]) -> Result<(), Fault> {
+        let Some(partial) = self.partial(write.partial, Operation::Write)? else { return Ok(()) };
+        let range = write.range;
+        partial.check_block(write, payload)?;
+        let _claim = partial.claim(range);
+        let (missing, untouched) = {
+            let mut progress = partial.progress();
+            if progress.present.contains(range) {
+                return Ok(());
+            }
+            partial.usable(&progress, Operation::Write)?;
+            let missing: Vec<_> = progress.present.missing_from(range).iter().collect();
+            let untouched = progress.stale.missing_from(range).contains(range);
+            if !write.hole {
+                // A write that fails half-way leaves bytes that nobody has proven.
+                progress.stale.insert(range);
+            }
+            (missing, untouched)
+        };
+        let whole = missing == [range];
+        for piece in missing {
+            let bytes = if write.hole { None } else { slice_of(payload, range, piece) };
+            let written = match bytes {
+                Some(bytes) => file::write_at(partial.file(), bytes, piece.start()),
+                None if untouched => Ok(()),
+                None => sparse::punch(partial.file(), piece),
+            };
+            written.map_err(|errno| partial.write_failed(errno))?;
+            let digests = match bytes {
+                _ if whole => Some(write.digests.clone()),
+                Some(bytes) => range_digests(piece.start(), bytes, partial.size),
+                None => xfer_protocol::digest::zero_range_digests(piece, partial.size),
+            };
+            let added = digests.and_then(|digests| partial.progress().add(piece, digests));
+            added.ok_or_else(|| partial.fault(FaultKind::Protocol, Operation::Write))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn commit(&self, commit: &Commit) -> Result<(), Fault> {
+        let Some(partial) = self.partial(commit.partial, Operation::Commit)? else { return Ok(()) };
+        let _name = self.claims.claim(partial.root.index, [&partial.path]);
+        let _claim = ByteRange::whole(partial.size).map(|whole| partial.claim(whole));
+        {
+            let progress = partial.progress();
+            if progress.stage == Stage::Staged {
+                return Ok(());
+            }
+            partial.usable(&progress, Operation::Commit)?;
+            let root = progress.tree.root();
+            if root != Some(commit.digest) {
+                return Err(partial.fault(FaultKind::Mismatch, Operation::Commit));
+            }
+        }
+        let now = rustix::fs::fstat(partial.file())
+            .map_err(|errno| fault(errno, Operation::Stat, &partial.path))?;
+        set_on_file(partial.file.as_fd(), &now, &commit.metadata, self.preserve)
+            .map_err(|errno| fault(errno, Operation::SetMetadata, &partial.path))?;
+        partial.progress().stage = Stage::Staged;
+        let staged =
+            Staged { ticket: commit.ticket, file: StagedFile::Partial(Arc::clone(&partial)) };
+        partial.root.staging.stage(&partial.path, staged);
+        Ok(())
+    }
+
+    pub(super) fn discard(&self, index: PartialIndex) -> Result<(), Fault> {
+        let Some(partial) = guard(&self.partials.0).open.get(&index).map(Arc::clone) else {
+            return Ok(());
+        };
+        let _name = self.claims.claim(partial.root.index, [&partial.path]);
+        let _claim = ByteRange::whole(partial.size).map(|whole| partial.claim(whole));
+        partial.root.staging.withdraw(&partial.path);
+        if partial.progress().stage != Stage::Replaced {
+            let name = partial_name(partial.name());
+            partial::remove_any(partial.place.as_fd(), &name)
+                .map_err(|errno| fault(errno, Operation::Remove, &partial.path))?;
+        }
+        self.partials.forget(index);
+        Ok(())
+    }
+}
+
+enum Taken {
+    /// The very partial was open; the answer is given again.
+    Same(Partial),
+    /// An older opening of the file left these.
+    File(OwnedFd, Arc<OwnedFd>),
+    Nothing,
+}
+
+impl PartialFile {
+    /// Checks that a block fits the file, and its bytes their digests.
+    fn check_block(&self, write: &WriteBlock, payload: &[u8]) -> Result<(), Fault> {
+        let protocol = || self.fault(FaultKind::Protocol, Operation::Write);
+        let range = write.range;
+        let length = u64::try_from(payload.len()).unwrap_or(u64::MAX);
+        let expected = if write.hole { 0 } else { range.len() };
+        if range.end() > self.size || length != expected {
+            return Err(protocol());
+        }
+        let mut digests = write.digests.iter();
+        let mut covered = 0;
+        for span in spans(range, self.size) {
+            let expected = digests.next().ok_or_else(protocol)?;
+            let found = if write.hole {
+                zero_span_digest(span.start(), span.len(), self.size)
+            } else {
+                let bytes = slice_of(payload, range, span).ok_or_else(protocol)?;
+                xfer_protocol::digest::span_digest(span.start(), bytes, self.size)
+            };
+            if found != *expected {
+                return Err(self.fault(FaultKind::Mismatch, Operation::Write));
+            }
+            covered += span.len();
+        }
+        if covered == range.len() && digests.next().is_none() { Ok(()) } else { Err(protocol()) }
+    }
+
+    fn write_failed(&self, errno: Errno) -> Fault {
+        if !keeps_bytes(errno) {
+            self.taint();
+        }
+        write_fault(&self.root, errno, Operation::Write, &self.path)
+    }
+}
+
+impl Progress {
+    /// Adds the digests of a range's spans; `None` if they do not fit.
+    fn add(&mut self, range: ByteRange, digests: Vec<Digest>) -> Option<()> {
+        let mut digests = digests.into_iter();
+        for span in spans(range, self.size) {
+            self.tree.add(span, digests.next()?).ok()?;
+        }
+        self.settle(range);
+        Some(())
+    }
+
+    /// Takes hashed blocks that tile a range as present; `None` if they do not.
+    fn keep(&mut self, range: ByteRange) -> Option<()> {
+        for missing in self.present.missing_from(range).iter() {
+            let mut start = missing.start();
+            while start < missing.end() {
+                let (block, digest) = *self.hashed.get(&start)?;
+                if !missing.contains(block) {
+                    return None;
+                }
+                self.tree.add(block, digest).ok()?;
+                start = block.end();
+            }
+        }
+        self.settle(range);
+        Some(())
+    }
+
+    fn settle(&mut self, range: ByteRange) {
+        self.present.insert(range);
+        self.stale.remove(range);
+        self.dirty = true;
+        let gone: Vec<u64> =
+            self.hashed.range(range.start()..range.end()).map(|(s, _)| *s).collect();
+        for start in gone {
+            self.hashed.remove(&start);
+        }
+    }
+}
+
+/// The bytes of `piece`, where `payload` holds those of `range`.
+fn slice_of(payload: &[u8], range: ByteRange, piece: ByteRange) -> Option<&[u8]> {
+    let start = usize::try_from(piece.start().checked_sub(range.start())?).ok()?;
+    let length = usize::try_from(piece.len()).ok()?;
+    payload.get(start..start.checked_add(length)?)
+}

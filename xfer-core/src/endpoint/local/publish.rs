@@ -1,0 +1,327 @@
+//! From staged to there: sync files, rename, sync directories.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex};
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+use xfer_protocol::fault::{Fault, FaultKind, Operation};
+use xfer_protocol::manifest::Stamp;
+use xfer_protocol::message::{Finish, Outcome, Publish, Ticket};
+use xfer_protocol::path::RelPath;
+
+use super::directories::Directories;
+use super::partials::PartialFile;
+use super::roots::{OpenRoot, Touched, write_fault};
+use super::{Shared, guard};
+use crate::disk::fault::fault;
+use crate::disk::{Errno, confine, file, partial, partial_name, stat, sync};
+
+/// Files up to which each is synced; for more, the whole file system is.
+const SYNC_EACH_MAX: usize = 16;
+
+/// Threads that sync files and directories: journals take many waiting ones in one go.
+const SYNC_THREADS: usize = 16;
+
+/// What waits to be published below one root.
+#[derive(Default)]
+pub(super) struct Staging(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    staged: BTreeMap<RelPath, Staged>,
+    held: usize,
+    /// The outcomes of the last publishing, told again when it is asked for again.
+    last: Vec<Outcome>,
+}
+
+/// One file that is complete under its partial's name.
+pub(super) struct Staged {
+    pub(super) ticket: Ticket,
+    pub(super) file: StagedFile,
+}
+
+pub(super) enum StagedFile {
+    /// A large one, still open.
+    Partial(Arc<PartialFile>),
+    /// A small one, open because only its own lock protects it.
+    Held { file: OwnedFd, on_root_device: bool },
+    /// A small one.
+    Closed {
+        /// What it must still be, where no lock protects it.
+        inode: Option<u64>,
+        on_root_device: bool,
+    },
+}
+
+impl Staging {
+    pub(super) fn stage(&self, path: &RelPath, staged: Staged) {
+        let mut waiting = guard(&self.0);
+        waiting.held += usize::from(staged.is_held());
+        if let Some(before) = waiting.staged.insert(path.clone(), staged) {
+            waiting.held -= usize::from(before.is_held());
+        }
+    }
+
+    /// Takes back what was staged under a path, if anything was.
+    pub(super) fn withdraw(&self, path: &RelPath) {
+        let mut waiting = guard(&self.0);
+        if let Some(before) = waiting.staged.remove(path) {
+            waiting.held -= usize::from(before.is_held());
+        }
+    }
+
+    /// Small files that are held open.
+    pub(super) fn held(&self) -> usize {
+        guard(&self.0).held
+    }
+
+    fn take(&self) -> BTreeMap<RelPath, Staged> {
+        let mut waiting = guard(&self.0);
+        waiting.held = 0;
+        std::mem::take(&mut waiting.staged)
+    }
+}
+
+impl Staged {
+    fn is_held(&self) -> bool {
+        matches!(self.file, StagedFile::Held { .. })
+    }
+}
+
+impl Shared {
+    pub(super) fn publish(&self, publish: Publish) -> Result<Vec<Outcome>, Fault> {
+        let root = self.writable(publish.root, Operation::Commit)?;
+        let staged = root.staging.take();
+        if staged.is_empty() {
+            return Ok(guard(&root.staging.0).last.clone());
+        }
+        let _claim = self.claims.claim(publish.root, staged.keys());
+        let mut outcomes = BTreeMap::new();
+        let staged =
+            if publish.durable { self.sync_files(&root, staged, &mut outcomes) } else { staged };
+        let mut renamed: BTreeMap<RelPath, Vec<(Ticket, RelPath)>> = BTreeMap::new();
+        let mut directories = Directories::new(&root, self.options.confinement, Operation::Commit);
+        for (path, staged) in staged {
+            let result = self.rename_staged(&root, &mut directories, &path, &staged);
+            if result.is_ok() {
+                let parent = path.parent().unwrap_or_default();
+                renamed.entry(parent).or_default().push((staged.ticket, path));
+            }
+            outcomes.insert(staged.ticket, result.map(Some));
+        }
+        if publish.durable {
+            let touched = std::mem::take(&mut *guard(&root.touched));
+            let of_renamed = renamed.keys().cloned();
+            let failed = self.sync_directories(&root, touched, of_renamed);
+            for (directory, errno) in failed {
+                for (ticket, path) in renamed.get(&directory).into_iter().flatten() {
+                    outcomes.insert(*ticket, Err(fault(errno, Operation::Sync, path)));
+                }
+            }
+        } else {
+            renamed.keys().for_each(|directory| root.touch(directory));
+        }
+        let outcomes: Vec<_> =
+            outcomes.into_iter().map(|(ticket, result)| Outcome { ticket, result }).collect();
+        guard(&root.staging.0).last.clone_from(&outcomes);
+        Ok(outcomes)
+    }
+
+    pub(super) fn finish(&self, finish: Finish) -> Result<(), Fault> {
+        let root = self.writable(finish.root, Operation::Sync)?;
+        self.remove_staged(&root);
+        if finish.durable {
+            let touched = std::mem::take(&mut *guard(&root.touched));
+            let failed = self.sync_directories(&root, touched, std::iter::empty());
+            if let Some((directory, errno)) = failed.into_iter().next() {
+                return Err(fault(errno, Operation::Sync, &directory));
+            }
+        }
+        self.files.forget_root(root.index);
+        root.locks.release();
+        Ok(())
+    }
+
+    /// Removes small files that were staged and never published: sending them again costs less than
+    /// keeping them, and large ones stay for a later session.
+    fn remove_staged(&self, root: &OpenRoot) {
+        let staged = root.staging.take();
+        let _claim = self.claims.claim(root.index, staged.keys());
+        let mut directories = Directories::new(root, self.options.confinement, Operation::Remove);
+        for (path, staged) in staged {
+            if matches!(staged.file, StagedFile::Partial(_)) {
+                continue;
+            }
+            if let Ok((place, name)) = directories.parent(&path) {
+                drop(staged);
+                // A later session finds and replaces what cannot be removed now.
+                let _ = partial::remove_unheld(place.as_fd(), &partial_name(name));
+            }
+        }
+    }
+
+    fn rename_staged(
+        &self,
+        root: &OpenRoot,
+        directories: &mut Directories<'_>,
+        path: &RelPath,
+        staged: &Staged,
+    ) -> Result<Stamp, Fault> {
+        let failed = |errno| write_fault(root, errno, Operation::Commit, path);
+        let (place, name) = match &staged.file {
+            StagedFile::Partial(partial) => {
+                let stamp = rename(partial.place(), partial.name()).map_err(failed)?;
+                self.partials.forget(partial.index());
+                return Ok(stamp);
+            }
+            _ => directories.parent(path)?,
+        };
+        if let StagedFile::Closed { inode: Some(inode), .. } = staged.file {
+            let found = rustix::fs::statat(&*place, partial_name(name), AtFlags::SYMLINK_NOFOLLOW);
+            if stat::identity(&found.map_err(failed)?).1 != inode {
+                return Err(Fault::new(FaultKind::Busy, Operation::Commit, path.clone()));
+            }
+        }
+        rename(&*place, name).map_err(failed)
+    }
+
+    /// Syncs staged files; those that fail are removed and get their outcome.
+    fn sync_files(
+        &self,
+        root: &OpenRoot,
+        staged: BTreeMap<RelPath, Staged>,
+        outcomes: &mut BTreeMap<Ticket, Result<Option<Stamp>, Fault>>,
+    ) -> BTreeMap<RelPath, Staged> {
+        let on_root = |s: &&Staged| match &s.file {
+            StagedFile::Held { on_root_device, .. } | StagedFile::Closed { on_root_device, .. } => {
+                *on_root_device
+            }
+            StagedFile::Partial(_) => false,
+        };
+        let many = staged.values().filter(on_root).count() > SYNC_EACH_MAX;
+        let whole = match &root.whole {
+            Some(whole) if many => sync::sync_whole(whole).is_ok(),
+            _ => false,
+        };
+        let mut singly: Vec<(&RelPath, &Staged)> =
+            staged.iter().filter(|(_, s)| !whole || !on_root(s)).collect();
+        let failed = each_in_threads(&mut singly, |(path, staged)| {
+            self.sync_one(root, path, staged).err().map(|errno| ((*path).clone(), errno))
+        });
+        let mut staged = staged;
+        for (path, errno) in failed.into_iter().flatten() {
+            if let Some(lost) = staged.remove(&path) {
+                self.remove_lost(root, &path, &lost);
+                outcomes.insert(lost.ticket, Err(lost_fault(errno, &path)));
+            }
+        }
+        staged
+    }
+
+    fn sync_one(&self, root: &OpenRoot, path: &RelPath, staged: &Staged) -> Result<(), Errno> {
+        match &staged.file {
+            StagedFile::Partial(partial) => file::sync(partial.file()),
+            StagedFile::Held { file, .. } => file::sync(file),
+            StagedFile::Closed { .. } => {
+                let parent = path.parent().unwrap_or_default();
+                let place =
+                    confine::open_directory(root.place(), &parent, self.options.confinement)?;
+                let name = partial_name(path.name().unwrap_or_default());
+                let flags = OFlags::RDONLY | confine::LEAF;
+                let opened = match rustix::fs::openat(&place, name.as_slice(), flags, Mode::empty())
+                {
+                    // A mode that keeps even us out; writing it back does not need the file.
+                    Err(Errno::ACCESS) => return sync::sync_whole(place_for_sync(&place)?),
+                    other => other?,
+                };
+                file::sync(opened)
+            }
+        }
+    }
+
+    fn remove_lost(&self, root: &OpenRoot, path: &RelPath, lost: &Staged) {
+        if let StagedFile::Partial(partial) = &lost.file {
+            partial.taint();
+            return;
+        }
+        let mut directories = Directories::new(root, self.options.confinement, Operation::Remove);
+        if let Ok((place, name)) = directories.parent(path) {
+            let _ = partial::remove_any(place.as_fd(), &partial_name(name));
+        }
+    }
+
+    /// Syncs directories, and returns those that failed.
+    fn sync_directories(
+        &self,
+        root: &OpenRoot,
+        touched: Touched,
+        more: impl Iterator<Item = RelPath>,
+    ) -> Vec<(RelPath, Errno)> {
+        let mut directories: BTreeSet<RelPath> = touched.directories;
+        directories.extend(more);
+        let above: Vec<_> = touched
+            .above
+            .iter()
+            .filter_map(|place| sync::sync_directory(place.as_fd()).err())
+            .map(|errno| (RelPath::root(), errno))
+            .collect();
+        let many = touched.too_many || directories.len() > SYNC_EACH_MAX;
+        if many && let Some(whole) = &root.whole {
+            let failed = sync::sync_whole(whole).err();
+            let failed =
+                failed.into_iter().flat_map(|e| directories.iter().map(move |d| (d.clone(), e)));
+            return above.into_iter().chain(failed).collect();
+        }
+        let mut directories: Vec<_> = directories.into_iter().collect();
+        let failed = each_in_threads(&mut directories, |directory| {
+            let synced = confine::open_directory(root.place(), directory, self.options.confinement)
+                .and_then(|place| sync::sync_directory(place.as_fd()));
+            match synced {
+                // Removed again by now, so there is nothing left to last.
+                Ok(()) | Err(Errno::NOENT) => None,
+                Err(errno) => Some((directory.clone(), errno)),
+            }
+        });
+        above.into_iter().chain(failed.into_iter().flatten()).collect()
+    }
+}
+
+fn rename(place: impl AsFd, name: &[u8]) -> Result<Stamp, Errno> {
+    partial::rename(place.as_fd(), &partial_name(name), name)?;
+    let found = rustix::fs::statat(place, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(stat::stamp(&found))
+}
+
+fn place_for_sync(place: &OwnedFd) -> Result<OwnedFd, Errno> {
+    confine::open_for_reading(place.as_fd())
+}
+
+/// What a failed sync means: the bytes must be sent again, unless there is no room for them.
+fn lost_fault(errno: Errno, path: &RelPath) -> Fault {
+    let mut fault = fault(errno, Operation::Sync, path);
+    if fault.kind == FaultKind::Io {
+        fault.kind = FaultKind::Tainted;
+    }
+    fault
+}
+
+/// Does blocking work on each item, several at a time.
+fn each_in_threads<T: Sync, R: Send>(items: &mut [T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let threads = SYNC_THREADS.min(items.len());
+    if threads <= 1 {
+        return items.iter().map(work).collect();
+    }
+    let share = items.len().div_ceil(threads);
+    std::thread::scope(|scope| {
+        let work = &work;
+        let running: Vec<_> = items
+            .chunks(share)
+            .map(|share| scope.spawn(move || share.iter().map(work).collect::<Vec<_>>()))
+            .collect();
+        running
+            .into_iter()
+            .flat_map(|r| r.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    })
+}

@@ -1,0 +1,192 @@
+//! Open roots.
+
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use xfer_protocol::fault::{Fault, FaultKind, Operation};
+use xfer_protocol::limits;
+use xfer_protocol::message::{Access, OpenRoot as Open, Root, RootIndex, Space};
+use xfer_protocol::path::RelPath;
+
+use super::locking::Locks;
+use super::publish::Staging;
+use super::{Shared, guard};
+use crate::disk::fault::{fault, kind_of};
+use crate::disk::{Errno, base, confine, space, stat, sync};
+
+/// Directories with new names in them that are remembered one by one; beyond that, all are synced.
+const TOUCHED_MAX: usize = 4096;
+
+pub(super) struct Roots {
+    machine: [u8; 16],
+    open: Mutex<Vec<Arc<OpenRoot>>>,
+}
+
+/// A directory below which entries are read or written.
+pub(super) struct OpenRoot {
+    pub(super) index: RootIndex,
+    place: OwnedFd,
+    /// The same directory, open for syncing its file system; since before anything was written, so
+    /// that it tells of every failed write.
+    pub(super) whole: Option<OwnedFd>,
+    pub(super) device: u64,
+    inode: u64,
+    path: Vec<u8>,
+    access: Access,
+    /// Set once a scan followed links: its paths may lead through them.
+    follows: AtomicBool,
+    pub(super) locks: Locks,
+    pub(super) staging: Staging,
+    pub(super) touched: Mutex<Touched>,
+}
+
+/// Directories whose names changed since they were last synced.
+#[derive(Default)]
+pub(super) struct Touched {
+    pub(super) directories: BTreeSet<RelPath>,
+    pub(super) too_many: bool,
+    /// Directories above the root in which it or its parents were made.
+    pub(super) above: Vec<OwnedFd>,
+}
+
+impl Roots {
+    pub(super) fn new() -> Self {
+        Self { machine: base::machine(), open: Mutex::default() }
+    }
+
+    pub(super) fn clear(&self) {
+        guard(&self.open).clear();
+    }
+}
+
+impl OpenRoot {
+    pub(super) fn place(&self) -> BorrowedFd<'_> {
+        self.place.as_fd()
+    }
+
+    /// Lets paths of a source lead through links that stay within it, as a scan reported them.
+    pub(super) fn follow_links(&self) {
+        self.follows.store(self.access == Access::Read, Ordering::Relaxed);
+    }
+
+    /// Whether paths may lead through links.
+    pub(super) fn follows(&self) -> bool {
+        self.follows.load(Ordering::Relaxed)
+    }
+
+    /// Remembers that a directory's names changed.
+    pub(super) fn touch(&self, directory: &RelPath) {
+        let mut touched = guard(&self.touched);
+        if touched.directories.contains(directory) {
+            return;
+        }
+        if touched.directories.len() >= TOUCHED_MAX {
+            touched.too_many = true;
+        } else {
+            touched.directories.insert(directory.clone());
+        }
+    }
+
+    /// A failure of this root as a whole.
+    pub(super) fn fault(&self, errno: Errno, during: Operation) -> Fault {
+        fault(errno, during, &RelPath::root())
+    }
+}
+
+impl Shared {
+    pub(super) fn open_root(&self, open: &Open) -> Result<Root, Fault> {
+        let failed = |errno| fault(errno, Operation::Open, &RelPath::root());
+        let resolved = self.options.base.resolve(&open.path);
+        let (place, above) = match open.access {
+            Access::WriteCreate => {
+                let made = base::open_or_make(&resolved).map_err(failed)?;
+                (made.place, made.parents)
+            }
+            Access::Read | Access::Write => {
+                (confine::open_root(&resolved).map_err(failed)?, Vec::new())
+            }
+        };
+        let (device, inode) = stat::identity(&rustix::fs::fstat(&place).map_err(failed)?);
+        let path = base::absolute_path(&place, &resolved);
+        let whole = match open.access {
+            Access::Read => None,
+            Access::Write | Access::WriteCreate => confine::open_for_reading(place.as_fd())
+                .ok()
+                .filter(|whole| sync::whole_is_trusted(whole)),
+        };
+        let space = space::free(place.as_fd(), self.options.reserve).map_err(failed)?;
+        let mut roots = guard(&self.roots.open);
+        if roots.len() >= limits::ROOTS_MAX {
+            return Err(Fault::new(FaultKind::Limit, Operation::Open, RelPath::root()));
+        }
+        let index = RootIndex(u32::try_from(roots.len()).unwrap_or(u32::MAX));
+        let root = OpenRoot {
+            index,
+            place,
+            whole,
+            device,
+            inode,
+            path,
+            access: open.access,
+            follows: AtomicBool::new(false),
+            locks: Locks::default(),
+            staging: Staging::default(),
+            touched: Mutex::new(Touched { above, ..Touched::default() }),
+        };
+        let reply = Root {
+            index,
+            path: root.path.clone(),
+            device,
+            inode: root.inode,
+            machine: self.roots.machine,
+            space,
+        };
+        roots.push(Arc::new(root));
+        Ok(reply)
+    }
+
+    /// A root that was opened before.
+    pub(super) fn root(&self, index: RootIndex, during: Operation) -> Result<Arc<OpenRoot>, Fault> {
+        let position = usize::try_from(index.0).unwrap_or(usize::MAX);
+        guard(&self.roots.open)
+            .get(position)
+            .map(Arc::clone)
+            .ok_or_else(|| Fault::new(FaultKind::Protocol, during, RelPath::root()))
+    }
+
+    /// A root that may be written below.
+    pub(super) fn writable(
+        &self,
+        index: RootIndex,
+        during: Operation,
+    ) -> Result<Arc<OpenRoot>, Fault> {
+        let root = self.root(index, during)?;
+        match root.access {
+            Access::Write | Access::WriteCreate => Ok(root),
+            Access::Read => Err(Fault::new(FaultKind::Protocol, during, RelPath::root())),
+        }
+    }
+
+    pub(super) fn space(&self, root: RootIndex) -> Result<Space, Fault> {
+        let root = self.root(root, Operation::Stat)?;
+        space::free(root.place(), self.options.reserve)
+            .map_err(|errno| root.fault(errno, Operation::Stat))
+    }
+}
+
+/// A failure of writing an entry below a root.
+pub(super) fn write_fault(
+    root: &OpenRoot,
+    errno: Errno,
+    during: Operation,
+    path: &RelPath,
+) -> Fault {
+    crate::disk::fault::write_fault(errno, during, path, root.place())
+}
+
+/// Whether bytes that were written before this failure can still be trusted.
+pub(super) fn keeps_bytes(errno: Errno) -> bool {
+    matches!(kind_of(errno), FaultKind::NoSpace | FaultKind::Quota | FaultKind::FileTooLarge)
+}

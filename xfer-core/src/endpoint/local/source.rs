@@ -1,0 +1,200 @@
+//! Reading files, each compared with what the scan saw of it.
+
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use xfer_protocol::digest::{Digest, file_digest, range_digests};
+use xfer_protocol::fault::{Fault, FaultKind, Operation};
+use xfer_protocol::limits;
+use xfer_protocol::manifest::Stamp;
+use xfer_protocol::message::{FileAt, FileRead, FilesAt, ReadBlock, ReadFile, RootIndex};
+use xfer_protocol::path::RelPath;
+use xfer_protocol::range::ByteRange;
+
+use super::directories::Directories;
+use super::{Shared, guard};
+use crate::disk::fault::fault;
+use crate::disk::{file, sparse, stat};
+
+/// Files that stay open between two of their blocks.
+const OPEN_MAX: usize = 64;
+
+/// Files of which blocks were read, the one used last at the end.
+#[derive(Default)]
+pub(super) struct OpenFiles(Mutex<Vec<OpenFile>>);
+
+struct OpenFile {
+    root: RootIndex,
+    path: RelPath,
+    inode: u64,
+    file: Arc<OwnedFd>,
+}
+
+impl OpenFiles {
+    pub(super) fn clear(&self) {
+        guard(&self.0).clear();
+    }
+
+    pub(super) fn forget_root(&self, root: RootIndex) {
+        guard(&self.0).retain(|open| open.root != root);
+    }
+
+    fn find(&self, at: &FileAt) -> Option<Arc<OwnedFd>> {
+        let mut open = guard(&self.0);
+        let found = open.iter().rposition(|open| open.is(at))?;
+        let found = open.remove(found);
+        let file = Arc::clone(&found.file);
+        open.push(found);
+        Some(file)
+    }
+
+    fn insert(&self, at: &FileAt, file: &Arc<OwnedFd>) {
+        let file = Arc::clone(file);
+        let new = OpenFile { root: at.root, path: at.path.clone(), inode: at.stamp.inode, file };
+        let mut open = guard(&self.0);
+        open.retain(|open| !open.is(at));
+        if open.len() >= OPEN_MAX {
+            open.remove(0);
+        }
+        open.push(new);
+    }
+
+    fn forget(&self, at: &FileAt) {
+        guard(&self.0).retain(|open| !open.is(at));
+    }
+}
+
+impl OpenFile {
+    fn is(&self, at: &FileAt) -> bool {
+        self.inode == at.stamp.inode && self.root == at.root && self.path == at.path
+    }
+}
+
+impl Shared {
+    pub(super) fn read_block(&self, read: &ReadBlock) -> Result<(Vec<Digest>, Bytes), Fault> {
+        let at = &read.file;
+        let protocol = || Fault::new(FaultKind::Protocol, Operation::Read, at.path.clone());
+        let length = usize::try_from(read.range.len()).map_err(|_| protocol())?;
+        if length > limits::PAYLOAD_BYTES_MAX || read.range.end() > at.stamp.size {
+            return Err(protocol());
+        }
+        let file = self.open_at(at, Operation::Read)?;
+        let mut bytes = self.buffers.take(length);
+        self.reading(at, &file, || {
+            let count = file::read_at(&*file, &mut bytes, read.range.start(), length)
+                .map_err(|errno| fault(errno, Operation::Read, &at.path))?;
+            if count == length { Ok(()) } else { Err(changed(&at.path)) }
+        })?;
+        let digests =
+            range_digests(read.range.start(), &bytes, at.stamp.size).ok_or_else(protocol)?;
+        Ok((digests, self.buffers.lend(bytes)))
+    }
+
+    pub(super) fn data_ranges(&self, at: &FileAt) -> Result<Vec<ByteRange>, Fault> {
+        let file = self.open_at(at, Operation::Read)?;
+        self.reading(at, &file, || {
+            sparse::data_ranges(&*file, at.stamp.size, limits::RANGES_MAX)
+                .map_err(|errno| fault(errno, Operation::Read, &at.path))
+        })
+    }
+
+    pub(super) fn read_pack(&self, files: &FilesAt) -> Result<(Vec<FileRead>, Bytes), Fault> {
+        let root = self.root(files.root, Operation::Read)?;
+        let total = pack_bytes(files)?;
+        let mut directories = Directories::new(&root, self.options.confinement, Operation::Read);
+        let mut payload = self.buffers.take(total);
+        let mut reads = Vec::with_capacity(files.files.len());
+        for (path, stamp) in &files.files {
+            let start = payload.len();
+            let read = read_whole(&mut directories, path, stamp, &mut payload);
+            if read.is_err() {
+                payload.truncate(start);
+            }
+            reads.push(read);
+        }
+        Ok((reads, self.buffers.lend(payload)))
+    }
+
+    /// Opens a file, or finds it open. Its stamp is yet to be compared.
+    pub(super) fn open_at(&self, at: &FileAt, during: Operation) -> Result<Arc<OwnedFd>, Fault> {
+        if let Some(file) = self.files.find(at) {
+            return Ok(file);
+        }
+        let root = self.root(at.root, during)?;
+        let mut directories = Directories::new(&root, self.options.confinement, during);
+        let (place, name) = directories.parent(&at.path)?;
+        let opened = file::open_source(std::os::fd::AsFd::as_fd(&*place), name)
+            .map_err(|errno| fault(errno, during, &at.path))?;
+        let (file, _) = opened.ok_or_else(|| changed(&at.path))?;
+        let file = Arc::new(file);
+        self.files.insert(at, &file);
+        Ok(file)
+    }
+
+    /// Runs a reading of a file between two looks at its stamp; one that changed is closed.
+    pub(super) fn reading<T>(
+        &self,
+        at: &FileAt,
+        file: &OwnedFd,
+        read: impl FnOnce() -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let unchanged = || match rustix::fs::fstat(file) {
+            Ok(now) if stat::stamp(&now) == at.stamp => Ok(()),
+            Ok(_) => Err(changed(&at.path)),
+            Err(errno) => Err(fault(errno, Operation::Stat, &at.path)),
+        };
+        let result = unchanged().and_then(|()| read()).and_then(|read| unchanged().map(|()| read));
+        if result.is_err() {
+            self.files.forget(at);
+        }
+        result
+    }
+}
+
+/// The bytes of a pack, checked against its limits.
+fn pack_bytes(files: &FilesAt) -> Result<usize, Fault> {
+    let limit = || Fault::new(FaultKind::Limit, Operation::Read, RelPath::root());
+    if files.files.len() > limits::BATCH_ENTRIES_MAX {
+        return Err(limit());
+    }
+    let mut total = 0_usize;
+    for (_, stamp) in &files.files {
+        let size = usize::try_from(stamp.size).map_err(|_| limit())?;
+        total = total
+            .checked_add(size)
+            .filter(|t| *t <= limits::PAYLOAD_BYTES_MAX)
+            .ok_or_else(limit)?;
+    }
+    Ok(total)
+}
+
+fn read_whole(
+    directories: &mut Directories<'_>,
+    path: &RelPath,
+    stamp: &Stamp,
+    payload: &mut Vec<u8>,
+) -> FileRead {
+    let failed = |errno| fault(errno, Operation::Read, path);
+    let (place, name) = directories.parent(path)?;
+    let opened = file::open_source(std::os::fd::AsFd::as_fd(&*place), name).map_err(failed)?;
+    let (file, before) = opened.ok_or_else(|| changed(path))?;
+    if stat::stamp(&before) != *stamp {
+        return Err(changed(path));
+    }
+    let start = payload.len();
+    // Checked with the whole pack against its limit.
+    let length = usize::try_from(stamp.size).unwrap_or_default();
+    let count =
+        if length == 0 { 0 } else { file::read_at(&file, payload, 0, length).map_err(failed)? };
+    let after = rustix::fs::fstat(&file).map_err(failed)?;
+    if count != length || stat::stamp(&after) != *stamp {
+        return Err(changed(path));
+    }
+    Ok(ReadFile { size: stamp.size, digest: file_digest(&payload[start..]) })
+}
+
+/// A file is not what the scan saw.
+pub(super) fn changed(path: &RelPath) -> Fault {
+    Fault::new(FaultKind::Changed, Operation::Read, path.clone())
+}
