@@ -1,8 +1,9 @@
 //! A private OpenSSH server for one test
 //!
-//! It listens on a free port of 127.0.0.1, accepts one key, and sees a home directory of its own: a mount
-//! namespace lays `DIR/home` over the login directory, so nothing a session writes below home touches the
-//! machine. Readiness is read from the server's own log. Dropping it kills the server and every session.
+//! It listens on a free port of 127.0.0.1, accepts one key, and sees a home directory of its own: a
+//! mount namespace lays `DIR/home` over the login directory, so nothing a session writes below home
+//! touches the machine. Readiness is read from the server's own log. Dropping it kills the server
+//! and every session.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -30,7 +31,8 @@ pub struct Sshd {
 }
 
 impl Sshd {
-    /// Starts a server; `extra_config` goes before the defaults, and in sshd_config the first value wins
+    /// Starts a server; `extra_config` goes before the defaults, and in sshd_config the first value
+    /// wins
     pub fn start(extra_config: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("sshd-").tempdir().expect("temp dir");
         for name in ["home", "home/.ssh"] {
@@ -315,7 +317,8 @@ fn write_config(directory: &Path, port: u16, extra: &str) {
 
 fn spawn(directory: &Path) -> (Child, Arc<Log>) {
     assert!(Path::new(SSHD).exists(), "{SSHD} is missing: apt-get install openssh-server");
-    // Slave propagation lets the server see what a test mounts later, and hides its own mount from everybody.
+    // Slave propagation lets the server see what a test mounts later, and hides its own mount from
+    // everybody.
     let script = "login_directory=$(getent passwd 0 | cut -d: -f6) && \
                   mount --bind \"$1/home\" \"$login_directory\" && \
                   exec \"$2\" -D -e -f \"$1/sshd_config\"";

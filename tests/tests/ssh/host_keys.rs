@@ -27,7 +27,7 @@ fn config(server: &Sshd, known_hosts: &Path, checking: &str) -> PathBuf {
 fn problem(error: SshError) -> HostKeyProblem {
     assert_eq!(error.class(), SshErrorClass::Authentication, "{error}");
     match error {
-        SshError::HostKey { problem, .. } => problem,
+        SshError::HostKey { problem, .. } => *problem,
         other => panic!("not about the host key: {other}"),
     }
 }
@@ -66,9 +66,9 @@ async fn accept_new_adds_the_host_in_a_form_that_ssh_finds() {
         let found = std::process::Command::new("ssh-keygen")
             .args(["-F", &format!("[127.0.0.1]:{}", server.port()), "-f"])
             .arg(&known)
-            .status()
+            .output()
             .unwrap();
-        assert!(found.success(), "{text}");
+        assert!(found.status.success(), "{text}");
     }
 }
 
@@ -220,7 +220,7 @@ async fn a_person_decides_once_about_an_unknown_host() {
     for (answer, accepted) in [(HostKeyAnswer::Decline, false), (HostKeyAnswer::Accept, true)] {
         let prompt = Arc::new(Scripted { answer, questions: Mutex::default() });
         let mut options = options(&config);
-        options.interactive = prompt.clone();
+        options.interactive = Arc::<Scripted>::clone(&prompt);
         let outcome = connect(&options, "here").await;
         match (outcome, accepted) {
             (Ok(connection), true) => {

@@ -34,7 +34,8 @@ async fn a_full_host_is_asked_again_until_there_is_room() {
     let error = connect(&hasty, "here").await.unwrap_err();
     assert_eq!((error.class(), error.reason()), (SshErrorClass::Network, "host-busy"));
     assert!(
-        matches!(&error, SshError::Busy { said, attempts: 1, .. } if said == "Exceeded MaxStartups"),
+        matches!(&error, SshError::Busy { said, attempts: 1, .. }
+            if said == "Exceeded MaxStartups"),
         "{error}"
     );
 

@@ -1,7 +1,8 @@
-//! Files of the user's own that are read whole or line by line: keys, configurations, lists of hosts
+//! Files of the user's own that are read whole or line by line: keys, configurations, lists of
+//! hosts
 //!
-//! A name that a person typed may lead to a FIFO, a device or a directory. Opening never blocks, and only
-//! regular files are read, up to a limit that the caller names.
+//! A name that a person typed may lead to a FIFO, a device or a directory. Opening never blocks,
+//! and only regular files are read, up to a limit that the caller names.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
@@ -75,8 +76,8 @@ pub fn open_buffered(path: &Path) -> Result<BufReader<File>, SettingsFileError> 
 
 /// Adds one line, which must not contain a newline, to the end of a file
 ///
-/// The file is made with mode 0600 and its directory with 0700 when they are missing. A last line without
-/// a newline is ended first.
+/// The file is made with mode 0600 and its directory with 0700 when they are missing. A last line
+/// without a newline is ended first.
 pub fn append_line(path: &Path, line: &str) -> io::Result<()> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
@@ -115,7 +116,7 @@ fn open(path: &Path) -> Result<File, SettingsFileProblem> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
     use std::os::unix::fs::symlink;
 

@@ -31,12 +31,16 @@ impl Agent {
         socket: &Path,
         binding: Option<&AgentSessionBinding>,
     ) -> Option<(Self, Vec<AgentKey>)> {
-        let mut agent = within(AGENT_WITHIN, AgentClient::connect_uds(socket)).await?;
-        if let Some(binding) = binding {
-            // Older agents refuse this and serve all the same; a hanging one is met again below.
-            let _ = within(AGENT_WITHIN, agent.bind_session(binding, false)).await;
-        }
-        let identities = within(AGENT_WITHIN, agent.request_identities()).await?;
+        let greeting = async {
+            let mut client = AgentClient::connect_uds(socket).await?;
+            if let Some(binding) = binding {
+                // Older agents refuse this and serve all the same.
+                let _ = client.bind_session(binding, false).await;
+            }
+            let identities = client.request_identities().await?;
+            Ok::<_, russh::keys::Error>((client, identities))
+        };
+        let (client, identities) = within(AGENT_WITHIN, greeting).await?;
         let keys =
             identities.into_iter().take(AGENT_KEYS_MAX).filter_map(|identity| match identity {
                 AgentIdentity::PublicKey { key, comment } => {
@@ -45,7 +49,7 @@ impl Agent {
                 AgentIdentity::Certificate { .. } => None,
             });
         let keys = keys.collect();
-        Some((Self { client: agent }, keys))
+        Some((Self { client }, keys))
     }
 
     /// Appends the signature to `data`; `None` when the agent or its owner refuses

@@ -7,8 +7,10 @@ use russh::{Preferred, cipher, compression, kex, mac};
 
 use super::error::ConfigurationProblem;
 use super::host_config::AlgorithmConfig;
+use super::known_hosts::pattern_matches;
 
-/// AES-GCM first: with hardware support it is far ahead of the others, and Terrapin does not touch it
+/// AES-GCM first: with hardware support it is far ahead of the others, and Terrapin does not touch
+/// it
 const CIPHERS: [cipher::Name; 6] = [
     cipher::AES_128_GCM,
     cipher::AES_256_GCM,
@@ -95,6 +97,20 @@ pub(super) fn preferred(
     })
 }
 
+/// The names that are offered by default for `keyword`, without those that a pattern list names
+pub(super) fn without(keyword: &str, patterns: &str) -> Vec<String> {
+    let names: Vec<&str> = match keyword {
+        "ciphers" => CIPHERS.iter().map(AsRef::as_ref).collect(),
+        "kexalgorithms" => KEY_EXCHANGES.iter().map(AsRef::as_ref).collect(),
+        "macs" => MACS.iter().map(AsRef::as_ref).collect(),
+        _ => HOST_KEYS.iter().map(AsRef::as_ref).collect(),
+    };
+    let named = |name: &&str| !patterns.split(',').any(|pattern| pattern_matches(pattern, name));
+    let left: Vec<String> = names.into_iter().filter(named).map(str::to_owned).collect();
+    // An empty list would allow everything.
+    if left.is_empty() { vec!["none".to_owned()] } else { left }
+}
+
 /// RSA keys are one kind, whatever the digest of a signature
 pub(super) fn same_kind(one: &Algorithm, other: &Algorithm) -> bool {
     match (one, other) {
@@ -107,8 +123,8 @@ fn is_aead(name: &cipher::Name) -> bool {
     [cipher::AES_128_GCM, cipher::AES_256_GCM, cipher::CHACHA20_POLY1305].contains(name)
 }
 
-/// A list that an older ssh prints can not name ML-KEM; it counts as allowed where that version's own
-/// post-quantum exchange is
+/// A list that an older ssh prints can not name ML-KEM; it counts as allowed where that version's
+/// own post-quantum exchange is
 fn key_exchange_allowed(list: &[String], name: &str) -> bool {
     let stands_in = |entry: &str| {
         name == kex::MLKEM768X25519_SHA256.as_ref() && entry.starts_with("sntrup761x25519-sha512")
@@ -176,9 +192,8 @@ mod tests {
             ),
         ] {
             let refused = preferred(&config, &[], ChaCha20::Offered);
-            assert!(
-                matches!(refused, Err(ConfigurationProblem::NoAlgorithm { keyword }) if keyword == expected)
-            );
+            assert!(matches!(refused, Err(ConfigurationProblem::NoAlgorithm { keyword })
+                    if keyword == expected));
         }
     }
 }

@@ -18,7 +18,8 @@ use super::identity::{self, FileIdentity};
 use super::login_refused::{KeyOrigin, LoginRefused, OfferedKey};
 use super::prompt::Prompt;
 
-/// Some hosts hang up without a word when they have seen enough keys; an earlier end is a lost connection
+/// Some hosts hang up without a word when they have seen enough keys; an earlier end is a lost
+/// connection
 const SILENT_TRIES_MIN: usize = 3;
 
 /// Logs in, or says which keys were offered to no avail
@@ -219,7 +220,7 @@ impl Attempt<'_> {
             }
             Err(NotSigned::Key(problem)) => {
                 if let Candidate::File(file) = candidate {
-                    self.locked.get_or_insert((file.path.clone(), problem));
+                    self.locked.get_or_insert_with(|| (file.path.clone(), problem));
                 }
                 Ok(Verdict::NotOffered("it could not be opened".to_owned()))
             }

@@ -26,8 +26,8 @@ use crate::transport::Stream;
 pub struct Exec {
     /// Its stdin and stdout
     ///
-    /// The reader must be read or dropped: a connection serves all its channels in turn, and one whose data
-    /// nobody takes holds up the others.
+    /// The reader must be read or dropped: a connection serves all its channels in turn, and one
+    /// whose data nobody takes holds up the others.
     pub stream: Stream,
     /// The last 64 KiB of its stderr
     pub stderr: StderrTail,
@@ -36,7 +36,8 @@ pub struct Exec {
 }
 
 impl Exec {
-    /// Waits for the end; `None` when it came without an exit status (a signal, or a lost connection)
+    /// Waits for the end; `None` when it came without an exit status (a signal, or a lost
+    /// connection)
     ///
     /// Reads nothing: stdout must be read to its end, or dropped, for the end to be seen.
     pub async fn wait(&mut self) -> Option<u32> {
@@ -144,7 +145,8 @@ pub(super) async fn collect(
 ) -> Result<Output, SshError> {
     let Stream { mut reader, mut writer } = std::mem::replace(&mut exec.stream, ended_stream());
     let feed = async move {
-        // A command may end without reading all of its input; its status tells whether that is wrong.
+        // A command may end without reading all of its input; its status tells whether that is
+        // wrong.
         if writer.write_all(&stdin).await.is_ok() {
             drop(writer.shutdown().await);
         }

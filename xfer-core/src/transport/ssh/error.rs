@@ -41,7 +41,7 @@ pub enum SshError {
         /// The name under which the host is looked up in known_hosts
         host: String,
         /// What is wrong
-        problem: HostKeyProblem,
+        problem: Box<HostKeyProblem>,
     },
     /// The host takes none of the keys
     #[error(transparent)]
@@ -199,7 +199,7 @@ pub enum ConfigurationProblem {
         value: String,
     },
     /// A keyword that matters and is not implemented
-    #[error("{keyword} is not supported by xfer{}", line.map(|line| format!(" (line {line})")).unwrap_or_default())]
+    #[error("{keyword} is not supported by xfer{}", in_line(*line))]
     Unsupported {
         /// The keyword
         keyword: String,
@@ -213,6 +213,12 @@ pub enum ConfigurationProblem {
         line: usize,
         /// What is wrong with it
         problem: &'static str,
+    },
+    /// Others could have written the file
+    #[error("{} has a bad owner or permissions; chmod 600 it", path.display())]
+    Permissions {
+        /// The file
+        path: PathBuf,
     },
     /// Nothing is left of a list of algorithms
     #[error("{keyword} leaves nothing that xfer implements")]
@@ -229,6 +235,10 @@ pub enum ConfigurationProblem {
     /// Neither `HOME` nor the user database names a home directory
     #[error("there is no home directory")]
     NoHome,
+}
+
+fn in_line(line: Option<usize>) -> String {
+    line.map(|line| format!(" (line {line})")).unwrap_or_default()
 }
 
 /// What may be wrong with a private key
@@ -358,9 +368,6 @@ pub enum HostKeyProblem {
         /// Why
         error: io::Error,
     },
-    /// A known_hosts file can not be read
-    #[error(transparent)]
-    File(crate::disk::settings_file::SettingsFileError),
     /// A key shorter than `RequiredRSASize`
     #[error("its RSA key of {bits} bits is too short")]
     TooShort {
@@ -377,7 +384,7 @@ impl HostKeyProblem {
             Self::Revoked { .. } => "host-key-revoked",
             Self::NeedsCertificate { .. } => "host-certificate-unsupported",
             Self::TooShort { .. } => "host-key-too-short",
-            Self::NotRecorded { .. } | Self::File(_) => "known-hosts-file",
+            Self::NotRecorded { .. } => "known-hosts-file",
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::config_parser;
 use super::environment::Environment;
 use super::error::{ConfigurationProblem, SshError};
 use super::options::SshOptions;
@@ -13,7 +14,7 @@ use super::tokens::Tokens;
 use super::tuning::{JUMPS_MAX, KEEPALIVE_AFTER, KEEPALIVES_UNANSWERED_MAX};
 
 /// A resolved host
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostConfig {
     /// The host as it was typed
     pub typed_host: String,
@@ -34,7 +35,7 @@ pub struct HostConfig {
 }
 
 /// Which keys are offered
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdentityConfig {
     /// Key files, in order
     pub files: Vec<IdentityFile>,
@@ -54,7 +55,7 @@ pub struct IdentityFile {
 }
 
 /// Which host keys are believed
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostKeyConfig {
     /// What happens with an unknown key
     pub checking: StrictHostKeyChecking,
@@ -82,7 +83,7 @@ pub enum StrictHostKeyChecking {
 }
 
 /// How the host is reached
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteConfig {
     /// Jump hosts, the nearest first
     pub jumps: Vec<SshTarget>,
@@ -127,7 +128,7 @@ pub enum AddressFamily {
 }
 
 /// Which algorithms may be used; an empty list allows all that are implemented
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AlgorithmConfig {
     /// `Ciphers`
     pub ciphers: Vec<String>,
@@ -143,22 +144,22 @@ pub struct AlgorithmConfig {
     pub rsa_bits_min: usize,
 }
 
-/// Keywords whose meaning would change who is trusted or how the host is reached, and which are not implemented
+/// Keywords whose meaning would change who is trusted or how the host is reached, and which are not
+/// implemented
 const UNSUPPORTED: [&str; 4] =
     ["knownhostscommand", "bindinterface", "certificatefile", "revokedhostkeys"];
 
 /// Resolves a host as `ssh -G` does it
 ///
-/// With no ssh installed our own parser reads the same files, and refuses what it does not implement.
+/// With no ssh installed our own parser reads the same files, and refuses what it does not
+/// implement.
 pub async fn resolve(target: &SshTarget, options: &SshOptions) -> Result<HostConfig, SshError> {
     let failed = |problem| SshError::Configuration { host: target.host().to_owned(), problem };
     check_options(options).map_err(failed)?;
     let environment = Environment::current();
     let settings = match system_resolver::resolve(target, options).await.map_err(failed)? {
         Some(settings) => settings,
-        None => {
-            return Err(failed(ConfigurationProblem::NotRun(std::io::ErrorKind::NotFound.into())));
-        }
+        None => config_parser::resolve(target, options, &environment).map_err(failed)?,
     };
     HostConfig::from_settings(&settings, target, options, &environment).map_err(failed)
 }

@@ -55,12 +55,9 @@ impl HostKeyJudge {
             tokio::task::spawn_blocking(move || known_hosts::lookup(&files, &searched)).await;
         let known = known
             .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
-            .map_err(|problem| match problem {
-                HostKeyProblem::File(error) => SshError::Configuration {
-                    host: name.entry.clone(),
-                    problem: ConfigurationProblem::File(error),
-                },
-                problem => SshError::HostKey { host: name.entry.clone(), problem },
+            .map_err(|error| SshError::Configuration {
+                host: name.entry.clone(),
+                problem: ConfigurationProblem::File(error),
             })?;
         Ok(Self {
             name,
@@ -95,20 +92,21 @@ impl HostKeyJudge {
         &self,
         key: &PublicKey,
         asking: &Asking,
-    ) -> Result<HostKeyTrust, HostKeyProblem> {
+    ) -> Result<HostKeyTrust, Box<HostKeyProblem>> {
         if let Some(bits) = rsa_bits(key).filter(|bits| *bits < self.rsa_bits_min) {
-            return Err(HostKeyProblem::TooShort { bits });
+            return Err(HostKeyProblem::TooShort { bits }.into());
         }
         match (self.find(key), self.checking) {
-            (Finding::Revoked(known), _) => Err(revoked(key, known)),
+            (Finding::Revoked(known), _) => Err(revoked(key, known).into()),
             (Finding::Known, _) => Ok(HostKeyTrust::Known),
             (_, StrictHostKeyChecking::Off) => Ok(HostKeyTrust::Unproven),
-            (Finding::Changed(known), _) => Err(self.changed(key, known)),
-            (Finding::Unknown, StrictHostKeyChecking::Yes) => Err(self.unknown(key)),
+            (Finding::Changed(known), _) => Err(self.changed(key, known).into()),
+            (Finding::Unknown, StrictHostKeyChecking::Yes) => Err(self.unknown(key).into()),
             (Finding::Unknown, StrictHostKeyChecking::AcceptNew) => {
-                // ssh adds a key of another kind here; whoever stands between could choose that kind.
+                // ssh adds a key of another kind here; whoever stands between could choose that
+                // kind.
                 if let Some(known) = self.listed() {
-                    return Err(self.changed(key, known));
+                    return Err(self.changed(key, known).into());
                 }
                 self.record(key)?;
                 Ok(HostKeyTrust::AcceptedNew)
@@ -141,8 +139,12 @@ impl HostKeyJudge {
         self.known.iter().find(|known| known.marker == Marker::None && !known.bare)
     }
 
-    async fn ask(&self, key: &PublicKey, asking: &Asking) -> Result<HostKeyTrust, HostKeyProblem> {
-        let Some(path) = &self.new_keys_go_to else { return Err(self.unknown(key)) };
+    async fn ask(
+        &self,
+        key: &PublicKey,
+        asking: &Asking,
+    ) -> Result<HostKeyTrust, Box<HostKeyProblem>> {
+        let Some(path) = &self.new_keys_go_to else { return Err(self.unknown(key).into()) };
         let others = self.known.iter().filter(|known| known.marker == Marker::None);
         let question = HostKeyQuestion {
             host: self.name.entry.clone(),
@@ -163,20 +165,20 @@ impl HostKeyJudge {
                 self.record(key)?;
                 Ok(HostKeyTrust::AcceptedByPerson)
             }
-            HostKeyAnswer::Decline => Err(HostKeyProblem::Declined {
+            HostKeyAnswer::Decline => Err(Box::new(HostKeyProblem::Declined {
                 algorithm: key.algorithm().to_string(),
                 fingerprint: fingerprint(key),
-            }),
-            HostKeyAnswer::NobodyToAsk => Err(self.unknown(key)),
+            })),
+            HostKeyAnswer::NobodyToAsk => Err(self.unknown(key).into()),
         }
     }
 
-    fn record(&self, key: &PublicKey) -> Result<(), HostKeyProblem> {
+    fn record(&self, key: &PublicKey) -> Result<(), Box<HostKeyProblem>> {
         let Some(path) = &self.new_keys_go_to else { return Ok(()) };
         let salt = self.hash_names.then(|| self.salt(key));
         let line = known_hosts::line_for(&self.name, key, salt);
         settings_file::append_line(path, &line)
-            .map_err(|error| HostKeyProblem::NotRecorded { path: path.clone(), error })
+            .map_err(|error| Box::new(HostKeyProblem::NotRecorded { path: path.clone(), error }))
     }
 
     /// A salt that nobody can guess from the file alone: the seed is random and not in it

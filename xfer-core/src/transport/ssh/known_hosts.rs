@@ -7,17 +7,17 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use russh::keys::{HashAlg, PublicKey, parse_public_key_base64};
 
-use super::error::HostKeyProblem;
 use super::host_config::HostConfig;
 use super::tuning::KNOWN_HOSTS_LINE_BYTES_MAX;
-use crate::disk::settings_file::{self, SettingsFileProblem};
+use crate::disk::settings_file::{self, SettingsFileError, SettingsFileProblem};
 
 /// The name under which a host stands in a known_hosts file
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct LookupName {
     /// `host`, `[host]:port`, or the configured alias
     pub(super) entry: String,
-    /// The bare host, where the entry carries a port: such a line is believed, and never called changed
+    /// The bare host, where the entry carries a port: such a line is believed, and never called
+    /// changed
     pub(super) bare: Option<String>,
 }
 
@@ -63,14 +63,14 @@ pub(super) enum Marker {
 pub(super) fn lookup(
     files: &[PathBuf],
     name: &LookupName,
-) -> Result<Vec<KnownKey>, HostKeyProblem> {
+) -> Result<Vec<KnownKey>, SettingsFileError> {
     let mut found = Vec::new();
     for path in files {
         match settings_file::open_buffered(path) {
             Ok(file) => search(path, file, name, &mut found)?,
             Err(error) => match error.reason {
                 SettingsFileProblem::Missing | SettingsFileProblem::NotRegular => {}
-                _ => return Err(HostKeyProblem::File(error)),
+                _ => return Err(error),
             },
         }
     }
@@ -95,12 +95,9 @@ fn search(
     mut file: impl BufRead,
     name: &LookupName,
     found: &mut Vec<KnownKey>,
-) -> Result<(), HostKeyProblem> {
-    let failed = |error| {
-        let path = path.to_owned();
-        let reason = SettingsFileProblem::Io(error);
-        HostKeyProblem::File(settings_file::SettingsFileError { path, reason })
-    };
+) -> Result<(), SettingsFileError> {
+    let failed =
+        |error| SettingsFileError { path: path.to_owned(), reason: SettingsFileProblem::Io(error) };
     let limit = u64::try_from(KNOWN_HOSTS_LINE_BYTES_MAX).unwrap_or(u64::MAX);
     let mut line = Vec::new();
     let mut number = 0;
@@ -177,7 +174,8 @@ fn names_match(hosts: &str, name: &str) -> bool {
     matched
 }
 
-/// `*` stands for any text, `?` for one character; linear in text times pattern, whatever the pattern
+/// `*` stands for any text, `?` for one character; linear in text times pattern, whatever the
+/// pattern
 pub(super) fn pattern_matches(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) =
         (pattern.chars().collect(), text.chars().collect());

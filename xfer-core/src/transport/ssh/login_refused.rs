@@ -156,13 +156,17 @@ mod tests {
 
     #[test]
     fn the_text_says_what_was_offered_and_what_to_do() {
-        let expected = "\
-login refused: root@65.130.162.74:33526 accepts none of your keys. There is no password.
-  offered   SHA256:Ab3  /home/u/.ssh/id_ed25519
-            SHA256:9fQ  ssh-agent \"work-laptop\"   (1 more not tried: the server stops after 6; use -i)
-  do one of 1  repeat with -i PATH_OF_A_LISTED_KEY
-            2  add yours there: ssh-copy-id -i '/home/u/.ssh/id_ed25519' -p 33526 root@65.130.162.74";
-        assert_eq!(refused().to_string(), expected);
+        let expected = [
+            "login refused: root@65.130.162.74:33526 accepts none of your keys. \
+             There is no password.",
+            "  offered   SHA256:Ab3  /home/u/.ssh/id_ed25519",
+            "            SHA256:9fQ  ssh-agent \"work-laptop\"   \
+             (1 more not tried: the server stops after 6; use -i)",
+            "  do one of 1  repeat with -i PATH_OF_A_LISTED_KEY",
+            "            2  add yours there: ssh-copy-id -i '/home/u/.ssh/id_ed25519' \
+             -p 33526 root@65.130.162.74",
+        ];
+        assert_eq!(refused().to_string().lines().collect::<Vec<_>>(), expected);
     }
 
     #[test]

@@ -1,18 +1,20 @@
 //! SSH, spoken by ourselves and configured as the `ssh` program is
 //!
-//! [`SshConnection::connect`] resolves what was typed as `ssh -G` does, dials (directly, through jump hosts
-//! or a ProxyCommand), proves the host key against known_hosts, logs in with the agent's and the user's keys,
-//! and then opens channels. One login serves many channels.
+//! [`SshConnection::connect`] resolves what was typed as `ssh -G` does, dials (directly, through
+//! jump hosts or a ProxyCommand), proves the host key against known_hosts, logs in with the agent's
+//! and the user's keys, and then opens channels. One login serves many channels.
 //!
-//! Rules that hold everywhere below: a host is dialled by one attempt at a time, a full host is asked again
-//! later and never sooner, nothing waits without a limit, and no byte of a peer reaches a terminal or a shell
-//! unescaped.
+//! Rules that hold everywhere below: a host is dialled by one attempt at a time, a full host is
+//! asked again later and never sooner, nothing waits without a limit, and no byte of a peer reaches
+//! a terminal or a shell unescaped.
 
 mod agent;
 mod algorithms;
 mod authenticate;
 mod backoff;
 mod channel;
+mod config_parser;
+mod connecting;
 mod connection;
 mod dial;
 mod environment;

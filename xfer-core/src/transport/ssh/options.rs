@@ -1,5 +1,6 @@
 //! What a caller decides about a connection
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +33,8 @@ pub struct SshOptions {
     /// A random number, from which pauses take their jitter
     pub seed: u64,
     pub(super) gate: Arc<Mutex<()>>,
+    /// The program that resolves hosts; our own parser does it where this is missing
+    pub(super) ssh_program: OsString,
 }
 
 impl SshOptions {
@@ -48,6 +51,7 @@ impl SshOptions {
             interactive,
             seed,
             gate: Arc::new(Mutex::new(())),
+            ssh_program: "ssh".into(),
         }
     }
 

@@ -23,6 +23,11 @@ impl Settings {
         self.entries.push((keyword.to_owned(), value.into()));
     }
 
+    /// Takes over all entries but those of one keyword
+    pub(super) fn append_except(&mut self, other: Self, keyword: &str) {
+        self.entries.extend(other.entries.into_iter().filter(|(name, _)| name != keyword));
+    }
+
     pub(super) fn first(&self, keyword: &str) -> Option<&str> {
         self.all(keyword).next()
     }
@@ -59,8 +64,8 @@ impl Settings {
 
     /// A blank-separated list of absolute paths
     ///
-    /// `ssh -G` prints several files without quotes. A word that begins like a path begins a new file, any
-    /// other word belongs to the name before it.
+    /// `ssh -G` prints several files without quotes. A word that begins like a path begins a new
+    /// file, any other word belongs to the name before it.
     pub(super) fn paths(&self, keyword: &str) -> Vec<String> {
         let mut paths: Vec<String> = Vec::new();
         for word in self.named(keyword).unwrap_or_default().split(' ') {

@@ -18,7 +18,7 @@ pub(super) async fn resolve(
     target: &SshTarget,
     options: &SshOptions,
 ) -> Result<Option<Settings>, ConfigurationProblem> {
-    let spawned = Command::new("ssh")
+    let spawned = Command::new(&options.ssh_program)
         .args(arguments(target, options))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Largest piece that one write hands to a channel: SSH peers accept 32 KiB in a packet, and a longer piece
-/// may be cut while keys are exchanged anew
+/// Largest piece that one write hands to a channel: SSH peers accept 32 KiB in a packet, and a
+/// longer piece may be cut while keys are exchanged anew
 pub(super) const WRITE_BYTES_MAX: usize = 32 << 10;
 
 /// Bytes a channel may send us before it needs our leave: enough for 1 Gbit/s at 130 ms
@@ -26,7 +26,8 @@ pub(super) const REKEY_AFTER: Duration = Duration::from_secs(3600);
 
 /// Silence after which the peer is asked whether it lives
 ///
-/// With [`KEEPALIVES_UNANSWERED_MAX`] a dead peer is noticed after 28 s; a configuration may ask for less.
+/// With [`KEEPALIVES_UNANSWERED_MAX`] a dead peer is noticed after 28 s; a configuration may ask
+/// for less.
 pub(super) const KEEPALIVE_AFTER: Duration = Duration::from_secs(7);
 
 /// Questions in a row that may stay unanswered
@@ -35,7 +36,7 @@ pub(super) const KEEPALIVES_UNANSWERED_MAX: usize = 3;
 /// Time for the whole login of one hop, people's answers not counted
 pub(super) const LOGIN_WITHIN: Duration = Duration::from_secs(8);
 
-/// Time for one answer of the ssh-agent that needs no person
+/// Time for the ssh-agent to list its keys, which needs no person
 pub(super) const AGENT_WITHIN: Duration = Duration::from_secs(3);
 
 /// Time for a signature of the ssh-agent, which may ask its owner first

@@ -58,7 +58,8 @@ impl Greeting {
     }
 }
 
-/// A duplex that remembers the greeting, reads in large pieces and gives up on writes without progress
+/// A duplex that remembers the greeting, reads in large pieces and gives up on writes without
+/// progress
 pub(super) struct Wire {
     inner: BufReader<BoxedDuplex>,
     greeting: Option<Greeting>,
