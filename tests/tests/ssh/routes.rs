@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use xfer_core::transport::ssh::{
     ConfigurationProblem, HostKeyProblem, ReachProblem, SshError, SshErrorClass,
@@ -152,8 +153,14 @@ async fn a_proxy_command_that_fails_or_hangs_is_named() {
     );
     let process = fs::read_to_string(&pid).unwrap();
     let path = format!("/proc/{}/stat", process.trim());
-    let alive = fs::read_to_string(path).is_ok_and(|stat| !stat.contains(") Z "));
-    assert!(!alive, "the command outlives the attempt");
+    let alive = || fs::read_to_string(&path).is_ok_and(|stat| !stat.contains(") Z "));
+    let death = async {
+        while alive() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let killed = tokio::time::timeout(Duration::from_secs(10), death).await;
+    assert!(killed.is_ok(), "the command outlives the attempt");
 }
 
 #[tokio::test(flavor = "multi_thread")]
