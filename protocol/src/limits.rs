@@ -35,6 +35,9 @@ pub const BATCH_BYTES_TARGET: usize = 128 * 1024;
 /// Block digests in one reply: 512 KiB of digests.
 pub const DIGESTS_MAX: usize = 16 * 1024;
 
+/// Digests of one partial that wait for the word that the source has the same: 256 GiB by MiB.
+pub const HASHED_MAX: usize = 1 << 18;
+
 /// Digests of one block: more spans than any range below 2^63 bytes is cut into.
 pub const SPANS_MAX: usize = 96;
 
