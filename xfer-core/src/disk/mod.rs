@@ -5,6 +5,7 @@
 
 pub mod base;
 pub mod confine;
+pub(crate) mod descriptor;
 pub mod direct;
 pub mod fault;
 pub mod file;
@@ -15,6 +16,7 @@ pub mod lock;
 pub mod metadata;
 pub mod naming;
 pub mod partial;
+pub(crate) mod program;
 pub mod settings_file;
 pub mod space;
 pub mod sparse;

@@ -38,6 +38,20 @@ impl StateDirectory {
         Ok(Self(path.to_owned()))
     }
 
+    /// The directory that holds a file which the user named, and the file's name in it.
+    pub fn holding(file: &Path) -> Result<(Self, String), StateError> {
+        let unusable = || StateError::Io {
+            path: file.to_owned(),
+            cause: io::Error::from(io::ErrorKind::InvalidFilename),
+        };
+        let name = file.file_name().and_then(|n| n.to_str()).ok_or_else(unusable)?;
+        let directory = match file.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        Ok((Self(directory.to_owned()), name.to_owned()))
+    }
+
     /// A directory below this one.
     pub fn child(&self, name: &str) -> Result<Self, StateError> {
         Self::open(&self.0.join(name))
@@ -106,6 +120,12 @@ impl StateFile {
             .map_err(|cause| StateError::Io { path: self.path.clone(), cause })?;
         self.committed = true;
         Ok(self.path.clone())
+    }
+
+    /// Writes all that a reader holds.
+    pub fn copy_from(&mut self, reader: &mut impl Read) -> Result<(), StateError> {
+        let copied = io::copy(reader, &mut self.file).map(drop);
+        copied.map_err(|cause| StateError::Io { path: self.partial.clone(), cause })
     }
 
     /// Writes bytes.

@@ -1,5 +1,7 @@
 //! Authenticated streams between two machines
 
+pub(crate) mod framed;
+pub(crate) mod pipe;
 pub mod ssh;
 
 use std::fmt;

@@ -20,7 +20,8 @@ impl Shared {
         let root = self.writable(create.root, Operation::Create)?;
         check_batch(create.entries.len(), Operation::Create)?;
         let _claim = self.claims.claim(create.root, create.entries.iter().map(|e| &e.path));
-        let mut directories = Directories::new(&root, self.options.confinement, Operation::Create);
+        let mut directories =
+            Directories::new(&root, self.options.confinement, Operation::Create).making();
         let outcomes = create.entries.iter().map(|entry| {
             let result = self.create_entry(&root, &mut directories, entry).map(Some);
             Outcome { ticket: entry.ticket, result }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
+use rustix::fs::Mode;
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::path::RelPath;
 
@@ -23,6 +24,8 @@ pub(super) struct Directories<'a> {
     root: &'a OpenRoot,
     confinement: Confinement,
     during: Operation,
+    /// Whether directories that are missing are made, for their owner alone until their metadata is set.
+    makes: bool,
     open: HashMap<Box<[u8]>, Rc<Place>>,
 }
 
@@ -37,7 +40,13 @@ pub(super) struct Place {
 
 impl<'a> Directories<'a> {
     pub(super) fn new(root: &'a OpenRoot, confinement: Confinement, during: Operation) -> Self {
-        Self { root, confinement, during, open: HashMap::new() }
+        Self { root, confinement, during, makes: false, open: HashMap::new() }
+    }
+
+    /// The same, making directories that are missing: batches overtake each other, so a file may come
+    /// before its directory.
+    pub(super) fn making(self) -> Self {
+        Self { makes: true, ..self }
     }
 
     /// The directory that holds an entry, and the entry's name in it.
@@ -63,7 +72,11 @@ impl<'a> Directories<'a> {
         if let Some(place) = self.open.get(path.as_bytes()) {
             return Ok(Rc::clone(place));
         }
-        let fd = open_directory(self.root.place(), path, self.confinement)?;
+        let fd = if self.makes {
+            open_making(self.root, path, self.confinement)?
+        } else {
+            open_directory(self.root.place(), path, self.confinement)?
+        };
         let (device, _) = stat::identity(&rustix::fs::fstat(&fd)?);
         let place = Rc::new(Place {
             fd,
@@ -76,6 +89,31 @@ impl<'a> Directories<'a> {
         self.open.insert(path.as_bytes().into(), Rc::clone(&place));
         Ok(place)
     }
+}
+
+/// Opens a directory below a root, making it and what leads to it where that is missing.
+pub(super) fn open_making(
+    root: &OpenRoot,
+    path: &RelPath,
+    confinement: Confinement,
+) -> Result<OwnedFd, Errno> {
+    let mut missing = Vec::new();
+    let mut at = path.clone();
+    let mut place = loop {
+        match (open_directory(root.place(), &at, confinement), at.parent()) {
+            (Err(Errno::NOENT), Some(parent)) => missing.push(std::mem::replace(&mut at, parent)),
+            (opened, _) => break opened?,
+        }
+    };
+    for directory in missing.iter().rev() {
+        match rustix::fs::mkdirat(&place, directory.name().unwrap_or_default(), Mode::RWXU) {
+            Ok(()) => root.locks.entered(root, directory, confinement)?,
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno),
+        }
+        place = open_directory(root.place(), directory, confinement)?;
+    }
+    Ok(place)
 }
 
 impl AsFd for Place {

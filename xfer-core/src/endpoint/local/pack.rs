@@ -30,7 +30,8 @@ impl Shared {
         let root = self.writable(pack.root, Operation::Write)?;
         check_pack(&pack, payload)?;
         let _claim = self.claims.claim(pack.root, pack.files.iter().map(|f| &f.path));
-        let mut directories = Directories::new(&root, self.options.confinement, Operation::Write);
+        let mut directories =
+            Directories::new(&root, self.options.confinement, Operation::Write).making();
         let mut rest = payload;
         let outcomes = pack
             .files

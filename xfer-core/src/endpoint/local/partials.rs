@@ -13,11 +13,11 @@ use xfer_protocol::message::{
 use xfer_protocol::path::RelPath;
 use xfer_protocol::range::{ByteRange, RangeSet};
 
+use super::directories::open_making;
 use super::hash::{Readable, blocks_of, hash_all};
 use super::publish::{Staged, StagedFile};
 use super::roots::{OpenRoot, keeps_bytes, write_fault};
 use super::{Shared, guard};
-use crate::disk::confine::open_directory;
 use crate::disk::direct::DirectFile;
 use crate::disk::fault::fault;
 use crate::disk::metadata::set_on_file;
@@ -181,8 +181,8 @@ impl Shared {
             Taken::File(place, file) => (place, file),
             Taken::Nothing => {
                 let parent = path.parent().unwrap_or_default();
-                let place = open_directory(root.place(), &parent, self.options.confinement)
-                    .map_err(failed)?;
+                let place =
+                    open_making(&root, &parent, self.options.confinement).map_err(failed)?;
                 let file = partial::open(place.as_fd(), &partial_name(name)).map_err(failed)?;
                 (place, Arc::new(file))
             }

@@ -1,0 +1,139 @@
+//! Frames on a stream: messages in, messages out, nothing allocated before it was checked.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, BufWriter};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use xfer_protocol::codec::{FrameError, FrameHead, HEAD_BYTES, encode};
+use xfer_protocol::message::Message;
+
+/// Small frames are gathered up to this many bytes before they are written.
+const GATHER_BYTES: usize = 32 * 1024;
+
+/// Bytes that one permit of a frame's room stands for.
+const ROOM_PERMIT_BYTES: usize = 4096;
+
+/// Why no frame can be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    /// The stream ended, perhaps within a frame.
+    #[error("the stream ended")]
+    Ended,
+    /// What came is no frame, or one beyond a limit.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+}
+
+/// One frame as received; the room that its payload takes is given back with it.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    pub(crate) message: Message,
+    pub(crate) payload: Bytes,
+    pub(crate) room: Option<OwnedSemaphorePermit>,
+}
+
+/// Bounds the payload that is in memory at a time, over all streams of a session.
+#[derive(Clone, Debug)]
+pub(crate) struct Room(Arc<Semaphore>);
+
+impl Room {
+    /// Room for `bytes` of payload.
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self(Arc::new(Semaphore::new(bytes / ROOM_PERMIT_BYTES)))
+    }
+
+    async fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let permits = u32::try_from(bytes.div_ceil(ROOM_PERMIT_BYTES)).unwrap_or(u32::MAX);
+        Arc::clone(&self.0).acquire_many_owned(permits).await.ok()
+    }
+}
+
+/// Reads frames.
+pub(crate) struct FrameReader<R> {
+    inner: BufReader<R>,
+    header: Vec<u8>,
+    room: Room,
+}
+
+impl<R: AsyncRead + Unpin> FrameReader<R> {
+    /// Reads from `inner`, payload only as there is room for it.
+    pub(crate) fn new(inner: R, room: Room) -> Self {
+        Self { inner: BufReader::with_capacity(16 * 1024, inner), header: Vec::new(), room }
+    }
+
+    /// The next frame.
+    pub(crate) async fn next(&mut self) -> Result<Frame, ReadError> {
+        let mut head = [0; HEAD_BYTES];
+        self.inner.read_exact(&mut head).await.map_err(|_| ReadError::Ended)?;
+        let head = FrameHead::parse(&head)?;
+        self.header.resize(head.header_length(), 0);
+        self.inner.read_exact(&mut self.header).await.map_err(|_| ReadError::Ended)?;
+        let message = head.decode(&self.header)?;
+        let length = head.payload_length();
+        if length == 0 {
+            return Ok(Frame { message, payload: Bytes::new(), room: None });
+        }
+        let room = self.room.take(length).await;
+        let mut payload = BytesMut::with_capacity(length);
+        while payload.len() < length {
+            let missing = length - payload.len();
+            let mut limited = bytes::BufMut::limit(&mut payload, missing);
+            if self.inner.read_buf(&mut limited).await.map_err(|_| ReadError::Ended)? == 0 {
+                return Err(ReadError::Ended);
+            }
+        }
+        Ok(Frame { message, payload: payload.freeze(), room })
+    }
+}
+
+/// A frame to be written.
+pub(crate) struct Outgoing {
+    header: Vec<u8>,
+    payload: Bytes,
+}
+
+impl Outgoing {
+    /// Encodes a message; its payload follows in the same frame.
+    pub(crate) fn new(message: &Message, payload: Bytes) -> Result<Self, FrameError> {
+        let header = encode(message, payload.len())?;
+        Ok(Self { header, payload })
+    }
+}
+
+/// Bytes written beside payload.
+#[derive(Debug, Default)]
+pub(crate) struct Overhead(AtomicU64);
+
+impl Overhead {
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+/// Writes frames until the queue closes or the stream fails; flushes whenever the queue runs empty.
+pub(crate) async fn write_frames<W: AsyncWrite + Unpin>(
+    inner: W,
+    mut queue: mpsc::Receiver<Outgoing>,
+    overhead: Arc<Overhead>,
+) -> std::io::Result<()> {
+    let mut writer = BufWriter::with_capacity(GATHER_BYTES, inner);
+    while let Some(mut frame) = queue.recv().await {
+        loop {
+            overhead.add(frame.header.len());
+            writer.write_all(&frame.header).await?;
+            writer.write_all(&frame.payload).await?;
+            match queue.try_recv() {
+                Ok(next) => frame = next,
+                Err(_) => break,
+            }
+        }
+        writer.flush().await?;
+    }
+    writer.shutdown().await
+}
