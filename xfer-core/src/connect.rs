@@ -1,1 +1,327 @@
-//! From a location to a live endpoint.
+//! From a location to a live endpoint: the only file that knows all kinds.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use xfer_protocol::hello::SessionId;
+
+use crate::agent::bootstrap::{self, BootstrapError, Start};
+use crate::clock::{Clock, SystemClock};
+use crate::disk::base::Base;
+use crate::disk::state::{StateDirectory, StateError};
+use crate::endpoint::local::{LocalEndpoint, LocalOptions};
+use crate::endpoint::remote::{RemoteEndpoint, SessionOptions};
+use crate::endpoint::{Endpoint, EndpointError, Sink, Source};
+use crate::error::{
+    AuthenticationReason, ConfigReason, Failure, NetworkReason, ProtocolFailure, TransferError,
+};
+use crate::event::Route;
+use crate::location::{Machine, SshHost};
+use crate::options::TransferOptions;
+use crate::transport::Stream;
+use crate::transport::ssh::{SshConnection, SshError, SshErrorClass, SshOptions, SshTarget};
+
+/// Streams of payload beside the first, where nobody says how many.
+const STREAMS_AUTO: usize = 1;
+
+/// Channels of one login at most: sshd's `MaxSessions` leaves room for the first.
+const CHANNELS_MAX: usize = 8;
+
+/// A live endpoint and how it was reached.
+pub struct Connected {
+    /// As a source.
+    pub source: Arc<dyn Source>,
+    /// The same as a sink.
+    pub sink: Arc<dyn Sink>,
+    /// The route; `None` for this machine.
+    pub route: Option<Route>,
+    remote: Option<Arc<RemoteEndpoint>>,
+    /// Ends with the endpoint.
+    _keep: Keep,
+}
+
+/// What must live as long as an endpoint.
+enum Keep {
+    Nothing,
+    Logins { _logins: Vec<SshConnection> },
+    Process { _process: tokio::process::Child },
+}
+
+impl Connected {
+    /// An endpoint of this process.
+    pub fn here<E: Source + Sink + 'static>(endpoint: Arc<E>) -> Self {
+        let source = Arc::clone(&endpoint) as Arc<dyn Source>;
+        Self { source, sink: endpoint, route: None, remote: None, _keep: Keep::Nothing }
+    }
+
+    /// Bytes on the wire beside payload.
+    #[must_use]
+    pub fn overhead_bytes(&self) -> u64 {
+        self.remote.as_ref().map_or(0, |remote| remote.overhead_bytes())
+    }
+}
+
+/// Makes an endpoint in place of a machine, for tests and rehearsals.
+type Stand = Arc<dyn Fn() -> Connected + Send + Sync>;
+
+/// Reaches machines.
+#[derive(Clone)]
+pub struct Connector {
+    ssh: SshOptions,
+    state: Option<PathBuf>,
+    clock: Arc<dyn Clock>,
+    unique: Arc<AtomicU64>,
+    stands: HashMap<Option<SshHost>, Stand>,
+    processes: HashMap<SshHost, Vec<std::ffi::OsString>>,
+}
+
+impl Connector {
+    /// Reaches machines over SSH with these options; state is kept in `state`, or nowhere that lasts.
+    #[must_use]
+    pub fn new(ssh: SshOptions, state: Option<PathBuf>) -> Self {
+        let unique = Arc::new(AtomicU64::new(ssh.seed));
+        Self {
+            ssh,
+            state,
+            clock: SystemClock::shared(),
+            unique,
+            stands: HashMap::new(),
+            processes: HashMap::new(),
+        }
+    }
+
+    /// The same with an endpoint in place of a machine.
+    #[must_use]
+    pub fn with_stand(
+        mut self,
+        machine: &Machine,
+        stand: impl Fn() -> Connected + Send + Sync + 'static,
+    ) -> Self {
+        self.stands.insert(host_of(machine), Arc::new(stand));
+        self
+    }
+
+    /// The same with a process of this machine, an agent on its stdin and stdout, in place of a host.
+    #[must_use]
+    pub fn with_process(mut self, host: SshHost, command: Vec<std::ffi::OsString>) -> Self {
+        self.processes.insert(host, command);
+        self
+    }
+
+    /// The clock that everything here is timed with.
+    #[must_use]
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
+    }
+
+    /// A number that no other call returns, in this process or, but for chance, in any.
+    #[must_use]
+    pub fn unique(&self) -> u64 {
+        // A multiplier of full period spreads neighbouring counts over all 64 bits.
+        self.unique.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    /// Where records and receipts are kept.
+    pub fn state_directory(&self) -> Result<StateDirectory, StateError> {
+        match &self.state {
+            Some(path) => StateDirectory::open(path),
+            None => StateDirectory::open(&std::env::temp_dir().join(format!(
+                "xfer-state-{}-{:016x}",
+                rustix::process::geteuid().as_raw(),
+                self.ssh.seed
+            ))),
+        }
+    }
+
+    /// Opens an endpoint on a machine.
+    ///
+    /// # Errors
+    /// Configuration, login, network, or no agent for that machine.
+    pub async fn connect(
+        &self,
+        machine: &Machine,
+        options: &TransferOptions,
+    ) -> Result<Connected, TransferError> {
+        if let Some(stand) = self.stands.get(&host_of(machine)) {
+            return Ok(stand());
+        }
+        match machine {
+            Machine::Local => Ok(Connected::here(Arc::new(LocalEndpoint::new(LocalOptions {
+                base: Base::WorkingDirectory,
+                devices: options.preserve.devices,
+                owner: options.preserve.owner,
+                times: options.preserve.times,
+                ..LocalOptions::default()
+            })))),
+            Machine::Ssh(host) => match self.processes.get(host) {
+                Some(command) => self.process(host, command, options).await,
+                None => self.ssh(host, options).await,
+            },
+        }
+    }
+
+    async fn ssh(
+        &self,
+        host: &SshHost,
+        options: &TransferOptions,
+    ) -> Result<Connected, TransferError> {
+        let place = place_of(host);
+        let failed = |error| ssh_error(&place, error);
+        let target = SshTarget::new(host.user.as_deref(), &host.host, host.port).map_err(failed)?;
+        let login = SshConnection::connect(&target, &self.ssh).await.map_err(failed)?;
+        let mut start = self.start(options);
+        let began = bootstrap::start(&login, options, &start).await;
+        let first = began.map_err(|error| bootstrap_error(&place, error))?;
+        let remote = self.session(first.stream, &start, options).await;
+        let remote = Arc::new(remote.map_err(|error| session_error(&place, error))?);
+        start.join = true;
+        let wanted = options.network.streams.map_or(STREAMS_AUTO, |streams| streams.get());
+        for index in 1..=wanted.min(CHANNELS_MAX) {
+            // A server that grants no further channel leaves us with those that we have.
+            let Ok(next) = bootstrap::start(&login, options, &start).await else { break };
+            let index = u16::try_from(index).unwrap_or(u16::MAX);
+            if remote.add_stream(next.stream, index).await.is_err() {
+                break;
+            }
+        }
+        let streams = remote.streams().saturating_sub(1).max(1);
+        let route = Route { kind: "ssh", transport: "ssh".to_owned(), direct: true, streams };
+        Ok(connected(remote, route, Keep::Logins { _logins: vec![login] }))
+    }
+
+    async fn process(
+        &self,
+        host: &SshHost,
+        command: &[std::ffi::OsString],
+        options: &TransferOptions,
+    ) -> Result<Connected, TransferError> {
+        let place = place_of(host);
+        let no_agent = |cause: std::io::Error| {
+            let failure = Failure::new(place.clone(), ProtocolFailure::AgentFailed);
+            TransferError::Protocol(failure.because(cause))
+        };
+        let missing = || std::io::Error::from(std::io::ErrorKind::NotFound);
+        let (program, arguments) = command.split_first().ok_or_else(|| no_agent(missing()))?;
+        let mut process = tokio::process::Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(no_agent)?;
+        let (Some(input), Some(output)) = (process.stdout.take(), process.stdin.take()) else {
+            return Err(no_agent(missing()));
+        };
+        let stream = Stream { reader: Box::new(input), writer: Box::new(output) };
+        let remote = self.session(stream, &self.start(options), options).await;
+        let remote = Arc::new(remote.map_err(|error| session_error(&place, error))?);
+        let transport = "pipe".to_owned();
+        let route = Route { kind: "local", transport, direct: true, streams: 1 };
+        Ok(connected(remote, route, Keep::Process { _process: process }))
+    }
+
+    async fn session(
+        &self,
+        stream: Stream,
+        start: &Start,
+        options: &TransferOptions,
+    ) -> Result<RemoteEndpoint, EndpointError> {
+        let capabilities = LocalEndpoint::new(LocalOptions::default()).capabilities().clone();
+        let session = SessionOptions { stall: options.retry.stall, random: start.session.0 };
+        RemoteEndpoint::open(stream, capabilities, session, self.clock()).await
+    }
+
+    fn start(&self, options: &TransferOptions) -> Start {
+        let random = || {
+            let mut bytes = [0; 16];
+            bytes[..8].copy_from_slice(&self.unique().to_le_bytes());
+            bytes[8..].copy_from_slice(&self.unique().to_le_bytes());
+            bytes
+        };
+        Start {
+            session: SessionId(random()),
+            sentinels: [random(), random()],
+            silence: options.retry.stall.max(Duration::from_secs(10)),
+            join: false,
+        }
+    }
+}
+
+fn connected(remote: Arc<RemoteEndpoint>, route: Route, keep: Keep) -> Connected {
+    let source = Arc::clone(&remote) as Arc<dyn Source>;
+    let sink = Arc::clone(&remote) as Arc<dyn Sink>;
+    Connected { source, sink, route: Some(route), remote: Some(remote), _keep: keep }
+}
+
+fn host_of(machine: &Machine) -> Option<SshHost> {
+    match machine {
+        Machine::Local => None,
+        Machine::Ssh(host) => Some(host.clone()),
+    }
+}
+
+fn place_of(host: &SshHost) -> String {
+    let user = host.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
+    let port = host.port.map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{user}{}{port}", host.host)
+}
+
+fn ssh_error(place: &str, error: SshError) -> TransferError {
+    match error.class() {
+        SshErrorClass::Usage | SshErrorClass::Configuration => {
+            TransferError::Config(Failure::new(place, ConfigReason::Malformed).because(error))
+        }
+        SshErrorClass::Network => {
+            let reason = match &error {
+                SshError::Busy { .. } => NetworkReason::Throttled,
+                SshError::Lost { .. } => NetworkReason::Lost,
+                _ => NetworkReason::Unreachable,
+            };
+            TransferError::Network(Failure::new(place, reason).because(error))
+        }
+        SshErrorClass::Authentication => {
+            let reason = match &error {
+                SshError::LoginRefused(_) => AuthenticationReason::KeyRefused,
+                _ if error.reason().contains("changed") => AuthenticationReason::HostKeyChanged,
+                _ if error.reason().contains("revoked") => AuthenticationReason::HostKeyRevoked,
+                _ => AuthenticationReason::HostKeyUnknown,
+            };
+            TransferError::Authentication(Failure::new(place, reason).because(error))
+        }
+        SshErrorClass::Protocol => {
+            let reason = ProtocolFailure::AgentFailed;
+            TransferError::Protocol(Failure::new(place, reason).because(error))
+        }
+    }
+}
+
+fn bootstrap_error(place: &str, error: BootstrapError) -> TransferError {
+    match error {
+        BootstrapError::Ssh(error) => ssh_error(place, error),
+        BootstrapError::Binary(error) => {
+            TransferError::Protocol(Failure::new(place, ProtocolFailure::NoAgent).because(error))
+        }
+        error => {
+            let reason = ProtocolFailure::AgentFailed;
+            TransferError::Protocol(Failure::new(place, reason).because(error))
+        }
+    }
+}
+
+fn session_error(place: &str, error: EndpointError) -> TransferError {
+    use crate::endpoint::ProtocolReason;
+    let reason = match &error {
+        EndpointError::Protocol(ProtocolReason::Version) => ProtocolFailure::Version,
+        EndpointError::Protocol(ProtocolReason::BadHello) => ProtocolFailure::Greeting,
+        EndpointError::Lost(_) => {
+            let failure = Failure::new(place, NetworkReason::Lost);
+            return TransferError::Network(failure.because(error));
+        }
+        _ => ProtocolFailure::Broken,
+    };
+    TransferError::Protocol(Failure::new(place, reason).because(error))
+}

@@ -1,1 +1,9 @@
 //! The far side: how xfer gets there, and what it does there.
+//!
+//! [`bootstrap`] places the program on a machine and starts it there, [`stdio`] is that program's
+//! process, and [`serve`] puts what a session asks to a local endpoint.
+
+pub mod binary;
+pub mod bootstrap;
+pub mod serve;
+pub mod stdio;

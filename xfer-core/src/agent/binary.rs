@@ -1,0 +1,98 @@
+//! Which program is placed on the far machine: found here, and named by its digest.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use crate::disk::program::{self, Program};
+
+/// The program for one kind of machine.
+#[derive(Clone, Debug)]
+pub struct AgentBinary {
+    /// Where it was found.
+    pub path: PathBuf,
+    /// SHA-256 in hexadecimal: what the far side's own tools can check.
+    pub sha256: String,
+    /// The program.
+    pub bytes: Bytes,
+}
+
+/// A kind of machine, as `uname -sm` names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MachineKind {
+    /// Such as `Linux`.
+    pub system: String,
+    /// Such as `x86_64`.
+    pub architecture: String,
+}
+
+/// Why there is no program for a machine.
+#[derive(Debug, thiserror::Error)]
+pub enum BinaryError {
+    /// The file that was named cannot be read.
+    #[error("{}: {cause}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// Nothing for that kind of machine was found.
+    #[error("no agent for {system} {architecture} was found; looked for {looked_for}")]
+    NotFound {
+        /// The system.
+        system: String,
+        /// The architecture.
+        architecture: String,
+        /// Where.
+        looked_for: String,
+    },
+}
+
+/// Finds the program: the file that was named, `XFER_AGENT_DIR`, beside this program, this program.
+pub fn find(
+    named: Option<&Path>,
+    directory: Option<&Path>,
+    kind: &MachineKind,
+) -> Result<AgentBinary, BinaryError> {
+    if let Some(path) = named {
+        return load(path);
+    }
+    let name = file_name(kind);
+    let own = std::env::current_exe().ok();
+    let beside = own.as_deref().and_then(Path::parent);
+    let candidates: Vec<PathBuf> =
+        [directory, beside].into_iter().flatten().map(|d| d.join(&name)).collect();
+    if let Some(found) = candidates.iter().find(|path| program::is_there(path)) {
+        return load(found);
+    }
+    match own {
+        Some(own) if *kind == own_kind() && program::is_static(&own) => load(&own),
+        _ => Err(BinaryError::NotFound {
+            system: kind.system.clone(),
+            architecture: kind.architecture.clone(),
+            looked_for: name,
+        }),
+    }
+}
+
+/// What this machine is.
+#[must_use]
+pub fn own_kind() -> MachineKind {
+    let uname = rustix::system::uname();
+    MachineKind {
+        system: uname.sysname().to_string_lossy().into_owned(),
+        architecture: uname.machine().to_string_lossy().into_owned(),
+    }
+}
+
+fn file_name(kind: &MachineKind) -> String {
+    let (system, architecture) = (kind.system.to_lowercase(), kind.architecture.to_lowercase());
+    format!("xfer-agent-{system}-{architecture}")
+}
+
+fn load(path: &Path) -> Result<AgentBinary, BinaryError> {
+    let unreadable = |cause| BinaryError::Unreadable { path: path.to_owned(), cause };
+    let Program { bytes, sha256 } = program::read(path).map_err(unreadable)?;
+    Ok(AgentBinary { path: path.to_owned(), sha256, bytes: Bytes::from(bytes) })
+}

@@ -1,0 +1,252 @@
+//! Getting the agent there: placed by its digest, checked before every start, started behind a sentinel.
+//!
+//! Nothing from a tree or a user is ever part of a command: only hexadecimal that we made. The scripts
+//! keep to what any shell passes on to `sh` within single quotes.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::AsyncReadExt;
+use xfer_protocol::hello::{Sentinel, SessionId};
+
+use super::binary::{AgentBinary, BinaryError, MachineKind, find, own_kind};
+use crate::options::TransferOptions;
+use crate::transport::Stream;
+use crate::transport::ssh::{Exec, SshConnection, SshError};
+
+/// How long the far shell may take until the agent speaks.
+const START_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Where a program may be kept, most lasting first. Each is made with mode 0700 and must be ours.
+const DIRECTORIES: &str = concat!(
+    "\"${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/xfer\" \"/dev/shm/xfer-$(id -u)\" ",
+    "\"/tmp/xfer-$(id -u)\" \"${HOME:-/nonexistent}/.xfer\" \"/var/tmp/xfer-$(id -u)\""
+);
+
+/// Why no agent runs on a machine.
+#[derive(Debug, thiserror::Error)]
+pub enum BootstrapError {
+    /// There is no program for it.
+    #[error(transparent)]
+    Binary(#[from] BinaryError),
+    /// The login itself failed.
+    #[error(transparent)]
+    Ssh(#[from] SshError),
+    /// It was placed nowhere: no directory takes it, or none lets it run.
+    #[error("no directory there takes a program and lets it run: {said}")]
+    Nowhere {
+        /// The last words of the far side, shortened.
+        said: String,
+    },
+    /// What answered is not our program.
+    #[error("the far shell did not start it: {said}")]
+    NotStarted {
+        /// The last words of the far side, shortened.
+        said: String,
+    },
+}
+
+/// What the agent is started with.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The session that it serves.
+    pub session: SessionId,
+    /// Two random marks: one for the agent, one for the script that finds none.
+    pub sentinels: [[u8; 16]; 2],
+    /// Silence after which it ends itself.
+    pub silence: Duration,
+    /// Joins a session instead of beginning one.
+    pub join: bool,
+}
+
+/// A started agent.
+pub struct Started {
+    /// Its stdin and stdout.
+    pub stream: Stream,
+    /// Keeps the channel open and knows its last words.
+    pub exec: ExecRest,
+}
+
+/// What is left of a command once its stream is taken.
+pub type ExecRest = crate::transport::ssh::StderrTail;
+
+/// Starts the agent on a machine, placing it first where it is not there yet.
+pub async fn start(
+    connection: &SshConnection,
+    options: &TransferOptions,
+    start: &Start,
+) -> Result<Started, BootstrapError> {
+    let named = options.network.agent_binary.as_deref();
+    let directory = std::env::var_os("XFER_AGENT_DIR").map(std::path::PathBuf::from);
+    let find = |kind: &MachineKind| find(named, directory.as_deref(), kind);
+    // Most far machines are of the kind that this program was built for; if not, the script says so.
+    let guess = find(&own_kind()).ok();
+    let binary = match try_start(connection, guess.as_ref(), options, start).await? {
+        Attempt::Started(started) => return Ok(started),
+        Attempt::Missing(kind) => find(&kind)?,
+    };
+    place(connection, &binary, start).await?;
+    match try_start(connection, Some(&binary), options, start).await? {
+        Attempt::Started(started) => Ok(started),
+        Attempt::Missing(_) => {
+            Err(BootstrapError::Nowhere { said: "it was placed and is gone".to_owned() })
+        }
+    }
+}
+
+enum Attempt {
+    Started(Started),
+    Missing(MachineKind),
+}
+
+async fn try_start(
+    connection: &SshConnection,
+    binary: Option<&AgentBinary>,
+    options: &TransferOptions,
+    start: &Start,
+) -> Result<Attempt, BootstrapError> {
+    let sha256 = binary.map_or("none", |b| b.sha256.as_str());
+    let exec = connection.exec(start_script(sha256, options, start)).await?;
+    let waiting = tokio::time::timeout(START_DEADLINE, await_sentinel(exec, start));
+    match waiting.await {
+        Ok(attempt) => attempt,
+        Err(_) => Err(BootstrapError::NotStarted { said: "it took too long".to_owned() }),
+    }
+}
+
+/// Reads past what the login shell printed, to the agent's mark or the script's.
+async fn await_sentinel(mut exec: Exec, start: &Start) -> Result<Attempt, BootstrapError> {
+    let agent = Sentinel(agent_mark(start));
+    let missing = Sentinel(missing_mark(start));
+    let (mut agent, mut missing) = (agent.scan(), missing.scan());
+    let mut noise = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let read = exec.stream.reader.read(&mut buffer).await.unwrap_or(0);
+        let input = &buffer[..read];
+        if read == 0 {
+            return Err(not_started(&exec, &noise));
+        }
+        let Ok(found) = agent.feed(input) else { return Err(not_started(&exec, &noise)) };
+        if found == Some(read) {
+            return Ok(Attempt::Started(Started { stream: exec.stream, exec: exec.stderr }));
+        }
+        let Ok(found_missing) = missing.feed(input) else {
+            return Err(not_started(&exec, &noise));
+        };
+        if let Some(at) = found_missing {
+            let mut line = input[at..].to_vec();
+            while !line.contains(&b'\n') && line.len() < 256 {
+                match exec.stream.reader.read(&mut buffer).await {
+                    Ok(read) if read > 0 => line.extend_from_slice(&buffer[..read]),
+                    _ => break,
+                }
+            }
+            return Ok(Attempt::Missing(machine_kind(&line)));
+        }
+        let room = 512_usize.saturating_sub(noise.len());
+        noise.extend_from_slice(&input[..read.min(room)]);
+    }
+}
+
+fn not_started(exec: &Exec, noise: &[u8]) -> BootstrapError {
+    let stderr = exec.stderr.bytes();
+    let said = if stderr.is_empty() { noise } else { &stderr };
+    BootstrapError::NotStarted { said: shortened(said) }
+}
+
+/// Uploads the program to the first directory that takes it and lets it run.
+async fn place(
+    connection: &SshConnection,
+    binary: &AgentBinary,
+    start: &Start,
+) -> Result<(), BootstrapError> {
+    let mut said = String::new();
+    for directory in DIRECTORIES.split("\" \"").map(|d| d.trim_matches(|c| c == '"' || c == ' ')) {
+        let script = place_script(directory, &binary.sha256, &hex(&start.sentinels[1]));
+        let output = connection.run(script, Bytes::clone(&binary.bytes), 4096).await?;
+        if output.status == Some(0) {
+            return Ok(());
+        }
+        said = shortened(&output.stderr);
+    }
+    Err(BootstrapError::Nowhere { said })
+}
+
+/// Looks for the program in every directory, checks it with whatever tool is there, and becomes it.
+fn start_script(sha256: &str, options: &TransferOptions, start: &Start) -> String {
+    let name = &sha256[..sha256.len().min(32)];
+    let mut arguments = format!(
+        "agent --sentinel {} --session {} --silence {} --home",
+        hex(&agent_mark(start)),
+        hex(&start.session.0),
+        start.silence.as_secs().max(1),
+    );
+    let preserve = &options.preserve;
+    let flags = [
+        (start.join, " --join"),
+        (preserve.owner, " --owner"),
+        (preserve.devices, " --devices"),
+        (!preserve.times, " --no-times"),
+    ];
+    for (_, flag) in flags.iter().filter(|(set, _)| *set) {
+        arguments.push_str(flag);
+    }
+    let missing = String::from_utf8_lossy(&missing_mark(start)).into_owned();
+    format!(
+        "exec sh -c 'for d in {DIRECTORIES}; do f=\"$d/agent-{name}\"; \
+         if [ -x \"$f\" ] && [ -O \"$f\" ]; then \
+         s=$(sha256sum \"$f\" 2>/dev/null || openssl dgst -sha256 -r \"$f\" 2>/dev/null || \
+         busybox sha256sum \"$f\" 2>/dev/null); \
+         case \"$s\" in {sha256}*) exec \"$f\" {arguments};; esac; fi; done; \
+         echo \"{missing} $(uname -sm)\"'"
+    )
+}
+
+/// Writes the program beside its name, checks it where a tool is there, shows that it runs, renames it,
+/// and keeps the newest two.
+fn place_script(directory: &str, sha256: &str, unique: &str) -> String {
+    let name = &sha256[..32];
+    format!(
+        "exec sh -c 'umask 077; d=\"{directory}\"; mkdir -p \"$d\" && [ -O \"$d\" ] && \
+         [ ! -L \"$d\" ] && chmod 700 \"$d\" || exit 1; t=\"$d/.up-{unique}\"; \
+         trap \"rm -f \\\"$t\\\"\" EXIT HUP INT TERM; set -C; cat > \"$t\" || exit 2; set +C; \
+         chmod 700 \"$t\"; s=$(sha256sum \"$t\" 2>/dev/null || \
+         openssl dgst -sha256 -r \"$t\" 2>/dev/null || busybox sha256sum \"$t\" 2>/dev/null); \
+         case \"$s\" in \"\"|{sha256}*) ;; *) exit 3;; esac; \
+         \"$t\" --version >/dev/null || exit 4; mv -f \"$t\" \"$d/agent-{name}\" || exit 5; \
+         ls -t \"$d\" | grep \"^agent-\" | tail -n +3 | while read -r o; do rm -f \"$d/$o\"; done; \
+         exit 0'"
+    )
+}
+
+/// The agent prints these 32 bytes; its command line holds their hexadecimal, which is something else.
+fn agent_mark(start: &Start) -> [u8; 32] {
+    *blake3::hash(&start.sentinels[0]).as_bytes()
+}
+
+/// The script prints these 32 characters.
+fn missing_mark(start: &Start) -> [u8; 32] {
+    let mut mark = [0; 32];
+    mark.copy_from_slice(hex(&start.sentinels[1]).as_bytes());
+    mark
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn machine_kind(line: &[u8]) -> MachineKind {
+    let text = String::from_utf8_lossy(line);
+    let mut words = text.split_whitespace().map(ToOwned::to_owned);
+    MachineKind {
+        system: words.next().unwrap_or_default(),
+        architecture: words.next().unwrap_or_default(),
+    }
+}
+
+/// The last words, fit to be shown.
+fn shortened(said: &[u8]) -> String {
+    let tail = &said[said.len().saturating_sub(400)..];
+    xfer_protocol::path::Escaped(tail.trim_ascii()).to_string()
+}

@@ -1,0 +1,260 @@
+//! Serves a session: every request is put to a local endpoint, every answer goes back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use xfer_protocol::fault::{Fault, FaultKind, Operation};
+use xfer_protocol::hello::{Hello, HelloError, HelloProgress, HelloReader, Role, negotiate};
+use xfer_protocol::limits;
+use xfer_protocol::message::{Message, Reply, Request, RequestId};
+use xfer_protocol::path::RelPath;
+
+use crate::clock::Clock;
+use crate::endpoint::{EndpointError, EndpointResult, Sink, Source};
+use crate::transport::Stream;
+use crate::transport::framed::{FrameReader, Outgoing, Overhead, ReadError, Room, write_frames};
+
+/// Payload in memory at a time, over all streams.
+const ROOM_BYTES: usize = 64 << 20;
+
+/// A stream that has not said who it is by then is closed.
+const HELLO_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Answers that wait for the writer.
+const QUEUE_FRAMES: usize = 8;
+
+/// Requests that are being served at a time.
+const REQUESTS_SERVED: usize = 64;
+
+/// Why a session ended badly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ServeError {
+    /// The first bytes were no hello of ours, or none came in time.
+    #[error("no greeting: {0}")]
+    Greeting(#[from] HelloError),
+    /// No greeting came in time.
+    #[error("no greeting came in time")]
+    Silent,
+    /// A frame could not be read.
+    #[error("a frame could not be read")]
+    BadFrame,
+    /// The controller said nothing for too long.
+    #[error("the controller fell silent")]
+    Abandoned,
+}
+
+/// A session as the far side sees it.
+pub struct Served<E> {
+    endpoint: Arc<E>,
+    room: Room,
+    slots: Arc<Semaphore>,
+    clock: Arc<dyn Clock>,
+    heard: Arc<AtomicU64>,
+    /// Ends all streams once one ends the session.
+    pub(crate) over: CancellationToken,
+}
+
+impl<E> Clone for Served<E> {
+    fn clone(&self) -> Self {
+        Self {
+            endpoint: Arc::clone(&self.endpoint),
+            room: self.room.clone(),
+            slots: Arc::clone(&self.slots),
+            clock: Arc::clone(&self.clock),
+            heard: Arc::clone(&self.heard),
+            over: self.over.clone(),
+        }
+    }
+}
+
+impl<E: Source + Sink + 'static> Served<E> {
+    /// A session that puts requests to `endpoint`.
+    pub fn new(endpoint: Arc<E>, clock: Arc<dyn Clock>) -> Self {
+        let heard = Arc::new(AtomicU64::new(millis(clock.elapsed())));
+        Self {
+            endpoint,
+            room: Room::new(ROOM_BYTES),
+            slots: Arc::new(Semaphore::new(REQUESTS_SERVED)),
+            clock,
+            heard,
+            over: CancellationToken::new(),
+        }
+    }
+
+    /// Ends the session when nothing was heard for `silence`.
+    pub async fn watch(&self, silence: Duration) -> ServeError {
+        loop {
+            tokio::time::sleep(silence / 10).await;
+            let heard = Duration::from_millis(self.heard.load(Ordering::Relaxed));
+            if self.clock.elapsed().saturating_sub(heard) >= silence {
+                self.over.cancel();
+                return ServeError::Abandoned;
+            }
+        }
+    }
+
+    /// Answers a stream's hello and serves it to its end. The end of stream 0 ends the session.
+    pub async fn stream(&self, mut stream: Stream) -> Result<Hello, ServeError> {
+        let greeting = tokio::time::timeout(HELLO_DEADLINE, greet(&mut stream));
+        let theirs = greeting.await.map_err(|_| ServeError::Silent)??;
+        let Stream { reader, writer } = stream;
+        let (queue, outgoing) = mpsc::channel(QUEUE_FRAMES);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            drop(write_frames(writer, outgoing, Arc::<Overhead>::default()).await);
+        });
+        let mut frames = FrameReader::new(reader, self.room.clone());
+        let ended = loop {
+            let next = tokio::select! {
+                next = frames.next() => next,
+                () = self.over.cancelled() => break Ok(()),
+            };
+            self.heard.store(millis(self.clock.elapsed()), Ordering::Relaxed);
+            match next {
+                Ok(frame) => match frame.message {
+                    Message::Request(id, Request::Ping) => {
+                        send(&queue, id, Ok((Reply::Done, Bytes::new()))).await;
+                    }
+                    Message::Request(id, request) => {
+                        let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else {
+                            break Ok(());
+                        };
+                        let (endpoint, queue) = (Arc::clone(&self.endpoint), queue.clone());
+                        tasks.spawn(async move {
+                            let answer = answer(&*endpoint, request, frame.payload).await;
+                            drop(frame.room);
+                            send(&queue, id, answer).await;
+                            drop(slot);
+                        });
+                    }
+                    Message::End => break Ok(()),
+                    Message::Reply(..) => break Err(ServeError::BadFrame),
+                },
+                Err(ReadError::Ended) => break Ok(()),
+                Err(ReadError::Frame(_)) => break Err(ServeError::BadFrame),
+            }
+            while tasks.try_join_next().is_some() {}
+        };
+        drop(queue);
+        if theirs.stream == 0 || ended.is_err() {
+            self.over.cancel();
+        }
+        ended.map(|()| theirs)
+    }
+}
+
+/// Answers a hello with ours, in the name of the session that it names.
+async fn greet(stream: &mut Stream) -> Result<Hello, ServeError> {
+    let mut reader = HelloReader::new();
+    let mut needed = 1;
+    let mut buffer = [0; 256];
+    let theirs = loop {
+        let take = needed.min(buffer.len());
+        let read = stream.reader.read(&mut buffer[..take]).await;
+        match read {
+            Ok(read) if read > 0 => match reader.read(&buffer[..read])? {
+                HelloProgress::NeedsMore(more) => needed = more,
+                HelloProgress::Complete { hello, .. } => break hello,
+            },
+            _ => return Err(ServeError::Silent),
+        }
+    };
+    let ours = Hello::new(Role::Agent, theirs.session, theirs.stream);
+    let written = stream.writer.write_all(&ours.encode()).await;
+    if written.is_err() || stream.writer.flush().await.is_err() {
+        return Err(ServeError::Silent);
+    }
+    negotiate(&ours, &theirs)?;
+    Ok(theirs)
+}
+
+async fn send(
+    queue: &mpsc::Sender<Outgoing>,
+    id: RequestId,
+    answer: Result<(Reply, Bytes), Fault>,
+) {
+    let (reply, payload) = match answer {
+        Ok((reply, payload)) => (Ok(reply), payload),
+        Err(fault) => (Err(fault), Bytes::new()),
+    };
+    let frame = Outgoing::new(&Message::Reply(id, reply), payload).or_else(|_| {
+        let limit = Fault::new(FaultKind::Limit, Operation::Read, RelPath::root());
+        Outgoing::new(&Message::Reply(id, Err(limit)), Bytes::new())
+    });
+    if let Ok(frame) = frame {
+        // The stream is gone when nobody takes the answer, and so is whoever asked.
+        drop(queue.send(frame).await);
+    }
+}
+
+/// Puts one request to the endpoint.
+async fn answer<E: Source + Sink>(
+    endpoint: &E,
+    request: Request,
+    payload: Bytes,
+) -> Result<(Reply, Bytes), Fault> {
+    let plain = |reply: Reply| (reply, Bytes::new());
+    let done = |()| (Reply::Done, Bytes::new());
+    let outcomes = |rows| (Reply::Outcomes(rows), Bytes::new());
+    let answered = match request {
+        Request::Ping => Ok(plain(Reply::Done)),
+        Request::Locate(r) => endpoint.locate(r).await.map(|rows| plain(Reply::Located(rows))),
+        Request::OpenRoot(r) => endpoint.open_root(r).await.map(|root| plain(Reply::Root(root))),
+        Request::Scan(r) => endpoint.scan(r).await.map(|index| plain(Reply::Scan(index))),
+        Request::ScanNext(r) => endpoint.scan_next(r).await.map(|b| plain(Reply::ScanBatch(b))),
+        Request::DataRanges(r) => endpoint.data_ranges(r).await.map(|rs| plain(Reply::Ranges(rs))),
+        Request::ReadBlock(r) if r.range.len() > limits::PAYLOAD_BYTES_MAX as u64 => {
+            Err(Fault::new(FaultKind::Limit, Operation::Read, r.file.path).into())
+        }
+        Request::ReadBlock(r) => {
+            endpoint.read_block(r).await.map(|(digests, bytes)| (Reply::Block(digests), bytes))
+        }
+        Request::ReadPack(r) => {
+            endpoint.read_pack(r).await.map(|(reads, bytes)| (Reply::Pack(reads), bytes))
+        }
+        Request::HashBlocks(r) => {
+            endpoint.hash_blocks(r).await.map(|digests| plain(Reply::Digests(digests)))
+        }
+        Request::HashFiles(r) => endpoint
+            .hash_files(r)
+            .await
+            .map(|(digests, past_cache)| plain(Reply::FileDigests(digests, past_cache))),
+        Request::Lock(r) => endpoint.lock(r).await.map(done),
+        Request::Space(r) => endpoint.space(r).await.map(|space| plain(Reply::Space(space))),
+        Request::Create(r) => endpoint.create(r).await.map(outcomes),
+        Request::OpenPartial(r) => {
+            endpoint.open_partial(r).await.map(|partial| plain(Reply::Partial(partial)))
+        }
+        Request::Keep(r) => endpoint.keep(r).await.map(done),
+        Request::WriteBlock(r) => endpoint.write_block(r, payload).await.map(done),
+        Request::Commit(r) => endpoint.commit(r).await.map(done),
+        Request::Discard(r) => endpoint.discard(r).await.map(done),
+        Request::WritePack(r) => endpoint.write_pack(r, payload).await.map(outcomes),
+        Request::Publish(r) => endpoint.publish(r).await.map(outcomes),
+        Request::SetMetadata(r) => endpoint.set_metadata(r).await.map(outcomes),
+        Request::RemovePartials(r) => endpoint.remove_partials(r).await.map(done),
+        Request::Finish(r) => endpoint.finish(r).await.map(done),
+    };
+    fault_of(answered)
+}
+
+/// A local endpoint neither loses streams nor breaks the protocol; if one behind a session does, the
+/// caller learns that its request could not be served.
+fn fault_of<T>(answered: EndpointResult<T>) -> Result<T, Fault> {
+    answered.map_err(|error| match error {
+        EndpointError::Fault(fault) => fault,
+        EndpointError::Lost(_) | EndpointError::Protocol(_) => {
+            Fault::new(FaultKind::Io, Operation::Read, RelPath::root())
+        }
+    })
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,213 @@
+//! Each method of the contracts as one request and the reply that fits it.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use xfer_protocol::digest::Digest;
+use xfer_protocol::fault::Fault;
+use xfer_protocol::message::{
+    Commit, Create, Digests, FileAt, FileRead, FilesAt, Finish, HashBlocks, HashFiles, Keep,
+    Locate, Located, Lock, OpenPartial, OpenRoot, Outcome, Partial, PartialIndex, Paths, Publish,
+    ReadBlock, Reply, Request, Root, RootIndex, Scan, ScanBatch, ScanIndex, SetMetadata, Space,
+    WriteBlock, WritePack,
+};
+use xfer_protocol::range::ByteRange;
+
+use super::RemoteEndpoint;
+use crate::endpoint::{
+    Capabilities, Endpoint, EndpointError, EndpointResult, ProtocolReason, Sink, Source,
+};
+
+/// A reply that does not answer its request.
+const MISMATCH: EndpointError = EndpointError::Protocol(ProtocolReason::Mismatched);
+
+impl RemoteEndpoint {
+    async fn ask(&self, request: Request) -> EndpointResult<Reply> {
+        match self.call(request, Bytes::new(), 0).await? {
+            (reply, payload) if payload.is_empty() => Ok(reply),
+            _ => Err(MISMATCH),
+        }
+    }
+
+    async fn done(&self, request: Request) -> EndpointResult<()> {
+        match self.ask(request).await? {
+            Reply::Done => Ok(()),
+            _ => Err(MISMATCH),
+        }
+    }
+
+    /// Outcomes, one for each entry of the request or, where that is not known, any number.
+    async fn outcomes(
+        &self,
+        request: Request,
+        count: Option<usize>,
+    ) -> EndpointResult<Vec<Outcome>> {
+        match self.ask(request).await? {
+            Reply::Outcomes(outcomes) if count.is_none_or(|c| c == outcomes.len()) => Ok(outcomes),
+            _ => Err(MISMATCH),
+        }
+    }
+}
+
+#[async_trait]
+impl Endpoint for RemoteEndpoint {
+    fn capabilities(&self) -> &Capabilities {
+        self.capabilities_of_far_side()
+    }
+
+    async fn locate(&self, locate: Locate) -> EndpointResult<Vec<Located>> {
+        match self.ask(Request::Locate(locate)).await? {
+            Reply::Located(rows) => Ok(rows),
+            _ => Err(MISMATCH),
+        }
+    }
+
+    async fn open_root(&self, open: OpenRoot) -> EndpointResult<Root> {
+        match self.ask(Request::OpenRoot(open)).await? {
+            Reply::Root(root) => Ok(root),
+            _ => Err(MISMATCH),
+        }
+    }
+
+    async fn scan(&self, scan: Scan) -> EndpointResult<ScanIndex> {
+        match self.ask(Request::Scan(scan)).await? {
+            Reply::Scan(index) => Ok(index),
+            _ => Err(MISMATCH),
+        }
+    }
+
+    async fn scan_next(&self, scan: ScanIndex) -> EndpointResult<ScanBatch> {
+        match self.ask(Request::ScanNext(scan)).await? {
+            Reply::ScanBatch(batch) => Ok(batch),
+            _ => Err(MISMATCH),
+        }
+    }
+
+    async fn data_ranges(&self, file: FileAt) -> EndpointResult<Vec<ByteRange>> {
+        match self.ask(Request::DataRanges(file)).await? {
+            Reply::Ranges(ranges) => Ok(ranges),
+            _ => Err(MISMATCH),
+        }
+    }
+
+    async fn hash_blocks(&self, hash: HashBlocks) -> EndpointResult<Digests> {
+        let blocks = hash.range.len().div_ceil(hash.block.bytes());
+        match self.ask(Request::HashBlocks(hash)).await? {
+            Reply::Digests(digests) if digests.digests.len() as u64 == blocks => Ok(digests),
+            _ => Err(MISMATCH),
+        }
+    }
+
+    async fn hash_files(
+        &self,
+        hash: HashFiles,
+    ) -> EndpointResult<(Vec<Result<Digest, Fault>>, bool)> {
+        let files = hash.files.files.len();
+        match self.ask(Request::HashFiles(hash)).await? {
+            Reply::FileDigests(digests, past_cache) if digests.len() == files => {
+                Ok((digests, past_cache))
+            }
+            _ => Err(MISMATCH),
+        }
+    }
+
+    async fn space(&self, root: RootIndex) -> EndpointResult<Space> {
+        match self.ask(Request::Space(root)).await? {
+            Reply::Space(space) => Ok(space),
+            _ => Err(MISMATCH),
+        }
+    }
+
+    async fn close(&self) {
+        self.end().await;
+    }
+}
+
+#[async_trait]
+impl Source for RemoteEndpoint {
+    async fn read_block(&self, read: ReadBlock) -> EndpointResult<(Vec<Digest>, Bytes)> {
+        let length = read.range.len();
+        match self.call(Request::ReadBlock(read), Bytes::new(), length).await? {
+            (Reply::Block(digests), payload) if payload.len() as u64 == length => {
+                Ok((digests, payload))
+            }
+            _ => Err(MISMATCH),
+        }
+    }
+
+    async fn read_pack(&self, files: FilesAt) -> EndpointResult<(Vec<FileRead>, Bytes)> {
+        let count = files.files.len();
+        let expected = files.files.iter().map(|(_, stamp)| stamp.size).sum::<u64>();
+        let request = Request::ReadPack(files);
+        match self.call(request, Bytes::new(), expected.max(1)).await? {
+            (Reply::Pack(reads), payload) if reads.len() == count => Ok((reads, payload)),
+            _ => Err(MISMATCH),
+        }
+    }
+}
+
+#[async_trait]
+impl Sink for RemoteEndpoint {
+    async fn lock(&self, lock: Lock) -> EndpointResult<()> {
+        self.done(Request::Lock(lock)).await
+    }
+
+    async fn create(&self, create: Create) -> EndpointResult<Vec<Outcome>> {
+        let count = create.entries.len();
+        self.outcomes(Request::Create(create), Some(count)).await
+    }
+
+    async fn open_partial(&self, open: OpenPartial) -> EndpointResult<Partial> {
+        match self.ask(Request::OpenPartial(open)).await? {
+            Reply::Partial(partial) => Ok(partial),
+            _ => Err(MISMATCH),
+        }
+    }
+
+    async fn keep(&self, keep: Keep) -> EndpointResult<()> {
+        self.done(Request::Keep(keep)).await
+    }
+
+    async fn write_block(&self, write: WriteBlock, payload: Bytes) -> EndpointResult<()> {
+        match self.call(Request::WriteBlock(write), payload, 0).await? {
+            (Reply::Done, payload) if payload.is_empty() => Ok(()),
+            _ => Err(MISMATCH),
+        }
+    }
+
+    async fn commit(&self, commit: Commit) -> EndpointResult<()> {
+        self.done(Request::Commit(commit)).await
+    }
+
+    async fn discard(&self, partial: PartialIndex) -> EndpointResult<()> {
+        self.done(Request::Discard(partial)).await
+    }
+
+    async fn write_pack(&self, pack: WritePack, payload: Bytes) -> EndpointResult<Vec<Outcome>> {
+        let count = pack.files.len();
+        match self.call(Request::WritePack(pack), payload, 1).await? {
+            (Reply::Outcomes(outcomes), payload)
+                if payload.is_empty() && outcomes.len() == count =>
+            {
+                Ok(outcomes)
+            }
+            _ => Err(MISMATCH),
+        }
+    }
+
+    async fn publish(&self, publish: Publish) -> EndpointResult<Vec<Outcome>> {
+        self.outcomes(Request::Publish(publish), None).await
+    }
+
+    async fn set_metadata(&self, set: SetMetadata) -> EndpointResult<Vec<Outcome>> {
+        let count = set.entries.len();
+        self.outcomes(Request::SetMetadata(set), Some(count)).await
+    }
+
+    async fn remove_partials(&self, partials: Paths) -> EndpointResult<()> {
+        self.done(Request::RemovePartials(partials)).await
+    }
+
+    async fn finish(&self, finish: Finish) -> EndpointResult<()> {
+        self.done(Request::Finish(finish)).await
+    }
+}

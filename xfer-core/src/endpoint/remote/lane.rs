@@ -1,0 +1,210 @@
+//! One stream of a session: requests out, replies in, and who waits for which.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use xfer_protocol::fault::Fault;
+use xfer_protocol::hello::SessionId;
+use xfer_protocol::message::{Message, Reply, Request, RequestId};
+
+use super::Shared;
+use super::hello::greet;
+use crate::endpoint::{EndpointResult, LostReason, ProtocolReason};
+use crate::transport::Stream;
+use crate::transport::framed::{Frame, FrameReader, Outgoing, ReadError, write_frames};
+
+/// Frames that wait for the writer: enough that it never idles.
+const QUEUE_FRAMES: usize = 4;
+
+/// What came of a request.
+pub(super) enum Answer {
+    Reply(Result<Reply, Fault>, Bytes),
+    /// The far side cannot be believed any more.
+    Broken(ProtocolReason),
+    /// Nothing is known.
+    Lost(LostReason),
+}
+
+pub(super) struct Lane {
+    queue: mpsc::Sender<Outgoing>,
+    waiting: Mutex<Waiting>,
+    under_way: AtomicU64,
+    /// When something last arrived, in milliseconds of the clock.
+    heard: AtomicU64,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    requests: HashMap<RequestId, oneshot::Sender<Answer>>,
+    /// Set once nothing can be asked any more.
+    ended: Option<End>,
+}
+
+#[derive(Clone, Copy)]
+enum End {
+    Broken(ProtocolReason),
+    Lost(LostReason),
+}
+
+impl End {
+    fn answer(self) -> Answer {
+        match self {
+            Self::Broken(reason) => Answer::Broken(reason),
+            Self::Lost(reason) => Answer::Lost(reason),
+        }
+    }
+}
+
+impl Lane {
+    /// Greets the far side and begins to read and write.
+    pub(super) async fn open(
+        mut stream: Stream,
+        session: SessionId,
+        index: u16,
+        shared: &Arc<Shared>,
+    ) -> EndpointResult<Arc<Self>> {
+        greet(&mut stream, session, index).await?;
+        let (queue, outgoing) = mpsc::channel(QUEUE_FRAMES);
+        let lane = Arc::new(Self {
+            queue,
+            waiting: Mutex::default(),
+            under_way: AtomicU64::new(0),
+            heard: AtomicU64::new(millis(shared.clock.elapsed())),
+            tasks: Mutex::default(),
+        });
+        let Stream { reader, writer } = stream;
+        let overhead = Arc::clone(&shared.overhead);
+        let writing = Arc::downgrade(&lane);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            if write_frames(writer, outgoing, overhead).await.is_err() {
+                if let Some(lane) = writing.upgrade() {
+                    lane.lose(LostReason::Ended);
+                }
+            }
+        });
+        let reading = Arc::downgrade(&lane);
+        let mut frames = FrameReader::new(reader, shared.room.clone());
+        let clock = Arc::clone(&shared.clock);
+        tasks.spawn(async move {
+            loop {
+                let next = frames.next().await;
+                let Some(lane) = reading.upgrade() else { return };
+                lane.heard.store(millis(clock.elapsed()), Ordering::Relaxed);
+                if let Err(end) = lane.take(next) {
+                    return lane.finish(end);
+                }
+            }
+        });
+        *lane.tasks.lock().unwrap_or_else(PoisonError::into_inner) = tasks;
+        Ok(lane)
+    }
+
+    /// Sends a request and waits for its reply.
+    pub(super) async fn ask(
+        &self,
+        id: RequestId,
+        request: Request,
+        payload: Bytes,
+        weight: u64,
+    ) -> Answer {
+        let Ok(frame) = Outgoing::new(&Message::Request(id, request), payload) else {
+            return Answer::Broken(ProtocolReason::Limit);
+        };
+        let (sender, answer) = oneshot::channel();
+        {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(end) = waiting.ended {
+                return end.answer();
+            }
+            waiting.requests.insert(id, sender);
+        }
+        self.under_way.fetch_add(weight, Ordering::Relaxed);
+        let _weight = Weight(self, weight);
+        if self.queue.send(frame).await.is_err() {
+            self.lose(LostReason::Ended);
+        }
+        answer.await.unwrap_or(Answer::Lost(LostReason::Ended))
+    }
+
+    pub(super) fn bytes_under_way(&self) -> u64 {
+        self.under_way.load(Ordering::Relaxed)
+    }
+
+    /// How long nothing arrived.
+    pub(super) fn silence(&self, now: Duration) -> Duration {
+        now.saturating_sub(Duration::from_millis(self.heard.load(Ordering::Relaxed)))
+    }
+
+    /// Ends the lane: everybody who waits is told.
+    pub(super) fn lose(&self, reason: LostReason) {
+        self.finish(End::Lost(reason));
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+    }
+
+    /// Tells the far side that no more comes.
+    pub(super) async fn end(&self) {
+        if let Ok(frame) = Outgoing::new(&Message::End, Bytes::new()) {
+            // A lane that is stuck is dropped; its far side sees the end of the stream instead.
+            let sent = self.queue.send(frame);
+            drop(tokio::time::timeout(Duration::from_secs(1), sent).await);
+        }
+        self.finish(End::Lost(LostReason::ClosedHere));
+    }
+
+    /// Books one frame; an end where no more can follow.
+    fn take(&self, next: Result<Frame, ReadError>) -> Result<(), End> {
+        let frame = match next {
+            Ok(frame) => frame,
+            Err(ReadError::Ended) => return Err(End::Lost(LostReason::Ended)),
+            Err(ReadError::Frame(error)) => return Err(End::Broken(reason(error))),
+        };
+        match frame.message {
+            Message::Reply(id, reply) => {
+                let waiting = &mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                let Some(asked) = waiting.requests.remove(&id) else {
+                    return Err(End::Broken(ProtocolReason::Mismatched));
+                };
+                drop(asked.send(Answer::Reply(reply, frame.payload)));
+                Ok(())
+            }
+            Message::End => Err(End::Lost(LostReason::Ended)),
+            Message::Request(..) => Err(End::Broken(ProtocolReason::Mismatched)),
+        }
+    }
+
+    fn finish(&self, end: End) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.ended.get_or_insert(end);
+        for (_, asked) in waiting.requests.drain() {
+            drop(asked.send(end.answer()));
+        }
+    }
+}
+
+/// Takes a request's bytes off its lane when it ends, however it ends.
+struct Weight<'a>(&'a Lane, u64);
+
+impl Drop for Weight<'_> {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(self.1, Ordering::Relaxed);
+    }
+}
+
+fn reason(error: xfer_protocol::codec::FrameError) -> ProtocolReason {
+    use xfer_protocol::codec::FrameError;
+    match error {
+        FrameError::HeaderLength(_) | FrameError::PayloadLength(_) => ProtocolReason::Limit,
+        _ => ProtocolReason::BadFrame,
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
