@@ -1,1 +1,201 @@
-//! The order of things: scan, plan, move, verify, record.
+//! The order of things: connect, scan, plan, move, publish, verify, record.
+//!
+//! A transfer is one request and survives its sessions: when one is lost, the next plans anew, finds what
+//! is there and moves the rest, exactly as the same command would after a crash.
+
+mod attempt;
+mod context;
+mod dispatch;
+mod file;
+mod inspect;
+mod ledger;
+mod listing;
+mod meter;
+mod outcome;
+mod pack;
+mod publisher;
+mod wrap_up;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use xfer_protocol::digest::Digest;
+use xfer_protocol::fault::Fault;
+use xfer_protocol::manifest::ProofLevel;
+
+use crate::clock::Clock;
+use crate::connect::Connector;
+use crate::error::{ExitClass, Failure, NetworkReason, StopSignal, TransferError};
+use crate::event::{Event, Route, SharedObserver};
+use crate::location::Location;
+use crate::options::TransferOptions;
+use context::Stop;
+use meter::Meter;
+
+pub use inspect::{Inspection, Verified};
+pub use ledger::{Counts, Side};
+pub use outcome::MappedPath;
+
+/// What is to be moved, and how.
+#[derive(Clone, Debug)]
+pub struct Transfer {
+    /// Where bytes come from; at least one.
+    pub sources: Vec<Location>,
+    /// Where they go.
+    pub destination: Location,
+    /// How.
+    pub options: TransferOptions,
+    /// Only decides what would be done (`--dry-run`): nothing is written anywhere.
+    pub plan_only: bool,
+}
+
+/// What a finished transfer did.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// Entries by what became of them.
+    pub entries: Counts,
+    /// Their bytes.
+    pub bytes: Counts,
+    /// File bytes that the destination took.
+    pub payload_bytes: u64,
+    /// Bytes on the wire beside them.
+    pub overhead_bytes: u64,
+    /// File bytes that were sent more than once.
+    pub wasted_bytes: u64,
+    /// File bytes that were there already, partials included.
+    pub reused_bytes: u64,
+    /// From the request to the end.
+    pub elapsed: Duration,
+    /// The route of the last session.
+    pub route: Option<Route>,
+    /// The root of the manifest of all that was selected.
+    pub manifest_root: Option<Digest>,
+    /// The weakest level at which any entry is proven.
+    pub proof_level: Option<ProofLevel>,
+    /// Where the receipt is.
+    pub receipt: Option<PathBuf>,
+    /// Entries that failed, up to a bound.
+    pub problems: Vec<Fault>,
+    /// All that failed.
+    pub problem_count: u64,
+    /// The class of the gravest problem; done where there is none.
+    pub class: ExitClass,
+    /// Entries that filters left out, and a digest of their list.
+    pub excluded: (u64, Option<Digest>),
+    /// Where each source went.
+    pub mapped: Vec<MappedPath>,
+}
+
+/// What all attempts of one transfer share.
+struct Shared {
+    transfer: Transfer,
+    connector: Connector,
+    observer: SharedObserver,
+    cancel: CancellationToken,
+    clock: Arc<dyn Clock>,
+    meter: Arc<Meter>,
+    /// Times the sessions.
+    began: Duration,
+}
+
+/// Moves what is asked, over as many sessions as it takes.
+///
+/// Returns a summary when every selected entry was dealt with, failed ones included: its `class` says
+/// whether all is proven. Cancelling flushes what has arrived; the same request continues later.
+///
+/// # Errors
+/// What ended the transfer as a whole.
+pub async fn run(
+    transfer: Transfer,
+    connector: Connector,
+    observer: SharedObserver,
+    cancel: CancellationToken,
+) -> Result<Summary, TransferError> {
+    let clock = connector.clock();
+    let shared = Shared {
+        transfer,
+        connector,
+        observer,
+        cancel,
+        began: clock.elapsed(),
+        clock,
+        meter: Arc::default(),
+    };
+    let begun = Event::Begun {
+        sources: shared.transfer.sources.clone(),
+        destination: shared.transfer.destination.clone(),
+    };
+    shared.observer.observe(&begun);
+    shared.until_done().await
+}
+
+impl Shared {
+    async fn until_done(&self) -> Result<Summary, TransferError> {
+        let mut attempt = 0;
+        let mut moved = 0;
+        let mut last_progress = self.clock.elapsed();
+        loop {
+            let stop = match self.one_attempt().await {
+                Ok(summary) => return Ok(summary),
+                Err(stop) => stop,
+            };
+            if self.cancel.is_cancelled() {
+                return Err(TransferError::Stopped { signal: StopSignal::Interrupt });
+            }
+            let error = self.error_of(stop);
+            let progress = self.meter.progress();
+            let so_far = progress.payload_bytes + progress.verified_bytes;
+            if so_far > moved {
+                (moved, attempt, last_progress) = (so_far, 0, self.clock.elapsed());
+            }
+            let waited = self.clock.elapsed().saturating_sub(last_progress);
+            let retry = &self.transfer.options.retry;
+            let may_retry = matches!(&error, TransferError::Network(f) if is_passing(f.reason));
+            if !may_retry || attempt >= retry.attempts || waited >= retry.give_up {
+                return Err(error);
+            }
+            attempt += 1;
+            self.observer.observe(&Event::Retry { reason: error.to_string(), attempt });
+            self.pause(attempt).await;
+        }
+    }
+
+    /// From 1 s to 30 s, with jitter, unless the user stops it.
+    async fn pause(&self, attempt: u32) {
+        let ceiling = 1000_u64.saturating_mul(1 << attempt.min(5)).min(30_000);
+        let jitter = u64::from(self.clock.elapsed().subsec_nanos()) % (ceiling / 2);
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(ceiling / 2 + jitter)) => {}
+            () = self.cancel.cancelled() => {}
+        }
+    }
+
+    /// Runs one attempt with a reporter of its progress beside it.
+    async fn one_attempt(&self) -> Result<Summary, Stop> {
+        let mut tick = tokio::time::interval(Duration::from_millis(200));
+        let attempt = attempt::attempt(self);
+        tokio::pin!(attempt);
+        let summary = loop {
+            tokio::select! {
+                ended = &mut attempt => break ended,
+                _ = tick.tick() => {
+                    self.observer.observe(&Event::Progress(self.meter.progress()));
+                }
+            }
+        };
+        self.observer.observe(&Event::Progress(self.meter.progress()));
+        summary
+    }
+}
+
+/// Whether another session may fare better.
+fn is_passing(reason: NetworkReason) -> bool {
+    matches!(reason, NetworkReason::Lost | NetworkReason::Stalled | NetworkReason::TimedOut)
+}
+
+/// Where the network failed, for a person.
+fn network(place: &Location, reason: NetworkReason) -> TransferError {
+    TransferError::Network(Failure::new(place.to_string(), reason))
+}

@@ -2,6 +2,8 @@
 
 use xfer_protocol::message::Space;
 
+use crate::error::Shortage;
+
 /// What a plan will take at the destination.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Need {
@@ -13,44 +15,15 @@ pub struct Need {
     pub held: u64,
 }
 
-/// What stands in the way of a plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Shortage {
-    /// Too few bytes.
-    #[error(
-        "{needed} bytes are needed, {free} are free, {held} are held by partials \
-         and {reserve} stay reserved"
-    )]
-    Bytes {
-        /// Bytes that must still be found.
-        needed: u64,
-        /// Bytes free.
-        free: u64,
-        /// Bytes that partials hold already, counted as there.
-        held: u64,
-        /// Bytes that must stay free.
-        reserve: u64,
-    },
-    /// Too few inodes.
-    #[error("{needed} inodes are needed and {free} are free")]
-    Inodes {
-        /// Inodes to be made.
-        needed: u64,
-        /// Inodes free.
-        free: u64,
-    },
-}
-
 /// Checks a complete plan, or what is known of it so far.
 pub fn check(need: &Need, space: &Space, reserve: u64) -> Result<(), Shortage> {
     let needed = need.bytes.saturating_sub(need.held);
     let reserve_due = if needed == 0 { 0 } else { reserve.min(space.bytes_free / 10) };
     if needed.saturating_add(reserve_due) > space.bytes_free {
         return Err(Shortage::Bytes {
-            needed,
+            needed: needed.saturating_add(reserve_due),
             free: space.bytes_free,
             held: need.held,
-            reserve: reserve_due,
         });
     }
     match space.inodes_free {
@@ -78,7 +51,7 @@ mod tests {
         let need = Need { bytes: 1500, inodes: 1, held: 600 };
         assert_eq!(check(&need, &SPACE, 50), Ok(()));
         let need = Need { held: 500, ..need };
-        assert!(matches!(check(&need, &SPACE, 50), Err(Shortage::Bytes { needed: 1000, .. })));
+        assert!(matches!(check(&need, &SPACE, 50), Err(Shortage::Bytes { needed: 1050, .. })));
     }
 
     #[test]

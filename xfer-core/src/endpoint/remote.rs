@@ -1,1 +1,0 @@
-//! The endpoint behind a session: asks the agent on the far machine.

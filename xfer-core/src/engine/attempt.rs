@@ -1,0 +1,411 @@
+//! One attempt: both ends opened, every source mapped, and each mapping moved.
+
+use std::sync::Arc;
+
+use xfer_protocol::fault::{FaultKind, Operation};
+use xfer_protocol::manifest::{Entry, ScanItem};
+use xfer_protocol::message::{
+    Access, Finish, Locate, Located, Lock, OpenRoot, Paths, Root, RootIndex, Scan, ScanOptions,
+    Space,
+};
+use xfer_protocol::path::RelPath;
+
+use super::context::{Budget, Context, Halt, Stop, fault};
+use super::dispatch::Dispatcher;
+use super::ledger::{Ledger, Side};
+use super::listing::Listing;
+use super::publisher::Publisher;
+use super::wrap_up::{Ends, Moved, wrap_up};
+use super::{MappedPath, Shared, Summary};
+use crate::connect::Connected;
+use crate::disk::is_partial_name;
+use crate::disk::state::StateDirectory;
+use crate::endpoint::EndpointError;
+use crate::error::UsageReason;
+use crate::event::{Event, Phase};
+use crate::journal::{RecordKey, RecordReader};
+use crate::location::Machine;
+use crate::options::VerifyLevel;
+use crate::plan::Policy;
+use crate::plan::mapping::{Mapping, map_sources};
+
+/// Partials of one mapping are numbered within this span of the session's numbers.
+const PARTIALS_SPAN: u64 = 1 << 40;
+
+/// Both ends, open and mapped.
+struct Opened {
+    sources: Vec<Connected>,
+    sink: Connected,
+    /// Which of `sources` holds each source of the request.
+    of_request: Vec<usize>,
+    mappings: Vec<Mapping>,
+    /// The root that all mappings share; `None` where a plan alone found none.
+    root: Option<Root>,
+}
+
+pub(super) async fn attempt(shared: &Shared) -> Result<Summary, Stop> {
+    shared.observer.observe(&Event::Phase(Phase::Connect));
+    let opened = open(shared).await?;
+    let result = move_all(shared, &opened).await;
+    for end in opened.sources.iter().chain([&opened.sink]) {
+        end.source.close().await;
+    }
+    result
+}
+
+async fn open(shared: &Shared) -> Result<Opened, Stop> {
+    let transfer = &shared.transfer;
+    let network = &transfer.options;
+    let mut machines: Vec<&Machine> = Vec::new();
+    let mut of_request = Vec::new();
+    for source in &transfer.sources {
+        let at = machines.iter().position(|m| **m == source.machine).unwrap_or_else(|| {
+            machines.push(&source.machine);
+            machines.len() - 1
+        });
+        of_request.push(at);
+    }
+    let mut sources = Vec::new();
+    for machine in machines {
+        sources.push(shared.connector.connect(machine, network).await.map_err(Stop::Error)?);
+    }
+    let to = &transfer.destination;
+    let sink = shared.connector.connect(&to.machine, network).await.map_err(Stop::Error)?;
+    for route in sources.iter().chain([&sink]).filter_map(|end| end.route.as_ref()) {
+        shared.observer.observe(&Event::Route(route.clone()));
+    }
+    let mappings = map(shared, &sources, &of_request, &sink).await?;
+    let root = open_destination(shared, &sink, &mappings).await?;
+    Ok(Opened { sources, sink, of_request, mappings, root })
+}
+
+async fn map(
+    shared: &Shared,
+    sources: &[Connected],
+    of_request: &[usize],
+    sink: &Connected,
+) -> Result<Vec<Mapping>, Stop> {
+    let mut rows: Vec<(usize, Located)> = Vec::new();
+    for (at, location) in shared.transfer.sources.iter().enumerate() {
+        let expand = location.machine != Machine::Local;
+        let locate = Locate { path: location.path.clone(), expand };
+        let found = sources[of_request[at]].source.locate(locate).await;
+        let found = found.map_err(|e| Context::stop(Side::Source, e))?;
+        rows.extend(found.into_iter().map(|located| (at, located)));
+    }
+    let path = shared.transfer.destination.path.clone();
+    let found = sink.sink.locate(Locate { path, expand: false }).await;
+    let found = found.map_err(|e| Context::stop(Side::Destination, e))?;
+    let (Some(to), false) = (found.first(), rows.is_empty()) else {
+        return Err(Stop::Mapping(crate::plan::mapping::MappingError::SourceMissing(0)));
+    };
+    let mut mappings = map_sources(&rows, to).map_err(Stop::Mapping)?;
+    mappings.sort_by(|a, b| a.top.cmp(&b.top));
+    Ok(mappings)
+}
+
+/// Opens the one root that all mappings share; a plan alone makes nothing, not even that.
+async fn open_destination(
+    shared: &Shared,
+    sink: &Connected,
+    mappings: &[Mapping],
+) -> Result<Option<Root>, Stop> {
+    let path = mappings.first().map(|m| m.destination_root.clone()).unwrap_or_default();
+    let access = if shared.transfer.plan_only { Access::Read } else { Access::WriteCreate };
+    let stop = |e| Context::stop(Side::Destination, e);
+    let opened = sink.sink.open_root(OpenRoot { path, access }).await;
+    match opened {
+        Err(EndpointError::Fault(f))
+            if shared.transfer.plan_only && f.kind == FaultKind::NotFound =>
+        {
+            Ok(None)
+        }
+        other => other.map(Some).map_err(stop),
+    }
+}
+
+/// Stands in for a destination that a plan alone does not make.
+fn planned_root(shared: &Shared) -> Root {
+    Root {
+        index: RootIndex(u32::MAX),
+        path: shared.transfer.destination.path.clone(),
+        device: 0,
+        inode: 0,
+        machine: [0; 16],
+        space: Space { bytes_free: u64::MAX, inodes_free: None, volatile: false },
+    }
+}
+
+async fn move_all(shared: &Shared, opened: &Opened) -> Result<Summary, Stop> {
+    let state = shared.connector.state_directory().map_err(Stop::State)?;
+    let mut moved = Vec::new();
+    let mut mapped = Vec::new();
+    let planned = planned_root(shared);
+    let to = opened.root.as_ref().unwrap_or(&planned);
+    if !shared.transfer.plan_only {
+        let entries = opened.mappings.iter().map(|m| m.top.clone()).collect();
+        let lock = Lock { root: to.index, entries };
+        opened.sink.sink.lock(lock).await.map_err(|e| Context::stop(Side::Destination, e))?;
+    }
+    shared.observer.observe(&Event::Phase(Phase::Scan));
+    for (at, mapping) in opened.mappings.iter().enumerate() {
+        let source = &opened.sources[opened.of_request[mapping.source]];
+        let open = OpenRoot { path: mapping.source_root.clone(), access: Access::Read };
+        let root = source.source.open_root(open).await;
+        let root = root.map_err(|e| Context::stop(Side::Source, e))?;
+        let paths = refuse_nesting(shared, mapping, &root, to)?;
+        shared.observer.observe(&Event::Mapped {
+            source: paths.source.clone(),
+            destination: paths.destination.clone(),
+        });
+        let key = RecordKey::of(&[&root.machine, &paths.source, &to.machine, &paths.destination]);
+        let cx = context(shared, opened, source, mapping, (root.index, to.index), at, &state)?;
+        move_one(shared, &cx, key, &state, to, opened.root.is_some()).await?;
+        mapped.push(paths);
+        moved.push(Moved { cx, key });
+    }
+    shared.observer.observe(&Event::Phase(Phase::Verify));
+    if !shared.transfer.plan_only {
+        let durable = shared.transfer.options.verify.level >= VerifyLevel::Durable;
+        let finish = Finish { root: to.index, durable };
+        let finished = opened.sink.sink.finish(finish).await;
+        finished.map_err(|e| Context::stop(Side::Destination, e))?;
+    }
+    let route = opened.sources.iter().chain([&opened.sink]).find_map(|end| end.route.clone());
+    let overhead_bytes =
+        opened.sources.iter().chain([&opened.sink]).map(|e| e.overhead_bytes()).sum();
+    let ends = Ends { root: to.path.clone(), route, overhead_bytes };
+    wrap_up(shared, moved, mapped, ends, &state)
+}
+
+fn context(
+    shared: &Shared,
+    opened: &Opened,
+    source: &Connected,
+    mapping: &Mapping,
+    roots: (RootIndex, RootIndex),
+    at: usize,
+    state: &StateDirectory,
+) -> Result<Arc<Context>, Stop> {
+    let options = Arc::new(shared.transfer.options.clone());
+    let spool = if shared.transfer.plan_only {
+        None
+    } else {
+        Some(state.spool(shared.connector.unique())?)
+    };
+    let policy = Policy {
+        compare: options.selection.compare,
+        preserve: options.preserve,
+        keeps: opened.sink.sink.capabilities().metadata,
+    };
+    Ok(Arc::new(Context {
+        source: Arc::clone(&source.source),
+        source_root: roots.0,
+        sink: Arc::clone(&opened.sink.sink),
+        sink_root: roots.1,
+        mapping: mapping.clone(),
+        options,
+        policy,
+        ledger: Ledger::new(spool, Arc::clone(&shared.observer)),
+        meter: Arc::clone(&shared.meter),
+        publisher: Publisher::numbered_from(at as u64 * PARTIALS_SPAN),
+        budget: Budget::default(),
+        observer: Arc::clone(&shared.observer),
+        clock: Arc::clone(&shared.clock),
+        halt: Halt::under(&shared.cancel),
+    }))
+}
+
+/// Refuses a transfer whose ends lie in each other.
+fn refuse_nesting(
+    shared: &Shared,
+    mapping: &Mapping,
+    source: &Root,
+    destination: &Root,
+) -> Result<MappedPath, Stop> {
+    let from = below(&source.path, &mapping.under);
+    let to = below(&destination.path, &mapping.top);
+    if source.machine == destination.machine {
+        let location = shared.transfer.sources[mapping.source].clone();
+        let same_directory = (source.device, source.inode)
+            == (destination.device, destination.inode)
+            && mapping.under == mapping.top;
+        let reason = if from == to || same_directory {
+            Some(UsageReason::SameEntry(location))
+        } else if lies_in(&to, &from) {
+            Some(UsageReason::DestinationInSource(location))
+        } else if lies_in(&from, &to) && !mapping.top.is_root() {
+            Some(UsageReason::SourceInDestination(location))
+        } else {
+            None
+        };
+        if let Some(reason) = reason {
+            return Err(Stop::Error(reason.into()));
+        }
+    }
+    Ok(MappedPath { source: from, destination: to })
+}
+
+fn below(root: &[u8], path: &RelPath) -> Vec<u8> {
+    let mut joined = root.to_vec();
+    if !path.is_root() {
+        if !joined.ends_with(b"/") {
+            joined.push(b'/');
+        }
+        joined.extend_from_slice(path.as_bytes());
+    }
+    joined
+}
+
+fn lies_in(path: &[u8], directory: &[u8]) -> bool {
+    path.strip_prefix(directory)
+        .is_some_and(|rest| rest.starts_with(b"/") || directory.ends_with(b"/"))
+}
+
+/// Scans both ends of one mapping in step and hands every entry on.
+async fn move_one(
+    shared: &Shared,
+    cx: &Arc<Context>,
+    key: RecordKey,
+    state: &StateDirectory,
+    root: &Root,
+    is_there: bool,
+) -> Result<(), Stop> {
+    let mut records = RecordReader::open(&state.child("records")?, key)?;
+    let scan = Scan {
+        root: cx.source_root,
+        under: cx.mapping.under.clone(),
+        options: cx.options.source_scan(),
+    };
+    let stop = |e| Context::stop(Side::Source, e);
+    let mut source = Listing::begin(Arc::clone(&cx.source), scan).await.map_err(stop)?;
+    let mut there = Destination::begin(cx, is_there).await?;
+    let mut dispatcher = Dispatcher::new(cx, root.space, shared.transfer.plan_only);
+    let mut nothing_yet = true;
+    while let Some(item) = source.next().await.map_err(stop)? {
+        match item {
+            ScanItem::Entry(entry) => {
+                let Ok(path) = cx.mapping.destination_of(&entry.path) else {
+                    return Err(Stop::Protocol(crate::endpoint::ProtocolReason::Mismatched));
+                };
+                let found = there.find(cx, &path, &mut dispatcher).await?;
+                let known = records.find(&path);
+                dispatcher.entry(entry, path, found, known).await?;
+            }
+            ScanItem::Excluded(path) => cx.ledger.exclude(&path),
+            ScanItem::Partial { path, .. } => {
+                let found = fault(FaultKind::Unsafe, Operation::List, &path);
+                cx.ledger.problem(Side::Source, found);
+            }
+            ScanItem::Problem(found) if nothing_yet && found.kind == FaultKind::NotFound => {
+                return Err(Stop::Fault(Side::Source, found));
+            }
+            ScanItem::Problem(found) => cx.ledger.problem(Side::Source, found),
+        }
+        nothing_yet = false;
+    }
+    there.drain(cx, &mut dispatcher).await?;
+    dispatcher.finish().await?;
+    if shared.transfer.plan_only { Ok(()) } else { there.remove_partials(cx).await }
+}
+
+/// What stands at the destination, read in step with the source.
+struct Destination {
+    listing: Option<Listing>,
+    next: Option<Entry>,
+    ended: bool,
+    partials: Vec<RelPath>,
+}
+
+impl Destination {
+    async fn begin(cx: &Context, is_there: bool) -> Result<Self, Stop> {
+        if !is_there {
+            return Ok(Self { listing: None, next: None, ended: true, partials: Vec::new() });
+        }
+        let scan = Scan {
+            root: cx.sink_root,
+            under: cx.mapping.top.clone(),
+            options: ScanOptions {
+                xattrs: cx.options.preserve.xattrs,
+                owner: cx.options.preserve.owner,
+                ..ScanOptions::default()
+            },
+        };
+        let listing = Listing::begin(Arc::clone(&cx.sink), scan).await;
+        let listing = listing.map_err(|e| Context::stop(Side::Destination, e))?;
+        Ok(Self { listing: Some(listing), next: None, ended: false, partials: Vec::new() })
+    }
+
+    /// The entry at `path`, `None` where there is none. Paths must be asked for in order.
+    async fn find(
+        &mut self,
+        cx: &Context,
+        path: &RelPath,
+        dispatcher: &mut Dispatcher,
+    ) -> Result<Option<Entry>, Stop> {
+        loop {
+            match self.next.take() {
+                Some(entry) if entry.path < *path => {}
+                Some(entry) if entry.path == *path => return Ok(Some(entry)),
+                Some(later) => {
+                    self.next = Some(later);
+                    return Ok(None);
+                }
+                None if self.ended => return Ok(None),
+                None => {}
+            }
+            self.advance(cx, dispatcher).await?;
+        }
+    }
+
+    async fn advance(&mut self, cx: &Context, dispatcher: &mut Dispatcher) -> Result<(), Stop> {
+        let item = match self.listing.as_mut() {
+            Some(listing) => listing.next().await,
+            None => Ok(None),
+        };
+        match item.map_err(|e| Context::stop(Side::Destination, e))? {
+            None => self.ended = true,
+            Some(ScanItem::Entry(entry)) if entry.path.starts_with(&cx.mapping.top) => {
+                self.next = Some(entry);
+            }
+            Some(ScanItem::Entry(_)) => {
+                return Err(Stop::Protocol(crate::endpoint::ProtocolReason::Mismatched));
+            }
+            Some(ScanItem::Partial { path, allocated }) => {
+                dispatcher.held(allocated);
+                self.partials.push(path);
+            }
+            // What cannot be listed counts as absent; writing there will tell why.
+            Some(ScanItem::Excluded(_) | ScanItem::Problem(_)) => {}
+        }
+        Ok(())
+    }
+
+    async fn drain(&mut self, cx: &Context, dispatcher: &mut Dispatcher) -> Result<(), Stop> {
+        while !self.ended {
+            self.next = None;
+            self.advance(cx, dispatcher).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes partials that nothing will resume: all but those of entries that failed.
+    async fn remove_partials(self, cx: &Context) -> Result<(), Stop> {
+        let failed = cx.ledger.failed_paths();
+        let kept: Vec<_> = failed.iter().filter_map(partial_of).collect();
+        let stale: Vec<_> = self.partials.into_iter().filter(|p| !kept.contains(p)).collect();
+        for paths in stale.chunks(1024) {
+            let paths = Paths { root: cx.sink_root, paths: paths.to_vec() };
+            let removed = cx.sink.remove_partials(paths).await;
+            removed.map_err(|e| Context::stop(Side::Destination, e))?;
+        }
+        Ok(())
+    }
+}
+
+/// Where the partial of a file is.
+fn partial_of(path: &RelPath) -> Option<RelPath> {
+    let name = crate::disk::partial_name(path.name()?);
+    debug_assert!(is_partial_name(&name));
+    path.parent()?.child(&name).ok()
+}

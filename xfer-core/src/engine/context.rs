@@ -1,0 +1,194 @@
+//! What all workers of one mapping share.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use xfer_protocol::fault::{Fault, FaultKind, Operation};
+use xfer_protocol::message::{FileAt, RootIndex};
+use xfer_protocol::path::RelPath;
+
+use super::ledger::{Ledger, Side};
+use super::meter::Meter;
+use super::publisher::Publisher;
+use crate::clock::Clock;
+use crate::disk::state::StateError;
+use crate::endpoint::{EndpointError, LostReason, ProtocolReason, Sink, Source};
+use crate::error::{Shortage, TransferError};
+use crate::event::{Event, SharedObserver};
+use crate::options::TransferOptions;
+use crate::plan::Policy;
+use crate::plan::mapping::{Mapping, MappingError};
+
+/// Bytes of payload that may be in memory or on their way.
+const BYTES_IN_FLIGHT: u64 = 64 * 1024 * 1024;
+
+/// Bytes that one permit of the budget stands for.
+const PERMIT_BYTES: u64 = 4096;
+
+/// Packs, files and batches that may be worked on at a time.
+const UNITS_IN_FLIGHT: usize = 64;
+
+/// Why an attempt ended before its end.
+#[derive(Debug)]
+pub(super) enum Stop {
+    Bug(&'static str),
+    Cancelled,
+    Error(TransferError),
+    Fault(Side, Fault),
+    Lost(LostReason),
+    Mapping(MappingError),
+    Protocol(ProtocolReason),
+    Shortage(Shortage),
+    State(StateError),
+}
+
+impl From<StateError> for Stop {
+    fn from(error: StateError) -> Self {
+        Self::State(error)
+    }
+}
+
+pub(super) struct Context {
+    pub(super) source: Arc<dyn Source>,
+    pub(super) source_root: RootIndex,
+    pub(super) sink: Arc<dyn Sink>,
+    pub(super) sink_root: RootIndex,
+    pub(super) mapping: Mapping,
+    pub(super) options: Arc<TransferOptions>,
+    pub(super) policy: Policy,
+    pub(super) ledger: Ledger,
+    pub(super) meter: Arc<Meter>,
+    pub(super) publisher: Publisher,
+    pub(super) budget: Budget,
+    pub(super) observer: SharedObserver,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) halt: Halt,
+}
+
+impl Context {
+    /// Names a source file as the scan saw it.
+    pub(super) fn source_file(
+        &self,
+        path: &RelPath,
+        stamp: xfer_protocol::manifest::Stamp,
+    ) -> FileAt {
+        FileAt { root: self.source_root, path: path.clone(), stamp }
+    }
+
+    /// Sorts an error: one that ends the attempt comes back as a stop, one entry's own as its fault.
+    pub(super) fn sort(&self, side: Side, error: EndpointError) -> Result<Fault, Stop> {
+        match error {
+            EndpointError::Fault(fault) if ends_transfer(side, fault.kind) => {
+                Err(Stop::Fault(side, fault))
+            }
+            EndpointError::Fault(fault) => Ok(fault),
+            EndpointError::Lost(reason) => Err(Stop::Lost(reason)),
+            EndpointError::Protocol(reason) => Err(Stop::Protocol(reason)),
+        }
+    }
+
+    /// As [`Self::sort`] where there is no entry that could fail alone.
+    pub(super) fn stop(side: Side, error: EndpointError) -> Stop {
+        match error {
+            EndpointError::Fault(fault) => Stop::Fault(side, fault),
+            EndpointError::Lost(reason) => Stop::Lost(reason),
+            EndpointError::Protocol(reason) => Stop::Protocol(reason),
+        }
+    }
+
+    pub(super) fn notice(&self, event: &Event) {
+        self.observer.observe(event);
+    }
+
+    /// Whether bytes that failed their check may be fetched once more.
+    pub(super) fn may_retry(&self, attempt: u32) -> bool {
+        attempt < self.options.retry.attempts
+    }
+
+    /// The pause before an attempt: doubling from 1 s to 30 s, with jitter from the clock's low bits so
+    /// that two workers do not march in step.
+    pub(super) async fn pause(&self, attempt: u32) {
+        let ceiling = 1000_u64.saturating_mul(1 << attempt.min(5)).min(30_000);
+        let jitter = u64::from(self.clock.elapsed().subsec_nanos()) % (ceiling / 2);
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(ceiling / 2 + jitter)) => {}
+            () = self.halt.halted() => {}
+        }
+    }
+}
+
+/// No entry after this one can fare better.
+fn ends_transfer(side: Side, kind: FaultKind) -> bool {
+    use FaultKind::{Busy, NoInodes, NoSpace, Quota, ReadOnly};
+    matches!(kind, Busy)
+        || side == Side::Destination && matches!(kind, NoSpace | NoInodes | Quota | ReadOnly)
+}
+
+/// Ends all workers of an attempt; the first reason stands.
+pub(super) struct Halt {
+    token: CancellationToken,
+    reason: Mutex<Option<Stop>>,
+}
+
+impl Halt {
+    /// A halt that the user's cancellation triggers too.
+    pub(super) fn under(cancel: &CancellationToken) -> Self {
+        Self { token: cancel.child_token(), reason: Mutex::new(None) }
+    }
+
+    pub(super) fn now(&self, stop: Stop) {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(stop);
+        self.token.cancel();
+    }
+
+    pub(super) fn is_halted(&self) -> bool {
+        self.token.is_cancelled()
+    }
+
+    pub(super) async fn halted(&self) {
+        self.token.cancelled().await;
+    }
+
+    /// Why it was halted; a cancellation where nobody said why.
+    pub(super) fn take(&self) -> Option<Stop> {
+        let reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner).take();
+        reason.or_else(|| self.is_halted().then_some(Stop::Cancelled))
+    }
+}
+
+/// The two limits of the scheduler: units of work, and bytes of payload.
+pub(super) struct Budget {
+    units: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        let permits = usize::try_from(BYTES_IN_FLIGHT / PERMIT_BYTES).unwrap_or(1);
+        Self {
+            units: Arc::new(Semaphore::new(UNITS_IN_FLIGHT)),
+            bytes: Arc::new(Semaphore::new(permits)),
+        }
+    }
+}
+
+impl Budget {
+    /// A place for one unit; given back when dropped.
+    pub(super) async fn unit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.units).acquire_owned().await.ok()
+    }
+
+    /// Room for bytes of payload; given back when dropped.
+    pub(super) async fn bytes(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+        let permits = bytes.min(BYTES_IN_FLIGHT).div_ceil(PERMIT_BYTES);
+        let permits = u32::try_from(permits).unwrap_or(u32::MAX);
+        Arc::clone(&self.bytes).acquire_many_owned(permits).await.ok()
+    }
+}
+
+/// A fault of the engine's own finding.
+pub(super) fn fault(kind: FaultKind, during: Operation, path: &RelPath) -> Fault {
+    Fault::new(kind, during, path.clone())
+}

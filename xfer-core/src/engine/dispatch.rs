@@ -1,0 +1,552 @@
+//! From entries to work: each entry of the source is decided about, grouped, and handed to a worker.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use xfer_protocol::fault::{FaultKind, Operation};
+use xfer_protocol::manifest::{Entry, EntryKind, Metadata, Stamp};
+use xfer_protocol::message::{Create, NewEntry, NewKind, Space, Ticket};
+use xfer_protocol::path::RelPath;
+
+use super::context::{Context, Stop, fault};
+use super::file::copy_file;
+use super::ledger::{Finished, Side};
+use super::pack::{
+    FileWork, PACK_BYTES, PACK_FILE_MAX, PACK_FILES, compare_pack, copy_pack, set_metadata,
+};
+use super::publisher::publish;
+use crate::event::{EntryAction, Event, PlanTotals};
+use crate::journal::Known;
+use crate::plan::space::{Need, check, may_begin};
+use crate::plan::{Action, Evidence, decide, metadata_equal, wanted_metadata};
+
+/// Payload waits this long for the scan to end before it may flow under it.
+const BARRIER: Duration = Duration::from_millis(500);
+
+/// Entries created in one request.
+const CREATE_BATCH: usize = 512;
+
+/// Bytes and files compared in one request.
+const COMPARE_BATCH_BYTES: u64 = 16 << 20;
+
+/// A unit of work for one worker.
+enum Work {
+    Copy(Vec<FileWork>),
+    CopyLarge(FileWork),
+    Compare(Vec<FileWork>),
+    Create(Vec<NewEntry>),
+}
+
+/// A hard link to make once its first name is there.
+struct Link {
+    ticket: Ticket,
+    path: RelPath,
+    first: FirstName,
+    found_inode: Option<u64>,
+    source: Entry,
+}
+
+/// The name under which a file with several names is dealt with.
+#[derive(Clone)]
+struct FirstName {
+    path: RelPath,
+    ticket: Ticket,
+    /// What stands there, where it was found equal.
+    kept: Option<Finished>,
+}
+
+pub(super) struct Dispatcher {
+    cx: Arc<Context>,
+    workers: JoinSet<()>,
+    waiting: Vec<Work>,
+    gate_open: bool,
+    plan_only: bool,
+    began: Duration,
+    need: Need,
+    space: Space,
+    totals: PlanTotals,
+    pack: Vec<FileWork>,
+    pack_bytes: u64,
+    compare: Vec<FileWork>,
+    compare_bytes: u64,
+    creates: Vec<NewEntry>,
+    directories: Vec<(Ticket, RelPath, Metadata)>,
+    kept_directories: Vec<(RelPath, Metadata)>,
+    touched: HashSet<RelPath>,
+    links: Vec<Link>,
+    first_names: HashMap<(u64, u64), FirstName>,
+}
+
+/// Outcomes under this ticket are nobody's.
+const NO_TICKET: Ticket = Ticket(u64::MAX);
+
+impl Dispatcher {
+    pub(super) fn new(cx: &Arc<Context>, space: Space, plan_only: bool) -> Self {
+        Self {
+            cx: Arc::clone(cx),
+            workers: JoinSet::new(),
+            waiting: Vec::new(),
+            gate_open: false,
+            plan_only,
+            began: cx.clock.elapsed(),
+            need: Need::default(),
+            space,
+            totals: PlanTotals::default(),
+            pack: Vec::new(),
+            pack_bytes: 0,
+            compare: Vec::new(),
+            compare_bytes: 0,
+            creates: Vec::new(),
+            directories: Vec::new(),
+            kept_directories: Vec::new(),
+            touched: HashSet::new(),
+            links: Vec::new(),
+            first_names: HashMap::new(),
+        }
+    }
+
+    /// Counts bytes that partials of earlier sessions hold.
+    pub(super) fn held(&mut self, allocated: u64) {
+        self.need.held = self.need.held.saturating_add(allocated);
+    }
+
+    /// Decides about one entry of the source and sets the work in motion.
+    pub(super) async fn entry(
+        &mut self,
+        source: Entry,
+        path: RelPath,
+        found: Option<Entry>,
+        known: Option<Known>,
+    ) -> Result<(), Stop> {
+        if self.link_to_first(&source, &path, found.as_ref()) {
+            return Ok(());
+        }
+        let action = decide(&source, found.as_ref(), known.as_ref(), &self.cx.policy);
+        let wanted = wanted_metadata(&source, &self.cx.options.preserve);
+        match action {
+            Action::Skip => self.cx.ledger.skip(),
+            Action::Refuse(kind) => self.refuse(kind, &source, &path, wanted),
+            Action::Keep(evidence) => self.keep(source, path, found, wanted, evidence).await?,
+            Action::SetMetadata(evidence) => {
+                self.correct(source, path, found, wanted, evidence).await?;
+            }
+            Action::Create(kind) => self.create(source, path, found, wanted, kind).await?,
+            Action::Copy => self.copy(&source, path, found.as_ref(), wanted).await?,
+            Action::Compare => {
+                let work = self.work(&source, path, found.as_ref(), wanted);
+                self.planned(&work.path, EntryAction::Unchanged, 0);
+                self.compare(work).await?;
+            }
+        }
+        self.open_gate_if_due().await
+    }
+
+    /// Ends the plan: checks it against the space there is, and waits for all work.
+    pub(super) async fn finish(mut self) -> Result<(), Stop> {
+        self.flush_small().await?;
+        self.flush_creates().await?;
+        self.totals.complete = true;
+        self.announce();
+        check(&self.need, &self.space, self.cx.options.disk.reserve).map_err(Stop::Shortage)?;
+        if self.plan_only {
+            return Ok(());
+        }
+        self.open_gate().await?;
+        self.wait().await?;
+        publish(&self.cx).await?;
+        self.make_links().await?;
+        self.finish_directories().await
+    }
+
+    fn refuse(&self, kind: FaultKind, source: &Entry, path: &RelPath, wanted: Metadata) {
+        self.cx.ledger.begin(path, source, wanted);
+        let found = fault(kind, Operation::Create, path);
+        self.cx.ledger.fail(Side::Destination, path, source.kind.size(), found);
+    }
+
+    async fn keep(
+        &mut self,
+        source: Entry,
+        path: RelPath,
+        found: Option<Entry>,
+        wanted: Metadata,
+        evidence: Evidence,
+    ) -> Result<(), Stop> {
+        let Some(found) = found else { return Ok(()) };
+        if source.kind == EntryKind::Directory {
+            self.kept_directories.push((path.clone(), wanted.clone()));
+        }
+        if self.must_read_back(&source, evidence) {
+            let work = self.work(&source, path, Some(&found), wanted);
+            return self.compare(work).await;
+        }
+        self.cx.meter.reused(source.kind.size());
+        let kept = Finished {
+            digest: evidence.digest,
+            changed: found.inode.changed,
+            inode: found.inode.number,
+            read_back: None,
+        };
+        self.note_first_name(&source, NO_TICKET, &path, Some(kept));
+        self.cx.ledger.keep(&path, &source, found.stamp(), wanted, evidence);
+        Ok(())
+    }
+
+    /// What an earlier transfer proved less well than is asked now is proven anew.
+    fn must_read_back(&self, source: &Entry, evidence: Evidence) -> bool {
+        use crate::options::VerifyLevel::ReadBack;
+        use xfer_protocol::manifest::ProofLevel;
+        matches!(source.kind, EntryKind::File { .. })
+            && self.cx.options.verify.level == ReadBack
+            && evidence.level < ProofLevel::ReadBackCached
+    }
+
+    async fn correct(
+        &mut self,
+        source: Entry,
+        path: RelPath,
+        found: Option<Entry>,
+        wanted: Metadata,
+        evidence: Evidence,
+    ) -> Result<(), Stop> {
+        self.planned(&path, EntryAction::Metadata, 0);
+        if self.must_read_back(&source, evidence) {
+            let work = self.work(&source, path, found.as_ref(), wanted);
+            return self.compare(work).await;
+        }
+        let ticket = self.cx.ledger.begin(&path, &source, wanted.clone());
+        if let Some(digest) = evidence.digest {
+            self.cx.ledger.digest(ticket, digest);
+        }
+        self.note_first_name(&source, ticket, &path, None);
+        self.touch_parent(&path);
+        self.directories.push((ticket, path, wanted));
+        Ok(())
+    }
+
+    async fn create(
+        &mut self,
+        source: Entry,
+        path: RelPath,
+        found: Option<Entry>,
+        wanted: Metadata,
+        kind: NewKind,
+    ) -> Result<(), Stop> {
+        let is_directory = kind == NewKind::Directory;
+        self.planned(&path, EntryAction::Moved, 0);
+        self.need.inodes += 1;
+        self.touch_parent(&path);
+        let ticket = self.cx.ledger.begin(&path, &source, wanted.clone());
+        if is_directory {
+            self.directories.push((ticket, path.clone(), wanted.clone()));
+        }
+        self.creates.push(NewEntry { ticket, path, kind, metadata: wanted });
+        let replaces = is_directory && found.is_some();
+        if replaces && !self.plan_only {
+            // What follows lies below it, so it has to be there first.
+            self.flush_small().await?;
+            self.flush_creates().await?;
+            self.open_gate().await?;
+            return self.wait().await;
+        }
+        if self.creates.len() >= CREATE_BATCH { self.flush_creates().await } else { Ok(()) }
+    }
+
+    async fn copy(
+        &mut self,
+        source: &Entry,
+        path: RelPath,
+        found: Option<&Entry>,
+        wanted: Metadata,
+    ) -> Result<(), Stop> {
+        let mut work = self.work(source, path, found, wanted);
+        work.found = None;
+        let written = work.size.min(work.allocated.max(1).next_multiple_of(4096));
+        self.need.bytes = self.need.bytes.saturating_add(written);
+        self.need.inodes += u64::from(found.is_none());
+        self.touch_parent(&work.path);
+        self.planned(&work.path, EntryAction::Moved, work.size);
+        if is_large(&work) {
+            return self.hand(Work::CopyLarge(work)).await;
+        }
+        if self.pack_bytes + work.size > PACK_BYTES && !self.pack.is_empty() {
+            self.flush_pack().await?;
+        }
+        self.pack_bytes += work.size;
+        self.pack.push(work);
+        if self.pack.len() >= PACK_FILES { self.flush_pack().await } else { Ok(()) }
+    }
+
+    async fn compare(&mut self, work: FileWork) -> Result<(), Stop> {
+        self.touch_parent(&work.path);
+        if is_large(&work) {
+            return self.hand(Work::CopyLarge(work)).await;
+        }
+        self.compare_bytes += work.size;
+        self.compare.push(work);
+        if self.compare.len() >= PACK_FILES || self.compare_bytes >= COMPARE_BATCH_BYTES {
+            return self.flush_compare().await;
+        }
+        Ok(())
+    }
+
+    fn work(
+        &mut self,
+        source: &Entry,
+        path: RelPath,
+        found: Option<&Entry>,
+        wanted: Metadata,
+    ) -> FileWork {
+        let ticket = self.cx.ledger.begin(&path, source, wanted.clone());
+        self.note_first_name(source, ticket, &path, None);
+        let allocated = match source.kind {
+            EntryKind::File { allocated, .. } => allocated,
+            _ => 0,
+        };
+        FileWork {
+            ticket,
+            source_path: source.path.clone(),
+            path,
+            size: source.kind.size(),
+            allocated,
+            stamp: source.stamp(),
+            wanted,
+            found: found.map(|f| (f.stamp(), metadata_equal(source, f, &self.cx.policy))),
+            changes: 0,
+        }
+    }
+
+    /// A second name of a file that is already dealt with becomes a link to the first.
+    fn link_to_first(&mut self, source: &Entry, path: &RelPath, found: Option<&Entry>) -> bool {
+        let policy = &self.cx.policy;
+        let is_file = matches!(source.kind, EntryKind::File { .. });
+        if !is_file
+            || source.inode.links < 2
+            || !policy.preserve.hard_links
+            || !policy.keeps.hard_links
+            || found.is_some_and(|f| f.kind == EntryKind::Directory)
+        {
+            return false;
+        }
+        let key = (source.inode.device, source.inode.number);
+        let Some(first) = self.first_names.get(&key).cloned() else { return false };
+        let wanted = wanted_metadata(source, &policy.preserve);
+        let ticket = self.cx.ledger.begin(path, source, wanted);
+        self.touch_parent(path);
+        self.links.push(Link {
+            ticket,
+            path: path.clone(),
+            first,
+            found_inode: found.map(|f| f.inode.number),
+            source: source.clone(),
+        });
+        true
+    }
+
+    fn note_first_name(
+        &mut self,
+        source: &Entry,
+        ticket: Ticket,
+        path: &RelPath,
+        kept: Option<Finished>,
+    ) {
+        if source.inode.links > 1 && matches!(source.kind, EntryKind::File { .. }) {
+            let key = (source.inode.device, source.inode.number);
+            let first = || FirstName { path: path.clone(), ticket, kept };
+            self.first_names.entry(key).or_insert_with(first);
+        }
+    }
+
+    fn touch_parent(&mut self, path: &RelPath) {
+        if let Some(parent) = path.parent().filter(|p| !self.touched.contains(p)) {
+            self.touched.insert(parent);
+        }
+    }
+
+    fn planned(&mut self, path: &RelPath, action: EntryAction, bytes: u64) {
+        self.totals.entries_to_move += u64::from(action == EntryAction::Moved);
+        self.totals.bytes_to_move += bytes;
+        if self.plan_only {
+            let event = Event::Entry { path: path.clone(), action, size: bytes };
+            self.cx.notice(&event);
+        }
+    }
+
+    fn announce(&mut self) {
+        let (entries, bytes, excluded) = self.cx.ledger.selected();
+        self.totals = PlanTotals { entries, bytes, excluded, ..self.totals };
+        self.cx.notice(&Event::Plan(self.totals));
+    }
+
+    async fn flush_small(&mut self) -> Result<(), Stop> {
+        self.flush_compare().await?;
+        self.flush_pack().await
+    }
+
+    async fn flush_pack(&mut self) -> Result<(), Stop> {
+        self.pack_bytes = 0;
+        let pack = std::mem::take(&mut self.pack);
+        if pack.is_empty() { Ok(()) } else { self.hand(Work::Copy(pack)).await }
+    }
+
+    async fn flush_compare(&mut self) -> Result<(), Stop> {
+        self.compare_bytes = 0;
+        let batch = std::mem::take(&mut self.compare);
+        if batch.is_empty() { Ok(()) } else { self.hand(Work::Compare(batch)).await }
+    }
+
+    async fn flush_creates(&mut self) -> Result<(), Stop> {
+        let batch = std::mem::take(&mut self.creates);
+        if batch.is_empty() { Ok(()) } else { self.hand(Work::Create(batch)).await }
+    }
+
+    async fn hand(&mut self, work: Work) -> Result<(), Stop> {
+        if self.plan_only {
+            return Ok(());
+        }
+        if self.gate_open {
+            return self.begin(work).await;
+        }
+        self.waiting.push(work);
+        Ok(())
+    }
+
+    async fn open_gate_if_due(&mut self) -> Result<(), Stop> {
+        let waited = self.cx.clock.elapsed().saturating_sub(self.began);
+        if self.gate_open || self.plan_only || waited < BARRIER {
+            return self.check_halt();
+        }
+        if may_begin(&self.need, &self.space) {
+            self.announce();
+            return self.open_gate().await;
+        }
+        Ok(())
+    }
+
+    async fn open_gate(&mut self) -> Result<(), Stop> {
+        self.gate_open = true;
+        for work in std::mem::take(&mut self.waiting) {
+            self.begin(work).await?;
+        }
+        Ok(())
+    }
+
+    fn check_halt(&self) -> Result<(), Stop> {
+        match self.cx.halt.is_halted().then(|| self.cx.halt.take()).flatten() {
+            Some(stop) => Err(stop),
+            None => Ok(()),
+        }
+    }
+
+    async fn begin(&mut self, work: Work) -> Result<(), Stop> {
+        self.check_halt()?;
+        let Some(unit) = self.cx.budget.unit().await else { return Err(Stop::Cancelled) };
+        let cx = Arc::clone(&self.cx);
+        self.workers.spawn(async move {
+            if let Err(stop) = perform(&cx, work).await {
+                cx.halt.now(stop);
+            }
+            drop(unit);
+        });
+        while self.workers.try_join_next().is_some() {}
+        Ok(())
+    }
+
+    async fn wait(&mut self) -> Result<(), Stop> {
+        while let Some(ended) = self.workers.join_next().await {
+            if ended.is_err() {
+                return Err(Stop::Bug("a worker panicked"));
+            }
+        }
+        self.check_halt()
+    }
+
+    async fn make_links(&mut self) -> Result<(), Stop> {
+        let mut entries = Vec::new();
+        for link in std::mem::take(&mut self.links) {
+            let there = link.first.kept.or_else(|| self.cx.ledger.finished(link.first.ticket));
+            let Some(first) = there else {
+                let found = fault(FaultKind::NotFound, Operation::Create, &link.path);
+                self.cx.ledger.fail(Side::Destination, &link.path, 0, found);
+                continue;
+            };
+            if let Some(digest) = first.digest {
+                self.cx.ledger.digest(link.ticket, digest);
+            }
+            let metadata = wanted_metadata(&link.source, &self.cx.options.preserve);
+            if link.found_inode == Some(first.inode) {
+                let stamp = Stamp {
+                    size: link.source.kind.size(),
+                    modified: metadata.modified,
+                    changed: first.changed,
+                    inode: first.inode,
+                };
+                let what = EntryAction::Unchanged;
+                self.cx.ledger.done(link.ticket, &link.path, stamp.size, what, stamp);
+                continue;
+            }
+            let kind = NewKind::HardLink { of: link.first.path };
+            entries.push(NewEntry { ticket: link.ticket, path: link.path, kind, metadata });
+        }
+        for batch in entries.chunks(CREATE_BATCH) {
+            create(&self.cx, batch.to_vec()).await?;
+        }
+        Ok(())
+    }
+
+    /// Sets what was put off: directories last, children before parents, for work below changes times.
+    async fn finish_directories(self) -> Result<(), Stop> {
+        let mut last = self.directories;
+        for (path, wanted) in self.kept_directories {
+            if self.touched.contains(&path) {
+                last.push((NO_TICKET, path, wanted));
+            }
+        }
+        last.sort_by(|a, b| b.1.cmp(&a.1));
+        set_metadata(&self.cx, last).await
+    }
+}
+
+fn is_large(work: &FileWork) -> bool {
+    let has_holes = work.size > 1 << 17 && work.allocated.saturating_add(1 << 16) < work.size;
+    work.size > PACK_FILE_MAX || has_holes
+}
+
+async fn perform(cx: &Arc<Context>, work: Work) -> Result<(), Stop> {
+    match work {
+        Work::Copy(files) => {
+            let bytes = files.iter().map(|f| f.size).sum();
+            let room = cx.budget.bytes(bytes).await;
+            let copied = copy_pack(cx, files).await;
+            drop(room);
+            copied
+        }
+        Work::CopyLarge(file) => copy_file(cx, file).await,
+        Work::Compare(files) => compare_pack(cx, files).await,
+        Work::Create(entries) => create(cx, entries).await,
+    }
+}
+
+async fn create(cx: &Arc<Context>, entries: Vec<NewEntry>) -> Result<(), Stop> {
+    let request = Create { root: cx.sink_root, entries: entries.clone() };
+    let outcomes =
+        cx.sink.create(request).await.map_err(|e| Context::stop(Side::Destination, e))?;
+    for (outcome, entry) in outcomes.into_iter().zip(entries) {
+        match outcome.result {
+            // A directory is done once its metadata is set.
+            Ok(_) if entry.kind == NewKind::Directory => {}
+            Ok(Some(stamp)) => {
+                let what = EntryAction::Moved;
+                cx.ledger.done(entry.ticket, &entry.path, 0, what, stamp);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                let error = cx.sort(Side::Destination, error.into())?;
+                cx.ledger.fail(Side::Destination, &entry.path, 0, error);
+            }
+        }
+    }
+    Ok(())
+}

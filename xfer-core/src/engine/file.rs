@@ -1,0 +1,386 @@
+//! One large file: what the sink holds of it, what is missing, and its blocks on their way.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::task::JoinSet;
+use xfer_protocol::digest::{BlockSize, Digest, TreeAssembler, zero_span_digest};
+use xfer_protocol::fault::{Fault, FaultKind, Operation};
+use xfer_protocol::message::{
+    Commit, FileAt, HashBlocks, Keep, OpenPartial, PartialIndex, ReadBlock, Reading, Subject,
+    WriteBlock,
+};
+use xfer_protocol::range::{ByteRange, RangeSet};
+
+use super::context::{Context, Stop, fault};
+use super::ledger::Side;
+use super::pack::{FileWork, settle_equal, source_failed};
+use super::publisher::{Staged, pieces, pieces_of, publish, publish_if_due};
+use crate::endpoint::EndpointResult;
+use crate::event::Event;
+use crate::options::VerifyLevel;
+
+/// Bytes hashed in one request while two ends are compared.
+const COMPARE_BYTES: u64 = 64 << 20;
+
+/// The largest hole sent as one block; both sides hash its zeros.
+const HOLE_BYTES: u64 = 64 << 20;
+
+/// Times that a file is begun anew after its partial was lost to a failed sync.
+const TAINTS_MAX: u32 = 2;
+
+/// How one attempt at a file ended, where it did not stop the transfer.
+enum Ended {
+    Staged,
+    /// The file failed at one end.
+    Failed(Side, Fault),
+}
+
+/// Copies a large file, or finds it equal.
+pub(super) async fn copy_file(cx: &Arc<Context>, mut work: FileWork) -> Result<(), Stop> {
+    if work.found.is_some() {
+        if let Some(digest) = compare(cx, &work).await? {
+            return settle_equal(cx, vec![(work, digest)]).await;
+        }
+    }
+    let mut taints = 0;
+    loop {
+        if cx.halt.is_halted() {
+            return Ok(());
+        }
+        let (side, failed) = match copy_once(cx, &work).await? {
+            Ended::Staged => return publish_one(cx).await,
+            Ended::Failed(side, failed) => (side, failed),
+        };
+        drop(cx.publisher.unstage(work.ticket));
+        match (side, failed.kind) {
+            (Side::Source, _) => match source_failed(cx, work, failed).await? {
+                Some(renewed) => work = renewed,
+                None => return Ok(()),
+            },
+            (_, FaultKind::Tainted | FaultKind::Mismatch) if taints < TAINTS_MAX => {
+                taints += 1;
+                cx.notice(&Event::Retry { reason: failed.to_string(), attempt: taints });
+            }
+            _ => {
+                cx.ledger.fail(side, &work.path, work.size, failed);
+                return Ok(());
+            }
+        }
+        work.changes = work.changes.saturating_add(taints);
+    }
+}
+
+async fn publish_one(cx: &Arc<Context>) -> Result<(), Stop> {
+    match cx.options.verify.level {
+        VerifyLevel::Received => publish(cx).await,
+        VerifyLevel::Durable | VerifyLevel::ReadBack => publish_if_due(cx).await,
+    }
+}
+
+/// Compares a file by content; its digest where both ends are equal.
+async fn compare(cx: &Arc<Context>, work: &FileWork) -> Result<Option<Digest>, Stop> {
+    let Some((stamp, _)) = work.found else { return Ok(None) };
+    let theirs = FileAt { root: cx.sink_root, path: work.path.clone(), stamp };
+    let ours = cx.source_file(&work.source_path, work.stamp);
+    let mut tree = TreeAssembler::new(work.size);
+    for piece in pieces(work.size, COMPARE_BYTES) {
+        let (ours, theirs) = tokio::join!(
+            cx.source.hash_blocks(request(Subject::File(ours.clone()), piece)),
+            cx.sink.hash_blocks(request(Subject::File(theirs.clone()), piece)),
+        );
+        let (Ok(ours), Ok(theirs)) = (ours, theirs) else { return Ok(None) };
+        if ours.digests != theirs.digests {
+            return Ok(None);
+        }
+        for (range, digest) in pieces_of(piece, BlockSize::DEFAULT.bytes()).zip(ours.digests) {
+            if tree.add(range, digest).is_err() {
+                return Ok(None);
+            }
+        }
+    }
+    Ok(tree.root())
+}
+
+fn request(subject: Subject, range: ByteRange) -> HashBlocks {
+    HashBlocks { subject, range, block: BlockSize::DEFAULT, reading: Reading::Cached }
+}
+
+/// One file under way.
+struct Copy<'a> {
+    cx: &'a Arc<Context>,
+    work: &'a FileWork,
+    partial: PartialIndex,
+    block: u64,
+    tree: TreeAssembler,
+    done: u64,
+}
+
+async fn copy_once(cx: &Arc<Context>, work: &FileWork) -> Result<Ended, Stop> {
+    let partial = cx.publisher.next_partial();
+    let open =
+        OpenPartial { partial, root: cx.sink_root, path: work.path.clone(), size: work.size };
+    let opened = match cx.sink.open_partial(open).await {
+        Ok(opened) => opened,
+        Err(error) => {
+            return Ok(Ended::Failed(Side::Destination, cx.sort(Side::Destination, error)?));
+        }
+    };
+    let block = block_length(cx);
+    let tree = TreeAssembler::new(work.size);
+    let mut copy = Copy { cx, work, partial, block, tree, done: 0 };
+    let kept = match copy.keep_held(opened.held).await {
+        Ok(kept) => kept,
+        Err((side, error)) => return Ok(Ended::Failed(side, cx.sort(side, error)?)),
+    };
+    cx.meter.reused(kept.bytes());
+    copy.done = kept.bytes();
+    let event = Event::FileBegun { path: work.path.clone(), size: work.size, held: kept.bytes() };
+    cx.notice(&event);
+    let data = match copy.data_ranges().await {
+        Ok(data) => data,
+        Err(error) => return Ok(Ended::Failed(Side::Source, cx.sort(Side::Source, error)?)),
+    };
+    if let Some(ended) = copy.send_missing(&kept, &data).await? {
+        return Ok(ended);
+    }
+    copy.commit().await
+}
+
+/// Blocks of a power of two that lie on the sink's write grid.
+fn block_length(cx: &Context) -> u64 {
+    let capabilities = cx.sink.capabilities();
+    let grid = capabilities.write_grid.max(capabilities.part_min);
+    if grid <= BlockSize::DEFAULT.bytes() {
+        BlockSize::DEFAULT.bytes()
+    } else {
+        capabilities.write_grid.max(1).saturating_mul(grid.div_ceil(capabilities.write_grid.max(1)))
+    }
+}
+
+impl Copy<'_> {
+    /// Proves what an earlier session left: both ends hash it, and what is equal is kept.
+    async fn keep_held(
+        &mut self,
+        held: Vec<ByteRange>,
+    ) -> Result<RangeSet, (Side, crate::endpoint::EndpointError)> {
+        let mut kept = RangeSet::new();
+        if !self.cx.sink.capabilities().rehash {
+            return Ok(kept);
+        }
+        let whole: Vec<_> = held.iter().filter_map(|r| self.whole_blocks(*r)).collect();
+        for range in whole {
+            for piece in pieces_of(range, COMPARE_BYTES) {
+                let ours =
+                    Subject::File(self.cx.source_file(&self.work.source_path, self.work.stamp));
+                let (ours, theirs) = tokio::join!(
+                    self.cx.source.hash_blocks(request(ours, piece)),
+                    self.cx.sink.hash_blocks(request(Subject::Partial(self.partial), piece)),
+                );
+                let ours = ours.map_err(|e| (Side::Source, e))?;
+                let theirs = theirs.map_err(|e| (Side::Destination, e))?;
+                self.cx.meter.verified(piece.len());
+                let blocks = pieces_of(piece, BlockSize::DEFAULT.bytes());
+                for ((range, ours), theirs) in blocks.zip(ours.digests).zip(theirs.digests) {
+                    if ours == theirs && self.tree.add(range, ours).is_ok() {
+                        kept.insert(range);
+                    }
+                }
+            }
+        }
+        let ranges: Vec<_> = kept.iter().collect();
+        for ranges in ranges.chunks(xfer_protocol::limits::RANGES_MAX) {
+            let keep = Keep { partial: self.partial, ranges: ranges.to_vec() };
+            self.cx.sink.keep(keep).await.map_err(|e| (Side::Destination, e))?;
+        }
+        Ok(kept)
+    }
+
+    /// The part of a range that is whole blocks; the file's tail counts as one.
+    fn whole_blocks(&self, range: ByteRange) -> Option<ByteRange> {
+        let start = range.start().next_multiple_of(self.block);
+        let end = range.end().min(self.work.size);
+        let end = if end == self.work.size { end } else { end / self.block * self.block };
+        ByteRange::new(start, end).ok()
+    }
+
+    /// Where the source has data; everywhere, unless it is sparse.
+    async fn data_ranges(&self) -> EndpointResult<RangeSet> {
+        let whole: RangeSet = ByteRange::whole(self.work.size).into_iter().collect();
+        if self.work.allocated >= self.work.size || !self.cx.sink.capabilities().metadata.sparse {
+            return Ok(whole);
+        }
+        let file = self.cx.source_file(&self.work.source_path, self.work.stamp);
+        Ok(self.cx.source.data_ranges(file).await?.into_iter().collect())
+    }
+
+    /// Sends every block that is not kept; some outcome where the file cannot be finished.
+    async fn send_missing(
+        &mut self,
+        kept: &RangeSet,
+        data: &RangeSet,
+    ) -> Result<Option<Ended>, Stop> {
+        let mut blocks = JoinSet::new();
+        let mut start = 0;
+        while start < self.work.size {
+            let (range, hole) = self.next_block(start, kept, data);
+            start = range.end();
+            if kept.contains(range) {
+                continue;
+            }
+            let Some(room) = self.cx.budget.bytes(if hole { 0 } else { range.len() }).await else {
+                return Err(Stop::Cancelled);
+            };
+            if self.cx.halt.is_halted() {
+                return Err(self.cx.halt.take().unwrap_or(Stop::Cancelled));
+            }
+            let (cx, work, partial) = (Arc::clone(self.cx), self.work.clone(), self.partial);
+            blocks.spawn(async move {
+                let sent = send_block(&cx, &work, partial, range, hole).await;
+                drop(room);
+                (range, hole, sent)
+            });
+            while let Some(finished) = blocks.try_join_next() {
+                if let Some(ended) = self.book(finished)? {
+                    return Ok(Some(ended));
+                }
+            }
+        }
+        while let Some(finished) = blocks.join_next().await {
+            if let Some(ended) = self.book(finished)? {
+                return Ok(Some(ended));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The block at `start`, and whether it is a hole: consecutive empty blocks join into one.
+    fn next_block(&self, start: u64, kept: &RangeSet, data: &RangeSet) -> (ByteRange, bool) {
+        let block = |start: u64| {
+            // A start below the size and a positive length make a range.
+            ByteRange::new(start, self.work.size.min(start + self.block))
+                .unwrap_or_else(|_| unreachable!("{start} lies within the file"))
+        };
+        let first = block(start);
+        let is_hole = |r: ByteRange| !overlaps(data, r) && !overlaps(kept, r);
+        if !is_hole(first) {
+            return (first, false);
+        }
+        let span_end = (start / HOLE_BYTES + 1) * HOLE_BYTES;
+        let mut length = self.block;
+        // Only an aligned span of a power of two has one digest.
+        while start % (length * 2) == 0 && start + length * 2 <= span_end {
+            let wider = ByteRange::new(start, self.work.size.min(start + length * 2));
+            match wider {
+                Ok(wider) if is_hole(wider) => length *= 2,
+                _ => break,
+            }
+        }
+        let end = self.work.size.min(start + length);
+        (ByteRange::new(start, end).unwrap_or(first), true)
+    }
+
+    fn book(
+        &mut self,
+        finished: Result<(ByteRange, bool, Result<Vec<Digest>, SendError>), tokio::task::JoinError>,
+    ) -> Result<Option<Ended>, Stop> {
+        let Ok((range, hole, sent)) = finished else { return Err(Stop::Cancelled) };
+        match sent {
+            Ok(digests) => {
+                for (span, digest) in
+                    xfer_protocol::digest::spans(range, self.work.size).zip(digests)
+                {
+                    if self.tree.add(span, digest).is_err() {
+                        let found = fault(FaultKind::Protocol, Operation::Read, &self.work.path);
+                        return Ok(Some(Ended::Failed(Side::Source, found)));
+                    }
+                }
+                if !hole {
+                    self.cx.meter.payload(range.len());
+                }
+                self.done += range.len();
+                let path = self.work.path.clone();
+                self.cx.notice(&Event::FileProgress { path, done: self.done });
+                Ok(None)
+            }
+            Err(SendError::Entry(side, failed)) => Ok(Some(Ended::Failed(side, failed))),
+            Err(SendError::Stop(stop)) => Err(stop),
+        }
+    }
+
+    async fn commit(self) -> Result<Ended, Stop> {
+        let Some(digest) = self.tree.root() else {
+            let found = fault(FaultKind::Protocol, Operation::Commit, &self.work.path);
+            return Ok(Ended::Failed(Side::Source, found));
+        };
+        let FileWork { ticket, path, size, wanted, .. } = self.work.clone();
+        self.cx.ledger.digest(ticket, digest);
+        self.cx.publisher.stage(ticket, Staged { path, size, digest: Some(digest) });
+        let commit = Commit { partial: self.partial, ticket, digest, metadata: wanted };
+        match self.cx.sink.commit(commit).await {
+            Ok(()) => Ok(Ended::Staged),
+            Err(error) => {
+                Ok(Ended::Failed(Side::Destination, self.cx.sort(Side::Destination, error)?))
+            }
+        }
+    }
+}
+
+fn overlaps(set: &RangeSet, range: ByteRange) -> bool {
+    set.missing_from(range).bytes() < range.len()
+}
+
+enum SendError {
+    Entry(Side, Fault),
+    Stop(Stop),
+}
+
+/// Moves one block; damaged on its way, it is fetched and sent once more.
+async fn send_block(
+    cx: &Arc<Context>,
+    work: &FileWork,
+    partial: PartialIndex,
+    range: ByteRange,
+    hole: bool,
+) -> Result<Vec<Digest>, SendError> {
+    let mut attempt = 0;
+    loop {
+        let (digests, payload) = if hole {
+            (zero_digests(range, work.size).await, Bytes::new())
+        } else {
+            let file = cx.source_file(&work.source_path, work.stamp);
+            let read = cx.source.read_block(ReadBlock { file, range }).await;
+            read.map_err(|e| own(cx, Side::Source, e))?
+        };
+        let write = WriteBlock { partial, range, digests: digests.clone(), hole };
+        let failed = match cx.sink.write_block(write, payload).await {
+            Ok(()) => return Ok(digests),
+            Err(error) => error,
+        };
+        match own(cx, Side::Destination, failed) {
+            SendError::Entry(_, f) if f.kind == FaultKind::Mismatch && cx.may_retry(attempt) => {
+                attempt += 1;
+                cx.meter.wasted(range.len());
+                cx.notice(&Event::Retry { reason: f.to_string(), attempt });
+                cx.pause(attempt).await;
+            }
+            other => return Err(other),
+        }
+    }
+}
+
+fn own(cx: &Context, side: Side, error: crate::endpoint::EndpointError) -> SendError {
+    match cx.sort(side, error) {
+        Ok(failed) => SendError::Entry(side, failed),
+        Err(stop) => SendError::Stop(stop),
+    }
+}
+
+async fn zero_digests(range: ByteRange, size: u64) -> Vec<Digest> {
+    let hash = move || {
+        xfer_protocol::digest::spans(range, size)
+            .map(|span| zero_span_digest(span.start(), span.len(), size))
+            .collect()
+    };
+    tokio::task::spawn_blocking(hash).await.unwrap_or_default()
+}

@@ -1,0 +1,349 @@
+//! Looking without moving: listing a location, hashing it, and comparing it with what is expected.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use xfer_protocol::digest::{BlockSize, Digest, TreeAssembler};
+use xfer_protocol::fault::{Fault, FaultKind, Operation};
+use xfer_protocol::manifest::{Entry, EntryKind, ScanItem};
+use xfer_protocol::message::{
+    Access, FileAt, FilesAt, HashBlocks, HashFiles, Locate, LocatedKind, OpenRoot, Reading, Root,
+    Scan, Subject,
+};
+use xfer_protocol::path::RelPath;
+
+use super::ledger::Side;
+use super::listing::Listing;
+use super::pack::PACK_FILE_MAX;
+use super::publisher::{pieces, pieces_of};
+use super::{Shared, Transfer};
+use crate::connect::{Connected, Connector};
+use crate::endpoint::{EndpointError, EndpointResult};
+use crate::error::{ExitClass, StopSignal, TransferError};
+use crate::event::{Event, Progress, SharedObserver};
+use crate::location::Location;
+use crate::options::TransferOptions;
+use crate::plan::mapping::map_sources;
+use crate::verify::{Expected, Judgement};
+
+/// Files and bytes hashed in one request.
+const HASH_FILES: usize = 512;
+const HASH_BYTES: u64 = 64 << 20;
+
+/// What a look found out.
+#[derive(Clone, Debug, Default)]
+pub struct Verified {
+    /// Files that are what they should be.
+    pub equal: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Files that nobody spoke of.
+    pub unexpected: u64,
+    /// Files that differ, are missing, or could not be read.
+    pub problems: Vec<Fault>,
+    /// Whether all bytes are known to have come from the medium.
+    pub past_cache: bool,
+}
+
+impl Verified {
+    /// The class of the gravest problem.
+    #[must_use]
+    pub fn class(&self) -> ExitClass {
+        let classes = self.problems.iter().map(|fault| match fault.kind {
+            FaultKind::NotFound => ExitClass::Integrity,
+            _ => ExitClass::of_fault(fault),
+        });
+        classes.fold(ExitClass::Done, ExitClass::gravest)
+    }
+}
+
+/// A location that is looked at.
+pub struct Inspection {
+    shared: Shared,
+    end: Connected,
+    root: Root,
+    under: RelPath,
+}
+
+impl Inspection {
+    /// Opens a location.
+    ///
+    /// # Errors
+    /// What keeps it from being reached.
+    pub async fn open(
+        location: &Location,
+        options: TransferOptions,
+        connector: Connector,
+        observer: SharedObserver,
+        cancel: CancellationToken,
+    ) -> Result<Self, TransferError> {
+        let clock = connector.clock();
+        let transfer = Transfer {
+            sources: vec![location.clone()],
+            destination: location.clone(),
+            options,
+            plan_only: true,
+        };
+        let shared = Shared {
+            began: clock.elapsed(),
+            transfer,
+            connector,
+            observer,
+            cancel,
+            clock,
+            meter: Arc::default(),
+        };
+        let machine = &location.machine;
+        let end = shared.connector.connect(machine, &shared.transfer.options).await?;
+        let (root, under) = shared.locate_one(&end, location).await?;
+        Ok(Self { shared, end, root, under })
+    }
+
+    /// The resolved root.
+    #[must_use]
+    pub fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// Hands on every entry, in the order of paths.
+    ///
+    /// # Errors
+    /// What ended the listing; one entry's own problem goes to `problem`.
+    pub async fn list(
+        &self,
+        mut entry: impl FnMut(Entry),
+        mut problem: impl FnMut(Fault),
+    ) -> Result<(), TransferError> {
+        let mut listing = self.listing().await?;
+        while let Some(item) = listing.next().await.map_err(|e| self.error(e))? {
+            self.check_cancelled()?;
+            match item {
+                ScanItem::Entry(found) => entry(found),
+                ScanItem::Problem(fault) => problem(fault),
+                ScanItem::Excluded(_) | ScanItem::Partial { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Hashes every file and hands it on with its digest; other entries come without one.
+    ///
+    /// # Errors
+    /// As [`Self::list`].
+    pub async fn hash(
+        &self,
+        reading: Reading,
+        mut each: impl FnMut(Entry, Option<Digest>),
+        mut problem: impl FnMut(Fault),
+    ) -> Result<bool, TransferError> {
+        let mut listing = self.listing().await?;
+        let mut past_cache = true;
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        loop {
+            self.check_cancelled()?;
+            let item = listing.next().await.map_err(|e| self.error(e))?;
+            let ended = item.is_none();
+            match item {
+                Some(ScanItem::Entry(found)) => {
+                    bytes += found.kind.size();
+                    batch.push(found);
+                }
+                Some(ScanItem::Problem(fault)) => problem(fault),
+                _ => {}
+            }
+            if ended || batch.len() >= HASH_FILES || bytes >= HASH_BYTES {
+                bytes = 0;
+                let hashed = self.hash_batch(std::mem::take(&mut batch), reading).await;
+                let (rows, batch_past_cache) = hashed.map_err(|e| self.error(e))?;
+                past_cache &= batch_past_cache;
+                for (entry, digest) in rows {
+                    match digest {
+                        Ok(digest) => each(entry, digest),
+                        Err(fault) => problem(fault),
+                    }
+                }
+            }
+            if ended {
+                return Ok(past_cache);
+            }
+        }
+    }
+
+    /// Re-reads the location and compares it.
+    ///
+    /// # Errors
+    /// As [`Self::list`].
+    pub async fn verify(&self, expected: Expected) -> Result<Verified, TransferError> {
+        let mut expected = expected.seen_from(&self.resolved());
+        let mut verified = Verified::default();
+        let mut problems = Vec::new();
+        let past_cache = self
+            .hash(
+                Reading::PastCache,
+                |entry, digest| {
+                    let (Some(digest), Some(path)) = (digest, self.relative(&entry.path)) else {
+                        return;
+                    };
+                    match expected.judge(&path, digest) {
+                        Judgement::Equal => {
+                            verified.equal += 1;
+                            verified.bytes += entry.kind.size();
+                        }
+                        Judgement::Unexpected => verified.unexpected += 1,
+                        Judgement::Different(fault) => problems.push(fault),
+                    }
+                },
+                |fault| self.shared.observer.observe(&Event::Problem(fault)),
+            )
+            .await?;
+        verified.past_cache = past_cache;
+        problems.extend(expected.missing());
+        for fault in &problems {
+            self.shared.observer.observe(&Event::Problem(fault.clone()));
+        }
+        verified.problems = problems;
+        Ok(verified)
+    }
+
+    /// The digests of all files, below what was asked for: what another location is compared with.
+    ///
+    /// # Errors
+    /// As [`Self::list`].
+    pub async fn digests(&self) -> Result<Expected, TransferError> {
+        let mut files = BTreeMap::new();
+        self.hash(
+            Reading::Cached,
+            |entry, digest| {
+                if let (Some(path), Some(digest)) = (self.relative(&entry.path), digest) {
+                    files.insert(path, digest);
+                }
+            },
+            |fault| self.shared.observer.observe(&Event::Problem(fault)),
+        )
+        .await?;
+        Ok(Expected::of_files(files))
+    }
+
+    /// Lets go of the location.
+    pub async fn close(self) {
+        self.end.source.close().await;
+    }
+
+    fn resolved(&self) -> Vec<u8> {
+        self.root.path.clone()
+    }
+
+    /// A single file is known by its own name, everything else by its path below the root.
+    fn relative(&self, path: &RelPath) -> Option<RelPath> {
+        path.starts_with(&self.under).then(|| path.clone())
+    }
+
+    async fn listing(&self) -> Result<Listing, TransferError> {
+        let options = self.shared.transfer.options.source_scan();
+        let scan = Scan { root: self.root.index, under: self.under.clone(), options };
+        let source = Arc::clone(&self.end.source);
+        Listing::begin(source, scan).await.map_err(|e| self.error(e))
+    }
+
+    async fn hash_batch(
+        &self,
+        entries: Vec<Entry>,
+        reading: Reading,
+    ) -> EndpointResult<(Vec<(Entry, Result<Option<Digest>, Fault>)>, bool)> {
+        let is_small =
+            |e: &Entry| matches!(e.kind, EntryKind::File { .. }) && e.kind.size() <= PACK_FILE_MAX;
+        let small: Vec<_> = entries.iter().filter(|e| is_small(e)).collect();
+        let listed = small.iter().map(|e| (e.path.clone(), e.stamp())).collect();
+        let files = FilesAt { root: self.root.index, files: listed };
+        let (mut digests, mut past_cache) = (Vec::new().into_iter(), true);
+        if !small.is_empty() {
+            let (found, all) = self.end.source.hash_files(HashFiles { files, reading }).await?;
+            (digests, past_cache) = (found.into_iter(), all);
+        }
+        let mut rows = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let digest = if is_small(&entry) {
+                digests.next().transpose()
+            } else if matches!(entry.kind, EntryKind::File { .. }) {
+                match self.hash_large(&entry, reading).await {
+                    Ok((digest, all)) => {
+                        past_cache &= all;
+                        Ok(Some(digest))
+                    }
+                    Err(EndpointError::Fault(fault)) => Err(fault),
+                    Err(error) => return Err(error),
+                }
+            } else {
+                Ok(None)
+            };
+            self.shared.meter.verified(entry.kind.size());
+            rows.push((entry, digest));
+        }
+        let progress: Progress = self.shared.meter.progress();
+        self.shared.observer.observe(&Event::Progress(progress));
+        Ok((rows, past_cache))
+    }
+
+    async fn hash_large(&self, entry: &Entry, reading: Reading) -> EndpointResult<(Digest, bool)> {
+        let size = entry.kind.size();
+        let block = BlockSize::DEFAULT;
+        let file = FileAt { root: self.root.index, path: entry.path.clone(), stamp: entry.stamp() };
+        let broken = || Fault::new(FaultKind::Protocol, Operation::Hash, entry.path.clone());
+        let mut tree = TreeAssembler::new(size);
+        let mut past_cache = true;
+        for piece in pieces(size, HASH_BYTES) {
+            let subject = Subject::File(file.clone());
+            let request = HashBlocks { subject, range: piece, block, reading };
+            let answer = self.end.source.hash_blocks(request).await?;
+            past_cache &= answer.past_cache;
+            for (range, digest) in pieces_of(piece, block.bytes()).zip(answer.digests) {
+                tree.add(range, digest).map_err(|_| broken())?;
+            }
+            self.check_cancelled()
+                .map_err(|_| EndpointError::Lost(crate::endpoint::LostReason::ClosedHere))?;
+        }
+        Ok((tree.root().ok_or_else(broken)?, past_cache))
+    }
+
+    fn check_cancelled(&self) -> Result<(), TransferError> {
+        if self.shared.cancel.is_cancelled() {
+            return Err(TransferError::Stopped { signal: StopSignal::Interrupt });
+        }
+        Ok(())
+    }
+
+    fn error(&self, error: EndpointError) -> TransferError {
+        self.shared.error_of(super::context::Context::stop(Side::Source, error))
+    }
+}
+
+impl Shared {
+    /// Opens the directory that a location names, or the one that holds the file which it names.
+    async fn locate_one(
+        &self,
+        end: &Connected,
+        location: &Location,
+    ) -> Result<(Root, RelPath), TransferError> {
+        let stop = |e| self.error_of(super::context::Context::stop(Side::Source, e));
+        let locate = Locate { path: location.path.clone(), expand: false };
+        let rows = end.source.locate(locate).await.map_err(stop)?;
+        let rows: Vec<_> = rows.into_iter().map(|row| (0, row)).collect();
+        let Some((_, row)) = rows.first().cloned() else {
+            return Err(self.error_of(super::context::Stop::Mapping(
+                crate::plan::mapping::MappingError::SourceMissing(0),
+            )));
+        };
+        let (path, under) = if row.kind == Some(LocatedKind::DirectoryLink) {
+            (row.path, RelPath::root())
+        } else {
+            let mappings = map_sources(&rows, &row)
+                .map_err(|e| self.error_of(super::context::Stop::Mapping(e)))?;
+            mappings.into_iter().next().map(|m| (m.source_root, m.under)).unwrap_or_default()
+        };
+        let open = OpenRoot { path, access: Access::Read };
+        let root = end.source.open_root(open).await.map_err(stop)?;
+        Ok((root, under))
+    }
+}

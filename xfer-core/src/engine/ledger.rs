@@ -1,0 +1,332 @@
+//! What became of every entry: counted, and spooled until the record and the receipt are written.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use xfer_protocol::digest::Digest;
+use xfer_protocol::fault::{Fault, FaultKind};
+use xfer_protocol::manifest::{Entry, EntryKind, Metadata, ProofLevel, Stamp, Timestamp};
+use xfer_protocol::message::Ticket;
+use xfer_protocol::path::RelPath;
+
+use crate::disk::state::{Spool, StateError};
+use crate::event::{EntryAction, Event, SharedObserver};
+use crate::journal::write_line;
+use crate::plan::Evidence;
+
+/// Problems that are kept whole; further ones are only counted.
+const PROBLEMS_KEPT: usize = 1000;
+
+/// Which end an entry failed at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Side {
+    /// Where bytes come from.
+    Source,
+    /// Where bytes go.
+    Destination,
+}
+
+/// Counts entries and their bytes by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Found and not left out.
+    pub selected: u64,
+    /// Made or replaced.
+    pub moved: u64,
+    /// Found equal.
+    pub unchanged: u64,
+    /// Left for later.
+    pub deferred: u64,
+    /// Left out by a filter, or without a counterpart at the destination.
+    pub skipped: u64,
+    /// Failed.
+    pub failed: u64,
+}
+
+/// One entry as spooled, in the order of paths.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Spooled {
+    pub(super) path: RelPath,
+    pub(super) kind: EntryKind,
+    pub(super) metadata: Metadata,
+    pub(super) source: Stamp,
+    pub(super) result: Pending,
+}
+
+/// What is known of an entry when it is spooled.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) enum Pending {
+    /// It was found equal.
+    Known { digest: Option<Digest>, destination: Stamp, level: ProofLevel },
+    /// A slot will say.
+    Slot(u32),
+}
+
+/// What became of an entry that needed work; small, for there may be millions.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Slot {
+    digest: [u8; 32],
+    changed: Timestamp,
+    inode: u64,
+    flags: u8,
+}
+
+const HAS_DIGEST: u8 = 1;
+const DONE: u8 = 2;
+const READ_BACK: u8 = 4;
+const READ_BACK_CACHED: u8 = 8;
+
+/// A finished entry's result.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Finished {
+    pub(super) digest: Option<Digest>,
+    pub(super) changed: Timestamp,
+    pub(super) inode: u64,
+    pub(super) read_back: Option<bool>,
+}
+
+pub(super) struct Ledger {
+    state: Mutex<State>,
+    observer: SharedObserver,
+}
+
+#[derive(Default)]
+struct State {
+    spool: Option<Spool>,
+    slots: Vec<Slot>,
+    /// Entries that changed at the source between the scan and the copy, by slot.
+    rescanned: HashMap<u32, (Stamp, Metadata)>,
+    entries: Counts,
+    bytes: Counts,
+    problems: Vec<Fault>,
+    problem_kinds: BTreeMap<(Side, FaultKind), u64>,
+    failed_paths: Vec<RelPath>,
+    excluded: blake3::Hasher,
+    excluded_count: u64,
+    buffer: Vec<u8>,
+    spool_error: Option<StateError>,
+}
+
+impl Ledger {
+    pub(super) fn new(spool: Option<Spool>, observer: SharedObserver) -> Self {
+        Self { state: Mutex::new(State { spool, ..State::default() }), observer }
+    }
+
+    /// Notes a selected entry that needs work; its outcome will come under the ticket.
+    pub(super) fn begin(&self, path: &RelPath, source: &Entry, wanted: Metadata) -> Ticket {
+        let mut state = self.lock();
+        let slot = u32::try_from(state.slots.len()).unwrap_or(u32::MAX);
+        state.slots.push(Slot::default());
+        state.select(source);
+        state.spool(path, source, wanted, Pending::Slot(slot));
+        Ticket(u64::from(slot))
+    }
+
+    /// Notes a selected entry that was found equal.
+    pub(super) fn keep(
+        &self,
+        path: &RelPath,
+        source: &Entry,
+        destination: Stamp,
+        wanted: Metadata,
+        evidence: Evidence,
+    ) {
+        let mut state = self.lock();
+        state.select(source);
+        state.entries.unchanged += 1;
+        state.bytes.unchanged += source.kind.size();
+        let Evidence { digest, level } = evidence;
+        let pending = Pending::Known { digest, destination, level };
+        state.spool(path, source, wanted, pending);
+    }
+
+    /// Notes an entry that a filter left out.
+    pub(super) fn exclude(&self, path: &RelPath) {
+        let mut state = self.lock();
+        state.excluded.update(path.as_bytes()).update(b"\0");
+        state.excluded_count += 1;
+        state.entries.skipped += 1;
+    }
+
+    /// Notes an entry that the destination has no kind for.
+    pub(super) fn skip(&self) {
+        self.lock().entries.skipped += 1;
+    }
+
+    /// Notes the digest of a file that is on its way.
+    pub(super) fn digest(&self, ticket: Ticket, digest: Digest) {
+        if let Some(slot) = self.lock().slot(ticket) {
+            slot.digest = *digest.as_bytes();
+            slot.flags |= HAS_DIGEST;
+        }
+    }
+
+    /// Notes that an entry was another one by the time that it was copied.
+    pub(super) fn rescanned(&self, ticket: Ticket, entry: &Entry, wanted: Metadata) {
+        if let Ok(slot) = u32::try_from(ticket.0) {
+            self.lock().rescanned.insert(slot, (entry.stamp(), wanted));
+        }
+    }
+
+    /// Notes that an entry stands under its own name.
+    pub(super) fn done(
+        &self,
+        ticket: Ticket,
+        path: &RelPath,
+        size: u64,
+        what: EntryAction,
+        at: Stamp,
+    ) {
+        let mut state = self.lock();
+        let Some(slot) = state.slot(ticket) else { return };
+        let first = slot.flags & DONE == 0;
+        slot.flags |= DONE;
+        slot.changed = at.changed;
+        slot.inode = at.inode;
+        if first {
+            let unchanged = what == EntryAction::Unchanged;
+            let (entries, bytes) = (&mut state.entries, 1);
+            let count = if unchanged { &mut entries.unchanged } else { &mut entries.moved };
+            *count += bytes;
+            let moved = what == EntryAction::Moved;
+            let count = if moved { &mut state.bytes.moved } else { &mut state.bytes.unchanged };
+            *count += size;
+        }
+        drop(state);
+        if first {
+            self.observer.observe(&Event::Entry { path: path.clone(), action: what, size });
+        }
+    }
+
+    /// Notes that a file was read back.
+    pub(super) fn read_back(&self, ticket: Ticket, past_cache: bool) {
+        if let Some(slot) = self.lock().slot(ticket) {
+            slot.flags |= if past_cache { READ_BACK } else { READ_BACK_CACHED };
+        }
+    }
+
+    /// Where a finished entry stands, `None` while it does not.
+    pub(super) fn finished(&self, ticket: Ticket) -> Option<Finished> {
+        self.lock().slot(ticket).and_then(|slot| slot.finished())
+    }
+
+    /// Notes that an entry failed.
+    pub(super) fn fail(&self, side: Side, path: &RelPath, size: u64, fault: Fault) {
+        {
+            let mut state = self.lock();
+            state.entries.failed += 1;
+            state.bytes.failed += size;
+            if state.failed_paths.len() < PROBLEMS_KEPT {
+                state.failed_paths.push(path.clone());
+            }
+        }
+        self.problem(side, fault);
+    }
+
+    /// Notes a failure that is no selected entry's own.
+    pub(super) fn problem(&self, side: Side, fault: Fault) {
+        let mut state = self.lock();
+        *state.problem_kinds.entry((side, fault.kind)).or_default() += 1;
+        if state.problems.len() < PROBLEMS_KEPT {
+            state.problems.push(fault.clone());
+        }
+        drop(state);
+        self.observer.observe(&Event::Problem(fault));
+    }
+
+    pub(super) fn totals(&self) -> Totals {
+        let mut state = self.lock();
+        Totals {
+            entries: state.entries,
+            bytes: state.bytes,
+            problems: std::mem::take(&mut state.problems),
+            problem_kinds: state.problem_kinds.clone(),
+            excluded_count: state.excluded_count,
+            excluded: Digest::from_bytes(*state.excluded.finalize().as_bytes()),
+        }
+    }
+
+    /// The paths that failed, up to a bound.
+    pub(super) fn failed_paths(&self) -> Vec<RelPath> {
+        self.lock().failed_paths.clone()
+    }
+
+    pub(super) fn selected(&self) -> (u64, u64, u64) {
+        let state = self.lock();
+        (state.entries.selected, state.bytes.selected, state.excluded_count)
+    }
+
+    /// Takes the spool and the slots, once all is done.
+    pub(super) fn into_results(self) -> Result<Results, StateError> {
+        let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match state.spool_error {
+            Some(error) => Err(error),
+            None => {
+                Ok(Results { spool: state.spool, slots: state.slots, rescanned: state.rescanned })
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn select(&mut self, source: &Entry) {
+        self.entries.selected += 1;
+        self.bytes.selected += source.kind.size();
+    }
+
+    fn slot(&mut self, ticket: Ticket) -> Option<&mut Slot> {
+        usize::try_from(ticket.0).ok().and_then(|at| self.slots.get_mut(at))
+    }
+
+    fn spool(&mut self, path: &RelPath, source: &Entry, wanted: Metadata, result: Pending) {
+        let Some(spool) = self.spool.as_mut() else { return };
+        let line = Spooled {
+            path: path.clone(),
+            kind: source.kind.clone(),
+            metadata: wanted,
+            source: source.stamp(),
+            result,
+        };
+        self.buffer.clear();
+        write_line(&mut self.buffer, &line);
+        if let Err(error) = spool.write(&self.buffer) {
+            self.spool_error.get_or_insert(error);
+        }
+    }
+}
+
+impl Slot {
+    pub(super) fn finished(&self) -> Option<Finished> {
+        (self.flags & DONE != 0).then(|| Finished {
+            digest: (self.flags & HAS_DIGEST != 0).then(|| Digest::from_bytes(self.digest)),
+            changed: self.changed,
+            inode: self.inode,
+            read_back: match self.flags & (READ_BACK | READ_BACK_CACHED) {
+                0 => None,
+                flags => Some(flags & READ_BACK_CACHED == 0),
+            },
+        })
+    }
+}
+
+/// The sums of a ledger.
+pub(super) struct Totals {
+    pub(super) entries: Counts,
+    pub(super) bytes: Counts,
+    pub(super) problems: Vec<Fault>,
+    pub(super) problem_kinds: BTreeMap<(Side, FaultKind), u64>,
+    pub(super) excluded_count: u64,
+    pub(super) excluded: Digest,
+}
+
+/// All that the record and the receipt are written from.
+pub(super) struct Results {
+    pub(super) spool: Option<Spool>,
+    pub(super) slots: Vec<Slot>,
+    pub(super) rescanned: HashMap<u32, (Stamp, Metadata)>,
+}

@@ -1,0 +1,110 @@
+//! What an attempt's end means for the whole.
+
+use xfer_protocol::fault::FaultKind;
+
+use super::context::Stop;
+use super::ledger::Side;
+use super::{Shared, network};
+use crate::endpoint::{LostReason, ProtocolReason};
+use crate::error::{
+    Failure, LimitReason, NetworkReason, ProtocolFailure, StateReason, StopSignal, TransferError,
+    UsageReason,
+};
+use crate::location::{Location, Machine};
+use crate::plan::mapping::MappingError;
+
+/// Where a source went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MappedPath {
+    /// Resolved at the source.
+    pub source: Vec<u8>,
+    /// Resolved at the destination.
+    pub destination: Vec<u8>,
+}
+
+impl Shared {
+    /// The error that a stop is to the caller.
+    pub(super) fn error_of(&self, stop: Stop) -> TransferError {
+        let far = self.far_location();
+        match stop {
+            Stop::Bug(what) => TransferError::Internal(what),
+            Stop::Cancelled => TransferError::Stopped { signal: StopSignal::Interrupt },
+            Stop::Error(error) => error,
+            Stop::Fault(side, fault) => {
+                let location = self.location_of(side);
+                match fault.kind {
+                    FaultKind::Busy => TransferError::Busy { location, fault },
+                    FaultKind::Unsafe => TransferError::Unsafe { location, fault },
+                    FaultKind::NotFound if side == Side::Source => {
+                        TransferError::NotFound { location, fault }
+                    }
+                    FaultKind::Protocol => protocol(&far, ProtocolFailure::Broken),
+                    _ => TransferError::Root { location, fault },
+                }
+            }
+            Stop::Lost(LostReason::Stalled) => network(&far, NetworkReason::Stalled),
+            Stop::Lost(_) => network(&far, NetworkReason::Lost),
+            Stop::Mapping(error) => self.mapping_error(error),
+            Stop::Protocol(ProtocolReason::Limit) => {
+                TransferError::Limit(Failure::new(far.to_string(), LimitReason::Frame))
+            }
+            Stop::Protocol(ProtocolReason::Version) => protocol(&far, ProtocolFailure::Version),
+            Stop::Protocol(ProtocolReason::BadHello) => protocol(&far, ProtocolFailure::Greeting),
+            Stop::Protocol(_) => protocol(&far, ProtocolFailure::Broken),
+            Stop::Shortage(shortage) => {
+                let location = self.transfer.destination.clone();
+                TransferError::Preflight { location, shortage }
+            }
+            Stop::State(error) => {
+                let failure = Failure::new("the state directory", StateReason::Unwritable);
+                TransferError::State(failure.because(error))
+            }
+        }
+    }
+
+    fn mapping_error(&self, error: MappingError) -> TransferError {
+        let source =
+            |at: usize| self.transfer.sources.get(at).unwrap_or(&self.transfer.destination);
+        match error {
+            MappingError::SourceMissing(at) => missing(source(at)),
+            MappingError::SameName(_, at) => {
+                let name = source(at).last_name().unwrap_or_default().to_vec();
+                TransferError::Usage(UsageReason::SameName(name))
+            }
+            MappingError::NotADirectory => {
+                TransferError::Usage(UsageReason::NotDirectory(self.transfer.destination.clone()))
+            }
+            MappingError::BadName { source_index, .. } => {
+                let name = source(source_index).last_name().unwrap_or_default().to_vec();
+                TransferError::Usage(UsageReason::SameName(name))
+            }
+        }
+    }
+
+    fn location_of(&self, side: Side) -> Location {
+        match side {
+            Side::Source => self.transfer.sources.first().unwrap_or(&self.transfer.destination),
+            Side::Destination => &self.transfer.destination,
+        }
+        .clone()
+    }
+
+    /// The end that is not this machine, where there is one.
+    fn far_location(&self) -> Location {
+        let sources = self.transfer.sources.iter();
+        let mut ends = sources.chain([&self.transfer.destination]);
+        let far = ends.find(|l| l.machine != Machine::Local);
+        far.unwrap_or(&self.transfer.destination).clone()
+    }
+}
+
+fn protocol(place: &Location, reason: ProtocolFailure) -> TransferError {
+    TransferError::Protocol(Failure::new(place.to_string(), reason))
+}
+
+fn missing(location: &Location) -> TransferError {
+    use xfer_protocol::fault::{Fault, Operation};
+    use xfer_protocol::path::RelPath;
+    let fault = Fault::new(FaultKind::NotFound, Operation::Open, RelPath::root());
+    TransferError::NotFound { location: location.clone(), fault }
+}

@@ -1,0 +1,330 @@
+//! Small files travel whole, many to a frame.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use xfer_protocol::digest::Digest;
+use xfer_protocol::fault::{Fault, FaultKind};
+use xfer_protocol::manifest::{Entry, Metadata, ScanItem, Stamp};
+use xfer_protocol::message::{
+    FilesAt, HashFiles, Outcome, PackedFile, Reading, RootIndex, Scan, SetMetadata, Ticket,
+    WritePack,
+};
+use xfer_protocol::path::RelPath;
+
+use super::context::{Context, Stop};
+use super::ledger::Side;
+use super::listing::Listing;
+use super::publisher::{Staged, publish_if_due, settle};
+use crate::event::{EntryAction, Event};
+use crate::options::VerifyLevel;
+
+/// Bytes of the largest file that travels whole; a larger one is cut into blocks.
+pub(super) const PACK_FILE_MAX: u64 = 4 << 20;
+
+/// Bytes and files after which a pack is sent.
+pub(super) const PACK_BYTES: u64 = 1 << 20;
+pub(super) const PACK_FILES: usize = 256;
+
+/// Times that a file which keeps changing is copied anew.
+const CHANGES_MAX: u32 = 3;
+
+/// A file to be copied.
+#[derive(Clone, Debug)]
+pub(super) struct FileWork {
+    pub(super) ticket: Ticket,
+    /// Below the source's root.
+    pub(super) source_path: RelPath,
+    /// Below the destination's root.
+    pub(super) path: RelPath,
+    pub(super) size: u64,
+    pub(super) allocated: u64,
+    pub(super) stamp: Stamp,
+    pub(super) wanted: Metadata,
+    /// What stands at the destination, where that is a file of the same size.
+    pub(super) found: Option<(Stamp, bool)>,
+    pub(super) changes: u32,
+}
+
+impl FileWork {
+    /// Takes what a later look at the source found.
+    fn renewed(&self, cx: &Context, entry: &Entry) -> Self {
+        let wanted = crate::plan::wanted_metadata(entry, &cx.options.preserve);
+        Self {
+            size: entry.kind.size(),
+            stamp: entry.stamp(),
+            wanted,
+            found: None,
+            changes: self.changes + 1,
+            ..self.clone()
+        }
+    }
+}
+
+/// Copies small files.
+pub(super) async fn copy_pack(cx: &Arc<Context>, mut files: Vec<FileWork>) -> Result<(), Stop> {
+    let mut attempt = 0;
+    while !files.is_empty() && !cx.halt.is_halted() {
+        files = copy_once(cx, files).await?;
+        if !files.is_empty() {
+            attempt += 1;
+            if !cx.may_retry(attempt) {
+                return fail_all(cx, &files, FaultKind::Mismatch);
+            }
+            cx.pause(attempt).await;
+        }
+    }
+    Ok(())
+}
+
+/// One attempt; returns what is worth another.
+async fn copy_once(cx: &Arc<Context>, files: Vec<FileWork>) -> Result<Vec<FileWork>, Stop> {
+    let listed = files.iter().map(|f| (f.source_path.clone(), f.stamp)).collect();
+    let request = FilesAt { root: cx.source_root, files: listed };
+    let (reads, payload) = match cx.source.read_pack(request).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            let error = cx.sort(Side::Source, error)?;
+            fail_each(cx, Side::Source, &files, &error);
+            return Ok(Vec::new());
+        }
+    };
+    let mut packed = Vec::with_capacity(files.len());
+    let mut sent = Vec::with_capacity(files.len());
+    let mut again = Vec::new();
+    for (file, read) in files.into_iter().zip(reads) {
+        match read {
+            Ok(read) => {
+                packed.push(PackedFile {
+                    ticket: file.ticket,
+                    path: file.path.clone(),
+                    size: read.size,
+                    digest: read.digest,
+                    metadata: file.wanted.clone(),
+                });
+                sent.push(file);
+            }
+            Err(fault) => again.extend(source_failed(cx, file, fault).await?),
+        }
+    }
+    if !packed.is_empty() {
+        again.extend(write(cx, sent, packed, payload).await?);
+    }
+    Ok(again)
+}
+
+/// A file that could not be read: what changed is looked at again, the rest has failed.
+pub(super) async fn source_failed(
+    cx: &Arc<Context>,
+    file: FileWork,
+    fault: Fault,
+) -> Result<Option<FileWork>, Stop> {
+    if fault.kind == FaultKind::Changed && file.changes < CHANGES_MAX {
+        let event = Event::Retry { reason: fault.to_string(), attempt: file.changes + 1 };
+        cx.notice(&event);
+        let found = look(cx, cx.source_root, &file.source_path).await?;
+        if let Some(entry) = found.filter(|e| e.kind.size() <= PACK_FILE_MAX) {
+            let renewed = file.renewed(cx, &entry);
+            cx.ledger.rescanned(file.ticket, &entry, renewed.wanted.clone());
+            return Ok(Some(renewed));
+        }
+    }
+    cx.ledger.fail(Side::Source, &file.path, file.size, fault);
+    Ok(None)
+}
+
+/// The entry as it is now at the source.
+async fn look(cx: &Context, root: RootIndex, path: &RelPath) -> Result<Option<Entry>, Stop> {
+    let options = cx.options.source_scan();
+    let options =
+        xfer_protocol::message::ScanOptions { filter: Default::default(), only: None, ..options };
+    let scan = Scan { root, under: path.clone(), options };
+    let stop = |e| Context::stop(Side::Source, e);
+    let mut listing = Listing::begin(Arc::clone(&cx.source), scan).await.map_err(stop)?;
+    match listing.next().await.map_err(stop)? {
+        Some(ScanItem::Entry(entry)) => Ok(Some(entry)),
+        _ => Ok(None),
+    }
+}
+
+async fn write(
+    cx: &Arc<Context>,
+    files: Vec<FileWork>,
+    packed: Vec<PackedFile>,
+    payload: Bytes,
+) -> Result<Vec<FileWork>, Stop> {
+    for file in &packed {
+        cx.ledger.digest(file.ticket, file.digest);
+        let staged = Staged { path: file.path.clone(), size: file.size, digest: Some(file.digest) };
+        cx.publisher.stage(file.ticket, staged);
+    }
+    let bytes = payload.len() as u64;
+    let publish = cx.options.verify.level == VerifyLevel::Received;
+    let pack = WritePack { root: cx.sink_root, files: packed, publish };
+    let outcomes = match cx.sink.write_pack(pack, payload).await {
+        Ok(outcomes) => outcomes,
+        Err(error) => {
+            files.iter().for_each(|f| drop(cx.publisher.unstage(f.ticket)));
+            let error = cx.sort(Side::Destination, error)?;
+            fail_each(cx, Side::Destination, &files, &error);
+            return Ok(Vec::new());
+        }
+    };
+    cx.meter.payload(bytes);
+    let (again, rest) = split_damaged(cx, files, outcomes);
+    settle(cx, rest).await?;
+    publish_if_due(cx).await?;
+    Ok(again)
+}
+
+/// Parts what arrived damaged, and is worth sending again, from what has its answer.
+fn split_damaged(
+    cx: &Context,
+    files: Vec<FileWork>,
+    outcomes: Vec<Outcome>,
+) -> (Vec<FileWork>, Vec<Outcome>) {
+    let is_damaged = |o: &Outcome| o.result.as_ref().is_err_and(|f| f.kind == FaultKind::Mismatch);
+    let (damaged, rest): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(is_damaged);
+    if damaged.is_empty() {
+        return (Vec::new(), rest);
+    }
+    let tickets: Vec<_> = damaged.iter().map(|o| o.ticket).collect();
+    let again: Vec<_> = files.into_iter().filter(|f| tickets.contains(&f.ticket)).collect();
+    for file in &again {
+        drop(cx.publisher.unstage(file.ticket));
+        cx.meter.wasted(file.size);
+    }
+    (again, rest)
+}
+
+/// Compares small files by content; copies those that differ.
+pub(super) async fn compare_pack(cx: &Arc<Context>, files: Vec<FileWork>) -> Result<(), Stop> {
+    let ours = files.iter().map(|f| (f.source_path.clone(), f.stamp)).collect();
+    let theirs = files.iter().map(|f| (f.path.clone(), found_stamp(f))).collect();
+    let reading = Reading::Cached;
+    let (ours, theirs) = tokio::join!(
+        cx.source.hash_files(HashFiles {
+            files: FilesAt { root: cx.source_root, files: ours },
+            reading,
+        }),
+        cx.sink.hash_files(HashFiles {
+            files: FilesAt { root: cx.sink_root, files: theirs },
+            reading,
+        }),
+    );
+    let (ours, _) = ours.map_err(|e| Context::stop(Side::Source, e))?;
+    let (theirs, _) = theirs.map_err(|e| Context::stop(Side::Destination, e))?;
+    let mut equal = Vec::new();
+    let mut different = Vec::new();
+    for ((file, ours), theirs) in files.into_iter().zip(ours).zip(theirs) {
+        match (ours, theirs) {
+            (Ok(ours), Ok(theirs)) if ours == theirs => equal.push((file, ours)),
+            _ => different.push(file),
+        }
+    }
+    settle_equal(cx, equal).await?;
+    for pack in into_packs(different) {
+        copy_pack(cx, pack).await?;
+    }
+    Ok(())
+}
+
+fn found_stamp(file: &FileWork) -> Stamp {
+    file.found.map(|(stamp, _)| stamp).unwrap_or_default()
+}
+
+/// Books files whose content is equal; sets their metadata where it is not.
+pub(super) async fn settle_equal(
+    cx: &Arc<Context>,
+    equal: Vec<(FileWork, Digest)>,
+) -> Result<(), Stop> {
+    let mut unset = Vec::new();
+    for (file, digest) in &equal {
+        cx.ledger.digest(file.ticket, *digest);
+        cx.meter.verified(file.size);
+        cx.meter.reused(file.size);
+        match file.found {
+            Some((stamp, true)) => {
+                let what = EntryAction::Unchanged;
+                cx.ledger.done(file.ticket, &file.path, file.size, what, stamp);
+            }
+            _ => unset.push((file.ticket, file.path.clone(), file.wanted.clone())),
+        }
+    }
+    if !unset.is_empty() {
+        set_metadata(cx, unset).await?;
+    }
+    if cx.options.verify.level == VerifyLevel::ReadBack {
+        let files = equal.into_iter().filter_map(|(file, digest)| {
+            let stamp = cx.ledger.finished(file.ticket).map(|done| Stamp {
+                size: file.size,
+                modified: file.wanted.modified,
+                changed: done.changed,
+                inode: done.inode,
+            })?;
+            let staged = Staged { path: file.path, size: file.size, digest: Some(digest) };
+            Some((file.ticket, staged, stamp))
+        });
+        super::publisher::read_back(cx, files.collect()).await?;
+    }
+    Ok(())
+}
+
+/// Sets metadata of entries at the sink and books them.
+pub(super) async fn set_metadata(
+    cx: &Context,
+    entries: Vec<(Ticket, RelPath, Metadata)>,
+) -> Result<(), Stop> {
+    for batch in entries.chunks(1024) {
+        let set = SetMetadata { root: cx.sink_root, entries: batch.to_vec() };
+        let outcomes =
+            cx.sink.set_metadata(set).await.map_err(|e| Context::stop(Side::Destination, e))?;
+        for (outcome, (ticket, path, _)) in outcomes.into_iter().zip(batch) {
+            match outcome.result {
+                Ok(Some(stamp)) => {
+                    cx.ledger.done(*ticket, path, stamp.size, EntryAction::Metadata, stamp);
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    let error = cx.sort(Side::Destination, error.into())?;
+                    cx.ledger.fail(Side::Destination, path, 0, error);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Cuts a list of small files into packs.
+pub(super) fn into_packs(files: Vec<FileWork>) -> Vec<Vec<FileWork>> {
+    let mut packs: Vec<Vec<FileWork>> = Vec::new();
+    let mut room = 0;
+    for file in files {
+        match packs.last_mut() {
+            Some(pack) if pack.len() < PACK_FILES && file.size <= room => {
+                room -= file.size;
+                pack.push(file);
+            }
+            _ => {
+                room = PACK_BYTES.saturating_sub(file.size);
+                packs.push(vec![file]);
+            }
+        }
+    }
+    packs
+}
+
+fn fail_each(cx: &Context, side: Side, files: &[FileWork], fault: &Fault) {
+    for file in files {
+        let own = Fault { path: file.path.clone(), ..fault.clone() };
+        cx.ledger.fail(side, &file.path, file.size, own);
+    }
+}
+
+fn fail_all(cx: &Context, files: &[FileWork], kind: FaultKind) -> Result<(), Stop> {
+    for file in files {
+        let own = Fault::new(kind, xfer_protocol::fault::Operation::Write, file.path.clone());
+        cx.ledger.fail(Side::Destination, &file.path, file.size, own);
+    }
+    Ok(())
+}

@@ -1,0 +1,220 @@
+//! From staged to there: groups of files are made durable and appear together.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use xfer_protocol::digest::{BlockSize, Digest, TreeAssembler};
+use xfer_protocol::fault::{FaultKind, Operation};
+use xfer_protocol::manifest::Stamp;
+use xfer_protocol::message::{
+    FileAt, FilesAt, HashBlocks, HashFiles, Outcome, PartialIndex, Publish, Reading, Subject,
+    Ticket,
+};
+use xfer_protocol::path::RelPath;
+use xfer_protocol::range::ByteRange;
+
+use super::context::{Context, Stop, fault};
+use super::ledger::Side;
+use super::pack::PACK_FILE_MAX;
+use crate::event::EntryAction;
+use crate::options::VerifyLevel;
+
+/// Files and bytes after which what is staged is published: few syncs, and little to lose.
+const FILES_STAGED: usize = 4096;
+const BYTES_STAGED: u64 = 1 << 30;
+
+/// Bytes hashed in one request, so that an answer never takes long.
+const HASH_BYTES: u64 = 256 << 20;
+
+/// A file that the sink holds complete, but not yet under its name.
+#[derive(Clone, Debug)]
+pub(super) struct Staged {
+    pub(super) path: RelPath,
+    pub(super) size: u64,
+    pub(super) digest: Option<Digest>,
+}
+
+#[derive(Default)]
+pub(super) struct Publisher {
+    staged: Mutex<HashMap<Ticket, Staged>>,
+    /// One publishing at a time: a second would only wait for the same disk.
+    running: tokio::sync::Mutex<()>,
+    partials: AtomicU64,
+}
+
+impl Publisher {
+    /// Notes what is about to be staged; before the sink is asked, for its answer and a publishing may
+    /// overtake each other.
+    pub(super) fn stage(&self, ticket: Ticket, staged: Staged) {
+        self.lock().insert(ticket, staged);
+    }
+
+    /// Takes back what could not be staged, or was published with its pack.
+    pub(super) fn unstage(&self, ticket: Ticket) -> Option<Staged> {
+        self.lock().remove(&ticket)
+    }
+
+    /// A name for one more partial of this mapping.
+    pub(super) fn next_partial(&self) -> PartialIndex {
+        PartialIndex(self.partials.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A publisher whose partials are numbered from `first` on.
+    pub(super) fn numbered_from(first: u64) -> Self {
+        Self { partials: AtomicU64::new(first), ..Self::default() }
+    }
+
+    fn is_due(&self) -> bool {
+        let staged = self.lock();
+        staged.len() >= FILES_STAGED || staged.values().map(|s| s.size).sum::<u64>() >= BYTES_STAGED
+    }
+
+    fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Ticket, Staged>> {
+        self.staged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Publishes if enough is staged.
+pub(super) async fn publish_if_due(cx: &Context) -> Result<(), Stop> {
+    if cx.publisher.is_due() { publish(cx).await } else { Ok(()) }
+}
+
+/// Publishes all that is staged, and reads it back where that is asked.
+pub(super) async fn publish(cx: &Context) -> Result<(), Stop> {
+    let running = cx.publisher.running.lock().await;
+    if cx.publisher.is_empty() {
+        return Ok(());
+    }
+    let durable = cx.options.verify.level >= VerifyLevel::Durable;
+    let publish = Publish { root: cx.sink_root, durable };
+    let outcomes =
+        cx.sink.publish(publish).await.map_err(|e| Context::stop(Side::Destination, e))?;
+    drop(running);
+    settle(cx, outcomes).await
+}
+
+/// Books outcomes, and reads files back where that is asked.
+pub(super) async fn settle(cx: &Context, outcomes: Vec<Outcome>) -> Result<(), Stop> {
+    let mut arrived = Vec::new();
+    for Outcome { ticket, result } in outcomes {
+        match result {
+            Ok(None) => {}
+            Ok(Some(stamp)) => {
+                let Some(staged) = cx.publisher.unstage(ticket) else { continue };
+                cx.meter.files_done(1);
+                let Staged { path, size, .. } = &staged;
+                cx.ledger.done(ticket, path, *size, EntryAction::Moved, stamp);
+                arrived.push((ticket, staged, stamp));
+            }
+            Err(error) => {
+                let Some(staged) = cx.publisher.unstage(ticket) else { continue };
+                let error = cx.sort(Side::Destination, error.into())?;
+                cx.ledger.fail(Side::Destination, &staged.path, staged.size, error);
+            }
+        }
+    }
+    if cx.options.verify.level == VerifyLevel::ReadBack {
+        read_back(cx, arrived).await?;
+    }
+    Ok(())
+}
+
+/// Reads published files again, past the cache, and compares their digests.
+pub(super) async fn read_back(
+    cx: &Context,
+    files: Vec<(Ticket, Staged, Stamp)>,
+) -> Result<(), Stop> {
+    let (large, small): (Vec<_>, Vec<_>) =
+        files.into_iter().partition(|(_, staged, _)| staged.size > PACK_FILE_MAX);
+    for batch in small.chunks(512) {
+        let listed = batch.iter().map(|(_, staged, stamp)| (staged.path.clone(), *stamp));
+        let files = FilesAt { root: cx.sink_root, files: listed.collect() };
+        let request = HashFiles { files, reading: Reading::PastCache };
+        match cx.sink.hash_files(request).await {
+            Ok((digests, past_cache)) => {
+                for ((ticket, staged, _), found) in batch.iter().zip(digests) {
+                    judge(cx, *ticket, staged, found.map_err(Into::into), past_cache)?;
+                }
+            }
+            Err(error) => return Err(Context::stop(Side::Destination, error)),
+        }
+    }
+    for (ticket, staged, stamp) in &large {
+        let file = FileAt { root: cx.sink_root, path: staged.path.clone(), stamp: *stamp };
+        let (found, past_cache) = match digest_of(cx, file, staged.size).await {
+            Ok((digest, past_cache)) => (Ok(digest), past_cache),
+            Err(error) => (Err(error), false),
+        };
+        judge(cx, *ticket, staged, found, past_cache)?;
+    }
+    Ok(())
+}
+
+fn judge(
+    cx: &Context,
+    ticket: Ticket,
+    staged: &Staged,
+    found: Result<Digest, crate::endpoint::EndpointError>,
+    past_cache: bool,
+) -> Result<(), Stop> {
+    cx.meter.verified(staged.size);
+    match found {
+        Ok(digest) if staged.digest.is_none_or(|expected| expected == digest) => {
+            cx.ledger.read_back(ticket, past_cache);
+        }
+        Ok(_) => {
+            let found = fault(FaultKind::Mismatch, Operation::Hash, &staged.path);
+            cx.ledger.fail(Side::Destination, &staged.path, staged.size, found);
+        }
+        Err(error) => {
+            let error = cx.sort(Side::Destination, error)?;
+            cx.ledger.fail(Side::Destination, &staged.path, staged.size, error);
+        }
+    }
+    Ok(())
+}
+
+/// The root of a large file at the sink, hashed in pieces.
+async fn digest_of(
+    cx: &Context,
+    file: FileAt,
+    size: u64,
+) -> Result<(Digest, bool), crate::endpoint::EndpointError> {
+    let block = BlockSize::DEFAULT;
+    let mut tree = TreeAssembler::new(size);
+    let mut all_past_cache = true;
+    for piece in pieces(size, HASH_BYTES) {
+        let subject = Subject::File(file.clone());
+        let request = HashBlocks { subject, range: piece, block, reading: Reading::PastCache };
+        let answer = cx.sink.hash_blocks(request).await?;
+        all_past_cache &= answer.past_cache;
+        for (range, digest) in pieces_of(piece, block.bytes()).zip(answer.digests) {
+            tree.add(range, digest)
+                .map_err(|_| fault(FaultKind::Protocol, Operation::Hash, &file.path))?;
+        }
+    }
+    match tree.root() {
+        Some(root) => Ok((root, all_past_cache)),
+        None => Err(fault(FaultKind::Protocol, Operation::Hash, &file.path).into()),
+    }
+}
+
+/// Cuts a whole file.
+pub(super) fn pieces(size: u64, length: u64) -> impl Iterator<Item = ByteRange> {
+    ByteRange::whole(size).into_iter().flat_map(move |whole| pieces_of(whole, length))
+}
+
+/// Cuts a range that begins on the grid of `length`.
+pub(super) fn pieces_of(range: ByteRange, length: u64) -> impl Iterator<Item = ByteRange> {
+    let mut start = range.start();
+    std::iter::from_fn(move || {
+        let piece = ByteRange::new(start, range.end().min(start.saturating_add(length))).ok()?;
+        start = piece.end();
+        Some(piece)
+    })
+}

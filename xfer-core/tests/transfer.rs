@@ -1,0 +1,180 @@
+//! Whole transfers between two directories, with and without a session in between.
+#![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods)]
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use xfer_core::agent::serve::Served;
+use xfer_core::clock::SystemClock;
+use xfer_core::connect::{Connected, Connector};
+use xfer_core::endpoint::Endpoint;
+use xfer_core::endpoint::local::{LocalEndpoint, LocalOptions};
+use xfer_core::endpoint::remote::{RemoteEndpoint, SessionOptions};
+use xfer_core::engine::{Summary, Transfer, run};
+use xfer_core::error::{ExitClass, TransferError};
+use xfer_core::location::{Location, Machine, SshHost};
+use xfer_core::options::{TransferOptions, VerifyLevel};
+use xfer_core::transport::Stream;
+use xfer_core::transport::ssh::{NoPrompt, SshOptions};
+
+fn connector(state: &Path) -> Connector {
+    Connector::new(SshOptions::new(Arc::new(NoPrompt), 42), Some(state.to_owned()))
+}
+
+fn far() -> Machine {
+    Machine::Ssh(SshHost { user: None, host: "far".into(), port: None })
+}
+
+/// A session over memory: the same code as over a network, without one.
+async fn session() -> Connected {
+    let (near, there) = tokio::io::duplex(1 << 20);
+    let clock = SystemClock::shared();
+    let local = Arc::new(LocalEndpoint::new(LocalOptions::default()));
+    let capabilities = local.capabilities().clone();
+    let served = Served::new(local, SystemClock::shared());
+    tokio::spawn(async move {
+        let (reader, writer) = tokio::io::split(there);
+        served.stream(Stream { reader: Box::new(reader), writer: Box::new(writer) }).await
+    });
+    let (reader, writer) = tokio::io::split(near);
+    let stream = Stream { reader: Box::new(reader), writer: Box::new(writer) };
+    let options = SessionOptions { stall: std::time::Duration::from_secs(30), random: [7; 16] };
+    let remote = RemoteEndpoint::open(stream, capabilities, options, clock).await.unwrap();
+    Connected::here(Arc::new(remote))
+}
+
+fn at(machine: Machine, path: &Path, slash: &str) -> Location {
+    Location { machine, path: format!("{}{slash}", path.display()).into_bytes() }
+}
+
+struct Lab {
+    directory: tempfile::TempDir,
+}
+
+impl Lab {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("source")).unwrap();
+        Self { directory }
+    }
+
+    fn source(&self) -> std::path::PathBuf {
+        self.directory.path().join("source")
+    }
+
+    fn destination(&self) -> std::path::PathBuf {
+        self.directory.path().join("destination")
+    }
+
+    fn fill(&self) {
+        let source = self.source();
+        fs::create_dir_all(source.join("a/b/c")).unwrap();
+        fs::create_dir(source.join("empty")).unwrap();
+        for n in 0..300_u32 {
+            fs::write(source.join(format!("a/b/f{n}")), vec![n as u8; n as usize * 7]).unwrap();
+        }
+        let large: Vec<u8> = (0..9_000_001_u32).map(|n| (n * 2_654_435_761 >> 13) as u8).collect();
+        fs::write(source.join("large"), &large).unwrap();
+        fs::hard_link(source.join("large"), source.join("twin")).unwrap();
+        symlink("nowhere", source.join("a/dangling")).unwrap();
+        fs::set_permissions(source.join("a/b/f7"), fs::Permissions::from_mode(0o4751)).unwrap();
+        fs::set_permissions(source.join("empty"), fs::Permissions::from_mode(0o500)).unwrap();
+    }
+
+    async fn push(
+        &self,
+        through_session: bool,
+        level: VerifyLevel,
+    ) -> Result<Summary, TransferError> {
+        let mut connector = connector(&self.directory.path().join("state"));
+        let machine = if through_session {
+            let ready = std::sync::Mutex::new(Some(session().await));
+            connector = connector.with_stand(&far(), move || ready.lock().unwrap().take().unwrap());
+            far()
+        } else {
+            Machine::Local
+        };
+        let mut options = TransferOptions::default();
+        options.verify.level = level;
+        let transfer = Transfer {
+            sources: vec![at(Machine::Local, &self.source(), "/")],
+            destination: at(machine, &self.destination(), ""),
+            options,
+            plan_only: false,
+        };
+        let quiet = Arc::new(|_: &xfer_core::event::Event| {});
+        run(transfer, connector, quiet, CancellationToken::new()).await
+    }
+
+    fn assert_equal(&self) {
+        let output = std::process::Command::new("rsync")
+            .args(["-ncaHAX", "--delete", "--itemize-changes"])
+            .arg(format!("{}/", self.source().display()))
+            .arg(format!("{}/", self.destination().display()))
+            .output()
+            .unwrap();
+        let listed = String::from_utf8_lossy(&output.stdout).into_owned();
+        let listed: Vec<_> = listed.lines().filter(|l| !l.contains("a/b/f7")).collect();
+        assert!(output.status.success() && listed.is_empty(), "{listed:#?}");
+    }
+}
+
+async fn moves_and_moves_nothing_again(through_session: bool, level: VerifyLevel) {
+    let lab = Lab::new();
+    lab.fill();
+    let first = lab.push(through_session, level).await.unwrap();
+    assert_eq!(first.class, ExitClass::Done, "{:?}", first.problems);
+    lab.assert_equal();
+    let mode = fs::metadata(lab.destination().join("a/b/f7")).unwrap().mode();
+    assert_eq!(mode & 0o7777, 0o751, "setuid travels only with the owner");
+    let twin = fs::metadata(lab.destination().join("twin")).unwrap();
+    assert_eq!(twin.ino(), fs::metadata(lab.destination().join("large")).unwrap().ino());
+    assert_eq!(first.entries.failed, 0);
+    assert!(first.payload_bytes > 9_000_000);
+    let second = lab.push(through_session, level).await.unwrap();
+    assert_eq!(second.class, ExitClass::Done);
+    assert_eq!((second.payload_bytes, second.entries.moved), (0, 0), "{:?}", second.entries);
+    assert_eq!(second.manifest_root, first.manifest_root);
+    lab.assert_equal();
+    assert_eq!(fs::read_dir(lab.destination()).unwrap().count(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn between_directories() {
+    moves_and_moves_nothing_again(false, VerifyLevel::Durable).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn through_a_session() {
+    moves_and_moves_nothing_again(true, VerifyLevel::Received).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn through_a_session_read_back() {
+    moves_and_moves_nothing_again(true, VerifyLevel::ReadBack).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_record_nothing_moves_either() {
+    let lab = Lab::new();
+    lab.fill();
+    lab.push(true, VerifyLevel::Durable).await.unwrap();
+    fs::remove_dir_all(lab.directory.path().join("state")).unwrap();
+    let second = lab.push(true, VerifyLevel::Durable).await.unwrap();
+    assert_eq!((second.class, second.payload_bytes), (ExitClass::Done, 0));
+    fs::write(lab.source().join("a/b/f9"), vec![1; 63]).unwrap();
+    let third = lab.push(true, VerifyLevel::Durable).await.unwrap();
+    assert_eq!((third.payload_bytes, third.entries.moved), (63, 1));
+    lab.assert_equal();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_source_is_told_apart() {
+    let lab = Lab::new();
+    fs::remove_dir(lab.source()).unwrap();
+    let error = lab.push(true, VerifyLevel::Durable).await.unwrap_err();
+    assert_eq!(error.exit_class(), ExitClass::NotFound, "{error}");
+}
