@@ -1,9 +1,15 @@
 //! Descriptors as the runtime wants them.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::io::Errno;
+use tokio::io::ReadBuf;
 use tokio::io::unix::AsyncFd;
+
+/// Bytes that a pipe holds, where the system lets us choose: with the usual 64 KiB both ends wake each
+/// other for every packet.
+const PIPE_BYTES: usize = 1 << 20;
 
 /// Lets the runtime tell when a descriptor can be read or written; it must be a pipe or socket.
 pub(crate) fn watched(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
@@ -11,4 +17,28 @@ pub(crate) fn watched(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     #[expect(unsafe_code, reason = "the runtime asks for a promise that `OwnedFd` keeps")]
     let watched = unsafe { AsyncFd::register(descriptor) };
     watched.map_err(Into::into)
+}
+
+/// Gives a pipe more room. A socket has none to give, and a limit of the system's is no failure.
+pub(crate) fn widen_pipe(descriptor: impl AsFd) {
+    #[cfg(target_os = "linux")]
+    let _refused = rustix::pipe::fcntl_setpipe_size(descriptor, PIPE_BYTES);
+    #[cfg(not(target_os = "linux"))]
+    let _nothing_to_do = descriptor;
+}
+
+/// Reads into the part of a buffer that is not filled, without clearing it first.
+pub(crate) fn read_into(descriptor: impl AsFd, buffer: &mut ReadBuf<'_>) -> Result<(), Errno> {
+    // SAFETY: nothing but the system writes here, and it writes what it then counts.
+    #[expect(unsafe_code, reason = "a buffer of a block is not cleared for every read")]
+    let spare = unsafe { buffer.unfilled_mut() };
+    let (read, _) = rustix::io::read(descriptor, spare)?;
+    let count = read.len();
+    // SAFETY: the system has written this many bytes.
+    #[expect(unsafe_code, reason = "what the system wrote is initialised")]
+    unsafe {
+        buffer.assume_init(count);
+    }
+    buffer.advance(count);
+    Ok(())
 }

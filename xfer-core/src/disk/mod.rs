@@ -13,6 +13,7 @@ pub mod follow;
 pub mod glob;
 pub mod list;
 pub mod lock;
+pub mod memory;
 pub mod metadata;
 pub mod naming;
 pub mod partial;

@@ -10,6 +10,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Stream;
+use crate::disk::descriptor;
 
 /// A stream of two descriptors, one to read and one to write: pipes or sockets.
 pub(crate) fn from_descriptors(input: OwnedFd, output: OwnedFd) -> io::Result<Stream> {
@@ -29,9 +30,10 @@ pub(crate) fn standard() -> io::Result<Stream> {
 struct Descriptor(AsyncFd<OwnedFd>);
 
 impl Descriptor {
-    fn new(descriptor: OwnedFd) -> io::Result<Self> {
-        rustix::io::ioctl_fionbio(&descriptor, true)?;
-        Ok(Self(crate::disk::descriptor::watched(descriptor)?))
+    fn new(given: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&given, true)?;
+        descriptor::widen_pipe(&given);
+        Ok(Self(descriptor::watched(given)?))
     }
 }
 
@@ -42,12 +44,8 @@ impl AsyncRead for Descriptor {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            let spare = buffer.initialize_unfilled();
-            match rustix::io::read(self.0.get_ref().as_fd(), spare) {
-                Ok(read) => {
-                    buffer.advance(read);
-                    return Poll::Ready(Ok(()));
-                }
+            match descriptor::read_into(self.0.get_ref().as_fd(), buffer) {
+                Ok(()) => return Poll::Ready(Ok(())),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => ready!(self.0.poll_read_ready(cx))?.clear_ready(),
                 Err(error) => return Poll::Ready(Err(error.into())),
