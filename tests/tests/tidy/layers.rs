@@ -23,11 +23,39 @@ const SIBLINGS: &[(&str, &str, &str)] = &[
 
 /// Names that only some files of the program may say, and why
 const CONFINED: &[(&[&str], &[&str], &str)] = &[
-    (&["std::fs", "tokio::fs", "rustix::fs", "unsafe"], &["xfer-core/src/disk/"], "disk alone"),
+    (&["std::fs", "tokio::fs", "unsafe"], &["xfer-core/src/disk/"], "disk alone"),
+    (LINUX_ONLY, &["xfer-core/src/disk/"], "what only Linux has is behind disk"),
+    (
+        &["rustix::fs"],
+        &[
+            "xfer-core/src/disk/",
+            "xfer-core/src/scan/",
+            "xfer-core/src/endpoint/local/",
+            "xfer-cli/src/",
+        ],
+        "descriptors are held by disk, and used by the walk and the local endpoint",
+    ),
     (&["Instant::now", "SystemTime::now"], &["xfer-core/src/clock.rs"], "clock alone"),
     (&["indicatif"], &["xfer-cli/src/"], "the command line alone"),
     (&["russh", "russh_sftp"], &["xfer-core/src/transport/"], "the transport alone"),
     (&["anyhow"], &["xfer-cli/src/"], "the command line alone"),
+];
+
+/// Calls and flags of Linux, for which another system needs another body
+const LINUX_ONLY: &[&str] = &[
+    "openat2",
+    "statx",
+    "RawDir",
+    "copy_file_range",
+    "fallocate",
+    "fadvise",
+    "memfd_create",
+    "sendfile",
+    "splice",
+    "syncfs",
+    "renameat_with",
+    "O_DIRECT",
+    "O_TMPFILE",
 ];
 
 /// What a pure crate cannot say
