@@ -89,8 +89,8 @@ impl FrameHead {
 /// The head and header of a frame whose payload of `payload_length` bytes the caller writes behind
 /// them.
 ///
-/// A message that a peer would refuse is refused here, so that a limit overstepped by ourselves shows
-/// where it was overstepped.
+/// A message that a peer would refuse is refused here, so that a limit overstepped by ourselves
+/// shows where it was overstepped.
 pub fn encode(message: &Message, payload_length: usize) -> Result<Vec<u8>, FrameError> {
     let payload = u32::try_from(payload_length)
         .ok()
@@ -112,8 +112,8 @@ pub fn encode(message: &Message, payload_length: usize) -> Result<Vec<u8>, Frame
 
 /// Decodes a header with a payload of `payload_length` bytes behind it.
 ///
-/// Every byte must belong to the message, in its one shortest form, and every field must hold what it
-/// may. Cost: linear in the header; memory stays within a small multiple of it.
+/// Every byte must belong to the message, in its one shortest form, and every field must hold what
+/// it may. Cost: linear in the header; memory stays within a small multiple of it.
 pub fn decode(header: &[u8], payload_length: usize) -> Result<Message, FrameError> {
     if header.is_empty() || header.len() > limits::HEADER_BYTES_MAX {
         return Err(FrameError::HeaderLength(header.len() as u64));

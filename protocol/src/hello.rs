@@ -1,8 +1,8 @@
 //! The first bytes on every stream, in both directions.
 //!
-//! A hello is eight bytes of magic, the body's length as `u16` in little endian, and the body. Bodies
-//! grow only at their end: a reader takes the fields that it knows and ignores what follows, so a
-//! later version can still be told that there is no version in common.
+//! A hello is eight bytes of magic, the body's length as `u16` in little endian, and the body.
+//! Bodies grow only at their end: a reader takes the fields that it knows and ignores what follows,
+//! so a later version can still be told that there is no version in common.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,7 @@
 //! Every limit that a peer's bytes meet, with the reason for its number.
 //!
-//! Local policy wins: none of these is negotiated, and each is checked before anything is allocated.
+//! Local policy wins: none of these is negotiated, and each is checked before anything is
+//! allocated.
 
 /// Bytes in one name: what every Linux file system allows.
 pub const NAME_BYTES_MAX: usize = 255;

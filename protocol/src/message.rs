@@ -382,8 +382,8 @@ pub struct NewEntry {
     pub path: RelPath,
     /// What.
     pub kind: NewKind,
-    /// Set on all but directories and hard links. A directory is made accessible to its owner and gets
-    /// its metadata last.
+    /// Set on all but directories and hard links. A directory is made accessible to its owner and
+    /// gets its metadata last.
     pub metadata: Metadata,
 }
 

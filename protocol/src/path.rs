@@ -266,6 +266,7 @@ impl fmt::Display for Escaped<'_> {
 }
 
 fn is_unsafe_to_show(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    let invisible = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    let turns_lines = matches!(c, '\u{2028}'..='\u{202e}');
+    c.is_control() || invisible || turns_lines
 }

@@ -13,8 +13,8 @@ pub struct Sentinel(pub [u8; 32]);
 #[derive(Clone, Debug)]
 pub struct SentinelScan {
     sentinel: Sentinel,
-    /// For each prefix of the sentinel, how much of it is still a prefix after its last byte failed to
-    /// be followed: the failure function of Knuth, Morris and Pratt.
+    /// For each prefix of the sentinel, how much of it is still a prefix after its last byte failed
+    /// to be followed: the failure function of Knuth, Morris and Pratt.
     fallback: [usize; 32],
     matched: usize,
     seen: usize,
@@ -22,7 +22,7 @@ pub struct SentinelScan {
 
 /// No sentinel within [`limits::NOISE_BYTES_MAX`] bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the far side printed more than {max} bytes before it began", max = limits::NOISE_BYTES_MAX)]
+#[error("the far side printed more than {} bytes before it began", limits::NOISE_BYTES_MAX)]
 pub struct SentinelError;
 
 impl Sentinel {
@@ -56,8 +56,8 @@ impl std::fmt::Debug for Sentinel {
 }
 
 impl SentinelScan {
-    /// Takes the next bytes. Returns how many of them lead up to and include the sentinel's end; the
-    /// stream begins behind them. `None` when it has not come yet.
+    /// Takes the next bytes. Returns how many of them lead up to and include the sentinel's end;
+    /// the stream begins behind them. `None` when it has not come yet.
     pub fn feed(&mut self, input: &[u8]) -> Result<Option<usize>, SentinelError> {
         let sentinel = self.sentinel.0;
         for (i, &byte) in input.iter().enumerate() {

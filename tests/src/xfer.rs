@@ -17,8 +17,9 @@ const ENDS_WITHIN: Duration = Duration::from_secs(600);
 
 /// The freshly built program
 ///
-/// `cargo xtask agent` is asked for it once in each test process, so that a test never judges an old
-/// one; that is quick when nothing changed. `XFER_TEST_BINARY` names another to be judged instead.
+/// `cargo xtask agent` is asked for it once in each test process, so that a test never judges an
+/// old one; that is quick when nothing changed. `XFER_TEST_BINARY` names another to be judged
+/// instead.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| match std::env::var_os("XFER_TEST_BINARY") {

@@ -80,7 +80,8 @@ pub struct Connector {
 }
 
 impl Connector {
-    /// Reaches machines over SSH with these options; state is kept in `state`, or nowhere that lasts.
+    /// Reaches machines over SSH with these options; state is kept in `state`, or nowhere that
+    /// lasts.
     #[must_use]
     pub fn new(ssh: SshOptions, state: Option<PathBuf>) -> Self {
         let unique = Arc::new(AtomicU64::new(ssh.seed));
@@ -105,7 +106,8 @@ impl Connector {
         self
     }
 
-    /// The same with a process of this machine, an agent on its stdin and stdout, in place of a host.
+    /// The same with a process of this machine, an agent on its stdin and stdout, in place of a
+    /// host.
     #[must_use]
     pub fn with_process(mut self, host: SshHost, command: Vec<std::ffi::OsString>) -> Self {
         self.processes.insert(host, command);

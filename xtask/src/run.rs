@@ -10,8 +10,8 @@ pub(crate) type Done<T = ()> = Result<T, String>;
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
-    // What cargo told this task about the task's own package would make some build scripts believe that
-    // theirs had changed, and everything above them would be compiled again.
+    // What cargo told this task about the task's own package would make some build scripts believe
+    // that theirs had changed, and everything above them would be compiled again.
     for (name, _) in std::env::vars_os() {
         let own = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_BIN_", "CARGO_PRIMARY_"];
         if own.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {

@@ -1,8 +1,8 @@
 //! A Python wheel that holds the program and no Python
 //!
-//! `pip install xfer-….whl` puts the program on the path of a machine that has Python and nothing else,
-//! as most GPU containers do. A wheel is a zip archive with a list of digests; writing those few
-//! lines here keeps the build free of Python, and its bytes the same each time. The program is
+//! `pip install xfer-….whl` puts the program on the path of a machine that has Python and nothing
+//! else, as most GPU containers do. A wheel is a zip archive with a list of digests; writing those
+//! few lines here keeps the build free of Python, and its bytes the same each time. The program is
 //! static, so the wheel claims any Linux: glibc from 2.17 (the first that pip can name so) and
 //! musl.
 
@@ -45,7 +45,7 @@ pub(crate) fn write(kit: &Kit, directory: &Path) -> Done<String> {
 fn metadata(version: &str, readme: &str) -> String {
     format!(
         "Metadata-Version: 2.4\nName: xfer\nVersion: {version}\n\
-         Summary: Moves datasets in and checkpoints out of rented machines, verified and resumable\n\
+         Summary: Moves datasets into rented machines and checkpoints out of them, proven\n\
          License-Expression: MIT OR Apache-2.0\n\
          License-File: LICENSE-APACHE\nLicense-File: LICENSE-MIT\n\
          Requires-Python: >=3.7\nDescription-Content-Type: text/markdown\n\n{readme}"

@@ -72,8 +72,8 @@ impl TreeAssembler {
         Ok(())
     }
 
-    /// Drops every subtree that shares a byte with `range`, and returns what they covered, which may
-    /// be more than the range: the digests of a merged subtree's parts are not kept.
+    /// Drops every subtree that shares a byte with `range`, and returns what they covered, which
+    /// may be more than the range: the digests of a merged subtree's parts are not kept.
     pub fn remove(&mut self, range: ByteRange) -> Vec<ByteRange> {
         let covering = self.subtrees.range(..range.start()).next_back();
         let first = match covering {
@@ -167,8 +167,8 @@ mod tests {
         ByteRange::new(start, end).unwrap()
     }
 
-    /// Cuts a file at random multiples of 64 KiB, each piece into spans, some of them once more into
-    /// halves: every mixture of span sizes.
+    /// Cuts a file at random multiples of 64 KiB, each piece into spans, some of them once more
+    /// into halves: every mixture of span sizes.
     fn random_spans(size: u64, seed: &mut u64) -> Vec<ByteRange> {
         let mut pieces = Vec::new();
         let mut start = 0;

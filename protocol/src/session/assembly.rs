@@ -7,11 +7,12 @@ use crate::digest::{BlockSize, Digest, TreeAssembler, TreeError, is_span, spans}
 use crate::limits;
 use crate::range::{ByteRange, RangeSet};
 
-/// The ranges and digests of a file that arrives in blocks, in any order, each perhaps more than once.
+/// The ranges and digests of a file that arrives in blocks, in any order, each perhaps more than
+/// once.
 ///
-/// A write is claimed by [`Self::accept`], told by [`Self::written`] and ended by [`Self::release`];
-/// between the first and the last nobody else is given a byte of its range. Nothing here is believed
-/// about bytes but what a caller hashed itself.
+/// A write is claimed by [`Self::accept`], told by [`Self::written`] and ended by
+/// [`Self::release`]; between the first and the last nobody else is given a byte of its range.
+/// Nothing here is believed about bytes but what a caller hashed itself.
 #[derive(Clone, Debug)]
 pub struct Assembly {
     size: u64,
@@ -108,8 +109,9 @@ impl Assembly {
         self.claimed.remove(range);
     }
 
-    /// Records what a block that an earlier session left hashes to, for a later [`Self::keep`]. Of more
-    /// than [`limits::HASHED_MAX`] of these, the first in the file are dropped, and so sent again.
+    /// Records what a block that an earlier session left hashes to, for a later [`Self::keep`]. Of
+    /// more than [`limits::HASHED_MAX`] of these, the first in the file are dropped, and so sent
+    /// again.
     pub fn hashed(&mut self, block: ByteRange, digest: Digest) -> Result<(), Violation> {
         if !is_span(block, self.size) {
             return Err(Violation::OffGrid(block));
@@ -140,8 +142,8 @@ impl Assembly {
         kept.into_iter().try_for_each(|(block, digest)| self.add(block, digest))
     }
 
-    /// Drops what is known of a range that cannot be trusted any more. Returns what has to come again,
-    /// which may be more than the range: the digests within a merged subtree are not kept.
+    /// Drops what is known of a range that cannot be trusted any more. Returns what has to come
+    /// again, which may be more than the range: the digests within a merged subtree are not kept.
     pub fn forget(&mut self, range: ByteRange) -> Result<Vec<ByteRange>, Violation> {
         if self.complete {
             return Err(Violation::Complete);

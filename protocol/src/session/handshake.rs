@@ -1,7 +1,7 @@
 //! How one stream begins: each side sends a hello, and neither believes anything before it.
 //!
-//! The side that asks speaks first. The side that answers stays silent until a whole hello was read, so
-//! that whatever else connects learns nothing and is gone at the deadline.
+//! The side that asks speaks first. The side that answers stays silent until a whole hello was
+//! read, so that whatever else connects learns nothing and is gone at the deadline.
 
 use std::time::Duration;
 
@@ -67,8 +67,8 @@ pub enum HandshakeFailure {
 enum Ours {
     /// Our hello, sent.
     Sent(Hello),
-    /// Our hello, to be sent in answer; its stream is the peer's choice, and so is the session where
-    /// none is expected.
+    /// Our hello, to be sent in answer; its stream is the peer's choice, and so is the session
+    /// where none is expected.
     Answer(Hello, Option<SessionId>),
 }
 

@@ -18,7 +18,7 @@ pub enum Violation {
     #[error("bytes {}..{} came with two digests", .0.start(), .0.end())]
     Conflict(ByteRange),
     /// A block has one digest for each of its spans.
-    #[error("{found} digests for bytes {}..{}, which have {expected}", .range.start(), .range.end())]
+    #[error("{found} digests for {}..{}, which has {expected}", .range.start(), .range.end())]
     DigestCount {
         /// The block.
         range: ByteRange,
@@ -79,8 +79,8 @@ pub enum Violation {
 
 /// The table of files being assembled at a sink, each an [`Assembly`].
 ///
-/// Whatever concerns a partial that was closed not long ago succeeds and changes nothing: a repeated
-/// call, or a copy of a block that was overtaken on another stream.
+/// Whatever concerns a partial that was closed not long ago succeeds and changes nothing: a
+/// repeated call, or a copy of a block that was overtaken on another stream.
 #[derive(Clone, Debug, Default)]
 pub struct Receiver {
     open: BTreeMap<PartialIndex, Assembly>,

@@ -18,7 +18,8 @@ pub struct UnitId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub u32);
 
-/// How much may be under way at a time, over all streams. A unit goes alone if it exceeds the bytes.
+/// How much may be under way at a time, over all streams. A unit goes alone if it exceeds the
+/// bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlightLimits {
     /// Units under way; at least one is.
@@ -78,14 +79,14 @@ pub enum AfterFailure {
     Stale,
 }
 
-/// Flight control of one transfer's payload, in either direction: a push sends units, a pull asks for
-/// them, and both end by landing.
+/// Flight control of one transfer's payload, in either direction: a push sends units, a pull asks
+/// for them, and both end by landing.
 ///
-/// Units start in the order in which they were offered, each on the stream with the fewest bytes under
-/// way. Three things can go wrong, and cost different things:
+/// Units start in the order in which they were offered, each on the stream with the fewest bytes
+/// under way. Three things can go wrong, and cost different things:
 /// - the unit *failed*: that counts an attempt of its own, and it waits for its backoff;
-/// - its stream was *lost* or *stalled*: that is not the unit's fault, so it counts no attempt and goes
-///   to the front of the queue; only [`RetryPolicy::moves`] of these make it suspect;
+/// - its stream was *lost* or *stalled*: that is not the unit's fault, so it counts no attempt and
+///   goes to the front of the queue; only [`RetryPolicy::moves`] of these make it suspect;
 /// - nothing lands *anywhere*: after [`RetryPolicy::give_up`] the whole transfer gives up.
 ///
 /// A stalled stream gets nothing more until it shows life. What was on it is sent elsewhere, and
@@ -180,8 +181,9 @@ impl Sender {
         self.requeue(units);
     }
 
-    /// Tells that bytes moved on a stream, in either direction, though no unit has landed yet: a slow
-    /// stream is not a stalled one, as long as it moves [`RetryPolicy::progress_bytes`] in the time.
+    /// Tells that bytes moved on a stream, in either direction, though no unit has landed yet: a
+    /// slow stream is not a stalled one, as long as it moves [`RetryPolicy::progress_bytes`] in the
+    /// time.
     pub fn moved(&mut self, stream: StreamId, bytes: u64, now: Duration) {
         if self.streams.moved(stream, bytes, self.policy.progress_bytes, now) {
             self.quiet_since = self.quiet_since.map(|_| now);
@@ -224,9 +226,9 @@ impl Sender {
         AfterFailure::GivenUp
     }
 
-    /// Finds the streams on which nothing has landed for [`RetryPolicy::stall`] since they had something
-    /// to do. What was on them goes to the front of the queue. Returns the newly stalled; they
-    /// are best closed and replaced, but may stay and come back to life.
+    /// Finds the streams on which nothing has landed for [`RetryPolicy::stall`] since they had
+    /// something to do. What was on them goes to the front of the queue. Returns the newly stalled;
+    /// they are best closed and replaced, but may stay and come back to life.
     pub fn timeouts(&mut self, now: Duration) -> Vec<StreamId> {
         let stalled = self.streams.stalled(now, self.policy.stall);
         for stream in &stalled {
@@ -236,7 +238,8 @@ impl Sender {
         stalled
     }
 
-    /// What to do next. Call it again until it answers neither [`Next::Send`] nor [`Next::Abandon`].
+    /// What to do next. Call it again until it answers neither [`Next::Send`] nor
+    /// [`Next::Abandon`].
     pub fn next(&mut self, now: Duration) -> Next {
         if let Some(unit) = self.abandoned.pop_first() {
             self.units.remove(&unit);

@@ -1,7 +1,8 @@
-//! Getting the agent there: placed by its digest, checked before every start, started behind a sentinel.
+//! Getting the agent there: placed by its digest, checked before every start, started behind a
+//! sentinel.
 //!
-//! Nothing from a tree or a user is ever part of a command: only hexadecimal that we made. The scripts
-//! keep to what any shell passes on to `sh` within single quotes.
+//! Nothing from a tree or a user is ever part of a command: only hexadecimal that we made. The
+//! scripts keep to what any shell passes on to `sh` within single quotes.
 
 use std::time::Duration;
 
@@ -79,7 +80,8 @@ pub async fn start(
     let named = options.network.agent_binary.as_deref();
     let directory = std::env::var_os("XFER_AGENT_DIR").map(std::path::PathBuf::from);
     let find = |kind: &MachineKind| find(named, directory.as_deref(), kind);
-    // Most far machines are of the kind that this program was built for; if not, the script says so.
+    // Most far machines are of the kind that this program was built for; if not, the script says
+    // so.
     let guess = find(&own_kind()).ok();
     let binary = match try_start(connection, guess.as_ref(), options, start).await? {
         Attempt::Started(started) => return Ok(started),
@@ -203,8 +205,8 @@ fn start_script(sha256: &str, options: &TransferOptions, start: &Start) -> Strin
     )
 }
 
-/// Writes the program beside its name, checks it where a tool is there, shows that it runs, renames it,
-/// and keeps the newest two.
+/// Writes the program beside its name, checks it where a tool is there, shows that it runs, renames
+/// it, and keeps the newest two.
 fn place_script(directory: &str, sha256: &str, unique: &str) -> String {
     let name = &sha256[..32];
     format!(
@@ -220,7 +222,8 @@ fn place_script(directory: &str, sha256: &str, unique: &str) -> String {
     )
 }
 
-/// The agent prints these 32 bytes; its command line holds their hexadecimal, which is something else.
+/// The agent prints these 32 bytes; its command line holds their hexadecimal, which is something
+/// else.
 fn agent_mark(start: &Start) -> [u8; 32] {
     *blake3::hash(&start.sentinels[0]).as_bytes()
 }

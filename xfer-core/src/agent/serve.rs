@@ -244,8 +244,8 @@ async fn answer<E: Source + Sink>(
     fault_of(answered)
 }
 
-/// A local endpoint neither loses streams nor breaks the protocol; if one behind a session does, the
-/// caller learns that its request could not be served.
+/// A local endpoint neither loses streams nor breaks the protocol; if one behind a session does,
+/// the caller learns that its request could not be served.
 fn fault_of<T>(answered: EndpointResult<T>) -> Result<T, Fault> {
     answered.map_err(|error| match error {
         EndpointError::Fault(fault) => fault,

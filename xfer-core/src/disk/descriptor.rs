@@ -7,8 +7,8 @@ use rustix::io::Errno;
 use tokio::io::ReadBuf;
 use tokio::io::unix::AsyncFd;
 
-/// Bytes that a pipe holds, where the system lets us choose: with the usual 64 KiB both ends wake each
-/// other for every packet.
+/// Bytes that a pipe holds, where the system lets us choose: with the usual 64 KiB both ends wake
+/// each other for every packet.
 const PIPE_BYTES: usize = 1 << 20;
 
 /// Lets the runtime tell when a descriptor can be read or written; it must be a pipe or socket.

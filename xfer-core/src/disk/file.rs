@@ -49,7 +49,7 @@ pub fn read_at(
             break;
         }
         // SAFETY: the call filled `count` bytes from the vector's end on, within its capacity.
-        #[allow(unsafe_code)]
+        #[expect(unsafe_code, reason = "see above")]
         unsafe {
             bytes.set_len(start + done + count);
         }
@@ -104,9 +104,9 @@ pub fn sync(file: impl AsFd) -> Result<(), Errno> {
 /// Closes a file and tells what the system says: some file systems write as late as here.
 pub fn close(file: OwnedFd) -> Result<(), Errno> {
     let file = file.into_raw_fd();
-    // SAFETY: `into_raw_fd` gave up ownership, so this is the only close of the descriptor, and it is
-    // not used again, whatever the result.
-    #[allow(unsafe_code)]
+    // SAFETY: `into_raw_fd` gave up ownership, so this is the only close of the descriptor, and it
+    // is not used again, whatever the result.
+    #[expect(unsafe_code, reason = "see above")]
     let closed = unsafe { libc::close(file) };
     let error = std::io::Error::last_os_error();
     // Linux has closed an interrupted descriptor all the same.

@@ -25,8 +25,8 @@ pub struct Followed {
 /// taken off the path that was walked, so the way never leaves the root.
 ///
 /// # Errors
-/// `XDEV` where a link leads outside, or is absolute; `LOOP` after too many of them; `ISDIR` where the
-/// path ends at the root.
+/// `XDEV` where a link leads outside, or is absolute; `LOOP` after too many of them; `ISDIR` where
+/// the path ends at the root.
 pub fn follow(
     root: BorrowedFd<'_>,
     path: &RelPath,

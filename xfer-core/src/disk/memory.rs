@@ -2,8 +2,8 @@
 
 /// Tells the allocator to keep what is freed.
 ///
-/// Blocks of a mebibyte are made and dropped by the thousand. By default the allocator hands each back
-/// to the system, and the next one is faulted in page by page: a third of all processor time.
+/// Blocks of a mebibyte are made and dropped by the thousand. By default the allocator hands each
+/// back to the system, and the next one is faulted in page by page: a third of all processor time.
 pub fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {

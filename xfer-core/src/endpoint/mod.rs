@@ -1,8 +1,9 @@
 //! Endpoints: live, opened locations that can be scanned, read and written.
 //!
-//! [`Source`] and [`Sink`] are the two contracts, over the common [`Endpoint`]; near and far,
-//! disks and stores implement the same. A caller never asks what kind an endpoint is, it asks its
-//! [`Capabilities`]. The suite in `conformance` states the contract as tests that every kind passes.
+//! [`Source`] and [`Sink`] are the two contracts, over the common [`Endpoint`]; near and far, disks
+//! and stores implement the same. A caller never asks what kind an endpoint is, it asks its
+//! [`Capabilities`]. The suite in `conformance` states the contract as tests that every kind
+//! passes.
 //!
 //! Rules for all methods
 //! - Every call may be repeated, also after an answer was lost: the second time it changes nothing.
@@ -41,8 +42,8 @@ pub struct Capabilities {
     pub part_max: u64,
     /// Whether a partial's ranges may be written again and in any order.
     pub random_write: bool,
-    /// Whether a partial can be hashed before it is committed. Without it, a resumed file begins anew
-    /// unless the endpoint itself proves what it holds.
+    /// Whether a partial can be hashed before it is committed. Without it, a resumed file begins
+    /// anew unless the endpoint itself proves what it holds.
     pub rehash: bool,
     /// Whether a committed file appears by an atomic rename over the old one.
     pub rename: bool,
@@ -167,8 +168,8 @@ pub trait Endpoint: Send + Sync {
 /// An endpoint that bytes come from. Nothing is ever changed through it.
 #[async_trait]
 pub trait Source: Endpoint {
-    /// One block with the digest of each of its spans. The file is compared with its stamp before and
-    /// after the bytes are read.
+    /// One block with the digest of each of its spans. The file is compared with its stamp before
+    /// and after the bytes are read.
     async fn read_block(&self, read: ReadBlock) -> EndpointResult<(Vec<Digest>, Bytes)>;
 
     /// Several whole files, their bytes one behind the other.
@@ -177,9 +178,9 @@ pub trait Source: Endpoint {
 
 /// An endpoint that bytes go to.
 ///
-/// A file arrives as a pack or as a partial. Both are *staged* first, invisible under their own names,
-/// and appear by [`Sink::publish`]. A sink believes nothing: it checks every digest over the bytes
-/// that it wrote, and a file's root before it stages the file.
+/// A file arrives as a pack or as a partial. Both are *staged* first, invisible under their own
+/// names, and appear by [`Sink::publish`]. A sink believes nothing: it checks every digest over the
+/// bytes that it wrote, and a file's root before it stages the file.
 #[async_trait]
 pub trait Sink: Endpoint {
     /// Locks entries, exclusively each, for as long as the endpoint lives.

@@ -77,7 +77,8 @@ impl Context {
         FileAt { root: self.source_root, path: path.clone(), stamp }
     }
 
-    /// Sorts an error: one that ends the attempt comes back as a stop, one entry's own as its fault.
+    /// Sorts an error: one that ends the attempt comes back as a stop, one entry's own as its
+    /// fault.
     pub(super) fn sort(&self, side: Side, error: EndpointError) -> Result<Fault, Stop> {
         match error {
             EndpointError::Fault(fault) if ends_transfer(side, fault.kind) => {
@@ -107,8 +108,8 @@ impl Context {
         attempt < self.options.retry.attempts
     }
 
-    /// The pause before an attempt: doubling from 1 s to 30 s, with jitter from the clock's low bits so
-    /// that two workers do not march in step.
+    /// The pause before an attempt: doubling from 1 s to 30 s, with jitter from the clock's low
+    /// bits so that two workers do not march in step.
     pub(super) async fn pause(&self, attempt: u32) {
         let ceiling = 1000_u64.saturating_mul(1 << attempt.min(5)).min(30_000);
         let jitter = u64::from(self.clock.elapsed().subsec_nanos()) % (ceiling / 2);

@@ -1,4 +1,5 @@
-//! From entries to work: each entry of the source is decided about, grouped, and handed to a worker.
+//! From entries to work: each entry of the source is decided about, grouped, and handed to a
+//! worker.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -496,7 +497,8 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Sets what was put off: directories last, children before parents, for work below changes times.
+    /// Sets what was put off: directories last, children before parents, for work below changes
+    /// times.
     async fn finish_directories(self) -> Result<(), Stop> {
         let mut last = self.directories;
         for (path, wanted) in self.kept_directories {

@@ -1,7 +1,7 @@
 //! The order of things: connect, scan, plan, move, publish, verify, record.
 //!
-//! A transfer is one request and survives its sessions: when one is lost, the next plans anew, finds what
-//! is there and moves the rest, exactly as the same command would after a crash.
+//! A transfer is one request and survives its sessions: when one is lost, the next plans anew,
+//! finds what is there and moves the rest, exactly as the same command would after a crash.
 
 mod attempt;
 mod context;
@@ -102,8 +102,9 @@ struct Shared {
 
 /// Moves what is asked, over as many sessions as it takes.
 ///
-/// Returns a summary when every selected entry was dealt with, failed ones included: its `class` says
-/// whether all is proven. Cancelling flushes what has arrived; the same request continues later.
+/// Returns a summary when every selected entry was dealt with, failed ones included: its `class`
+/// says whether all is proven. Cancelling flushes what has arrived; the same request continues
+/// later.
 ///
 /// # Errors
 /// What ended the transfer as a whole.

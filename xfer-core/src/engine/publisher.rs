@@ -44,8 +44,8 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    /// Notes what is about to be staged; before the sink is asked, for its answer and a publishing may
-    /// overtake each other.
+    /// Notes what is about to be staged; before the sink is asked, for its answer and a publishing
+    /// may overtake each other.
     pub(super) fn stage(&self, ticket: Ticket, staged: Staged) {
         self.lock().insert(ticket, staged);
     }

@@ -1,8 +1,9 @@
 //! Records of verified transfers: what makes an unchanged tree cheap.
 //!
 //! A record is a cache. It says for each file of one mapping which stamps both ends had when its
-//! digest was proven; `FORMAT.md` beside this file draws it. Nothing is lost with it: a file without a
-//! record is compared by content. A record that cannot be read in full is ignored from there on.
+//! digest was proven; `FORMAT.md` beside this file draws it. Nothing is lost with it: a file
+//! without a record is compared by content. A record that cannot be read in full is ignored from
+//! there on.
 
 mod lines;
 

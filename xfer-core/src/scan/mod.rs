@@ -2,8 +2,8 @@
 //!
 //! The walk holds descriptors and follows no name that it has not looked at: each step opens one
 //! component with `O_NOFOLLOW` below a held directory, so a directory that is swapped for a link
-//! while the walk runs leads nowhere. What cannot be listed becomes a problem, and the walk goes on.
-//! Memory follows the names of the directories on the way down, not the entries of the tree.
+//! while the walk runs leads nowhere. What cannot be listed becomes a problem, and the walk goes
+//! on. Memory follows the names of the directories on the way down, not the entries of the tree.
 
 mod ahead;
 pub mod filter;
@@ -43,8 +43,8 @@ use crate::disk::stat::identity as identity_of;
 /// that work begins early even where the disk is slow.
 const FIRST_BATCH_ITEMS: usize = 64;
 
-/// A walk under way. Blocking: it reads directories and metadata, and never a file's bytes but those
-/// of ignore files.
+/// A walk under way. Blocking: it reads directories and metadata, and never a file's bytes but
+/// those of ignore files.
 pub struct Walk {
     root: OwnedFd,
     stack: Stack,
@@ -98,7 +98,8 @@ impl Walk {
     }
 
     /// The next items, `None` once there are no more. A batch holds at most
-    /// [`limits::BATCH_ENTRIES_MAX`] items and ends soon after [`limits::BATCH_BYTES_TARGET`] bytes.
+    /// [`limits::BATCH_ENTRIES_MAX`] items and ends soon after [`limits::BATCH_BYTES_TARGET`]
+    /// bytes.
     pub fn next_batch(&mut self) -> Option<Vec<ScanItem>> {
         let mut batch = Batch { items: Vec::with_capacity(self.batch_items), bytes: 0 };
         self.batch_items = (self.batch_items * 2).min(limits::BATCH_ENTRIES_MAX);
@@ -326,7 +327,8 @@ impl Walk {
         rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
     }
 
-    /// Attributes that cannot be read are a problem beside the entry, whose bytes can still be copied.
+    /// Attributes that cannot be read are a problem beside the entry, whose bytes can still be
+    /// copied.
     fn entry(
         &self,
         parent: &OwnedFd,

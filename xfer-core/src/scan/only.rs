@@ -28,8 +28,8 @@ impl Only {
         Wanted::Some(start..start + length)
     }
 
-    /// The first child of a directory at `depth` that leads to something wanted in `range`, which is
-    /// cut down to what comes after it.
+    /// The first child of a directory at `depth` that leads to something wanted in `range`, which
+    /// is cut down to what comes after it.
     pub(super) fn next_child(
         &self,
         range: &mut Range<usize>,

@@ -76,8 +76,8 @@ pub(super) fn read_link(parent: BorrowedFd<'_>, name: &CStr) -> rustix::io::Resu
     Ok(rustix::fs::readlinkat(parent, name, Vec::new())?.into_bytes())
 }
 
-/// The attributes of an entry, sorted by name. The inode is held by a descriptor that opens nothing,
-/// so that a device or a FIFO is safe, and is named through `/proc`.
+/// The attributes of an entry, sorted by name. The inode is held by a descriptor that opens
+/// nothing, so that a device or a FIFO is safe, and is named through `/proc`.
 pub(super) fn xattrs(
     parent: BorrowedFd<'_>,
     name: &CStr,

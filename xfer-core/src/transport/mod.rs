@@ -10,7 +10,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 /// One ordered lane of bytes in both directions
 ///
-/// Shutting the writer down tells the far end that nothing more comes; dropping both halves ends the lane.
+/// Shutting the writer down tells the far end that nothing more comes; dropping both halves ends
+/// the lane.
 pub struct Stream {
     /// What the far end sends
     pub reader: Box<dyn AsyncRead + Send + Unpin>,

@@ -1,8 +1,8 @@
 //! The endpoint behind a session: asks the agent on the far machine.
 //!
-//! Every method is one request and its reply. Requests that carry payload travel on the lane with the
-//! fewest bytes on their way, the others on the lane that answers soonest; a request whose lane is lost
-//! goes out again on another, for every request may be repeated.
+//! Every method is one request and its reply. Requests that carry payload travel on the lane with
+//! the fewest bytes on their way, the others on the lane that answers soonest; a request whose lane
+//! is lost goes out again on another, for every request may be repeated.
 
 mod calls;
 mod hello;
