@@ -22,14 +22,13 @@ pub struct DirectFile {
 pub struct AlignedBuffer(Vec<u8>);
 
 impl DirectFile {
-    /// Opens past the cache the entry `name`, which `opened` is open on. Its dirty pages are written
-    /// back and its clean ones dropped first.
+    /// Opens past the cache the entry `name`, which `opened` is open on. Reading so writes back what is
+    /// dirty first; where it is not possible, the file is synced and its pages are dropped here.
     pub fn open(
         directory: BorrowedFd<'_>,
         name: &[u8],
         opened: BorrowedFd<'_>,
     ) -> Result<Self, Errno> {
-        file::drop_cache(opened)?;
         if file_system(opened) != FileSystem::Memory
             && let Some(direct) = open_direct(directory, name)
         {
@@ -38,6 +37,7 @@ impl DirectFile {
                 return Ok(Self { file: direct, direct: true });
             }
         }
+        file::drop_cache(opened)?;
         let file = rustix::io::fcntl_dupfd_cloexec(opened, 0)?;
         Ok(Self { file, direct: false })
     }

@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
-use rustix::fs::Mode;
+use rustix::fs::{Mode, Stat};
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::path::RelPath;
 
 use super::roots::OpenRoot;
 use crate::disk::confine::{Confinement, open_directory};
 use crate::disk::fault::fault;
-use crate::disk::{Errno, stat};
+use crate::disk::follow::{Followed, follow};
+use crate::disk::{Errno, file, stat};
 
 /// Directories that one call holds open at a time.
 const OPEN_MAX: usize = 64;
@@ -107,13 +108,68 @@ pub(super) fn open_making(
     };
     for directory in missing.iter().rev() {
         match rustix::fs::mkdirat(&place, directory.name().unwrap_or_default(), Mode::RWXU) {
-            Ok(()) => root.locks.entered(root, directory, confinement)?,
+            Ok(()) => {
+                root.touch(&directory.parent().unwrap_or_default());
+                root.locks.entered(root, directory, confinement)?;
+            }
             Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno),
         }
         place = open_directory(root.place(), directory, confinement)?;
     }
     Ok(place)
+}
+
+/// An entry that is open for reading, and where it was found.
+pub(super) struct Opened<'p> {
+    pub(super) file: OwnedFd,
+    pub(super) before: Stat,
+    place: Found<'p>,
+}
+
+enum Found<'p> {
+    Named(Rc<Place>, &'p [u8]),
+    Followed(Followed),
+}
+
+impl Opened<'_> {
+    /// The directory that holds the file, and its name there.
+    pub(super) fn place(&self) -> (BorrowedFd<'_>, &[u8]) {
+        match &self.place {
+            Found::Named(place, name) => (place.as_fd(), name),
+            Found::Followed(followed) => (followed.directory.as_fd(), &followed.name),
+        }
+    }
+}
+
+impl Directories<'_> {
+    /// Opens a regular file, through links where the root's scans report such paths.
+    pub(super) fn open_source<'p>(&mut self, path: &'p RelPath) -> Result<Opened<'p>, Fault> {
+        let named = self.parent(path).and_then(|(place, name)| {
+            let opened = file::open_source(place.as_fd(), name)
+                .map_err(|errno| fault(errno, self.during, path))?
+                .map(|(file, before)| (file, before, Found::Named(place, name)));
+            Ok(opened)
+        });
+        let opened = match named {
+            Ok(None) | Err(Fault { kind: FaultKind::Unsafe, .. }) if self.root.follows() => {
+                self.follow_source(path).map_err(|errno| fault(errno, self.during, path))?
+            }
+            other => other?,
+        };
+        let (file, before, place) =
+            opened.ok_or_else(|| Fault::new(FaultKind::Changed, self.during, path.clone()))?;
+        Ok(Opened { file, before, place })
+    }
+
+    fn follow_source<'p>(
+        &self,
+        path: &RelPath,
+    ) -> Result<Option<(OwnedFd, Stat, Found<'p>)>, Errno> {
+        let followed = follow(self.root.place(), path, self.confinement)?;
+        let opened = file::open_source(followed.directory.as_fd(), &followed.name)?;
+        Ok(opened.map(|(file, before)| (file, before, Found::Followed(followed))))
+    }
 }
 
 impl AsFd for Place {

@@ -21,6 +21,9 @@ use crate::disk::{Errno, file, sparse, stat};
 /// Blocks for each thread below which another thread does not pay.
 const BLOCKS_PER_THREAD: usize = 4;
 
+/// Files for each thread below which another thread does not pay.
+const FILES_PER_THREAD: usize = 16;
+
 /// Threads that hash for one call.
 const THREADS_MAX: usize = 8;
 
@@ -91,8 +94,9 @@ impl Shared {
     fn open_direct(&self, at: &FileAt, file: &OwnedFd) -> Result<DirectFile, Fault> {
         let root = self.root(at.root, Operation::Hash)?;
         let mut directories = Directories::new(&root, self.options.confinement, Operation::Hash);
-        let (place, name) = directories.parent(&at.path)?;
-        DirectFile::open(place.as_fd(), name, file.as_fd())
+        let opened = directories.open_source(&at.path)?;
+        let (place, name) = opened.place();
+        DirectFile::open(place, name, file.as_fd())
             .map_err(|errno| fault(errno, Operation::Hash, &at.path))
     }
 
@@ -104,21 +108,25 @@ impl Shared {
         if hash.files.files.len() > limits::BATCH_ENTRIES_MAX {
             return Err(Fault::new(FaultKind::Limit, Operation::Hash, RelPath::root()));
         }
-        let mut directories = Directories::new(&root, self.options.confinement, Operation::Hash);
-        let mut scratch = Scratch::default();
-        let mut all_past_cache = hash.reading == Reading::PastCache;
-        let digests = hash
-            .files
-            .files
-            .iter()
-            .map(|(path, stamp)| {
-                let (digest, past_cache) =
-                    hash_whole(&mut directories, path, stamp, hash.reading, &mut scratch)?;
-                all_past_cache &= past_cache;
-                Ok(digest)
-            })
-            .collect();
-        Ok((digests, all_past_cache))
+        let hash_share = |share: &[(RelPath, Stamp)]| {
+            let confinement = self.options.confinement;
+            let mut directories = Directories::new(&root, confinement, Operation::Hash);
+            let mut scratch = Scratch::default();
+            let each = share.iter().map(|(path, stamp)| {
+                hash_whole(&mut directories, path, stamp, hash.reading, &mut scratch)
+            });
+            each.collect::<Vec<_>>()
+        };
+        let threads = match hash.reading {
+            Reading::Cached => cores(),
+            // Most of the time goes into waiting for the medium.
+            Reading::PastCache => THREADS_MAX,
+        };
+        let hashed = in_threads(&hash.files.files, FILES_PER_THREAD, threads, hash_share);
+        let past_cache = hash.reading == Reading::PastCache
+            && hashed.iter().flatten().all(|(_, past_cache)| *past_cache);
+        let digests = hashed.into_iter().map(|hashed| hashed.map(|(digest, _)| digest)).collect();
+        Ok((digests, past_cache))
     }
 }
 
@@ -165,23 +173,35 @@ pub(super) fn hash_all(
     size: u64,
     data: &RangeSet,
 ) -> Result<Option<Vec<Digest>>, Errno> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = (blocks.len() / BLOCKS_PER_THREAD).clamp(1, cores.min(THREADS_MAX));
-    let share = blocks.len().div_ceil(threads).max(1);
+    let share = |share: &[ByteRange]| vec![hash_share(file, share, size, data)];
+    let shares = in_threads(blocks, BLOCKS_PER_THREAD, cores().min(THREADS_MAX), share);
+    let shares = shares.into_iter().collect::<Result<Option<Vec<_>>, _>>()?;
+    Ok(shares.map(|shares| shares.concat()))
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Cuts items into shares of at least `least` and works on up to `threads` shares at a time.
+fn in_threads<T: Sync, R: Send>(
+    items: &[T],
+    least: usize,
+    threads: usize,
+    work: impl Fn(&[T]) -> Vec<R> + Sync,
+) -> Vec<R> {
+    let threads = (items.len() / least).clamp(1, threads);
+    let share = items.len().div_ceil(threads).max(1);
+    let (first, others) = items.split_at(share.min(items.len()));
     std::thread::scope(|scope| {
-        let mut shares = blocks.chunks(share);
-        let first = shares.next().unwrap_or_default();
+        let work = &work;
         let others: Vec<_> =
-            shares.map(|share| scope.spawn(move || hash_share(file, share, size, data))).collect();
-        let mut digests = hash_share(file, first, size, data)?;
+            others.chunks(share).map(|share| scope.spawn(move || work(share))).collect();
+        let mut results = work(first);
         for other in others {
-            let share = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-            digests = digests.zip(share).map(|(mut digests, share)| {
-                digests.extend(share);
-                digests
-            });
+            results.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         }
-        Ok(digests)
+        results
     })
 }
 
@@ -215,18 +235,21 @@ fn hash_whole(
     scratch: &mut Scratch,
 ) -> Result<(Digest, bool), Fault> {
     let failed = |errno| fault(errno, Operation::Hash, path);
-    let (place, name) = directories.parent(path)?;
-    let opened = file::open_source(place.as_fd(), name).map_err(failed)?;
-    let (file, before) = opened.ok_or_else(|| changed(path))?;
-    if stat::stamp(&before) != *stamp {
+    let opened = directories.open_source(path)?;
+    if stat::stamp(&opened.before) != *stamp {
         return Err(changed(path));
     }
-    let file = Arc::new(file);
-    let readable = match reading {
-        Reading::Cached => Readable::Cached(Arc::clone(&file)),
+    let direct = match reading {
+        Reading::Cached => None,
         Reading::PastCache => {
-            Readable::Direct(DirectFile::open(place.as_fd(), name, file.as_fd()).map_err(failed)?)
+            let (place, name) = opened.place();
+            Some(DirectFile::open(place, name, opened.file.as_fd()).map_err(failed)?)
         }
+    };
+    let file = Arc::new(opened.file);
+    let readable = match direct {
+        None => Readable::Cached(Arc::clone(&file)),
+        Some(direct) => Readable::Direct(direct),
     };
     let mut hasher = blake3::Hasher::new();
     let mut offset = 0;

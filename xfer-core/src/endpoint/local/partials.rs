@@ -50,6 +50,8 @@ pub(super) struct PartialFile {
     size: u64,
     progress: Mutex<Progress>,
     released: Condvar,
+    /// Held around a write: file systems let one write at a time into a file, and make the others spin.
+    writing: Mutex<()>,
 }
 
 struct Progress {
@@ -208,6 +210,7 @@ impl Shared {
             size: open.size,
             progress: Mutex::new(progress),
             released: Condvar::new(),
+            writing: Mutex::default(),
         };
         let mut table = guard(&self.partials.0);
         if table.open.len() >= limits::PARTIALS_MAX {
@@ -348,11 +351,13 @@ impl Shared {
         let whole = missing == [range];
         for piece in missing {
             let bytes = if write.hole { None } else { slice_of(payload, range, piece) };
+            let writing = guard(&partial.writing);
             let written = match bytes {
                 Some(bytes) => file::write_at(partial.file(), bytes, piece.start()),
                 None if untouched => Ok(()),
                 None => sparse::punch(partial.file(), piece),
             };
+            drop(writing);
             written.map_err(|errno| partial.write_failed(errno))?;
             let digests = match bytes {
                 _ if whole => Some(write.digests.clone()),

@@ -17,8 +17,9 @@ use super::{Shared, guard};
 use crate::disk::fault::fault;
 use crate::disk::{Errno, confine, file, partial, partial_name, stat, sync};
 
-/// Files up to which each is synced; for more, the whole file system is.
-const SYNC_EACH_MAX: usize = 16;
+/// Files up to which each is synced; for more, the whole file system is, which costs half as much for
+/// a few hundred but waits for the writes of others too.
+const SYNC_EACH_MAX: usize = 64;
 
 /// Threads that sync files and directories: journals take many waiting ones in one go.
 const SYNC_THREADS: usize = 16;

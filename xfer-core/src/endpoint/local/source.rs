@@ -12,7 +12,7 @@ use xfer_protocol::message::{FileAt, FileRead, FilesAt, ReadBlock, ReadFile, Roo
 use xfer_protocol::path::RelPath;
 use xfer_protocol::range::ByteRange;
 
-use super::directories::Directories;
+use super::directories::{Directories, Opened};
 use super::{Shared, guard};
 use crate::disk::fault::fault;
 use crate::disk::{file, sparse, stat};
@@ -123,11 +123,7 @@ impl Shared {
         }
         let root = self.root(at.root, during)?;
         let mut directories = Directories::new(&root, self.options.confinement, during);
-        let (place, name) = directories.parent(&at.path)?;
-        let opened = file::open_source(std::os::fd::AsFd::as_fd(&*place), name)
-            .map_err(|errno| fault(errno, during, &at.path))?;
-        let (file, _) = opened.ok_or_else(|| changed(&at.path))?;
-        let file = Arc::new(file);
+        let file = Arc::new(directories.open_source(&at.path)?.file);
         self.files.insert(at, &file);
         Ok(file)
     }
@@ -176,9 +172,7 @@ fn read_whole(
     payload: &mut Vec<u8>,
 ) -> FileRead {
     let failed = |errno| fault(errno, Operation::Read, path);
-    let (place, name) = directories.parent(path)?;
-    let opened = file::open_source(std::os::fd::AsFd::as_fd(&*place), name).map_err(failed)?;
-    let (file, before) = opened.ok_or_else(|| changed(path))?;
+    let Opened { file, before, .. } = directories.open_source(path)?;
     if stat::stamp(&before) != *stamp {
         return Err(changed(path));
     }
