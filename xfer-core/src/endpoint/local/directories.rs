@@ -107,7 +107,8 @@ pub(super) fn open_making(
         }
     };
     for directory in missing.iter().rev() {
-        match rustix::fs::mkdirat(&place, directory.name().unwrap_or_default(), Mode::RWXU) {
+        let name = directory.name().unwrap_or_default();
+        match rustix::fs::mkdirat(&place, name, Mode::RWXU) {
             Ok(()) => {
                 root.touch(&directory.parent().unwrap_or_default());
                 root.locks.entered(root, directory, confinement)?;
@@ -115,7 +116,8 @@ pub(super) fn open_making(
             Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno),
         }
-        place = open_directory(root.place(), directory, confinement)?;
+        let below = RelPath::new(name).map_err(|_| Errno::INVAL)?;
+        place = open_directory(place.as_fd(), &below, confinement)?;
     }
     Ok(place)
 }

@@ -65,7 +65,7 @@ impl Shared {
             return Err(Fault::new(FaultKind::Unsafe, Operation::Write, path.clone()));
         }
         let partial = partial_name(name);
-        let written = self.write_partial(&place, &partial, packed, bytes);
+        let written = self.write_partial(root, &place, &partial, packed, bytes);
         let file = written.map_err(|errno| write_fault(root, errno, Operation::Write, path))?;
         if publish {
             file::close(file).map_err(|errno| {
@@ -90,6 +90,7 @@ impl Shared {
     /// file is not worth resuming.
     fn write_partial(
         &self,
+        root: &OpenRoot,
         place: &Place,
         name: &[u8],
         packed: &PackedFile,
@@ -100,7 +101,12 @@ impl Shared {
             && packed.metadata.xattrs.is_empty();
         let first = if plain { raw_mode(mode & 0o777) } else { Mode::RUSR | Mode::WUSR };
         let file = match partial::create(place.as_fd(), name, first) {
-            Err(Errno::EXIST) => partial::create_anew(place.as_fd(), name, first)?,
+            Err(Errno::EXIST) => {
+                // Perhaps our own, of this very call's first run.
+                root.staging.withdraw(&packed.path);
+                self.release_partial(root, &packed.path);
+                partial::create_anew(place.as_fd(), name, first)?
+            }
             other => other?,
         };
         let fill = || {

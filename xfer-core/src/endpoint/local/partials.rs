@@ -223,7 +223,7 @@ impl Shared {
 
     /// What this endpoint already has open of a file that is opened again.
     fn take_over(&self, open: &OpenPartial, root: &Arc<OpenRoot>) -> Result<Taken, Fault> {
-        let mut table = guard(&self.partials.0);
+        let table = guard(&self.partials.0);
         let known = table.open.get(&open.partial).map(Arc::clone);
         if let Some(known) = &known {
             if known.path != open.path || known.root.index != open.root {
@@ -237,25 +237,36 @@ impl Shared {
                 return Ok(Taken::Same(Partial { held: held.iter().collect() }));
             }
         }
-        let of_path = |p: &&Arc<PartialFile>| p.path == open.path && p.root.index == open.root;
-        let Some(before) = table.open.values().find(of_path).map(Arc::clone) else {
-            return Ok(Taken::Nothing);
-        };
-        table.open.remove(&before.index);
         drop(table);
         root.staging.withdraw(&open.path);
-        let mut progress = before.progress();
-        // Writers under way end first: their claims are what the new opening must not meet.
-        while !progress.claimed.is_empty() {
-            progress = before.released.wait(progress).unwrap_or_else(PoisonError::into_inner);
-        }
-        if progress.stage == Stage::Tainted {
+        let Some(before) = self.release_partial(root, &open.path) else {
             return Ok(Taken::Nothing);
-        }
-        progress.stage = Stage::Replaced;
+        };
         let failed = |errno| fault(errno, Operation::Open, &open.path);
         let place = rustix::io::fcntl_dupfd_cloexec(&before.place, 0).map_err(failed)?;
         Ok(Taken::File(place, Arc::clone(&before.file)))
+    }
+
+    /// Takes a file away from an earlier opening of it, whose calls fail from now on; those under way
+    /// end first. `None` where there is none, or nothing of it to be used.
+    pub(super) fn release_partial(
+        &self,
+        root: &OpenRoot,
+        path: &RelPath,
+    ) -> Option<Arc<PartialFile>> {
+        let mut table = guard(&self.partials.0);
+        let of_path = |p: &&Arc<PartialFile>| p.path == *path && p.root.index == root.index;
+        let before = table.open.values().find(of_path).map(Arc::clone)?;
+        table.open.remove(&before.index);
+        drop(table);
+        let mut progress = before.progress();
+        while !progress.claimed.is_empty() {
+            progress = before.released.wait(progress).unwrap_or_else(PoisonError::into_inner);
+        }
+        let usable = progress.stage != Stage::Tainted;
+        progress.stage = Stage::Replaced;
+        drop(progress);
+        usable.then_some(before)
     }
 
     /// An open partial; `None` if it is done, so that nothing remains to be done.
