@@ -5,8 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::Mode;
 use rustix::io::Errno;
+use xfer_core::disk::named::keep_owner_rights;
 use xfer_core::error::ExitClass;
 
 use crate::Outcome;
@@ -17,11 +17,8 @@ use crate::problem::CliError;
 static PANIC: Mutex<Option<String>> = Mutex::new(None);
 
 /// Sets right what a caller may have left wrong.
-///
-/// A umask that takes the owner's own rights would make directories that nobody can enter.
 pub(crate) fn prepare() {
-    let mask = rustix::process::umask(Mode::from_raw_mode(0o077));
-    rustix::process::umask(mask & Mode::from_raw_mode(0o077));
+    keep_owner_rights();
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let text = panic.payload().downcast_ref::<&str>().map(|text| (*text).to_owned());

@@ -1,6 +1,6 @@
 //! xfer: moves datasets in and checkpoints out of rented machines, verified and resumable.
 //!
-//! A command line is parsed, its settings are resolved, its verb performs, and one number comes out.
+//! A command line is parsed, its settings are resolved, its verb performs, one number comes out.
 
 mod args;
 mod commands;
@@ -9,7 +9,9 @@ mod moment;
 mod output;
 mod problem;
 mod progress;
+mod prompt;
 mod read_file;
+mod reporter;
 mod settings;
 mod speed;
 

@@ -74,8 +74,8 @@ fn month_days(year: i64, month: i64) -> i64 {
     }
 }
 
-/// Days since 1970-01-01 of a date of the Gregorian calendar. The year is taken to begin in March, so
-/// that the leap day is its last.
+/// Days since 1970-01-01 of a date of the Gregorian calendar. The year is taken to begin in March,
+/// so that the leap day is its last.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);

@@ -87,7 +87,8 @@ const VERBS: &[Verb] = &[
 const LOCATIONS: &str = "\
 Locations: path, ./a:b, file:///abs (here); [user@]host:path, [v6]:path,
 ssh://[user@]host[:port]/path (over SSH, as ssh would reach the host).
-A trailing / on a source directory means its contents; on the destination, that it must be a directory.
+A trailing / on a source directory means its contents; on the destination, that it must be a
+directory.
 
 Every long flag but --yes has a twin in the environment: --min-size is XFER_MIN_SIZE.
 Switches take --no-…; values also follow as --flag=VALUE; -- ends the flags.
@@ -106,7 +107,12 @@ pub(crate) fn command() -> Command {
     for verb in VERBS {
         command = command.subcommand(verb_command(verb));
     }
-    command.subcommand(
+    let rehearsed = Command::new("rehearsed")
+        .hide(true)
+        .about("Push to the embedded peer of a rehearsal")
+        .arg(operand("SOURCE", "Where bytes come from"))
+        .arg(operand("DESTINATION", "Where they go"));
+    command.subcommand(with_flags(rehearsed, TRANSFER)).subcommand(
         Command::new("agent").hide(true).about("Serve a session on standard input and output").arg(
             Arg::new("words")
                 .num_args(0..)

@@ -31,6 +31,8 @@ pub(crate) struct Invocation {
 pub(crate) enum Verb {
     /// `push`, or `pull` with `pull` set.
     Copy { pull: bool, sources: Vec<Location>, destination: Location },
+    /// A push to the embedded peer of a rehearsal.
+    Rehearsed { source: Location, destination: Location },
     /// `verify`
     Verify { location: Location, against: OsString },
     /// `ls`
@@ -63,6 +65,7 @@ impl Verb {
         match self {
             Self::Copy { pull: false, .. } => "push",
             Self::Copy { pull: true, .. } => "pull",
+            Self::Rehearsed { .. } => "push",
             Self::Verify { .. } => "verify",
             Self::List { .. } => "ls",
             Self::ReceiptShow { .. } | Self::ReceiptExport { .. } => "receipt",
@@ -145,6 +148,10 @@ fn verb(
                 }
             }
         }
+        "rehearsed" => Verb::Rehearsed {
+            source: location(&word(matches, "SOURCE"))?,
+            destination: location(&word(matches, "DESTINATION"))?,
+        },
         "verify" => Verb::Verify {
             location: location(&word(matches, "LOCATION"))?,
             against: word(matches, "against"),

@@ -1,8 +1,14 @@
 //! One room for each verb.
 
+mod agent;
 mod config;
 mod documents;
+mod inspect;
+mod install;
+mod reach;
 mod receipt;
+mod rehearse;
+mod transfer;
 
 use std::sync::Arc;
 
@@ -11,7 +17,6 @@ use xfer_core::error::ExitClass;
 use crate::Outcome;
 use crate::args::Verb;
 use crate::output::Output;
-use crate::problem::CliError;
 use crate::settings::{Merged, Surroundings};
 
 /// What every verb is given.
@@ -37,7 +42,17 @@ pub(crate) fn perform(verb: Verb, context: &Context) -> Outcome {
         Verb::Man => documents::manual(output),
         Verb::Version => documents::version(output),
         Verb::Text(text) => done(output, &text),
-        _ => Err(CliError::new(ExitClass::Other, "not-built", "not in this build yet")),
+        Verb::Copy { pull, sources, destination } => {
+            transfer::copy(context, sources, destination, pull)
+        }
+        Verb::Rehearsed { source, destination } => {
+            rehearse::rehearsed_push(context, source, destination)
+        }
+        Verb::Verify { location, against } => inspect::verify(context, location, &against),
+        Verb::List { location } => inspect::list(context, location),
+        Verb::Rehearse { directory } => rehearse::rehearse(context, directory.as_deref()),
+        Verb::Install { location } => install::install(context, location),
+        Verb::Agent { words } => agent::serve(&words),
     }
 }
 

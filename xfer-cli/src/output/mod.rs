@@ -3,7 +3,6 @@
 
 pub(crate) mod amounts;
 pub(crate) mod json;
-mod reporter;
 mod sink;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::io::Errno;
 use xfer_core::clock::Clock;
 use xfer_core::error::ExitClass;
+use xfer_core::event::Phase;
 
 use self::json::{Body, Line, RemedyBody, ResultBody, SCHEMA};
 use self::sink::Sink;
@@ -18,8 +18,6 @@ use crate::args::values::Color;
 use crate::moment;
 use crate::problem::CliError;
 use crate::settings::OutputSettings;
-
-pub(crate) use reporter::{Reporter, State, phase_name, route_text};
 
 /// Every way in which the program speaks, decided once.
 pub(crate) struct Output {
@@ -216,5 +214,15 @@ impl Inner {
         if let Some(events) = &mut self.events {
             events.flush();
         }
+    }
+}
+
+/// A phase as events name it.
+pub(crate) fn phase_name(phase: Option<Phase>) -> &'static str {
+    match phase {
+        None | Some(Phase::Connect) => "connect",
+        Some(Phase::Scan) => "scan",
+        Some(Phase::Send) => "send",
+        Some(Phase::Verify) => "verify",
     }
 }

@@ -3,8 +3,9 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use xfer_core::disk::named::open_output;
+use xfer_protocol::path::Escaped;
 
 use crate::problem::CliError;
 
@@ -40,16 +41,11 @@ impl Sink {
     /// A file, emptied first unless `append`.
     pub(crate) fn file(path: &Path, append: bool) -> Result<Self, CliError> {
         let refused = |errno: Errno| {
-            let what = format!("{}: it cannot be written", path.display());
+            let place = Escaped(path.as_os_str().as_encoded_bytes());
+            let what = format!("{place}: it cannot be written");
             CliError::config("output-unwritable", what).why(errno)
         };
-        let kind = if append { OFlags::APPEND } else { OFlags::TRUNC };
-        // NONBLOCK for the opening alone: a FIFO that nobody reads is an error, not a wait.
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOCTTY | kind;
-        let mode = Mode::from_raw_mode(0o644);
-        let file = rustix::fs::open(path, flags | OFlags::NONBLOCK, mode).map_err(refused)?;
-        let status = rustix::fs::fcntl_getfl(&file).map_err(refused)?;
-        rustix::fs::fcntl_setfl(&file, status.difference(OFlags::NONBLOCK)).map_err(refused)?;
+        let file = open_output(path, append).map_err(refused)?;
         Ok(Self::to(Target::File(file)))
     }
 

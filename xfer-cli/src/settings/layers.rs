@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use toml::Value;
+use xfer_core::disk::named::is_directory;
 use xfer_core::error::ExitClass;
 use xfer_protocol::manifest::Timestamp;
 use xfer_protocol::path::Escaped;
@@ -74,11 +75,10 @@ impl Surroundings {
         if !home.is_absolute() {
             return Err(refused("HOME is not an absolute path"));
         }
-        match rustix::fs::stat(&home) {
-            Ok(stat) if rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir() => {
-                Ok(home.join(".local/state/xfer"))
-            }
-            _ => Err(refused("HOME is no directory")),
+        if is_directory(&home) {
+            Ok(home.join(".local/state/xfer"))
+        } else {
+            Err(refused("HOME is no directory"))
         }
     }
 

@@ -19,7 +19,7 @@ use crate::args::Typed;
 use crate::args::values::{self, Color, Refusal, Time};
 use crate::problem::CliError;
 
-pub(crate) use layers::{Merged, Origin, Surroundings};
+pub(crate) use layers::{Merged, Surroundings};
 
 /// What is printed, and where.
 #[derive(Clone, Debug, Default)]

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use xfer_protocol::manifest::Timestamp;
 
+use super::layers::Origin;
 use super::*;
 use crate::args;
 

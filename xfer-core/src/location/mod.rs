@@ -1,7 +1,7 @@
 //! What the user types to name a place.
 //!
-//! Parsing starts no process, asks no name server and touches no file. Paths are bytes; hosts, users
-//! and ports are checked here, so that none can be taken for an option or a command further down.
+//! Parsing starts no process, asks no name server and touches no file. Paths are bytes; hosts,
+//! users and ports are checked here, so that none is taken for an option or a command further down.
 
 mod parse;
 mod reason;
@@ -17,8 +17,8 @@ pub use reason::{LaterScheme, LocationError, LocationReason};
 pub struct Location {
     /// Which machine.
     pub machine: Machine,
-    /// Which path there; relative to the working directory here, to home elsewhere. A `/` at its end
-    /// is kept, because it has a meaning. Empty for home itself.
+    /// Which path there; relative to the working directory here, to home elsewhere. A `/` at its
+    /// end is kept, because it has a meaning. Empty for home itself.
     pub path: Vec<u8>,
 }
 

@@ -138,7 +138,7 @@ impl LaterScheme {
     fn instead(self) -> &'static str {
         match self {
             Self::Vast => {
-                "use the address and port that `vastai ssh-url ID` prints: ssh://root@HOST:PORT/path"
+                "use what `vastai ssh-url ID` prints, and a path: ssh://root@HOST:PORT/path"
             }
             Self::Sky => "use CLUSTER:path; SkyPilot names the cluster in ~/.ssh/config",
             Self::Runpod | Self::Lambda => {
@@ -186,7 +186,7 @@ impl LocationReason {
             Self::Dash => "write ./- for a file of that name",
             Self::Nul | Self::TooLong => "name a path that the system can hold",
             Self::UnknownScheme => {
-                "use path, HOST:path, ssh://HOST/path or file:///path; ./ before it forces a local path"
+                "use path, HOST:path, ssh://HOST/path or file:///path; ./ forces a local path"
             }
             Self::NotYet(scheme) => scheme.instead(),
             Self::Password => "leave the password out; xfer logs in with keys (-i FILE, ssh-agent)",

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use xfer_core::error::{ExitClass, fault_id};
 use xfer_core::event::{EntryAction, Event, Observer, Phase, PlanTotals, Progress, Route};
+use xfer_core::location::Location;
 use xfer_core::receipt::PathText;
 use xfer_protocol::fault::Fault;
 use xfer_protocol::path::{Escaped, RelPath};
 
-use super::Output;
-use super::amounts;
-use super::json::{Body, CountsBody, FileBody, Mapping, ProgressBody, RetryBody, RouteBody};
+use crate::output::json::{
+    Body, CountsBody, FileBody, Mapping, ProgressBody, RetryBody, RouteBody,
+};
+use crate::output::{Output, amounts, phase_name};
 use crate::progress::{Display, View};
 use crate::speed::Speed;
 
@@ -117,6 +119,24 @@ impl Reporter {
         state.display.suspend(|| self.output.say(text));
     }
 
+    fn begun(&self, sources: &[Location], destination: &Location) {
+        self.output.event(&Body::Run {
+            version: env!("CARGO_PKG_VERSION"),
+            verb: self.verb,
+            sources: sources.iter().map(|s| PathText::from(&s.to_bytes()[..])).collect(),
+            destination: Some(PathText::from(&destination.to_bytes()[..])),
+        });
+    }
+
+    /// A line of the plan: the result of a dry run, else for those who ask.
+    fn planned(&self, line: &str) {
+        if self.dry_run {
+            self.output.result(line.as_bytes());
+        } else {
+            self.output.detail(1, &format!("xfer: {line}"));
+        }
+    }
+
     fn problem(&self, state: &mut State, fault: &Fault) {
         let class = ExitClass::of_fault(fault);
         state.problems += 1;
@@ -176,33 +196,17 @@ impl Observer for Reporter {
         let mut guard = self.lock();
         let state = &mut *guard;
         match event {
-            Event::Begun { sources, destination } => self.output.event(&Body::Run {
-                version: env!("CARGO_PKG_VERSION"),
-                verb: self.verb,
-                sources: sources.iter().map(|s| PathText::from(&s.to_bytes()[..])).collect(),
-                destination: Some(PathText::from(&destination.to_bytes()[..])),
-            }),
+            Event::Begun { sources, destination } => self.begun(sources, destination),
             Event::Mapped { source, destination } => {
-                let line = format!("{} -> {}\n", Escaped(source), Escaped(destination));
-                if self.dry_run {
-                    self.output.result(line.as_bytes());
-                } else {
-                    self.output.detail(1, &format!("xfer: {line}"));
-                }
+                self.planned(&format!("{} -> {}\n", Escaped(source), Escaped(destination)));
                 state.mapping.push(Mapping {
                     source: PathText::from(&source[..]),
                     destination: PathText::from(&destination[..]),
                 });
             }
             Event::Route(route) => {
-                let body = Body::Route(RouteBody::from(route));
-                self.output.event(&body);
-                let text = route_text(route);
-                if self.dry_run {
-                    self.output.result(format!("route {text}\n").as_bytes());
-                } else {
-                    self.output.detail(1, &format!("xfer: route {text}\n"));
-                }
+                self.output.event(&Body::Route(RouteBody::from(route)));
+                self.planned(&format!("route {}\n", route_text(route)));
                 state.route = Some(route.clone());
             }
             Event::Plan(totals) => {
@@ -301,16 +305,6 @@ pub(crate) fn route_text(route: &Route) -> String {
     match route.streams {
         0 | 1 => format!("{}: {transport}, {direct}, {streams}", route.kind),
         several => format!("{}: {transport}, {direct}, {several} {streams}", route.kind),
-    }
-}
-
-/// A phase as events name it.
-pub(crate) fn phase_name(phase: Option<Phase>) -> &'static str {
-    match phase {
-        None | Some(Phase::Connect) => "connect",
-        Some(Phase::Scan) => "scan",
-        Some(Phase::Send) => "send",
-        Some(Phase::Verify) => "verify",
     }
 }
 

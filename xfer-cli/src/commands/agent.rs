@@ -1,0 +1,81 @@
+//! `xfer agent`: the far side, started by xfer itself and by nobody else.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use xfer_core::agent::stdio::{self, AgentOptions};
+use xfer_core::endpoint::local::{Base, LocalOptions};
+use xfer_core::error::ExitClass;
+
+use crate::Outcome;
+use crate::problem::CliError;
+
+/// Serves one session.
+pub(super) fn serve(words: &[OsString]) -> Outcome {
+    let options = understand(words)
+        .ok_or_else(|| CliError::usage("bad-value", "xfer agent is started by xfer itself"))?;
+    let failed = |error: std::io::Error| {
+        CliError::new(ExitClass::Protocol, "agent-failed", "the agent's session failed").why(error)
+    };
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
+    let ended = runtime.block_on(stdio::run(options));
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    ended.map_err(failed)?;
+    Ok(ExitClass::Done)
+}
+
+fn understand(words: &[OsString]) -> Option<AgentOptions> {
+    let mut options = AgentOptions {
+        sentinel: Vec::new(),
+        session: String::new(),
+        join: false,
+        silence: Duration::from_secs(30),
+        endpoint: LocalOptions::default(),
+    };
+    let mut words = words.iter().map(|word| word.to_str());
+    while let Some(word) = words.next() {
+        match word? {
+            "--sentinel" => options.sentinel = bytes_of(words.next()??)?,
+            "--session" => {
+                let session = words.next()??;
+                bytes_of(session)?;
+                session.clone_into(&mut options.session);
+            }
+            "--silence" => options.silence = Duration::from_secs(words.next()??.parse().ok()?),
+            "--home" => options.endpoint.base = Base::Home,
+            "--join" => options.join = true,
+            "--owner" => options.endpoint.owner = true,
+            "--devices" => options.endpoint.devices = true,
+            "--no-times" => options.endpoint.times = false,
+            _ => return None,
+        }
+    }
+    (!options.session.is_empty()).then_some(options)
+}
+
+fn bytes_of(hex: &str) -> Option<Vec<u8>> {
+    if hex.len() % 2 != 0 || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_xfer_itself_writes_is_understood() {
+        let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
+        let line = "--sentinel 00ff --session ab12 --silence 7 --home --join --no-times";
+        let options = understand(&words(line)).unwrap();
+        assert_eq!(options.sentinel, [0, 255]);
+        assert_eq!((options.session.as_str(), options.join), ("ab12", true));
+        assert_eq!(options.silence, Duration::from_secs(7));
+        assert!(!options.endpoint.times && !options.endpoint.owner);
+        for line in ["", "--session", "--session xyz", "--session ab --silence -1", "--help"] {
+            assert!(understand(&words(line)).is_none(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! `xfer ls` and `xfer verify`: looking without moving.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use xfer_core::disk::named::is_file;
+use xfer_core::engine::{Inspection, Verified};
+use xfer_core::error::ExitClass;
+use xfer_core::location::Location;
+use xfer_core::options::TransferOptions;
+use xfer_core::receipt::{PathText, ReceiptError};
+use xfer_core::verify::{Expected, ManifestError};
+use xfer_protocol::manifest::{Entry, EntryKind};
+use xfer_protocol::path::Escaped;
+
+use super::transfer::output_failure;
+use super::{Context, done, reach};
+use crate::Outcome;
+use crate::moment;
+use crate::output::json::{Body, CountsBody, ResultBody};
+use crate::output::{Output, amounts, result_of, result_of_error};
+use crate::problem::CliError;
+use crate::read_file::{LIST_BYTES_MAX, read};
+use crate::reporter::Reporter;
+use crate::settings::ConnectionSettings;
+
+/// What a location must equal.
+enum Against {
+    Manifest(Expected),
+    Location(Location),
+}
+
+/// Lists a location.
+pub(super) fn list(context: &Context, location: Location) -> Outcome {
+    let connector = reach::connector(context)?;
+    let options = options(context)?;
+    let output = &context.output;
+    let reporter = Reporter::new(Arc::clone(output), context.verb, false);
+    let mut problems = 0u64;
+    let ended = reach::run(connector, &reporter, |reach| async {
+        let observer = Arc::clone(&reach.observer);
+        let looked =
+            Inspection::open(&location, options, reach.connector, reach.observer, reach.cancel)
+                .await?;
+        looked
+            .list(
+                |entry| print_entry(&entry, output),
+                |fault| {
+                    problems += 1;
+                    observer.observe(&xfer_core::event::Event::Problem(fault));
+                },
+            )
+            .await?;
+        looked.close().await;
+        Ok(())
+    });
+    match ended {
+        Ok(()) if problems == 0 => {
+            reporter.finish(|_| ());
+            done(output, "")
+        }
+        Ok(()) => {
+            let what = format!("{} could not be listed", amounts::entries(problems));
+            let error = CliError::new(ExitClass::Partial, "some-entries-failed", what);
+            output_failure(&reporter, &error, output);
+            Ok(error.class)
+        }
+        Err(error) => {
+            let error = CliError::from(error);
+            output_failure(&reporter, &error, output);
+            Ok(error.class)
+        }
+    }
+}
+
+/// Reads a location again and compares it.
+pub(super) fn verify(context: &Context, location: Location, against: &OsStr) -> Outcome {
+    let against = understand(against)?;
+    let connector = reach::connector(context)?;
+    verify_with(context, connector, &location, against)
+}
+
+fn verify_with(
+    context: &Context,
+    connector: xfer_core::connect::Connector,
+    location: &Location,
+    against: Against,
+) -> Outcome {
+    let options = options(context)?;
+    let output = &context.output;
+    let reporter = Reporter::new(Arc::clone(output), context.verb, false);
+    let exact = matches!(against, Against::Location(_));
+    let ended = reach::run(connector, &reporter, |reach| async move {
+        let reach::Reach { connector, observer, cancel } = reach;
+        let open = |location: Location| {
+            let (options, observer) = (options.clone(), Arc::clone(&observer));
+            let (connector, cancel) = (connector.clone(), cancel.clone());
+            async move { Inspection::open(&location, options, connector, observer, cancel).await }
+        };
+        let expected = match against {
+            Against::Manifest(expected) => expected,
+            Against::Location(other) => {
+                let other = open(other).await?;
+                let digests = other.digests().await?;
+                other.close().await;
+                digests
+            }
+        };
+        let looked = open(location.clone()).await?;
+        let verified = looked.verify(expected).await?;
+        looked.close().await;
+        Ok(verified)
+    });
+    match ended {
+        Ok(verified) => Ok(conclude(&verified, exact, location, &reporter, output)),
+        Err(error) => {
+            let error = CliError::from(error);
+            output_failure(&reporter, &error, output);
+            Ok(error.class)
+        }
+    }
+}
+
+fn conclude(
+    verified: &Verified,
+    exact: bool,
+    location: &Location,
+    reporter: &Reporter,
+    output: &Output,
+) -> ExitClass {
+    let extra = if exact { verified.unexpected } else { 0 };
+    let unread = reporter.finish(|state| state.problems);
+    let differences = (verified.problems.len() as u64).max(unread) + extra;
+    let mut class = verified.class();
+    if class == ExitClass::Done && differences > 0 {
+        class = ExitClass::Partial;
+    }
+    let medium = if verified.past_cache { "from the medium" } else { "perhaps from the cache" };
+    let level = if verified.past_cache { "read-back" } else { "read-back-cached" };
+    output.event(&Body::Verify {
+        asked: "read-back",
+        proof_level: Some(level),
+        entries: verified.equal,
+        bytes: verified.bytes,
+    });
+    let verdict = if differences == 0 { "equal" } else { "different" };
+    output.event(&Body::Verdict { verdict, entries: verified.equal, differences });
+    let text = format!(
+        "{verdict}: {location}: {} equal ({}, read {medium}), {} different, {} not spoken of\n",
+        amounts::entries(verified.equal),
+        amounts::bytes(verified.bytes),
+        amounts::count(differences - extra),
+        amounts::count(verified.unexpected),
+    );
+    output.result(text.as_bytes());
+    let counted = |body: ResultBody| ResultBody {
+        entries: CountsBody {
+            selected: verified.equal + differences,
+            unchanged: verified.equal,
+            failed: differences,
+            ..CountsBody::default()
+        },
+        bytes: CountsBody {
+            selected: verified.bytes,
+            unchanged: verified.bytes,
+            ..CountsBody::default()
+        },
+        proof_level: Some(level),
+        problems: differences,
+        ..body
+    };
+    if class == ExitClass::Done {
+        let message = "all is as it should be".to_owned();
+        output.last(counted(ResultBody { message, ..result_of(class, "done") }));
+    } else {
+        let reason = match class {
+            ExitClass::Integrity => "digest-mismatch",
+            _ if differences == extra => "unexpected-entries",
+            _ => "some-entries-failed",
+        };
+        let what = format!("{location}: {} differ", amounts::entries(differences));
+        let error = CliError::new(class, reason, what)
+            .next("copy them again: push or pull with --checksum");
+        output.error(&error);
+        output.last(counted(result_of_error(&error)));
+    }
+    class
+}
+
+/// A plain path to a regular file is a receipt or a manifest; all else is a location.
+fn understand(against: &OsStr) -> Result<Against, CliError> {
+    let location = Location::parse(against.as_bytes())?;
+    let written_as_path = location.path == against.as_bytes();
+    if !location.is_local() || !written_as_path || !is_file(Path::new(against)) {
+        return Ok(Against::Location(location));
+    }
+    let bytes = read(Path::new(against), LIST_BYTES_MAX)?;
+    Expected::read(&bytes[..]).map(Against::Manifest).map_err(|error| {
+        let place = Escaped(against.as_bytes());
+        let (class, reason) = match error {
+            ManifestError::Receipt(ReceiptError::RootMismatch) => {
+                (ExitClass::Integrity, "digest-mismatch")
+            }
+            _ => (ExitClass::State, "manifest-malformed"),
+        };
+        let what = format!("{place}: neither a receipt nor a manifest that can be believed");
+        CliError::new(class, reason, what)
+            .why(error)
+            .next("to compare with the bytes of that file itself: --against file:///its/path")
+    })
+}
+
+fn options(context: &Context) -> Result<TransferOptions, CliError> {
+    let connection = ConnectionSettings::resolve(&context.merged)?;
+    let mut options = TransferOptions::default();
+    options.network.route = connection.route;
+    options.network.agent_binary = connection.agent_binary;
+    options.retry.stall = connection.stall;
+    options.disk.state = Some(context.around.state_directory()?);
+    Ok(options)
+}
+
+fn print_entry(entry: &Entry, output: &Output) {
+    let (kind, letter) = match entry.kind {
+        EntryKind::Device(device) if device.block => ("device", 'b'),
+        EntryKind::Device(_) => ("device", 'c'),
+        EntryKind::Directory => ("directory", 'd'),
+        EntryKind::Fifo => ("fifo", 'p'),
+        EntryKind::File { .. } => ("file", '-'),
+        EntryKind::Socket => ("socket", 's'),
+        EntryKind::Symlink { .. } => ("symlink", 'l'),
+    };
+    let modified = moment::format(entry.metadata.modified);
+    let content = match &entry.kind {
+        EntryKind::Symlink { content } => Some(content),
+        _ => None,
+    };
+    let arrow = content.map(|content| format!(" -> {}", Escaped(content))).unwrap_or_default();
+    let size = entry.kind.size();
+    let mode = entry.metadata.mode;
+    let path = &entry.path;
+    output.result(format!("{letter}{mode:04o} {size:>15} {modified} {path}{arrow}\n").as_bytes());
+    output.event(&Body::Entry {
+        path: PathText::from(entry.path.as_bytes()),
+        action: "listed",
+        kind: Some(kind),
+        size,
+        mode: Some(mode),
+        modified: Some(modified),
+        content: content.map(|content| PathText::from(&content[..])),
+    });
+}

@@ -1,0 +1,106 @@
+//! The runtime under a verb that reaches machines: connector, clean stops, the passing of time.
+
+use std::future::Future;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use xfer_core::connect::Connector;
+use xfer_core::error::{ExitClass, StopSignal, TransferError};
+use xfer_core::event::SharedObserver;
+use xfer_core::transport::ssh::SshOptions;
+
+use super::Context;
+use crate::problem::CliError;
+use crate::prompt::TerminalPrompt;
+use crate::reporter::Reporter;
+use crate::settings::ConnectionSettings;
+
+/// Time between two looks at what there is to show.
+const TICK: Duration = Duration::from_millis(200);
+
+/// What a verb needs to reach machines.
+pub(super) struct Reach {
+    /// Reaches them.
+    pub(super) connector: Connector,
+    /// Hears what happens.
+    pub(super) observer: SharedObserver,
+    /// Ends it cleanly.
+    pub(super) cancel: CancellationToken,
+}
+
+/// The connector of the settings.
+pub(super) fn connector(context: &Context) -> Result<Connector, CliError> {
+    let settings = ConnectionSettings::resolve(&context.merged)?;
+    let yes = context.merged.switch("yes", false);
+    let seed = getrandom::u64().map_err(|error| {
+        CliError::new(ExitClass::Other, "no-randomness", "the system gives no random number")
+            .why(error)
+    })?;
+    let mut ssh = SshOptions::new(Arc::new(TerminalPrompt::new(!yes)), seed);
+    settings.apply(&mut ssh);
+    Ok(Connector::new(ssh, Some(context.around.state_directory()?)))
+}
+
+/// Runs what reaches machines, to its end or to a clean stop.
+pub(super) fn run<T, F>(
+    connector: Connector,
+    reporter: &Arc<Reporter>,
+    work: impl FnOnce(Reach) -> F,
+) -> Result<T, TransferError>
+where
+    F: Future<Output = Result<T, TransferError>>,
+{
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|_| TransferError::Internal("the runtime could not be started"))?;
+    let cancel = CancellationToken::new();
+    let asked = Arc::new(OnceLock::new());
+    let observer = Arc::clone(reporter) as SharedObserver;
+    let ended = runtime.block_on(async {
+        let watch = tokio::spawn(watch_signals(cancel.clone(), Arc::clone(&asked)));
+        let work = work(Reach { connector, observer, cancel });
+        tokio::pin!(work);
+        let mut tick = tokio::time::interval(TICK);
+        let ended = loop {
+            tokio::select! {
+                ended = &mut work => break ended,
+                _ = tick.tick() => reporter.tick(),
+            }
+        };
+        watch.abort();
+        ended
+    });
+    // A call of the system that never returns must not hold the process.
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    match (ended, asked.get()) {
+        (Err(TransferError::Stopped { .. }), Some(&signal)) => {
+            Err(TransferError::Stopped { signal })
+        }
+        (ended, _) => ended,
+    }
+}
+
+/// The first signal stops cleanly; the second ends the process at once.
+async fn watch_signals(cancel: CancellationToken, asked: Arc<OnceLock<StopSignal>>) {
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) =
+        (signal(kinds[0]), signal(kinds[1]), signal(kinds[2]))
+    else {
+        return;
+    };
+    loop {
+        let received = tokio::select! {
+            _ = interrupt.recv() => StopSignal::Interrupt,
+            _ = terminate.recv() => StopSignal::Terminate,
+            _ = hangup.recv() => StopSignal::Terminate,
+        };
+        if asked.set(received).is_err() {
+            let class = TransferError::Stopped { signal: received }.exit_class();
+            std::process::exit(class.code().into());
+        }
+        cancel.cancel();
+    }
+}

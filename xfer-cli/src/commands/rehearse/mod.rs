@@ -1,0 +1,263 @@
+//! `xfer rehearse`: the whole story on this machine alone, with an embedded peer.
+//!
+//! A tree is pushed to a second process of this program, over pipes. The pushing process is killed
+//! half-way, without a chance to prepare; the same command then finishes; the copy is read again
+//! and compared; and a changed byte is found. Success means that all of it held.
+
+mod child;
+mod tree;
+
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+
+use serde_json::Value;
+use xfer_core::connect::Connector;
+use xfer_core::disk::scratch::Scratch;
+use xfer_core::error::ExitClass;
+use xfer_core::location::{Location, Machine};
+use xfer_protocol::path::Escaped;
+
+use self::child::{Child, number};
+use super::install::own_program;
+use super::{Context, reach, transfer};
+use crate::Outcome;
+use crate::output::json::{Body, ResultBody};
+use crate::output::{Output, amounts, result_of};
+use crate::problem::CliError;
+
+/// The name by which the embedded peer goes.
+const PEER: &str = "embedded-peer";
+
+/// Slow enough that there is a half-way to be killed at.
+const RATE: &str = "48MB/s";
+
+/// The share of the bytes after which the push is killed, in percent.
+const KILL_AFTER_PERCENT: u64 = 40;
+
+/// Plays the story.
+pub(super) fn rehearse(context: &Context, directory: Option<&Path>) -> Outcome {
+    let output = &context.output;
+    let unique = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
+    let stage = match directory {
+        Some(path) => Scratch::named(path).map_err(|error| refused(path, &error))?,
+        None => Scratch::unnamed(unique).map_err(|error| failed("the stage", error))?,
+    };
+    let story = Story { output, stage, program: own_program()?.into() };
+    let told = story.tell(unique)?;
+    output.event(&Body::Verdict { verdict: "equal", entries: told.entries, differences: 0 });
+    output.result(
+        format!(
+            "verdict  the copy is equal: {}, {}; killed at {} %, {} re-used, {} sent again\n",
+            amounts::entries(told.entries),
+            amounts::bytes(told.bytes),
+            told.killed_at,
+            amounts::bytes(told.reused),
+            amounts::bytes(told.sent_again),
+        )
+        .as_bytes(),
+    );
+    output.last(ResultBody {
+        message: "everything held".to_owned(),
+        reused_bytes: told.reused,
+        wasted_bytes: told.sent_again,
+        proof_level: Some("read-back"),
+        ..result_of(ExitClass::Done, "done")
+    });
+    Ok(ExitClass::Done)
+}
+
+/// The pushing process of the story.
+pub(super) fn rehearsed_push(
+    context: &Context,
+    source: Location,
+    destination: Location,
+) -> Outcome {
+    let connector = reach::connector(context)?;
+    let connector = match &destination.machine {
+        Machine::Ssh(host) if host.host == PEER => with_peer(connector, host.clone())?,
+        _ => connector,
+    };
+    transfer::copy_with(context, connector, vec![source], destination)
+}
+
+fn with_peer(
+    connector: Connector,
+    host: xfer_core::location::SshHost,
+) -> Result<Connector, CliError> {
+    let session = format!("{:016x}{:016x}", connector.unique(), connector.unique());
+    let words = ["agent", "--session", &session, "--silence", "30"].map(OsString::from);
+    let command = [own_program()?.into()].into_iter().chain(words).collect();
+    Ok(connector.with_process(host, command))
+}
+
+struct Story<'a> {
+    output: &'a Output,
+    stage: Scratch,
+    program: OsString,
+}
+
+/// What came of it.
+struct Told {
+    entries: u64,
+    bytes: u64,
+    killed_at: u64,
+    reused: u64,
+    sent_again: u64,
+}
+
+impl Story<'_> {
+    fn tell(&self, seed: u64) -> Result<Told, CliError> {
+        let made = tree::make(&self.stage, seed).map_err(|error| failed("the tree", error))?;
+        self.say(&format!(
+            "1  made    {}, {} in {}",
+            amounts::entries(made.entries),
+            amounts::bytes(made.bytes),
+            Escaped(self.stage.place(tree::SOURCE).as_os_str().as_encoded_bytes())
+        ));
+        let (sent_before, killed_at) = self.push_and_kill(made.bytes)?;
+        let (payload, reused) = self.resume()?;
+        let (entries, bytes) = self.verify(true)?;
+        self.say(&format!(
+            "4  verify  {} read again from the medium, all equal",
+            amounts::entries(entries)
+        ));
+        self.change_and_verify()?;
+        let moved = made.unique_bytes;
+        let sent_again = (sent_before + payload).saturating_sub(moved);
+        Ok(Told { entries, bytes, killed_at, reused, sent_again })
+    }
+
+    /// Begins the push and kills it. Gives the bytes that had arrived, and the share of all.
+    fn push_and_kill(&self, total: u64) -> Result<(u64, u64), CliError> {
+        self.say(&format!("2  push    to an embedded peer at {RATE}, to be killed half-way"));
+        let mut child = self.start(&self.push_words())?;
+        let mut sent = 0;
+        while let Some(event) = child.next_event() {
+            sent = number(&event, "payload_bytes").max(sent);
+            if event["type"] == "progress" && sent * 100 >= total * KILL_AFTER_PERCENT {
+                break;
+            }
+            if event["type"] == "result" {
+                let why = event["message"].as_str().unwrap_or_default().to_owned();
+                return Err(broke("the push ended before it could be killed").why(why));
+            }
+        }
+        child.kill().map_err(|error| failed("the kill", error))?;
+        if sent == 0 {
+            return Err(broke("the push ended before it sent anything"));
+        }
+        let percent = sent * 100 / total.max(1);
+        self.say(&format!("   kill    -9 after {} ({percent} %)", amounts::bytes(sent)));
+        Ok((sent, percent))
+    }
+
+    /// Runs the same command again. Gives the bytes sent and those re-used.
+    fn resume(&self) -> Result<(u64, u64), CliError> {
+        let result = self.run(&self.push_words(), 0)?;
+        let reused = number(&result, "reused_bytes");
+        let payload = number(&result, "payload_bytes");
+        if reused == 0 {
+            return Err(broke("nothing that had arrived was re-used"));
+        }
+        let clean = self.stage.is_clean(tree::DESTINATION);
+        if !clean.map_err(|error| failed("the copy", error))? {
+            return Err(broke("something of xfer was left in the copy"));
+        }
+        self.say(&format!(
+            "3  resume  the same command: {} re-used after hashing, {} sent",
+            amounts::bytes(reused),
+            amounts::bytes(payload)
+        ));
+        Ok((payload, reused))
+    }
+
+    /// Reads the copy again. Gives its entries and bytes.
+    fn verify(&self, expected: bool) -> Result<(u64, u64), CliError> {
+        let words = [
+            "verify".into(),
+            self.stage.place(tree::COPY).into(),
+            "--against".into(),
+            self.stage.place("receipt.json").into(),
+            "--json".into(),
+            "--quiet".into(),
+        ];
+        let code = if expected { ExitClass::Done } else { ExitClass::Integrity }.code();
+        let result = self.run(&words, code)?;
+        Ok((number(&result["entries"], "unchanged"), number(&result["bytes"], "unchanged")))
+    }
+
+    fn change_and_verify(&self) -> Result<(), CliError> {
+        let changed = format!("{}/{}", tree::COPY, tree::LARGE);
+        self.stage.change_byte(&changed, 12_345).map_err(|error| failed("the change", error))?;
+        self.verify(false)?;
+        self.stage.change_byte(&changed, 12_345).map_err(|error| failed("the change", error))?;
+        self.say("5  change  one byte of the copy: verify found it, as it must");
+        Ok(())
+    }
+
+    fn push_words(&self) -> Vec<OsString> {
+        let mut destination = OsString::from(format!("{PEER}:"));
+        destination.push(self.stage.place(tree::DESTINATION));
+        destination.push("/");
+        vec![
+            "rehearsed".into(),
+            self.stage.place(tree::SOURCE).into(),
+            destination,
+            "--json".into(),
+            "--bwlimit".into(),
+            RATE.into(),
+            "--receipt".into(),
+            self.stage.place("receipt.json").into(),
+        ]
+    }
+
+    /// Runs a command to its end and gives its result.
+    fn run(&self, words: &[OsString], code: u8) -> Result<Value, CliError> {
+        let mut child = self.start(words)?;
+        let mut last = Value::Null;
+        while let Some(event) = child.next_event() {
+            last = event;
+        }
+        child.wait().map_err(|error| failed("a process of the story", error))?;
+        if last["type"] == "result" && number(&last, "exit_code") == u64::from(code) {
+            return Ok(last);
+        }
+        let verb = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
+        let message = last["message"].as_str().unwrap_or("it ended without a result").to_owned();
+        Err(broke(&format!("{verb} did not end with exit {code}")).why(message))
+    }
+
+    fn start(&self, words: &[OsString]) -> Result<Child, CliError> {
+        let loud = !self.output.settings().quiet;
+        Child::start(&self.program, words, self.stage.path(), loud)
+            .map_err(|error| failed("a process of the story", error))
+    }
+
+    fn say(&self, text: &str) {
+        self.output.say(&format!("{text}\n"));
+    }
+}
+
+fn refused(path: &Path, error: &io::Error) -> CliError {
+    let place = Escaped(path.as_os_str().as_encoded_bytes()).to_string();
+    if error.kind() == io::ErrorKind::DirectoryNotEmpty {
+        return CliError::usage(
+            "not-empty",
+            format!("{place}: a rehearsal needs an empty directory"),
+        )
+        .next("name a directory that does not exist yet, or none");
+    }
+    CliError::new(ExitClass::DestinationIo, "stage-unusable", format!("{place}: it cannot be used"))
+        .why(error)
+}
+
+fn failed(what: &str, error: io::Error) -> CliError {
+    let what = format!("rehearsal: {what} could not be made");
+    CliError::new(ExitClass::DestinationIo, "stage-unusable", what).why(error)
+}
+
+fn broke(what: &str) -> CliError {
+    CliError::new(ExitClass::Other, "rehearsal-failed", format!("rehearsal: {what}"))
+        .next("repeat it with a directory, which is kept: xfer rehearse DIR")
+}

@@ -1,0 +1,195 @@
+//! `xfer push` and `xfer pull`.
+
+use std::sync::Arc;
+
+use xfer_core::connect::Connector;
+use xfer_core::engine::{self, Counts, Summary, Transfer};
+use xfer_core::error::{ExitClass, TransferError, UsageReason};
+use xfer_core::event::proof_level_name;
+use xfer_core::location::Location;
+use xfer_core::options::VerifyLevel;
+use xfer_core::receipt::PathText;
+
+use super::{Context, reach};
+use crate::Outcome;
+use crate::output::json::{Body, CountsBody, ResultBody, RouteBody};
+use crate::output::{Output, amounts, result_of, result_of_error};
+use crate::problem::CliError;
+use crate::reporter::{Reporter, State, route_text};
+use crate::settings::CopySettings;
+
+/// Copies.
+pub(super) fn copy(
+    context: &Context,
+    sources: Vec<Location>,
+    destination: Location,
+    pull: bool,
+) -> Outcome {
+    if pull && !destination.is_local() {
+        return Err(TransferError::from(UsageReason::PullElsewhere(destination)).into());
+    }
+    let connector = reach::connector(context)?;
+    copy_with(context, connector, sources, destination)
+}
+
+/// Copies by a connector.
+pub(super) fn copy_with(
+    context: &Context,
+    connector: Connector,
+    sources: Vec<Location>,
+    destination: Location,
+) -> Outcome {
+    let settings = CopySettings::resolve(&context.merged, &context.around)?;
+    let dry_run = settings.dry_run;
+    let asked = settings.options.verify.level;
+    let transfer = Transfer { sources, destination, options: settings.options, plan_only: dry_run };
+    let output = &context.output;
+    let reporter = Reporter::new(Arc::clone(output), context.verb, dry_run);
+    let ended = reach::run(connector, &reporter, |reach| {
+        engine::run(transfer, reach.connector, reach.observer, reach.cancel)
+    });
+    match ended {
+        Ok(summary) => {
+            reporter.finish(|state| {
+                if dry_run {
+                    print_plan(state, output);
+                } else {
+                    tell_proof(&summary, asked, output);
+                    output.say(&summary_text(&summary));
+                }
+            });
+            Ok(conclude(&summary, output))
+        }
+        Err(error) => {
+            let error = CliError::from(error);
+            output_failure(&reporter, &error, output);
+            Ok(error.class)
+        }
+    }
+}
+
+/// Prints a failure, and ends the events with what is known.
+pub(super) fn output_failure(reporter: &Reporter, error: &CliError, output: &Output) {
+    let body = reporter.finish(|state| ResultBody {
+        entries: state.entries,
+        bytes: state.bytes,
+        payload_bytes: state.progress.payload_bytes,
+        reused_bytes: state.progress.reused_bytes,
+        route: state.route.as_ref().map(RouteBody::from),
+        problems: state.problems,
+        ..result_of_error(error)
+    });
+    output.error(error);
+    output.last(body);
+}
+
+fn tell_proof(summary: &Summary, asked: VerifyLevel, output: &Output) {
+    let proof_level = summary.proof_level.map(proof_level_name);
+    output.event(&Body::Verify {
+        asked: match asked {
+            VerifyLevel::Received => "received",
+            VerifyLevel::Durable => "durable",
+            VerifyLevel::ReadBack => "read-back",
+        },
+        proof_level,
+        entries: summary.entries.moved + summary.entries.unchanged,
+        bytes: summary.bytes.moved + summary.bytes.unchanged,
+    });
+    if let Some(path) = &summary.receipt {
+        output.event(&Body::Receipt {
+            path: PathText::from(path.as_os_str().as_encoded_bytes()),
+            manifest_root: summary.manifest_root.map(|root| root.to_string()),
+            proof_level,
+        });
+    }
+}
+
+fn conclude(summary: &Summary, output: &Output) -> ExitClass {
+    let outcome = if summary.class == ExitClass::Done {
+        ResultBody {
+            message: ExitClass::Done.meaning().to_owned(),
+            ..result_of(ExitClass::Done, "done")
+        }
+    } else {
+        let error = CliError::from(TransferError::Partial {
+            problems: summary.problem_count,
+            gravest: summary.class,
+        });
+        output.error(&error);
+        result_of_error(&error)
+    };
+    output.last(ResultBody {
+        entries: counts(summary.entries),
+        bytes: counts(summary.bytes),
+        payload_bytes: summary.payload_bytes,
+        overhead_bytes: summary.overhead_bytes,
+        wasted_bytes: summary.wasted_bytes,
+        reused_bytes: summary.reused_bytes,
+        elapsed_s: summary.elapsed.as_secs_f64(),
+        route: summary.route.as_ref().map(RouteBody::from),
+        manifest_root: summary.manifest_root.map(|root| root.to_string()),
+        proof_level: summary.proof_level.map(proof_level_name),
+        receipt: summary
+            .receipt
+            .as_ref()
+            .map(|path| PathText::from(path.as_os_str().as_encoded_bytes())),
+        problems: summary.problem_count,
+        ..outcome
+    });
+    summary.class
+}
+
+fn counts(counts: Counts) -> CountsBody {
+    let Counts { selected, moved, unchanged, deferred, skipped, failed } = counts;
+    CountsBody { selected, moved, unchanged, deferred, skipped, failed }
+}
+
+fn print_plan(state: &State, output: &Output) {
+    let plan = state.plan;
+    let line = format!(
+        "plan {}, {}; to move: {}, {}; left out: {}\n",
+        amounts::entries(plan.entries),
+        amounts::bytes(plan.bytes),
+        amounts::entries(plan.entries_to_move),
+        amounts::bytes(plan.bytes_to_move),
+        amounts::count(plan.excluded)
+    );
+    output.result(line.as_bytes());
+}
+
+/// What a transfer did, in a few lines.
+fn summary_text(summary: &Summary) -> String {
+    let rate = amounts::rate(summary.payload_bytes, summary.elapsed);
+    let mut text = format!(
+        "xfer: {} moved, {} unchanged; {} sent in {}, {}/s ({} Mbit/s)\n",
+        amounts::entries(summary.entries.moved),
+        amounts::count(summary.entries.unchanged),
+        amounts::bytes(summary.payload_bytes),
+        amounts::span(summary.elapsed),
+        amounts::bytes(rate),
+        amounts::count(rate / 125_000),
+    );
+    let mut line = |label: &str, value: String| text.push_str(&format!("  {label:<9} {value}\n"));
+    if summary.reused_bytes > 0 {
+        line("re-used", amounts::bytes(summary.reused_bytes));
+    }
+    if summary.wasted_bytes > 0 {
+        line("wasted", format!("{} sent more than once", amounts::bytes(summary.wasted_bytes)));
+    }
+    if summary.entries.skipped > 0 {
+        line("left out", amounts::entries(summary.entries.skipped));
+    }
+    if let Some(route) = &summary.route {
+        line("route", route_text(route));
+    }
+    if let Some(level) = summary.proof_level {
+        line("proven", proof_level_name(level).to_owned());
+    }
+    if let Some(root) = summary.manifest_root {
+        line("manifest", root.to_string());
+    }
+    if let Some(receipt) = &summary.receipt {
+        line("receipt", receipt.display().to_string());
+    }
+    text
+}
