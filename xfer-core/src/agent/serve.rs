@@ -5,26 +5,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
-use xfer_protocol::hello::{Hello, HelloError, HelloProgress, HelloReader, Role, negotiate};
+use xfer_protocol::hello::{Hello, Role, SessionId};
 use xfer_protocol::limits;
 use xfer_protocol::message::{Message, Reply, Request, RequestId};
 use xfer_protocol::path::RelPath;
+use xfer_protocol::session::handshake::AwaitHello;
 
 use crate::clock::Clock;
 use crate::endpoint::{EndpointError, EndpointResult, Sink, Source};
 use crate::transport::Stream;
-use crate::transport::framed::{FrameReader, Outgoing, Overhead, ReadError, Room, write_frames};
+use crate::transport::framed::{FrameReader, Outgoing, ReadError, Room, Tally, write_frames};
+use crate::transport::greeting::{GreetingError, greet};
 
 /// Payload in memory at a time, over all streams.
 const ROOM_BYTES: usize = 64 << 20;
-
-/// A stream that has not said who it is by then is closed.
-const HELLO_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Answers that wait for the writer.
 const QUEUE_FRAMES: usize = 8;
@@ -35,12 +33,9 @@ const REQUESTS_SERVED: usize = 64;
 /// Why a session ended badly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ServeError {
-    /// The first bytes were no hello of ours, or none came in time.
+    /// The first bytes were no acceptable hello, or none came in time.
     #[error("no greeting: {0}")]
-    Greeting(#[from] HelloError),
-    /// No greeting came in time.
-    #[error("no greeting came in time")]
-    Silent,
+    Greeting(#[from] GreetingError),
     /// A frame could not be read.
     #[error("a frame could not be read")]
     BadFrame,
@@ -101,15 +96,17 @@ impl<E: Source + Sink + 'static> Served<E> {
 
     /// Answers a stream's hello and serves it to its end. The end of stream 0 ends the session.
     pub async fn stream(&self, mut stream: Stream) -> Result<Hello, ServeError> {
-        let greeting = tokio::time::timeout(HELLO_DEADLINE, greet(&mut stream));
-        let theirs = greeting.await.map_err(|_| ServeError::Silent)??;
+        let offer = Hello::new(Role::Agent, SessionId([0; 16]), 0);
+        let state = AwaitHello::answering(offer, None, self.clock.elapsed());
+        let theirs = greet(&mut stream, state, &[], &*self.clock).await?.theirs;
         let Stream { reader, writer } = stream;
         let (queue, outgoing) = mpsc::channel(QUEUE_FRAMES);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
-            drop(write_frames(writer, outgoing, Arc::<Overhead>::default()).await);
+            let (overhead, moved) = (Arc::<Tally>::default(), Arc::<Tally>::default());
+            drop(write_frames(writer, outgoing, overhead, moved).await);
         });
-        let mut frames = FrameReader::new(reader, self.room.clone());
+        let mut frames = FrameReader::new(reader, self.room.clone(), Arc::default());
         let ended = loop {
             let next = tokio::select! {
                 next = frames.next() => next,
@@ -147,31 +144,6 @@ impl<E: Source + Sink + 'static> Served<E> {
         }
         ended.map(|()| theirs)
     }
-}
-
-/// Answers a hello with ours, in the name of the session that it names.
-async fn greet(stream: &mut Stream) -> Result<Hello, ServeError> {
-    let mut reader = HelloReader::new();
-    let mut needed = 1;
-    let mut buffer = [0; 256];
-    let theirs = loop {
-        let take = needed.min(buffer.len());
-        let read = stream.reader.read(&mut buffer[..take]).await;
-        match read {
-            Ok(read) if read > 0 => match reader.read(&buffer[..read])? {
-                HelloProgress::NeedsMore(more) => needed = more,
-                HelloProgress::Complete { hello, .. } => break hello,
-            },
-            _ => return Err(ServeError::Silent),
-        }
-    };
-    let ours = Hello::new(Role::Agent, theirs.session, theirs.stream);
-    let written = stream.writer.write_all(&ours.encode()).await;
-    if written.is_err() || stream.writer.flush().await.is_err() {
-        return Err(ServeError::Silent);
-    }
-    negotiate(&ours, &theirs)?;
-    Ok(theirs)
 }
 
 async fn send(

@@ -12,6 +12,9 @@ use xfer_protocol::message::Message;
 /// Small frames are gathered up to this many bytes before they are written.
 const GATHER_BYTES: usize = 32 * 1024;
 
+/// Payload is counted as moved in pieces of this many bytes.
+const MOVED_BYTES: usize = 256 * 1024;
+
 /// Bytes that one permit of a frame's room stands for.
 const ROOM_PERMIT_BYTES: usize = 4096;
 
@@ -55,12 +58,14 @@ pub(crate) struct FrameReader<R> {
     inner: BufReader<R>,
     header: Vec<u8>,
     room: Room,
+    moved: Arc<Tally>,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// Reads from `inner`, payload only as there is room for it.
-    pub(crate) fn new(inner: R, room: Room) -> Self {
-        Self { inner: BufReader::with_capacity(16 * 1024, inner), header: Vec::new(), room }
+    pub(crate) fn new(inner: R, room: Room, moved: Arc<Tally>) -> Self {
+        let inner = BufReader::with_capacity(16 * 1024, inner);
+        Self { inner, header: Vec::new(), room, moved }
     }
 
     /// The next frame.
@@ -80,8 +85,9 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         while payload.len() < length {
             let missing = length - payload.len();
             let mut limited = bytes::BufMut::limit(&mut payload, missing);
-            if self.inner.read_buf(&mut limited).await.map_err(|_| ReadError::Ended)? == 0 {
-                return Err(ReadError::Ended);
+            match self.inner.read_buf(&mut limited).await {
+                Ok(read) if read > 0 => self.moved.add(read),
+                _ => return Err(ReadError::Ended),
             }
         }
         Ok(Frame { message, payload: payload.freeze(), room })
@@ -102,11 +108,11 @@ impl Outgoing {
     }
 }
 
-/// Bytes written beside payload.
+/// A count of bytes that several tasks share.
 #[derive(Debug, Default)]
-pub(crate) struct Overhead(AtomicU64);
+pub(crate) struct Tally(AtomicU64);
 
-impl Overhead {
+impl Tally {
     pub(crate) fn bytes(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -120,14 +126,18 @@ impl Overhead {
 pub(crate) async fn write_frames<W: AsyncWrite + Unpin>(
     inner: W,
     mut queue: mpsc::Receiver<Outgoing>,
-    overhead: Arc<Overhead>,
+    overhead: Arc<Tally>,
+    moved: Arc<Tally>,
 ) -> std::io::Result<()> {
     let mut writer = BufWriter::with_capacity(GATHER_BYTES, inner);
     while let Some(mut frame) = queue.recv().await {
         loop {
             overhead.add(frame.header.len());
             writer.write_all(&frame.header).await?;
-            writer.write_all(&frame.payload).await?;
+            for piece in frame.payload.chunks(MOVED_BYTES) {
+                writer.write_all(piece).await?;
+                moved.add(piece.len());
+            }
             match queue.try_recv() {
                 Ok(next) => frame = next,
                 Err(_) => break,

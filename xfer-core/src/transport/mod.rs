@@ -1,6 +1,7 @@
 //! Authenticated streams between two machines
 
 pub(crate) mod framed;
+pub mod greeting;
 pub(crate) mod pipe;
 pub mod ssh;
 

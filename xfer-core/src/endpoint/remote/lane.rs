@@ -9,14 +9,16 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use xfer_protocol::fault::Fault;
-use xfer_protocol::hello::SessionId;
+use xfer_protocol::hello::{Hello, HelloError, Role, SessionId};
 use xfer_protocol::message::{Message, Reply, Request, RequestId};
+use xfer_protocol::session::handshake::{AwaitHello, HandshakeFailure};
+use xfer_protocol::session::sender::StreamId;
 
 use super::Shared;
-use super::hello::greet;
-use crate::endpoint::{EndpointResult, LostReason, ProtocolReason};
+use crate::endpoint::{EndpointError, EndpointResult, LostReason, ProtocolReason};
 use crate::transport::Stream;
-use crate::transport::framed::{Frame, FrameReader, Outgoing, ReadError, write_frames};
+use crate::transport::framed::{Frame, FrameReader, Outgoing, ReadError, Tally, write_frames};
+use crate::transport::greeting::{GreetingError, greet};
 
 /// Frames that wait for the writer: enough that it never idles.
 const QUEUE_FRAMES: usize = 4;
@@ -33,7 +35,9 @@ pub(super) enum Answer {
 pub(super) struct Lane {
     queue: mpsc::Sender<Outgoing>,
     waiting: Mutex<Waiting>,
-    under_way: AtomicU64,
+    stream: StreamId,
+    /// Bytes that moved, in either direction.
+    moved: Arc<Tally>,
     /// When something last arrived, in milliseconds of the clock.
     heard: AtomicU64,
     tasks: Mutex<JoinSet<()>>,
@@ -69,12 +73,16 @@ impl Lane {
         index: u16,
         shared: &Arc<Shared>,
     ) -> EndpointResult<Arc<Self>> {
-        greet(&mut stream, session, index).await?;
+        let ours = Hello::new(Role::Controller, session, index);
+        let (state, first) = AwaitHello::asking(ours, shared.clock.elapsed());
+        greet(&mut stream, state, &first, &*shared.clock).await.map_err(refused)?;
+        let moved = Arc::<Tally>::default();
         let (queue, outgoing) = mpsc::channel(QUEUE_FRAMES);
         let lane = Arc::new(Self {
             queue,
             waiting: Mutex::default(),
-            under_way: AtomicU64::new(0),
+            stream: StreamId(u32::from(index)),
+            moved: Arc::clone(&moved),
             heard: AtomicU64::new(millis(shared.clock.elapsed())),
             tasks: Mutex::default(),
         });
@@ -83,14 +91,14 @@ impl Lane {
         let writing = Arc::downgrade(&lane);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
-            if write_frames(writer, outgoing, overhead).await.is_err() {
+            if write_frames(writer, outgoing, overhead, moved).await.is_err() {
                 if let Some(lane) = writing.upgrade() {
                     lane.lose(LostReason::Ended);
                 }
             }
         });
         let reading = Arc::downgrade(&lane);
-        let mut frames = FrameReader::new(reader, shared.room.clone());
+        let mut frames = FrameReader::new(reader, shared.room.clone(), Arc::clone(&lane.moved));
         let clock = Arc::clone(&shared.clock);
         tasks.spawn(async move {
             loop {
@@ -107,13 +115,7 @@ impl Lane {
     }
 
     /// Sends a request and waits for its reply.
-    pub(super) async fn ask(
-        &self,
-        id: RequestId,
-        request: Request,
-        payload: Bytes,
-        weight: u64,
-    ) -> Answer {
+    pub(super) async fn ask(&self, id: RequestId, request: Request, payload: Bytes) -> Answer {
         let Ok(frame) = Outgoing::new(&Message::Request(id, request), payload) else {
             return Answer::Broken(ProtocolReason::Limit);
         };
@@ -125,16 +127,19 @@ impl Lane {
             }
             waiting.requests.insert(id, sender);
         }
-        self.under_way.fetch_add(weight, Ordering::Relaxed);
-        let _weight = Weight(self, weight);
         if self.queue.send(frame).await.is_err() {
             self.lose(LostReason::Ended);
         }
         answer.await.unwrap_or(Answer::Lost(LostReason::Ended))
     }
 
-    pub(super) fn bytes_under_way(&self) -> u64 {
-        self.under_way.load(Ordering::Relaxed)
+    pub(super) fn stream(&self) -> StreamId {
+        self.stream
+    }
+
+    /// Bytes that moved so far, in either direction.
+    pub(super) fn moved(&self) -> u64 {
+        self.moved.bytes()
     }
 
     /// How long nothing arrived.
@@ -188,12 +193,17 @@ impl Lane {
     }
 }
 
-/// Takes a request's bytes off its lane when it ends, however it ends.
-struct Weight<'a>(&'a Lane, u64);
-
-impl Drop for Weight<'_> {
-    fn drop(&mut self) {
-        self.0.under_way.fetch_sub(self.1, Ordering::Relaxed);
+fn refused(error: GreetingError) -> EndpointError {
+    match error {
+        GreetingError::Ended => EndpointError::Lost(LostReason::Ended),
+        GreetingError::Refused(HandshakeFailure::Late) => EndpointError::Lost(LostReason::Stalled),
+        GreetingError::Refused(HandshakeFailure::Hello(error)) => {
+            EndpointError::Protocol(match error {
+                HelloError::Version { .. } => ProtocolReason::Version,
+                HelloError::TooLong(_) => ProtocolReason::Limit,
+                _ => ProtocolReason::BadHello,
+            })
+        }
     }
 }
 

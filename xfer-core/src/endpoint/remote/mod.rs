@@ -1,11 +1,11 @@
 //! The endpoint behind a session: asks the agent on the far machine.
 //!
-//! Every method is one request and its reply. Requests that carry payload travel on the lane with
-//! the fewest bytes on their way, the others on the lane that answers soonest; a request whose lane
-//! is lost goes out again on another, for every request may be repeated.
+//! Every method is one request and its reply. The protocol's flight control says on which lane
+//! payload travels, and when; control stays on the first lane. A request whose lane is lost goes
+//! out again on another, for every request may be repeated.
 
 mod calls;
-mod hello;
+mod flights;
 mod lane;
 mod watch;
 
@@ -14,16 +14,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use xfer_protocol::fault::FaultKind;
 use xfer_protocol::hello::SessionId;
 use xfer_protocol::message::{Reply, Request, RequestId};
+use xfer_protocol::session::sender::StreamId;
 
 use super::{Capabilities, EndpointError, EndpointResult, LostReason, ProtocolReason};
 use crate::clock::Clock;
 use crate::transport::Stream;
-use crate::transport::framed::{Overhead, Room};
+use crate::transport::framed::{Room, Tally};
+use flights::{Flights, Turn};
 use lane::{Answer, Lane};
 
 /// Payload bytes that may be on their way at first: what is lost with a session must be sent again.
@@ -34,6 +35,9 @@ const WINDOW_BYTES_MAX: u64 = 64 << 20;
 
 /// The link rate that the window is laid out for, in bytes a second.
 const RATE: u64 = 500 << 20;
+
+/// The first lane once more as a stream of payload, after all others were lost.
+const FIRST_LANE_AGAIN: StreamId = StreamId(1 << 16);
 
 /// How often a request goes out again after its lane was lost.
 const SENDINGS_MAX: u32 = 8;
@@ -58,9 +62,8 @@ pub struct RemoteEndpoint {
 struct Shared {
     lanes: Mutex<Vec<Arc<Lane>>>,
     next_id: AtomicU64,
-    /// Payload bytes that may still be put on their way.
-    window: Arc<Semaphore>,
-    overhead: Arc<Overhead>,
+    flights: Flights,
+    overhead: Arc<Tally>,
     room: Room,
     clock: Arc<dyn Clock>,
     stall: Duration,
@@ -76,10 +79,11 @@ impl RemoteEndpoint {
         clock: Arc<dyn Clock>,
     ) -> EndpointResult<Self> {
         let session = SessionId(options.random);
+        let seed = options.random.iter().fold(0, |seed, &b| (seed << 8) ^ u64::from(b));
         let shared = Arc::new(Shared {
             lanes: Mutex::new(Vec::new()),
             next_id: AtomicU64::new(0),
-            window: Arc::new(Semaphore::new(permits(WINDOW_BYTES))),
+            flights: Flights::new(WINDOW_BYTES, options.stall, seed, Arc::clone(&clock)),
             overhead: Arc::default(),
             room: Room::new(usize::try_from(WINDOW_BYTES_MAX).unwrap_or(usize::MAX) * 2),
             clock,
@@ -126,12 +130,25 @@ impl RemoteEndpoint {
         expected: u64,
     ) -> EndpointResult<(Reply, Bytes)> {
         let weight = expected.max(payload.len() as u64);
-        let _window = self.shared.window(weight).await?;
+        let mut flight = (weight > 0).then(|| self.shared.flights.offer(weight));
         let mut lost = LostReason::Ended;
         for _ in 0..SENDINGS_MAX {
-            let Some(lane) = self.shared.choose(weight) else { break };
+            let lane = match &mut flight {
+                None => self.shared.control_lane(),
+                Some(flight) => match flight.turn().await {
+                    Turn::On(stream) => self.shared.lane(stream),
+                    Turn::Abandoned => break,
+                },
+            };
+            // A lane that ended between its turn and now is about to be reported lost.
+            let Some(lane) = lane else {
+                if self.shared.lanes().is_empty() {
+                    break;
+                }
+                continue;
+            };
             let id = RequestId(self.shared.next_id.fetch_add(1, Ordering::Relaxed));
-            match lane.ask(id, request.clone(), payload.clone(), weight).await {
+            match lane.ask(id, request.clone(), payload.clone()).await {
                 Answer::Reply(Ok(reply), payload) => return Ok((reply, payload)),
                 Answer::Reply(Err(fault), _) if fault.kind == FaultKind::Protocol => {
                     return Err(EndpointError::Protocol(ProtocolReason::Mismatched));
@@ -156,7 +173,9 @@ impl RemoteEndpoint {
         for lane in &lanes {
             lane.end().await;
         }
-        self.shared.lanes.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        for lane in &lanes {
+            self.shared.forget(lane);
+        }
     }
 }
 
@@ -168,7 +187,17 @@ impl Shared {
         index: u16,
     ) -> EndpointResult<()> {
         let lane = Lane::open(stream, session, index, self).await?;
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).push(lane);
+        let stream = lane.stream();
+        let count = {
+            let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+            lanes.push(lane);
+            lanes.len()
+        };
+        // The first lane carries payload only until there is another.
+        if count == 2 {
+            self.flights.stream_lost(StreamId(0));
+        }
+        self.flights.stream_opened(stream);
         Ok(())
     }
 
@@ -176,40 +205,39 @@ impl Shared {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The lane with the fewest bytes on their way; lanes beyond the first are for payload.
-    fn choose(&self, weight: u64) -> Option<Arc<Lane>> {
+    fn control_lane(&self) -> Option<Arc<Lane>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).first().cloned()
+    }
+
+    fn lane(&self, stream: StreamId) -> Option<Arc<Lane>> {
         let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        if weight == 0 {
-            return lanes.first().cloned();
-        }
-        let payload_lanes = if lanes.len() > 1 { &lanes[1..] } else { &lanes[..] };
-        payload_lanes.iter().min_by_key(|lane| lane.bytes_under_way()).cloned()
+        let is_wanted = |lane: &&Arc<Lane>| {
+            lane.stream() == stream || stream == FIRST_LANE_AGAIN && lane.stream() == StreamId(0)
+        };
+        lanes.iter().find(is_wanted).cloned()
     }
 
+    /// Takes a lane out that has ended; its payload goes out again on the others.
     fn forget(&self, lane: &Arc<Lane>) {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        lanes.retain(|other| !Arc::ptr_eq(other, lane));
-    }
-
-    async fn window(&self, bytes: u64) -> EndpointResult<Option<OwnedSemaphorePermit>> {
-        if bytes == 0 {
-            return Ok(None);
+        let (only_first_left, none_left) = {
+            let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+            lanes.retain(|other| !Arc::ptr_eq(other, lane));
+            let is_first = |lane: &Arc<Lane>| lane.stream() == StreamId(0);
+            (lanes.len() == 1 && lanes.iter().all(is_first), lanes.is_empty())
+        };
+        self.flights.stream_lost(lane.stream());
+        if only_first_left {
+            self.flights.stream_opened(FIRST_LANE_AGAIN);
         }
-        let permits = u32::try_from(permits(bytes.min(WINDOW_BYTES))).unwrap_or(u32::MAX);
-        let acquired = Arc::clone(&self.window).acquire_many_owned(permits).await;
-        acquired.map(Some).map_err(|_| EndpointError::Lost(LostReason::ClosedHere))
+        if none_left {
+            self.flights.abandon_all();
+        }
     }
 
     /// Gives the window a link's bandwidth-delay product, where that is more.
     fn widen(&self, round_trip: Duration) {
         let product =
             RATE.saturating_mul(u64::try_from(round_trip.as_millis()).unwrap_or(0)) / 1000;
-        let wanted = product.min(WINDOW_BYTES_MAX);
-        self.window.add_permits(permits(wanted.saturating_sub(WINDOW_BYTES)));
+        self.flights.set_window(product.clamp(WINDOW_BYTES, WINDOW_BYTES_MAX));
     }
-}
-
-/// Permits of the window stand for 4 KiB each.
-fn permits(bytes: u64) -> usize {
-    usize::try_from(bytes.div_ceil(4096)).unwrap_or(usize::MAX >> 4)
 }

@@ -1,24 +1,32 @@
 //! Watches the lanes: keeps them alive, and gives up those on which nothing moves.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use std::sync::atomic::Ordering;
 use tokio::task::JoinSet;
 use xfer_protocol::message::{Request, RequestId};
+use xfer_protocol::session::sender::StreamId;
 
 use super::Shared;
-use super::lane::Answer;
+use super::lane::{Answer, Lane};
 use crate::endpoint::LostReason;
 
 /// A far side is asked whether it lives after this share of the stall timeout without a word.
 const PINGS_PER_STALL: u32 = 3;
 
-/// Pings a lane that has fallen silent; gives it up when it stays so for the stall timeout.
+/// What an answered ping counts as: enough that its stream is not taken for a trickle.
+const LIFE_BYTES: u64 = 64 * 1024;
+
+/// Tells the flight control what moves, pings a lane that has fallen silent, and gives it up when it
+/// stays so for the stall timeout.
 pub(super) async fn watch(shared: Arc<Shared>) {
-    let pause =
-        (shared.stall / PINGS_PER_STALL).clamp(Duration::from_millis(50), Duration::from_secs(10));
+    let pings_every = shared.stall / PINGS_PER_STALL;
+    let pause = (pings_every / 4).clamp(Duration::from_millis(50), Duration::from_secs(1));
+    let mut seen: HashMap<StreamId, u64> = HashMap::new();
+    let mut pinged = shared.clock.elapsed();
     let mut pings = JoinSet::new();
     loop {
         tokio::select! {
@@ -26,19 +34,39 @@ pub(super) async fn watch(shared: Arc<Shared>) {
             () = shared.closed.cancelled() => return,
         }
         while pings.try_join_next().is_some() {}
+        let now = shared.clock.elapsed();
+        let ping_due = now.saturating_sub(pinged) >= pings_every;
+        if ping_due {
+            pinged = now;
+        }
         for lane in shared.lanes() {
-            let silence = lane.silence(shared.clock.elapsed());
-            if silence >= shared.stall {
+            let moved = lane.moved();
+            let before = seen.insert(lane.stream(), moved).unwrap_or(0);
+            if moved > before {
+                shared.flights.moved(lane.stream(), moved - before);
+            }
+            let silence = lane.silence(now);
+            if silence >= shared.stall && moved == before {
                 lane.lose(LostReason::Stalled);
                 shared.forget(&lane);
-            } else if silence >= pause {
-                let id = RequestId(shared.next_id.fetch_add(1, Ordering::Relaxed));
-                pings.spawn(async move {
-                    match lane.ask(id, Request::Ping, Bytes::new(), 0).await {
-                        Answer::Reply(..) | Answer::Broken(_) | Answer::Lost(_) => {}
-                    }
-                });
+            } else if ping_due {
+                let shared = Arc::clone(&shared);
+                pings.spawn(async move { ping(&shared, &lane).await });
             }
         }
+        for stream in shared.flights.stalled() {
+            if let Some(lane) = shared.lane(stream) {
+                lane.lose(LostReason::Stalled);
+                shared.forget(&lane);
+            }
+        }
+    }
+}
+
+/// A far side that answers is alive, however long its disk takes over what was sent.
+async fn ping(shared: &Shared, lane: &Lane) {
+    let id = RequestId(shared.next_id.fetch_add(1, Ordering::Relaxed));
+    if let Answer::Reply(..) = lane.ask(id, Request::Ping, Bytes::new()).await {
+        shared.flights.moved(lane.stream(), LIFE_BYTES);
     }
 }
