@@ -331,9 +331,11 @@ impl Destination {
                 ..ScanOptions::default()
             },
         };
-        let listing = Listing::begin(Arc::clone(&cx.sink), scan).await;
-        let listing = listing.map_err(|e| Context::stop(Side::Destination, e))?;
-        Ok(Self { listing: Some(listing), next: None, ended: false, partials: Vec::new() })
+        let listing = match Listing::begin(Arc::clone(&cx.sink), scan).await {
+            Err(EndpointError::Fault(f)) if f.kind == FaultKind::NotFound => None,
+            other => Some(other.map_err(|e| Context::stop(Side::Destination, e))?),
+        };
+        Ok(Self { ended: listing.is_none(), listing, next: None, partials: Vec::new() })
     }
 
     /// The entry at `path`, `None` where there is none. Paths must be asked for in order.
