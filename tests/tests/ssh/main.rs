@@ -6,6 +6,7 @@ mod channels;
 mod host_keys;
 mod liveness;
 mod login;
+mod negotiation;
 mod routes;
 
 use std::path::Path;

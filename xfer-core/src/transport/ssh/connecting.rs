@@ -69,7 +69,12 @@ async fn patiently(
                 chacha20 = ChaCha20::Withheld;
                 continue;
             }
-            Err(AttemptError::Terrapin) => "chacha20 without a strict key exchange".to_owned(),
+            Err(AttemptError::Terrapin) => {
+                return Err(SshError::Protocol {
+                    host: config.host_and_port(),
+                    reason: "it insists on chacha20 without a strict key exchange".to_owned(),
+                });
+            }
             Err(AttemptError::Failed(error)) => return Err(*error),
             Err(AttemptError::Busy(said)) => said,
         };

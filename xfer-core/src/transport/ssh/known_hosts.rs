@@ -206,3 +206,88 @@ fn name_digest(salt: &[u8], name: &str) -> Vec<u8> {
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, salt);
     ring::hmac::sign(&key, name.as_bytes()).as_ref().to_vec()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    const KEY: &str = "ssh-ed25519 \
+        AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
+
+    fn name() -> LookupName {
+        LookupName { entry: "[h.example]:2200".to_owned(), bare: Some("h.example".to_owned()) }
+    }
+
+    fn found(text: &[u8]) -> Vec<KnownKey> {
+        let mut found = Vec::new();
+        search(Path::new("/known"), text, &name(), &mut found).unwrap();
+        found
+    }
+
+    #[test]
+    fn overlong_lines_and_binary_ones_are_passed_over_and_counted() {
+        let long = "x".repeat(3 * KNOWN_HOSTS_LINE_BYTES_MAX);
+        let exact = "y".repeat(KNOWN_HOSTS_LINE_BYTES_MAX - 1);
+        let mut text = format!("{long} {KEY}\n{exact}\n").into_bytes();
+        text.extend_from_slice(b"\xff\xfe\0\n");
+        text.extend_from_slice(format!("[h.example]:2200 {KEY}").as_bytes());
+        let found = found(&text);
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].line, found[0].bare, found[0].marker), (4, false, Marker::None));
+    }
+
+    #[test]
+    fn a_written_line_is_found_again() {
+        let key = found(format!("h.example {KEY}").as_bytes()).remove(0);
+        assert!(key.bare);
+        for salt in [None, Some([7; 20])] {
+            let line = line_for(&name(), &key.key, salt);
+            let again = found(format!("{line}\n").as_bytes());
+            assert_eq!(again.len(), 1, "{line}");
+            assert!(!again[0].bare);
+            let other = LookupName { entry: "[h.example]:2201".to_owned(), bare: None };
+            let mut none = Vec::new();
+            search(Path::new("/known"), line.as_bytes(), &other, &mut none).unwrap();
+            assert!(none.is_empty());
+        }
+    }
+
+    /// The naive matcher that the loop must equal
+    fn matches_slowly(pattern: &[char], text: &[char]) -> bool {
+        match (pattern.split_first(), text.split_first()) {
+            (None, rest) => rest.is_none(),
+            (Some(('*', pattern)), None) => matches_slowly(pattern, text),
+            (Some(('*', rest)), Some((_, shorter))) => {
+                matches_slowly(rest, text) || matches_slowly(pattern, shorter)
+            }
+            (Some(_), None) => false,
+            (Some((wanted, pattern)), Some((character, text))) => {
+                (*wanted == '?' || wanted == character) && matches_slowly(pattern, text)
+            }
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn patterns_match_as_their_definition_says(pattern in "[ab?*]{0,7}", text in "[ab]{0,7}") {
+            let slow = matches_slowly(
+                &pattern.chars().collect::<Vec<_>>(),
+                &text.chars().collect::<Vec<_>>(),
+            );
+            proptest::prop_assert_eq!(pattern_matches(&pattern, &text), slow);
+        }
+
+        #[test]
+        fn no_text_makes_the_reader_panic(text in proptest::collection::vec(0_u8.., 0..400)) {
+            found(&text);
+        }
+    }
+
+    #[test]
+    fn a_pattern_of_stars_costs_no_more_than_its_length_times_the_text() {
+        let pattern = format!("{}b", "*a".repeat(2000));
+        assert!(!pattern_matches(&pattern, &"a".repeat(20_000)));
+    }
+}
