@@ -25,7 +25,6 @@ const NEEDED: &[Needed] = &[
     needed("unshare", "util-linux", "private mounts for a private sshd"),
     needed("setfacl", "acl", "access control lists"),
     needed("setfattr", "attr", "extended attributes"),
-    needed("busybox", "busybox-static", "a far side that has no coreutils"),
     needed("python3", "python3", "runs the example"),
     needed("pip3", "python3-pip", "installs the wheel"),
 ];
