@@ -1,5 +1,7 @@
 //! The example of the library pushes a tree, and stops at a signal
 
+#![expect(clippy::disallowed_methods, reason = "a test prepares files and looks at them")]
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;

@@ -1,4 +1,5 @@
 //! Whole transfers between two directories, with and without a session in between.
+
 #![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::fs;
@@ -74,9 +75,11 @@ impl Lab {
         fs::create_dir_all(source.join("a/b/c")).unwrap();
         fs::create_dir(source.join("empty")).unwrap();
         for n in 0..300_u32 {
-            fs::write(source.join(format!("a/b/f{n}")), vec![n as u8; n as usize * 7]).unwrap();
+            fs::write(source.join(format!("a/b/f{n}")), vec![n.to_le_bytes()[0]; n as usize * 7])
+                .unwrap();
         }
-        let large: Vec<u8> = (0..9_000_001_u32).map(|n| (n * 2_654_435_761 >> 13) as u8).collect();
+        let mixed = |n: u32| n.wrapping_mul(2_654_435_761).to_le_bytes()[1];
+        let large: Vec<u8> = (0..9_000_001).map(mixed).collect();
         fs::write(source.join("large"), &large).unwrap();
         fs::hard_link(source.join("large"), source.join("twin")).unwrap();
         symlink("nowhere", source.join("a/dangling")).unwrap();

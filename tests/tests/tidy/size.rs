@@ -61,14 +61,13 @@ fn long_functions(sources: &[Source]) -> Vec<Finding> {
             // rustfmt ends a body with a brace below the first letter of its signature.
             let indent = line.len() - line.trim_start().len();
             let close = format!("{}}}", " ".repeat(indent));
-            let ends = |line: &&str| **line == close;
             let without_body = lines[start..].iter().position(|line| line.ends_with(';'));
             let opens = lines[start..].iter().position(|line| line.ends_with('{'));
             let Some(opens) = opens.filter(|at| without_body.is_none_or(|end| *at < end)) else {
                 continue;
             };
             let body = &lines[start + opens..];
-            let length = opens + 1 + body.iter().position(|line| ends(&line)).unwrap_or(0);
+            let length = opens + 1 + body.iter().position(|line| *line == close).unwrap_or(0);
             if length > FUNCTION_LINES_MAX {
                 findings.push(format!("{}:{}: {length} lines", source.path, start + 1));
             }

@@ -107,7 +107,7 @@ pub(crate) fn code_only(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
     while let Some(first) = rest.chars().next() {
         let literal = token(rest, code.chars().next_back());
-        let (length, keep) = literal.unwrap_or((first.len_utf8(), usize::MAX));
+        let (length, keep) = literal.unwrap_or_else(|| (first.len_utf8(), usize::MAX));
         let ends = length.saturating_sub(keep);
         for (place, letter) in rest[..length].char_indices() {
             let kept = keep == usize::MAX || letter == '\n' || place < keep || place >= ends;

@@ -38,10 +38,13 @@ impl fmt::Display for Origin {
     }
 }
 
+/// Finds a variable by its name.
+type Lookup = dyn Fn(&str) -> Option<OsString>;
+
 /// What surrounds the process, taken once, so that the rest of settings is a function of values.
 pub(crate) struct Surroundings {
     /// Looks an environment variable up; an empty one counts as unset.
-    pub(crate) variable: Box<dyn Fn(&str) -> Option<OsString>>,
+    pub(crate) variable: Box<Lookup>,
     /// The system's configuration file.
     pub(crate) system_config: PathBuf,
     /// The project's configuration file, in the working directory.

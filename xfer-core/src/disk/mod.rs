@@ -3,6 +3,8 @@
 //! Entries are reached as one name in a directory that [`confine`] opened beneath a root. Functions
 //! return the system's [`Errno`]; [`fault`] says what it means for a transfer.
 
+#![expect(clippy::disallowed_methods, reason = "this is where files are opened")]
+
 pub mod base;
 pub mod confine;
 pub(crate) mod descriptor;

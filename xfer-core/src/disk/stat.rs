@@ -11,6 +11,7 @@ pub fn file_type(stat: &Stat) -> FileType {
 
 /// Permission bits with setuid, setgid and sticky.
 #[must_use]
+#[expect(clippy::useless_conversion, reason = "the type differs between systems")]
 pub fn permissions(stat: &Stat) -> u32 {
     u32::from(raw_mode(stat)) & 0o7777
 }
@@ -83,7 +84,7 @@ fn changed(stat: &Stat) -> Timestamp {
     Timestamp { seconds: stat.st_ctime, nanoseconds: nanoseconds(stat.st_ctime_nsec) }
 }
 
-#[allow(clippy::useless_conversion, reason = "the type differs between systems")]
+#[expect(clippy::useless_conversion, reason = "the type differs between systems")]
 fn raw_mode(stat: &Stat) -> RawMode {
     stat.st_mode.into()
 }

@@ -38,10 +38,10 @@ enum Ended {
 
 /// Copies a large file, or finds it equal.
 pub(super) async fn copy_file(cx: &Arc<Context>, mut work: FileWork) -> Result<(), Stop> {
-    if work.found.is_some() {
-        if let Some(digest) = compare(cx, &work).await? {
-            return settle_equal(cx, vec![(work, digest)]).await;
-        }
+    if work.found.is_some()
+        && let Some(digest) = compare(cx, &work).await?
+    {
+        return settle_equal(cx, vec![(work, digest)]).await;
     }
     let mut taints = 0;
     loop {
@@ -269,7 +269,7 @@ impl Copy<'_> {
         let span_end = (start / HOLE_BYTES + 1) * HOLE_BYTES;
         let mut length = self.block;
         // Only an aligned span of a power of two has one digest.
-        while start % (length * 2) == 0 && start + length * 2 <= span_end {
+        while start.is_multiple_of(length * 2) && start + length * 2 <= span_end {
             let wider = ByteRange::new(start, self.work.size.min(start + length * 2));
             match wider {
                 Ok(wider) if is_hole(wider) => length *= 2,
@@ -282,7 +282,7 @@ impl Copy<'_> {
 
     fn book(
         &mut self,
-        finished: Result<(ByteRange, bool, Result<Vec<Digest>, SendError>), tokio::task::JoinError>,
+        finished: Result<Sent, tokio::task::JoinError>,
     ) -> Result<Option<Ended>, Stop> {
         let Ok((range, hole, sent)) = finished else { return Err(Stop::Cancelled) };
         match sent {
@@ -329,6 +329,9 @@ impl Copy<'_> {
 fn overlaps(set: &RangeSet, range: ByteRange) -> bool {
     set.missing_from(range).bytes() < range.len()
 }
+
+/// A block that was sent: its range, whether it is a hole, and its digests.
+type Sent = (ByteRange, bool, Result<Vec<Digest>, SendError>);
 
 enum SendError {
     Entry(Side, Fault),

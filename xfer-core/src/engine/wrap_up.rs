@@ -181,13 +181,13 @@ impl Manifest {
         let Some(mut spool) = spool else { return Ok(()) };
         let mut lines = LineReader::new(spool.reader()?);
         while let Some(mut line) = lines.next_line::<Spooled>() {
-            if let Pending::Slot(slot) = line.result {
-                if let Some((stamp, metadata)) = rescanned.get(&slot) {
-                    line.source = *stamp;
-                    line.metadata = metadata.clone();
-                    if let EntryKind::File { size, .. } = &mut line.kind {
-                        *size = stamp.size;
-                    }
+            if let Pending::Slot(slot) = line.result
+                && let Some((stamp, metadata)) = rescanned.get(&slot)
+            {
+                line.source = *stamp;
+                line.metadata = metadata.clone();
+                if let EntryKind::File { size, .. } = &mut line.kind {
+                    *size = stamp.size;
                 }
             }
             let finished = |slot: u32| slots.get(slot as usize).and_then(|s| s.finished());
