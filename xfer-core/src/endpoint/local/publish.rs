@@ -26,7 +26,11 @@ const SYNC_THREADS: usize = 16;
 
 /// What waits to be published below one root.
 #[derive(Default)]
-pub(super) struct Staging(Mutex<Waiting>);
+pub(super) struct Staging {
+    waiting: Mutex<Waiting>,
+    /// Held while a group is published, so that a call that comes again meets the outcomes of the first.
+    publishing: Mutex<()>,
+}
 
 #[derive(Default)]
 struct Waiting {
@@ -57,7 +61,7 @@ pub(super) enum StagedFile {
 
 impl Staging {
     pub(super) fn stage(&self, path: &RelPath, staged: Staged) {
-        let mut waiting = guard(&self.0);
+        let mut waiting = guard(&self.waiting);
         waiting.held += usize::from(staged.is_held());
         if let Some(before) = waiting.staged.insert(path.clone(), staged) {
             waiting.held -= usize::from(before.is_held());
@@ -66,7 +70,7 @@ impl Staging {
 
     /// Takes back what was staged under a path, if anything was.
     pub(super) fn withdraw(&self, path: &RelPath) {
-        let mut waiting = guard(&self.0);
+        let mut waiting = guard(&self.waiting);
         if let Some(before) = waiting.staged.remove(path) {
             waiting.held -= usize::from(before.is_held());
         }
@@ -74,13 +78,21 @@ impl Staging {
 
     /// Small files that are held open.
     pub(super) fn held(&self) -> usize {
-        guard(&self.0).held
+        guard(&self.waiting).held
     }
 
-    fn take(&self) -> BTreeMap<RelPath, Staged> {
-        let mut waiting = guard(&self.0);
-        waiting.held = 0;
-        std::mem::take(&mut waiting.staged)
+    fn paths(&self) -> Vec<RelPath> {
+        guard(&self.waiting).staged.keys().cloned().collect()
+    }
+
+    /// Takes what is staged under paths that the caller has claimed: a writer that replaces a staged
+    /// file either was before, or waits.
+    fn take(&self, paths: &[RelPath]) -> BTreeMap<RelPath, Staged> {
+        let mut waiting = guard(&self.waiting);
+        let taken: BTreeMap<_, _> =
+            paths.iter().filter_map(|path| waiting.staged.remove_entry(path)).collect();
+        waiting.held -= taken.values().filter(|staged| staged.is_held()).count();
+        taken
     }
 }
 
@@ -93,11 +105,13 @@ impl Staged {
 impl Shared {
     pub(super) fn publish(&self, publish: Publish) -> Result<Vec<Outcome>, Fault> {
         let root = self.writable(publish.root, Operation::Commit)?;
-        let staged = root.staging.take();
+        let _publishing = guard(&root.staging.publishing);
+        let paths = root.staging.paths();
+        let _claim = self.claims.claim(publish.root, &paths);
+        let staged = root.staging.take(&paths);
         if staged.is_empty() {
-            return Ok(guard(&root.staging.0).last.clone());
+            return Ok(guard(&root.staging.waiting).last.clone());
         }
-        let _claim = self.claims.claim(publish.root, staged.keys());
         let mut outcomes = BTreeMap::new();
         let staged =
             if publish.durable { self.sync_files(&root, staged, &mut outcomes) } else { staged };
@@ -125,7 +139,7 @@ impl Shared {
         }
         let outcomes: Vec<_> =
             outcomes.into_iter().map(|(ticket, result)| Outcome { ticket, result }).collect();
-        guard(&root.staging.0).last.clone_from(&outcomes);
+        guard(&root.staging.waiting).last.clone_from(&outcomes);
         Ok(outcomes)
     }
 
@@ -147,8 +161,10 @@ impl Shared {
     /// Removes small files that were staged and never published: sending them again costs less than
     /// keeping them, and large ones stay for a later session.
     fn remove_staged(&self, root: &OpenRoot) {
-        let staged = root.staging.take();
-        let _claim = self.claims.claim(root.index, staged.keys());
+        let _publishing = guard(&root.staging.publishing);
+        let paths = root.staging.paths();
+        let _claim = self.claims.claim(root.index, &paths);
+        let staged = root.staging.take(&paths);
         let mut directories = Directories::new(root, self.options.confinement, Operation::Remove);
         for (path, staged) in staged {
             if matches!(staged.file, StagedFile::Partial(_)) {

@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod faults;
+mod hostile;
+mod locks;
+
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -48,11 +52,28 @@ pub(super) struct Lab {
 }
 
 impl Lab {
-    pub(super) async fn on(parent: &str) -> Self {
+    pub(super) async fn on(parent: impl AsRef<Path>) -> Self {
+        Self::with(parent, LocalOptions::default()).await
+    }
+
+    pub(super) async fn with(parent: impl AsRef<Path>, options: LocalOptions) -> Self {
         let directory = tempfile::tempdir_in(parent).unwrap();
-        let endpoint = LocalEndpoint::new(LocalOptions::default());
+        let endpoint = LocalEndpoint::new(options);
         let root = open(&endpoint, directory.path(), Access::Write).await.index;
         Self { endpoint, directory, root }
+    }
+
+    /// A later session on the same directory.
+    pub(super) async fn later(self) -> Self {
+        self.endpoint.close().await;
+        let endpoint = LocalEndpoint::new(LocalOptions::default());
+        let root = open(&endpoint, self.directory.path(), Access::Write).await.index;
+        Self { endpoint, root, ..self }
+    }
+
+    pub(super) async fn pack(&self, files: Vec<PackedFile>, bytes: &[u8]) -> Vec<Outcome> {
+        let pack = WritePack { root: self.root, files, publish: false };
+        self.endpoint.write_pack(pack, Bytes::copy_from_slice(bytes)).await.unwrap()
     }
 
     pub(super) fn at(&self, name: &str) -> std::path::PathBuf {
@@ -178,11 +199,7 @@ async fn a_later_session_keeps_what_it_hashed() {
         let whole = pattern(4 * MIB);
         lab.open_partial(1, "file", 4 * MIB).await;
         lab.write(1, &whole, range(MIB, 3 * MIB)).await.unwrap();
-        lab.endpoint.close().await;
-
-        let endpoint = LocalEndpoint::new(LocalOptions::default());
-        let root = open(&endpoint, lab.directory.path(), Access::Write).await.index;
-        let lab = Lab { endpoint, root, ..lab };
+        let lab = lab.later().await;
         let held = lab.open_partial(9, "file", 4 * MIB).await.held;
         assert_eq!(held, [range(MIB, 3 * MIB)], "{parent}");
         let keep = Keep { partial: PartialIndex(9), ranges: held.clone() };
