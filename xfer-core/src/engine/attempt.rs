@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use xfer_protocol::fault::{FaultKind, Operation};
-use xfer_protocol::manifest::{Entry, ScanItem};
+use xfer_protocol::manifest::{Entry, EntryKind, ScanItem};
 use xfer_protocol::message::{
     Access, Finish, Locate, Located, Lock, OpenRoot, Paths, Root, RootIndex, Scan, ScanOptions,
     Space,
@@ -14,7 +14,7 @@ use super::context::{Budget, Context, Halt, Stop, fault};
 use super::dispatch::Dispatcher;
 use super::ledger::{Ledger, Side};
 use super::listing::Listing;
-use super::publisher::Publisher;
+use super::publisher::{Publisher, publish};
 use super::wrap_up::{Ends, Moved, wrap_up};
 use super::{MappedPath, Shared, Summary};
 use crate::connect::Connected;
@@ -31,6 +31,9 @@ use crate::plan::mapping::{Mapping, map_sources};
 
 /// Partials of one mapping are numbered within this span of the session's numbers.
 const PARTIALS_SPAN: u64 = 1 << 40;
+
+/// How long a stop waits for what has arrived to be published.
+const FLUSH_DEADLINE: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Both ends, open and mapped.
 struct Opened {
@@ -124,6 +127,15 @@ async fn open_destination(
     }
 }
 
+/// What has arrived is published even when the user stops the transfer: it need not come again.
+async fn flush(shared: &Shared, cx: &Context) {
+    if shared.cancel.is_cancelled() && !shared.transfer.plan_only {
+        let flushed = tokio::time::timeout(FLUSH_DEADLINE, publish(cx)).await;
+        // What could not be flushed is found by the next session, or sent again.
+        let _best_effort = flushed;
+    }
+}
+
 /// Stands in for a destination that a plan alone does not make.
 fn planned_root(shared: &Shared) -> Root {
     Root {
@@ -160,7 +172,10 @@ async fn move_all(shared: &Shared, opened: &Opened) -> Result<Summary, Stop> {
         });
         let key = RecordKey::of(&[&root.machine, &paths.source, &to.machine, &paths.destination]);
         let cx = context(shared, opened, source, mapping, (root.index, to.index), at, &state)?;
-        move_one(shared, &cx, key, &state, to, opened.root.is_some()).await?;
+        if let Err(stop) = move_one(shared, &cx, key, &state, to, opened.root.is_some()).await {
+            flush(shared, &cx).await;
+            return Err(stop);
+        }
         mapped.push(paths);
         moved.push(Moved { cx, key });
     }
@@ -210,6 +225,7 @@ fn context(
         meter: Arc::clone(&shared.meter),
         publisher: Publisher::numbered_from(at as u64 * PARTIALS_SPAN),
         budget: Budget::default(),
+        pacer: Arc::clone(&shared.pacer),
         observer: Arc::clone(&shared.observer),
         clock: Arc::clone(&shared.clock),
         halt: Halt::under(&shared.cancel),
@@ -281,6 +297,9 @@ async fn move_one(
     let mut source = Listing::begin(Arc::clone(&cx.source), scan).await.map_err(stop)?;
     let mut there = Destination::begin(cx, is_there).await?;
     let mut dispatcher = Dispatcher::new(cx, root.space, shared.transfer.plan_only);
+    if is_there {
+        dispatcher.held(held_for_top(cx).await);
+    }
     let mut nothing_yet = true;
     while let Some(item) = source.next().await.map_err(stop)? {
         match item {
@@ -307,6 +326,21 @@ async fn move_one(
     there.drain(cx, &mut dispatcher).await?;
     dispatcher.finish().await?;
     if shared.transfer.plan_only { Ok(()) } else { there.remove_partials(cx).await }
+}
+
+/// Bytes that the partial of a single file holds: it lies beside the mapped entry, not below it.
+async fn held_for_top(cx: &Context) -> u64 {
+    let Some(partial) = partial_of(&cx.mapping.top) else { return 0 };
+    let scan = Scan { root: cx.sink_root, under: partial, options: ScanOptions::default() };
+    let Ok(mut listing) = Listing::begin(Arc::clone(&cx.sink), scan).await else { return 0 };
+    match listing.next().await {
+        Ok(Some(ScanItem::Partial { allocated, .. })) => allocated,
+        Ok(Some(ScanItem::Entry(entry))) => match entry.kind {
+            EntryKind::File { allocated, .. } => allocated,
+            _ => 0,
+        },
+        _ => 0,
+    }
 }
 
 /// What stands at the destination, read in step with the source.

@@ -62,6 +62,7 @@ pub(super) struct Context {
     pub(super) meter: Arc<Meter>,
     pub(super) publisher: Publisher,
     pub(super) budget: Budget,
+    pub(super) pacer: Arc<Pacer>,
     pub(super) observer: SharedObserver,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) halt: Halt,
@@ -186,6 +187,35 @@ impl Budget {
         let permits = bytes.min(BYTES_IN_FLIGHT).div_ceil(PERMIT_BYTES);
         let permits = u32::try_from(permits).unwrap_or(u32::MAX);
         Arc::clone(&self.bytes).acquire_many_owned(permits).await.ok()
+    }
+}
+
+/// Spreads payload over time where a rate was asked for.
+pub(super) struct Pacer {
+    /// Bytes a second.
+    rate: Option<u64>,
+    /// When the bytes that were let through so far will have passed at that rate.
+    free_at: Mutex<Duration>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Pacer {
+    pub(super) fn new(rate: Option<u64>, clock: Arc<dyn Clock>) -> Self {
+        Self { rate: rate.filter(|rate| *rate > 0), free_at: Mutex::default(), clock }
+    }
+
+    /// Waits until these bytes may go.
+    pub(super) async fn pace(&self, bytes: u64) {
+        let Some(rate) = self.rate else { return };
+        let now = self.clock.elapsed();
+        let wait = {
+            let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
+            let begin = (*free_at).max(now);
+            let micros = u128::from(bytes) * 1_000_000 / u128::from(rate);
+            *free_at = begin + Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX));
+            begin - now
+        };
+        tokio::time::sleep(wait).await;
     }
 }
 

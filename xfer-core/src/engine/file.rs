@@ -356,6 +356,7 @@ async fn send_block(
             read.map_err(|e| own(cx, Side::Source, e))?
         };
         let write = WriteBlock { partial, range, digests: digests.clone(), hole };
+        cx.pacer.pace(payload.len() as u64).await;
         let failed = match cx.sink.write_block(write, payload).await {
             Ok(()) => return Ok(digests),
             Err(error) => error,

@@ -13,6 +13,7 @@ use xfer_protocol::message::{
 };
 use xfer_protocol::path::RelPath;
 
+use super::context::Pacer;
 use super::ledger::Side;
 use super::listing::Listing;
 use super::pack::PACK_FILE_MAX;
@@ -85,6 +86,7 @@ impl Inspection {
             options,
             plan_only: true,
         };
+        let shared_clock = Arc::clone(&clock);
         let shared = Shared {
             began: clock.elapsed(),
             transfer,
@@ -93,6 +95,7 @@ impl Inspection {
             cancel,
             clock,
             meter: Arc::default(),
+            pacer: Arc::new(Pacer::new(None, Arc::clone(&shared_clock))),
         };
         let machine = &location.machine;
         let end = shared.connector.connect(machine, &shared.transfer.options).await?;

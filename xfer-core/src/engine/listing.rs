@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use xfer_protocol::manifest::ScanItem;
+use xfer_protocol::fault::{Fault, FaultKind, Operation};
+use xfer_protocol::manifest::{Entry, EntryKind, ScanItem};
 use xfer_protocol::message::{Scan, ScanBatch, ScanIndex};
+use xfer_protocol::path::RelPath;
 
 use crate::endpoint::{Endpoint, EndpointError, EndpointResult, ProtocolReason};
 
@@ -18,7 +20,40 @@ const BATCHES_AHEAD: usize = 6;
 pub(super) struct Listing {
     batches: mpsc::Receiver<EndpointResult<Vec<ScanItem>>>,
     items: VecDeque<ScanItem>,
+    order: Order,
     _reader: JoinSet<()>,
+}
+
+/// What a scan may list next. A peer's list is believed no more than its names: one entry twice, or one
+/// below what is no directory, would be written through something else.
+#[derive(Default)]
+struct Order {
+    last: Option<RelPath>,
+    /// The directories that lead to the last entry.
+    directories: Vec<RelPath>,
+}
+
+impl Order {
+    fn admit(&mut self, entry: &Entry) -> Result<(), Fault> {
+        let unsafe_entry = || Fault::new(FaultKind::Unsafe, Operation::List, entry.path.clone());
+        if let Some(last) = &self.last {
+            if entry.path <= *last {
+                return Err(unsafe_entry());
+            }
+            let leads_here = |directory: &RelPath| entry.path.starts_with(directory);
+            while self.directories.last().is_some_and(|d| !leads_here(d)) {
+                self.directories.pop();
+            }
+            if self.directories.last() != entry.path.parent().as_ref() {
+                return Err(unsafe_entry());
+            }
+        }
+        if entry.kind == EntryKind::Directory {
+            self.directories.push(entry.path.clone());
+        }
+        self.last = Some(entry.path.clone());
+        Ok(())
+    }
 }
 
 impl Listing {
@@ -31,13 +66,17 @@ impl Listing {
         let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
         let mut reader = JoinSet::new();
         reader.spawn(read_batches(endpoint, index, sender));
-        Ok(Self { batches, items: VecDeque::new(), _reader: reader })
+        let order = Order::default();
+        Ok(Self { batches, items: VecDeque::new(), order, _reader: reader })
     }
 
     /// The next item, `None` after the last.
     pub(super) async fn next(&mut self) -> EndpointResult<Option<ScanItem>> {
         loop {
             if let Some(item) = self.items.pop_front() {
+                if let ScanItem::Entry(entry) = &item {
+                    self.order.admit(entry)?;
+                }
                 return Ok(Some(item));
             }
             match self.batches.recv().await {

@@ -31,7 +31,7 @@ use crate::error::{ExitClass, Failure, NetworkReason, StopSignal, TransferError}
 use crate::event::{Event, Route, SharedObserver};
 use crate::location::Location;
 use crate::options::TransferOptions;
-use context::Stop;
+use context::{Pacer, Stop};
 use meter::Meter;
 
 pub use inspect::{Inspection, Verified};
@@ -96,6 +96,7 @@ struct Shared {
     cancel: CancellationToken,
     clock: Arc<dyn Clock>,
     meter: Arc<Meter>,
+    pacer: Arc<Pacer>,
     /// Times the sessions.
     began: Duration,
 }
@@ -115,7 +116,9 @@ pub async fn run(
     cancel: CancellationToken,
 ) -> Result<Summary, TransferError> {
     let clock = connector.clock();
+    let limit = transfer.options.network.bandwidth_limit;
     let shared = Shared {
+        pacer: Arc::new(Pacer::new(limit, Arc::clone(&clock))),
         transfer,
         connector,
         observer,
@@ -178,11 +181,19 @@ impl Shared {
         let mut tick = tokio::time::interval(Duration::from_millis(200));
         let attempt = attempt::attempt(self);
         tokio::pin!(attempt);
+        let mut last = (self.meter.progress(), self.clock.elapsed());
         let summary = loop {
             tokio::select! {
                 ended = &mut attempt => break ended,
                 _ = tick.tick() => {
-                    self.observer.observe(&Event::Progress(self.meter.progress()));
+                    let (progress, now) = (self.meter.progress(), self.clock.elapsed());
+                    self.observer.observe(&Event::Progress(progress));
+                    if progress != last.0 {
+                        last = (progress, now);
+                    } else if now.saturating_sub(last.1) >= self.transfer.options.retry.give_up {
+                        // A far side that answers and never gets on must not hold us for ever.
+                        break Err(Stop::Lost(crate::endpoint::LostReason::Stalled));
+                    }
                 }
             }
         };

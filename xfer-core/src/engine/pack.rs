@@ -161,6 +161,7 @@ async fn write(
     let bytes = payload.len() as u64;
     let publish = cx.options.verify.level == VerifyLevel::Received;
     let pack = WritePack { root: cx.sink_root, files: packed, publish };
+    cx.pacer.pace(bytes).await;
     let outcomes = match cx.sink.write_pack(pack, payload).await {
         Ok(outcomes) => outcomes,
         Err(error) => {
