@@ -151,22 +151,9 @@ impl Walk {
     fn step(&mut self, batch: &mut Batch) -> bool {
         let mut buffer = [0; limits::NAME_BYTES_MAX + 1];
         let Some(level) = self.stack.last_mut() else { return false };
-        let (name, kind, wanted) = match level.next(self.only.as_ref(), &mut buffer) {
-            Some(next) => next,
-            None => {
-                if let Some(left) = self.stack.pop() {
-                    self.ignored
-                        .leave(&left.path)
-                        .into_iter()
-                        .for_each(|fault| batch.problem(fault));
-                }
-                if let Err(fault) = self.stack.reopen(self.root.as_fd()) {
-                    // What remains of that directory cannot be reached any more.
-                    self.stack.abandon_last();
-                    batch.problem(fault);
-                }
-                return true;
-            }
+        let Some((name, kind, wanted)) = level.next(self.only.as_ref(), &mut buffer) else {
+            self.ascend(batch);
+            return true;
         };
         match level.path.child(name.to_bytes()) {
             Ok(path) => self.visit(Found { name, path, wanted }, kind, batch),
@@ -177,6 +164,17 @@ impl Walk {
             }
         }
         true
+    }
+
+    fn ascend(&mut self, batch: &mut Batch) {
+        if let Some(left) = self.stack.pop() {
+            self.ignored.leave(&left.path).into_iter().for_each(|fault| batch.problem(fault));
+        }
+        if let Err(fault) = self.stack.reopen(self.root.as_fd()) {
+            // What remains of that directory cannot be reached any more.
+            self.stack.abandon_last();
+            batch.problem(fault);
+        }
     }
 
     fn visit(&mut self, found: Found<'_>, kind: FileKind, batch: &mut Batch) {

@@ -56,11 +56,13 @@ fn item_path(item: &ScanItem) -> &RelPath {
 }
 
 fn entries(items: &[ScanItem]) -> Vec<&Entry> {
-    let entry = |item| match item {
-        &ScanItem::Entry(ref entry) => Some(entry),
-        _ => None,
-    };
-    items.iter().filter_map(entry).collect()
+    let mut found = Vec::new();
+    for item in items {
+        if let ScanItem::Entry(entry) = item {
+            found.push(entry);
+        }
+    }
+    found
 }
 
 fn names(items: &[ScanItem]) -> Vec<String> {

@@ -1,1 +1,0 @@
-//! The contract of endpoints, as tests that every kind passes unchanged.

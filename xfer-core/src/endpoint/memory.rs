@@ -1,1 +1,0 @@
-//! An endpoint in memory, for tests and as the model of an object store.
