@@ -91,10 +91,9 @@ impl Lane {
         let writing = Arc::downgrade(&lane);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
-            if write_frames(writer, outgoing, overhead, moved).await.is_err() {
-                if let Some(lane) = writing.upgrade() {
-                    lane.lose(LostReason::Ended);
-                }
+            let written = write_frames(writer, outgoing, overhead, moved).await;
+            if let (Err(_), Some(lane)) = (written, writing.upgrade()) {
+                lane.lose(LostReason::Ended);
             }
         });
         let reading = Arc::downgrade(&lane);

@@ -1,6 +1,11 @@
 //! The local endpoint on real directories, on a disk and in memory.
 
-#![allow(clippy::unwrap_used)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::cast_possible_truncation,
+    reason = "tests look at the files themselves, and make bytes of numbers"
+)]
 
 mod faults;
 mod hostile;
