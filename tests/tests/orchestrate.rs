@@ -45,7 +45,8 @@ const DONE: &str = r#"echo '{"type":"result","exit_code":0,"status":"ok","reason
 const AGAIN: &str = r#"echo '{"type":"result","exit_code":10,"status":"failed","reason":"network",
 "retry":"same-command","remedies":[]}' | tr -d '\n'; exit 10"#;
 const AFTER_FIX: &str = r#"echo '{"type":"result","exit_code":8,"status":"failed",
-"reason":"no-space","retry":"after-fix","remedies":[{"text":"free 3 GB","argv":["rm","big"]}]}' | tr -d '\n'; exit 8"#;
+"reason":"no-space","retry":"after-fix","remedies":[{"text":"free 3 GB",
+"argv":["rm","big"]}]}' | tr -d '\n'; exit 8"#;
 
 #[test]
 fn it_copies_and_prints_the_verdict() {

@@ -1,5 +1,6 @@
 //! What is given to people works where there is nothing: both packages are made, installed as a
-//! person would, and run in a directory that holds the program and no libc, no shell and no device
+//! person would, and run in a root directory that holds the program, the two devices of random
+//! numbers and nothing else
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -54,12 +55,17 @@ fn runs_in_an_empty_root(program: &Path) {
     let root = TempDir::new().expect("temp dir");
     let inside = |name: &str| root.path().join(name);
     fs::copy(program, inside("xfer")).expect("place the program");
+    fs::create_dir(inside("dev")).expect("make /dev");
+    for (name, minor) in [("dev/random", "8"), ("dev/urandom", "9")] {
+        let mut mknod = Command::new("mknod");
+        output(mknod.args(["-m", "444"]).arg(inside(name)).args(["c", "1", minor]));
+    }
     tree::names(&inside("source"));
     tree::big_file(&inside("source/big"), 20 << 20, 9);
     let run = |arguments: &[&str]| {
         let mut command = Command::new("/usr/sbin/chroot");
         command.arg(root.path()).arg("/xfer").args(arguments);
-        output(command.env_clear().env("HOME", "/home"))
+        output(command.env_clear().env("HOME", "/"))
     };
     assert!(run(&["--version"]).contains(env!("CARGO_PKG_VERSION")));
     run(&["push", "/source/", "/destination"]);

@@ -51,7 +51,6 @@ const LINUX_ONLY: &[&str] = &[
     "fadvise",
     "memfd_create",
     "sendfile",
-    "splice",
     "syncfs",
     "renameat_with",
     "O_DIRECT",

@@ -32,11 +32,12 @@ pub use ahead::ahead;
 use filter::{Decision, Filter};
 use ignored::IgnoreFiles;
 use level::{Children, Level, Stack};
-use names::{FileKind, ListError, ListingBuffer, Names};
+use names::{FileKind, ListError, Names};
 use only::Only;
 
 use crate::disk::confine::{self, Confinement};
 use crate::disk::fault::fault;
+use crate::disk::list::ListingBuffer;
 use crate::disk::stat::identity as identity_of;
 
 /// Items in the first batch; each later one may have twice as many, up to the limit of a batch, so
@@ -87,7 +88,7 @@ impl Walk {
             only: options.only.clone().map(Only::new),
             ignored: IgnoreFiles::new(&options.filter),
             under: under.clone(),
-            listing: ListingBuffer::new(),
+            listing: ListingBuffer::default(),
             first: None,
             batch_items: FIRST_BATCH_ITEMS,
             options,

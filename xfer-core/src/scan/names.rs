@@ -1,23 +1,12 @@
 //! The names in one directory, sorted, in two allocations however many there are.
 
 use std::ffi::CStr;
-use std::mem::MaybeUninit;
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::{FileType, RawDir};
+use rustix::fs::FileType;
 use rustix::io::Errno;
 
-/// Bytes for one call that lists names: few calls even for a large directory.
-const LISTING_BYTES: usize = 256 * 1024;
-
-/// A buffer that is used again for each directory.
-pub(super) struct ListingBuffer(Box<[MaybeUninit<u8>]>);
-
-impl ListingBuffer {
-    pub(super) fn new() -> Self {
-        Self(Box::new_uninit_slice(LISTING_BYTES))
-    }
-}
+use crate::disk::list::{self, ListingBuffer};
 
 /// Names in the order of their bytes, each once.
 #[derive(Default)]
@@ -53,6 +42,12 @@ pub(super) enum ListError {
     TooMany,
 }
 
+impl From<Errno> for ListError {
+    fn from(errno: Errno) -> Self {
+        Self::System(errno)
+    }
+}
+
 impl Names {
     /// Reads all names from a directory that was just opened.
     pub(super) fn list(
@@ -60,18 +55,9 @@ impl Names {
         buffer: &mut ListingBuffer,
     ) -> Result<Self, ListError> {
         let mut names = Self::default();
-        let mut listing = RawDir::new(directory, &mut buffer.0);
-        while let Some(entry) = listing.next() {
-            let entry = match entry {
-                Ok(entry) => entry,
-                Err(Errno::INTR) => continue,
-                Err(errno) => return Err(ListError::System(errno)),
-            };
-            let name = entry.file_name();
-            if !matches!(name.to_bytes(), b"." | b".." | b"") {
-                names.push(name, kind_of(entry.file_type())).ok_or(ListError::TooMany)?;
-            }
-        }
+        list::for_each_name_once(directory, buffer, |name, kind| {
+            names.push(name, kind_of(kind)).ok_or(ListError::TooMany)
+        })?;
         names.sort();
         Ok(names)
     }
