@@ -10,7 +10,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use xfer_protocol::fault::{Fault, FaultKind};
+use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::path::Escaped;
 
 use crate::location::{Location, LocationError};
@@ -411,6 +411,7 @@ impl TransferError {
             Self::Usage(reason) => reason.id(),
             Self::Config(failure) => failure.reason.id(),
             Self::NotFound { .. } => "not-found",
+            Self::Root { fault, .. } if is_no_directory(fault) => "not-a-directory",
             Self::Root { fault, .. } | Self::Unsafe { fault, .. } => fault_id(fault.kind),
             Self::Partial { gravest, .. } => class_id(*gravest),
             Self::Preflight { shortage: Shortage::Bytes { .. }, .. } => "no-space",
@@ -497,9 +498,15 @@ impl TransferError {
 /// A root that the system refuses is no partial success: nothing can be done there.
 fn class_of_root(fault: &Fault) -> ExitClass {
     match ExitClass::of_fault(fault) {
+        _ if is_no_directory(fault) => ExitClass::Usage,
         ExitClass::Partial | ExitClass::SourceChanged => ExitClass::Other,
         class => class,
     }
+}
+
+/// What was named as a directory is none.
+fn is_no_directory(fault: &Fault) -> bool {
+    fault.kind == FaultKind::Conflict && fault.path.is_root() && fault.during == Operation::Open
 }
 
 /// The stable id of a fault.

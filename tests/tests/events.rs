@@ -1,0 +1,85 @@
+//! Every line of `--json` and `--events` is as the schema in the repository says
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use xfer_tests::schema::assert_valid;
+use xfer_tests::xfer::Xfer;
+
+/// The schema that scripts read
+fn schema() -> Value {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../xfer-cli/schema/event.schema.json");
+    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+#[test]
+fn every_type_of_event_is_as_the_schema_says() {
+    let xfer = Xfer::new();
+    let place = xfer.home().join("place");
+    fs::create_dir_all(place.join("source/deep")).unwrap();
+    fs::write(place.join("source/deep/file"), vec![7; 3 << 20]).unwrap();
+    fs::write(place.join("source/b"), "b").unwrap();
+    std::os::unix::fs::symlink("deep/file", place.join("source/link")).unwrap();
+    write_odd_name(&place.join("source"));
+    let path = |name: &str| place.join(name).into_os_string();
+    let (source, copy) = (path("source/"), path("copy"));
+    let (receipt, events) = (path("receipt"), path("events"));
+    let peer = format!("embedded-peer:{}", place.join("peer").display());
+    let lines: &[(&[&std::ffi::OsStr], i32)] = &[
+        (&["push".as_ref(), &source, &copy, "--receipt".as_ref(), &receipt], 0),
+        (&["push".as_ref(), &source, &copy], 0),
+        (&["push".as_ref(), "-n".as_ref(), &source, &path("other")], 0),
+        (&["push".as_ref(), "--quick".as_ref(), "-c".as_ref(), &source, &copy], 2),
+        (&["push".as_ref(), &path("missing"), &copy], 4),
+        (&["rehearsed".as_ref(), &source, peer.as_ref()], 0),
+        (&["ls".as_ref(), &copy], 0),
+        (&["verify".as_ref(), &copy, "--against".as_ref(), &receipt], 0),
+        (&["receipt".as_ref(), "show".as_ref(), &receipt], 0),
+        (&["version".as_ref()], 0),
+    ];
+    let schema = schema();
+    let mut types = BTreeSet::new();
+    for (words, code) in lines {
+        let mut words = words.to_vec();
+        words.extend(["--json".as_ref(), "--events".as_ref(), events.as_os_str()]);
+        let _gone = fs::remove_file(&events);
+        let ended = xfer.run(words.iter()).expect_code(*code);
+        types.extend(judge(&schema, &ended.events(), *code));
+        if events_file_is_expected(*code) {
+            assert_eq!(fs::read_to_string(&events).unwrap(), ended.stdout, "--events differs");
+        }
+    }
+    fs::write(place.join("copy/b"), "changed").unwrap();
+    let words = ["verify".as_ref(), copy.as_os_str(), "--against".as_ref(), &receipt];
+    let ended = xfer.run(words.iter().chain(&["--json".as_ref()])).expect_code(7);
+    types.extend(judge(&schema, &ended.events(), 7));
+    let all = schema["oneOf"].as_array().unwrap().iter();
+    let all: BTreeSet<_> =
+        all.map(|choice| choice["$ref"].as_str().unwrap().replace("#/$defs/", "")).collect();
+    assert_eq!(types, all, "a type of event was never seen");
+}
+
+/// A command line that makes no sense ends before its files are opened.
+fn events_file_is_expected(code: i32) -> bool {
+    code != 2
+}
+
+/// Judges a run's events and gives their types.
+fn judge(schema: &Value, events: &[Value], code: i32) -> BTreeSet<String> {
+    for (index, event) in events.iter().enumerate() {
+        assert_valid(schema, event);
+        assert_eq!(event["seq"], index, "{event}");
+        assert_eq!(event["type"] == "result", index + 1 == events.len(), "{event}");
+    }
+    let result = events.last().expect("no event at all");
+    assert_eq!(result["exit_code"], code);
+    events.iter().map(|event| event["type"].as_str().unwrap().to_owned()).collect()
+}
+
+fn write_odd_name(directory: &Path) {
+    use std::os::unix::ffi::OsStrExt;
+    let name = std::ffi::OsStr::from_bytes(b"odd\n\xff");
+    fs::write(directory.join(name), "x").unwrap();
+}
