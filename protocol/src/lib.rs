@@ -7,6 +7,8 @@ mod bounded;
 pub mod codec;
 pub mod digest;
 pub mod fault;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod hello;
 pub mod limits;
 pub mod manifest;

@@ -20,7 +20,8 @@ pub struct Assembly {
     /// Invariant: exactly the bytes that the tree covers.
     present: RangeSet,
     claimed: RangeSet,
-    /// Digests of what an earlier session left, until the source is known to have the same.
+    /// Digests of what an earlier session left, until the source is known to have the same. Invariant:
+    /// they do not overlap each other, nor a range that was given out for writing since.
     hashed: BTreeMap<u64, (ByteRange, Digest)>,
     complete: bool,
 }
@@ -84,6 +85,7 @@ impl Assembly {
             return Ok(Accept::Busy);
         }
         self.claimed.insert(range);
+        self.drop_hashed(range);
         Ok(Accept::Write(self.present.missing_from(range).iter().collect()))
     }
 
@@ -116,6 +118,10 @@ impl Assembly {
         if !is_span(block, self.size) {
             return Err(Violation::OffGrid(block));
         }
+        if !self.claimed.missing_from(block).contains(block) {
+            return Err(Violation::Overlap(block));
+        }
+        self.drop_hashed(block);
         while self.hashed.len() >= limits::HASHED_MAX {
             self.hashed.pop_first();
         }
@@ -148,8 +154,11 @@ impl Assembly {
         if self.complete {
             return Err(Violation::Complete);
         }
+        self.drop_hashed(range);
         let gone = self.tree.remove(range);
-        gone.iter().for_each(|gone| self.present.remove(*gone));
+        for gone in &gone {
+            self.present.remove(*gone);
+        }
         Ok(gone)
     }
 
@@ -181,12 +190,20 @@ impl Assembly {
             TreeError::Overlap(range) => Violation::Overlap(range),
         })?;
         self.present.insert(span);
-        let within = self.hashed.range(span.start()..span.end());
-        let gone: Vec<u64> = within.map(|(start, _)| *start).collect();
-        gone.iter().for_each(|start| {
-            self.hashed.remove(start);
-        });
+        self.drop_hashed(span);
         Ok(())
+    }
+
+    /// Drops the digests of bytes that change, or that cannot be trusted any more.
+    fn drop_hashed(&mut self, range: ByteRange) {
+        let before = self.hashed.range(..range.start()).next_back();
+        let reaching = before.filter(|(_, (block, _))| block.end() > range.start());
+        let first = reaching.map_or_else(|| range.start(), |(start, _)| *start);
+        let within = self.hashed.range(first..range.end());
+        let gone: Vec<u64> = within.map(|(start, _)| *start).collect();
+        for start in gone {
+            self.hashed.remove(&start);
+        }
     }
 
     fn check_grid(&self, range: ByteRange) -> Result<(), Violation> {

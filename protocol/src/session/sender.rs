@@ -20,7 +20,7 @@ pub struct StreamId(pub u32);
 
 /// How much may be under way at a time, over all streams. A unit goes alone if it exceeds the
 /// bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlightLimits {
     /// Units under way; at least one is.
     pub units: usize,
@@ -238,8 +238,8 @@ impl Sender {
         stalled
     }
 
-    /// What to do next. Call it again until it answers neither [`Next::Send`] nor
-    /// [`Next::Abandon`].
+    /// What to do next. Call [`Self::timeouts`] first, and this again until it answers neither
+    /// [`Next::Send`] nor [`Next::Abandon`].
     pub fn next(&mut self, now: Duration) -> Next {
         if let Some(unit) = self.abandoned.pop_first() {
             self.units.remove(&unit);
@@ -299,8 +299,8 @@ impl Sender {
         let (_, &unit) = self.queue.first_key_value()?;
         let bytes = self.units.get(&unit)?.bytes;
         let flying = self.streams.units();
-        let room = self.limits.bytes.saturating_sub(self.streams.bytes());
-        if flying > 0 && (flying >= self.limits.units || bytes > room) {
+        let together = self.streams.bytes().saturating_add(bytes);
+        if flying > 0 && (flying >= self.limits.units || together > self.limits.bytes) {
             return None;
         }
         Some((unit, self.streams.lightest()?))

@@ -152,6 +152,24 @@ fn only_what_was_hashed_here_is_kept() {
     assert_eq!(receiver.hashed(ONE, off, file_digest(&[])), Err(Violation::OffGrid(off)));
 }
 
+/// A write that failed may have changed bytes, so what was hashed before it proves nothing.
+#[test]
+fn what_was_hashed_before_a_write_is_not_kept_after_it() {
+    let bytes = source(8, 0);
+    let mut receiver = opened(&bytes);
+    let blocks = [range(0, 4), range(4, 8)];
+    for block in blocks {
+        receiver.hashed(ONE, block, digests_of(&bytes, block)[0]).unwrap();
+    }
+    receiver.accept(ONE, range(3, 4), 1).unwrap();
+    let overlap = Err(Violation::Overlap(blocks[0]));
+    assert_eq!(receiver.hashed(ONE, blocks[0], digests_of(&bytes, blocks[0])[0]), overlap);
+    receiver.release(ONE, range(3, 4));
+    assert_eq!(receiver.keep(ONE, blocks[0]), Err(Violation::Unproven(blocks[0])));
+    receiver.forget(ONE, range(7, 8)).unwrap();
+    assert_eq!(receiver.keep(ONE, blocks[1]), Err(Violation::Unproven(blocks[1])));
+}
+
 #[test]
 fn the_table_is_bounded_and_opening_again_changes_nothing() {
     let mut receiver = Receiver::new();

@@ -1,0 +1,248 @@
+//! Frames that every reader must refuse, and why.
+
+use xfer_protocol::digest::BlockSize;
+use xfer_protocol::limits;
+use xfer_protocol::manifest::{Metadata, Xattr};
+use xfer_protocol::message::{
+    Commit, FilesAt, HashBlocks, HashFiles, Keep, Lock, Message, NewEntry, NewKind, OpenPartial,
+    PackedFile, PartialIndex, ReadBlock, Reading, Reply, Request, RequestId, RootIndex, Subject,
+    Ticket, WriteBlock, WritePack,
+};
+use xfer_protocol::path::RelPath;
+
+use crate::samples::{digest, file, metadata, path, plain_metadata, range, stamp, time};
+
+/// A name, a reason and the bytes.
+pub(crate) type Refused = (String, &'static str, Vec<u8>);
+
+const ROOT: RootIndex = RootIndex(0);
+const PARTIAL: PartialIndex = PartialIndex(1);
+const MIB: u64 = 1 << 20;
+
+pub(crate) fn frames() -> Vec<Refused> {
+    let mut all = heads();
+    all.extend(damaged_headers());
+    all.extend(impossible_paths());
+    all.extend(impossible_requests());
+    all.extend(impossible_metadata());
+    all.extend(impossible_replies());
+    all
+}
+
+fn head(header: u32, payload: u32) -> Vec<u8> {
+    [header.to_le_bytes(), payload.to_le_bytes()].concat()
+}
+
+/// A frame around any header.
+fn raw(header: &[u8], payload: &[u8]) -> Vec<u8> {
+    let lengths = head(header.len().try_into().unwrap(), payload.len().try_into().unwrap());
+    [&lengths[..], header, payload].concat()
+}
+
+/// A frame around a message that `encode` would refuse.
+fn frame(message: &Message, payload: &[u8]) -> Vec<u8> {
+    raw(&postcard::to_stdvec(message).unwrap(), payload)
+}
+
+fn ask(request: Request) -> Vec<u8> {
+    frame(&Message::Request(RequestId(1), request), b"")
+}
+
+fn named(name: &str, reason: &'static str, frame: Vec<u8>) -> Refused {
+    (name.to_owned(), reason, frame)
+}
+
+fn heads() -> Vec<Refused> {
+    let max = |limit: usize| u32::try_from(limit).unwrap() + 1;
+    vec![
+        named("header-empty", "HeaderLength", head(0, 0)),
+        named("header-above-limit", "HeaderLength", head(max(limits::HEADER_BYTES_MAX), 0)),
+        named("header-2^31", "HeaderLength", head(1 << 31, 0)),
+        named("header-2^32-1", "HeaderLength", head(u32::MAX, 0)),
+        named("payload-above-limit", "PayloadLength", head(1, max(limits::PAYLOAD_BYTES_MAX))),
+        named("payload-2^32-1", "PayloadLength", head(1, u32::MAX)),
+        named("http", "HeaderLength", b"GET / HTTP/1.1\r\n\r\n".to_vec()),
+        named("ssh", "HeaderLength", b"SSH-2.0-OpenSSH_9.2p1\r\n".to_vec()),
+        named("tls", "HeaderLength", b"\x16\x03\x01\x02\x00\x01\x00\x01".to_vec()),
+    ]
+}
+
+fn damaged_headers() -> Vec<Refused> {
+    let filter = |pattern: &[u8]| {
+        // A scan of the root with one rule, up to the pattern's bytes and behind them.
+        let length = u8::try_from(pattern.len()).unwrap();
+        let before = [0, 1, 3, 0, 0, 0, 0, 0, 1, length];
+        [&before[..], pattern, &[0, 0, 0, 0, 0, 0, 0, 0]].concat()
+    };
+    let huge = [0xff, 0xff, 0xff, 0xff, 0x0f];
+    let overlong = [&[0xff_u8; 9][..], &[0x7f]].concat();
+    vec![
+        named("unknown-message", "Malformed", raw(&[3], b"")),
+        named("unknown-request", "Malformed", raw(&[0, 1, 127], b"")),
+        named("unknown-reply", "Malformed", raw(&[1, 1, 0, 127], b"")),
+        named("unknown-fault", "Malformed", raw(&[1, 1, 1, 127, 0, 0, 0], b"")),
+        named("unknown-result", "Malformed", raw(&[1, 1, 2, 2], b"")),
+        named("cut-short", "Malformed", raw(&[0, 1], b"")),
+        named("trailing-byte", "Trailing", raw(&[0, 1, 0, 0], b"")),
+        named("overlong-integer", "Overlong", raw(&[0, 0x81, 0x00, 0], b"")),
+        named("overlong-variant", "Overlong", raw(&[0, 1, 0x80, 0x00], b"")),
+        named(
+            "integer-beyond-64-bits",
+            "Malformed",
+            raw(&[&[0], &overlong[..], &[0]].concat(), b""),
+        ),
+        named(
+            "integer-of-11-bytes",
+            "Malformed",
+            raw(&[&[0], &[0x80; 10][..], &[0, 0]].concat(), b""),
+        ),
+        named("bool-2", "Malformed", raw(&[0, 1, 1, 0, 2], b"")),
+        named("text-not-utf8", "Malformed", raw(&filter(b"\xff\xfe"), b"")),
+        named("count-2^32", "Malformed", raw(&[&[1, 1, 0, 8], &huge[..]].concat(), b"")),
+        named("path-count-2^32", "Malformed", raw(&[&[0, 1, 10, 0, 1], &huge[..]].concat(), b"")),
+        named("end-with-payload", "PayloadMismatch", frame(&Message::End, b"x")),
+        named("ping-with-payload", "PayloadMismatch", raw(&[0, 1, 0], b"x")),
+        named("fault-with-payload", "PayloadMismatch", raw(&[1, 1, 1, 0, 0, 0, 0], b"x")),
+    ]
+}
+
+fn impossible_paths() -> Vec<Refused> {
+    let lock = |bytes: &[u8]| {
+        let length = postcard::to_stdvec(&bytes.len()).unwrap();
+        raw(&[&[0, 1, 10, 0, 1], &length[..], bytes].concat(), b"")
+    };
+    let long = [b'n'; limits::NAME_BYTES_MAX + 1];
+    let deep = b"d/".repeat(limits::PATH_DEPTH_MAX + 1);
+    let mut all: Vec<_> = [
+        ("dot-dot", &b".."[..]),
+        ("climbs", b"a/../../x"),
+        ("absolute", b"/etc/passwd"),
+        ("dot", b"."),
+        ("inner-dot", b"a/./b"),
+        ("empty-component", b"a//b"),
+        ("trailing-slash", b"a/"),
+        ("nul", b"a\0b"),
+        ("long-name", &long),
+        ("deep", &deep[..deep.len() - 1]),
+    ]
+    .map(|(name, bytes)| named(&format!("path-{name}"), "Malformed", lock(bytes)))
+    .into();
+    let root = OpenPartial { partial: PARTIAL, root: ROOT, path: RelPath::root(), size: 1 };
+    all.push(named("partial-of-the-root", "RootItself", ask(Request::OpenPartial(root))));
+    let location = [&[0, 1, 1, 3][..], b"a\0b", &[0]].concat();
+    all.push(named("location-nul", "Path", raw(&location, b"")));
+    all
+}
+
+fn impossible_requests() -> Vec<Refused> {
+    let range_bytes = |start: u64, end: u64| {
+        let range = postcard::to_stdvec(&(start, end)).unwrap();
+        raw(&[&[0, 1, 14, 1, 1], &range[..]].concat(), b"")
+    };
+    let read = |size, start, end| {
+        let read = ReadBlock { file: file(size), range: range(start, end) };
+        ask(Request::ReadBlock(read))
+    };
+    let write = |range, digests: u8, hole, payload: &[u8]| {
+        let digests = (0..digests).map(digest).collect();
+        let write = WriteBlock { partial: PARTIAL, range, digests, hole };
+        frame(&Message::Request(RequestId(1), Request::WriteBlock(write)), payload)
+    };
+    let hash = |start, end, block| {
+        let subject = Subject::Partial(PARTIAL);
+        let range = range(start, end);
+        ask(Request::HashBlocks(HashBlocks { subject, range, block, reading: Reading::Cached }))
+    };
+    let open = |size| OpenPartial { partial: PARTIAL, root: ROOT, path: path(b"f"), size };
+    let stamps = |size| {
+        let files = FilesAt { root: ROOT, files: vec![(path(b"f"), stamp(size))] };
+        ask(Request::HashFiles(HashFiles { files, reading: Reading::Cached }))
+    };
+    let keep = Keep { partial: PARTIAL, ranges: vec![range(5, 9), range(8, 12)] };
+    let entries = (0..=limits::BATCH_ENTRIES_MAX).map(|_| RelPath::root()).collect();
+    let lock = Lock { root: ROOT, entries };
+    vec![
+        named("range-empty", "Malformed", range_bytes(7, 7)),
+        named("range-reversed", "Malformed", range_bytes(8, 7)),
+        named("range-beyond-2^63", "Malformed", range_bytes(0, 1 << 63)),
+        named("ranges-overlap", "RangeOrder", ask(Request::Keep(keep))),
+        named("read-beyond-the-file", "Range", read(MIB, 0, 2 * MIB)),
+        named("read-off-the-grid", "Range", read(MIB, 1, MIB)),
+        named("read-above-payload", "Range", read(64 * MIB, 0, 32 * MIB)),
+        named("write-without-digest", "DigestCount", write(range(0, 3), 0, false, b"abc")),
+        named("write-97-digests", "Malformed", write(range(0, 3), 97, false, b"abc")),
+        named("write-short-payload", "PayloadMismatch", write(range(0, 3), 1, false, b"ab")),
+        named("write-long-payload", "PayloadMismatch", write(range(0, 3), 1, false, b"abcd")),
+        named("write-hole-with-payload", "PayloadMismatch", write(range(0, 3), 1, true, b"abc")),
+        named("write-above-payload", "Range", write(range(0, 32 * MIB), 1, false, b"")),
+        named("hash-off-the-grid", "Range", hash(65_536, 131_072, BlockSize::DEFAULT)),
+        named("hash-too-many", "DigestCount", hash(0, 1 << 40, BlockSize::MIN)),
+        named("block-size-2^15", "Malformed", raw(&[0, 1, 8, 1, 1, 0, 1, 15, 0], b"")),
+        named("block-size-2^25", "Malformed", raw(&[0, 1, 8, 1, 1, 0, 1, 25, 0], b"")),
+        named("file-of-2^63", "FileSize", ask(Request::OpenPartial(open(1 << 63)))),
+        named("stamp-of-2^64-1", "FileSize", stamps(u64::MAX)),
+        named("list-above-limit", "Malformed", ask(Request::Lock(lock))),
+    ]
+}
+
+fn impossible_metadata() -> Vec<Refused> {
+    let commit = |metadata| {
+        let ticket = Ticket(1);
+        ask(Request::Commit(Commit { partial: PARTIAL, ticket, digest: digest(0), metadata }))
+    };
+    let xattrs = |names: &[&[u8]], bytes: usize| {
+        let value = vec![0; bytes];
+        let xattr = |name: &&[u8]| Xattr { name: name.to_vec(), value: value.clone() };
+        commit(Metadata { xattrs: names.iter().map(xattr).collect(), ..plain_metadata() })
+    };
+    let link = |content: &[u8]| {
+        let kind = NewKind::Symlink { content: content.to_vec() };
+        let entry = NewEntry { ticket: Ticket(1), path: path(b"l"), kind, metadata: metadata() };
+        let create = xfer_protocol::message::Create { root: ROOT, entries: vec![entry] };
+        ask(Request::Create(create))
+    };
+    let modified = time(0, 1_000_000_000);
+    vec![
+        named("mode-017777", "Mode", commit(Metadata { mode: 0o17777, ..plain_metadata() })),
+        named("mode-2^32-1", "Mode", commit(Metadata { mode: u32::MAX, ..plain_metadata() })),
+        named("nanoseconds-10^9", "Nanoseconds", commit(Metadata { modified, ..plain_metadata() })),
+        named("xattrs-out-of-order", "Xattrs", xattrs(&[b"user.b", b"user.a"], 1)),
+        named("xattrs-twice", "Xattrs", xattrs(&[b"user.a", b"user.a"], 1)),
+        named("xattrs-without-name", "Xattrs", xattrs(&[b""], 1)),
+        named("xattrs-with-nul", "Xattrs", xattrs(&[b"user.\0"], 1)),
+        named("link-empty", "LinkContent", link(b"")),
+        named("link-nul", "LinkContent", link(b"a\0")),
+        named("link-long", "LinkContent", link(&[b'l'; limits::SYMLINK_BYTES_MAX + 1])),
+    ]
+}
+
+fn impossible_replies() -> Vec<Refused> {
+    let reply = |reply, payload: &[u8]| frame(&Message::Reply(RequestId(1), Ok(reply)), payload);
+    let pack = |sizes: &[u64], payload: &[u8]| {
+        let file = |size: &u64| PackedFile {
+            ticket: Ticket(1),
+            path: path(b"f"),
+            size: *size,
+            digest: digest(0),
+            metadata: plain_metadata(),
+        };
+        let files = sizes.iter().map(file).collect();
+        let pack = WritePack { root: ROOT, files, publish: false };
+        frame(&Message::Request(RequestId(1), Request::WritePack(pack)), payload)
+    };
+    let ranges = Reply::Ranges(vec![range(9, 12), range(5, 9)]);
+    vec![
+        named(
+            "block-without-payload",
+            "PayloadMismatch",
+            reply(Reply::Block(vec![digest(0)]), b""),
+        ),
+        named("block-without-digest", "DigestCount", reply(Reply::Block(vec![]), b"abc")),
+        named("done-with-payload", "PayloadMismatch", reply(Reply::Done, b"x")),
+        named("ranges-out-of-order", "RangeOrder", reply(ranges, b"")),
+        named("pack-too-little", "PayloadMismatch", pack(&[2, 2], b"abc")),
+        named("pack-too-much", "PayloadMismatch", pack(&[1, 1], b"abc")),
+        named("pack-overflow", "FileSize", pack(&[1, u64::MAX], b"")),
+        named("pack-wraps-to-its-payload", "FileSize", pack(&[4, u64::MAX], b"abc")),
+    ]
+}

@@ -1,0 +1,152 @@
+//! One of every reply, and of every fault.
+
+use xfer_protocol::fault::{Fault, FaultKind, Operation};
+use xfer_protocol::manifest::{Device, Entry, EntryKind, Inode, ScanItem};
+use xfer_protocol::message::{
+    Digests, Located, LocatedKind, Message, Outcome, Partial, ReadFile, Reply, RequestId, Root,
+    RootIndex, ScanBatch, ScanIndex, Space, Ticket,
+};
+
+use super::{Sample, digest, fault, metadata, path, plain_metadata, range, stamp, time};
+
+pub(super) fn samples() -> Vec<Sample> {
+    let space = Space { bytes_free: 1 << 40, inodes_free: Some(1_000_000), volatile: false };
+    let root = Root {
+        index: RootIndex(0),
+        path: b"/srv/data".to_vec(),
+        device: 66_306,
+        inode: 2,
+        machine: [0xab; 16],
+        space,
+    };
+    let digests = Digests { digests: vec![digest(0), digest(64)], past_cache: true };
+    let partial = Partial { held: vec![range(0, 1 << 20), range(3 << 20, 7 << 20)] };
+    let hashes = vec![Ok(digest(3)), Err(fault(FaultKind::Changed, Operation::Hash))];
+    let pack = vec![
+        Ok(ReadFile { size: 2, digest: digest(8) }),
+        Err(fault(FaultKind::NotFound, Operation::Open).with_errno(2)),
+        Ok(ReadFile { size: 1, digest: digest(9) }),
+    ];
+    let volatile = Space { bytes_free: 0, inodes_free: None, volatile: true };
+    let mut all = vec![
+        ("reply-block", Ok(Reply::Block(vec![digest(1), digest(2)])), &b"payload"[..]),
+        ("reply-digests", Ok(Reply::Digests(digests)), b""),
+        ("reply-done", Ok(Reply::Done), b""),
+        ("reply-file-digests", Ok(Reply::FileDigests(hashes, false)), b""),
+        ("reply-located", Ok(Reply::Located(located())), b""),
+        ("reply-outcomes", Ok(Reply::Outcomes(outcomes())), b""),
+        ("reply-pack", Ok(Reply::Pack(pack)), b"abc"),
+        ("reply-partial", Ok(Reply::Partial(partial)), b""),
+        ("reply-ranges", Ok(Reply::Ranges(vec![range(5, 6)])), b""),
+        ("reply-root", Ok(Reply::Root(root)), b""),
+        ("reply-scan", Ok(Reply::Scan(ScanIndex(7))), b""),
+        ("reply-scan-batch", Ok(Reply::ScanBatch(batch())), b""),
+        ("reply-space", Ok(Reply::Space(volatile)), b""),
+    ]
+    .into_iter()
+    .map(|(name, reply, payload)| Sample::new(name, Message::Reply(RequestId(77), reply), payload))
+    .collect::<Vec<_>>();
+    all.extend(faults());
+    all
+}
+
+fn located() -> Vec<Located> {
+    let kinds = [
+        Some(LocatedKind::Directory),
+        Some(LocatedKind::DirectoryLink),
+        Some(LocatedKind::Other),
+        None,
+    ];
+    kinds.into_iter().map(|kind| Located { path: b"/data/x".to_vec(), kind }).collect()
+}
+
+fn outcomes() -> Vec<Outcome> {
+    let full = fault(FaultKind::NoSpace, Operation::Write).with_errno(28);
+    vec![
+        Outcome { ticket: Ticket(1), result: Ok(Some(stamp(9))) },
+        Outcome { ticket: Ticket(2), result: Ok(None) },
+        Outcome { ticket: Ticket(u64::MAX), result: Err(full) },
+    ]
+}
+
+fn batch() -> ScanBatch {
+    let inode = Inode { device: 1, number: u64::MAX, changed: time(0, 0), links: 2 };
+    let entry = |name: &[u8], kind, metadata| {
+        ScanItem::Entry(Entry { path: path(name), kind, metadata, inode })
+    };
+    let device = Device { block: true, major: 8, minor: 1 };
+    let link = EntryKind::Symlink { content: b"/dangling".to_vec() };
+    let regular = EntryKind::File { size: 1 << 40, allocated: 4096 };
+    ScanBatch {
+        sequence: 3,
+        items: vec![
+            entry(b"", EntryKind::Directory, plain_metadata()),
+            entry(b"disk", EntryKind::Device(device), plain_metadata()),
+            entry(b"fifo", EntryKind::Fifo, plain_metadata()),
+            entry(b"file", regular, metadata()),
+            entry(b"link", link, plain_metadata()),
+            entry(b"socket", EntryKind::Socket, plain_metadata()),
+            ScanItem::Excluded(path(b"target")),
+            ScanItem::Partial { path: path(b"unfinished"), allocated: 1 << 20 },
+            ScanItem::Problem(fault(FaultKind::Permission, Operation::List).with_errno(13)),
+        ],
+        last: true,
+    }
+}
+
+/// Every kind once, and every operation at least once.
+fn faults() -> Vec<Sample> {
+    let kinds = [
+        FaultKind::Busy,
+        FaultKind::Changed,
+        FaultKind::Conflict,
+        FaultKind::Device,
+        FaultKind::FileTooLarge,
+        FaultKind::Io,
+        FaultKind::Limit,
+        FaultKind::Mismatch,
+        FaultKind::NameTooLong,
+        FaultKind::NoInodes,
+        FaultKind::NoSpace,
+        FaultKind::NotFound,
+        FaultKind::Permission,
+        FaultKind::Protocol,
+        FaultKind::Quota,
+        FaultKind::ReadOnly,
+        FaultKind::Tainted,
+        FaultKind::Unsafe,
+        FaultKind::Unsupported,
+    ];
+    let operations = [
+        Operation::Commit,
+        Operation::Create,
+        Operation::Hash,
+        Operation::List,
+        Operation::Lock,
+        Operation::Open,
+        Operation::Read,
+        Operation::Remove,
+        Operation::SetMetadata,
+        Operation::Stat,
+        Operation::Sync,
+        Operation::Write,
+    ];
+    let pairs = kinds.into_iter().zip(operations.into_iter().cycle()).zip(0_u64..);
+    pairs
+        .map(|((kind, during), id)| {
+            let fault = Fault { errno: (id % 2 == 0).then_some(-5), ..fault(kind, during) };
+            let name = format!("fault-{}-{}", spaced(kind), spaced(during));
+            Sample::new(&name, Message::Reply(RequestId(id), Err(fault)), b"")
+        })
+        .collect()
+}
+
+/// `NoSpace` as `no-space`.
+fn spaced(name: impl std::fmt::Debug) -> String {
+    let name = format!("{name:?}");
+    let dashed = name.chars().enumerate().flat_map(|(i, c)| {
+        let dash = (i > 0 && c.is_uppercase()).then_some('-');
+        dash.into_iter().chain(c.to_lowercase())
+    });
+    dashed.collect()
+}

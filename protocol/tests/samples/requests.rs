@@ -1,0 +1,190 @@
+//! One of every request.
+
+use xfer_protocol::digest::BlockSize;
+use xfer_protocol::manifest::Device;
+use xfer_protocol::message::{
+    Access, Commit, Create, FilesAt, FilterRule, FilterRules, Finish, HashBlocks, HashFiles, Keep,
+    Locate, Lock, Message, NewEntry, NewKind, OpenPartial, OpenRoot, PackedFile, PartialIndex,
+    Paths, Publish, ReadBlock, Reading, Request, RequestId, RootIndex, Scan, ScanIndex,
+    ScanOptions, SetMetadata, Subject, Ticket, WriteBlock, WritePack,
+};
+
+use super::{Sample, digest, file, metadata, path, plain_metadata, range, stamp, time};
+
+const ROOT: RootIndex = RootIndex(2);
+const PARTIAL: PartialIndex = PartialIndex(300);
+const MIB: u64 = 1 << 20;
+
+pub(super) fn samples() -> Vec<Sample> {
+    let mut all = opening();
+    all.extend(scanning());
+    all.extend(reading());
+    all.extend(writing());
+    all.extend(ending());
+    let numbered = all.into_iter().zip(0_u64..);
+    numbered
+        .map(|((name, request, payload), id)| {
+            let id = RequestId(id * id * id);
+            Sample::new(name, Message::Request(id, request), &payload)
+        })
+        .collect()
+}
+
+type Named = (&'static str, Request, Vec<u8>);
+
+fn opening() -> Vec<Named> {
+    let bare = |name, request| (name, request, vec![]);
+    let locate = Locate { path: b"~/data/*.bin".to_vec(), expand: true };
+    let open = |access| Request::OpenRoot(OpenRoot { path: b"/data/\xff".to_vec(), access });
+    let lock = Lock { root: ROOT, entries: vec![path(b"a"), path(b"b/c")] };
+    vec![
+        bare("request-ping", Request::Ping),
+        bare("request-locate", Request::Locate(locate)),
+        bare("request-open-root-read", open(Access::Read)),
+        bare("request-open-root-write", open(Access::Write)),
+        bare("request-open-root-write-create", open(Access::WriteCreate)),
+        bare("request-lock", Request::Lock(lock)),
+        bare("request-space", Request::Space(RootIndex(u32::MAX))),
+    ]
+}
+
+fn scanning() -> Vec<Named> {
+    let filter = FilterRules {
+        rules: vec![
+            FilterRule { pattern: "*.tmp".to_owned(), include: false },
+            FilterRule { pattern: "/keep/ü".to_owned(), include: true },
+        ],
+        gitignore: true,
+        xferignore: false,
+        size_min: Some(1),
+        size_max: Some(u64::MAX),
+        modified_max: Some(time(2_000_000_000, 5)),
+        modified_min: None,
+    };
+    let options = ScanOptions {
+        follow_links: false,
+        xattrs: true,
+        owner: true,
+        filter,
+        only: Some(vec![path(b"a/b"), path(b"c")]),
+    };
+    let full = Scan { root: ROOT, under: path(b"sub"), options };
+    let plain = Scan { root: ROOT, under: path(b""), options: ScanOptions::default() };
+    vec![
+        ("request-scan", Request::Scan(full), vec![]),
+        ("request-scan-all", Request::Scan(plain), vec![]),
+        ("request-scan-next", Request::ScanNext(ScanIndex(128)), vec![]),
+    ]
+}
+
+fn reading() -> Vec<Named> {
+    let files =
+        || FilesAt { root: ROOT, files: vec![(path(b"one"), stamp(5)), (path(b"two"), stamp(0))] };
+    let read = ReadBlock { file: file(3 * MIB + 5), range: range(2 * MIB, 3 * MIB) };
+    let of_file = HashBlocks {
+        subject: Subject::File(file(3 * MIB + 5)),
+        range: range(MIB, 3 * MIB + 5),
+        block: BlockSize::DEFAULT,
+        reading: Reading::PastCache,
+    };
+    let of_partial = HashBlocks {
+        subject: Subject::Partial(PARTIAL),
+        range: range(0, 65_537),
+        block: BlockSize::MIN,
+        reading: Reading::Cached,
+    };
+    let hash_files = HashFiles { files: files(), reading: Reading::Cached };
+    vec![
+        ("request-data-ranges", Request::DataRanges(file(1 << 40)), vec![]),
+        ("request-read-block", Request::ReadBlock(read), vec![]),
+        ("request-read-pack", Request::ReadPack(files()), vec![]),
+        ("request-hash-blocks", Request::HashBlocks(of_file), vec![]),
+        ("request-hash-blocks-partial", Request::HashBlocks(of_partial), vec![]),
+        ("request-hash-files", Request::HashFiles(hash_files), vec![]),
+    ]
+}
+
+fn writing() -> Vec<Named> {
+    let open = OpenPartial {
+        partial: PARTIAL,
+        root: ROOT,
+        path: path(b"models/a b"),
+        size: i64::MAX as u64,
+    };
+    let keep = Keep { partial: PARTIAL, ranges: vec![range(0, 65_536), range(65_536, 200_000)] };
+    let block = WriteBlock {
+        partial: PARTIAL,
+        range: range(65_536, 65_541),
+        digests: vec![digest(1)],
+        hole: false,
+    };
+    let hole = WriteBlock {
+        partial: PARTIAL,
+        range: range(MIB, MIB << 20),
+        digests: (0..20).map(digest).collect(),
+        hole: true,
+    };
+    let commit =
+        Commit { partial: PARTIAL, ticket: Ticket(9), digest: digest(200), metadata: metadata() };
+    let packed = |ticket, name: &[u8], size| PackedFile {
+        ticket: Ticket(ticket),
+        path: path(name),
+        size,
+        digest: digest(u8::try_from(ticket).unwrap()),
+        metadata: plain_metadata(),
+    };
+    let pack = WritePack {
+        root: ROOT,
+        files: vec![packed(1, b"x", 3), packed(2, b"empty", 0), packed(3, b"y/z", 4)],
+        publish: true,
+    };
+    vec![
+        ("request-create", Request::Create(create()), vec![]),
+        ("request-open-partial", Request::OpenPartial(open), vec![]),
+        ("request-keep", Request::Keep(keep), vec![]),
+        ("request-write-block", Request::WriteBlock(block), b"block".to_vec()),
+        ("request-write-block-hole", Request::WriteBlock(hole), vec![]),
+        ("request-commit", Request::Commit(commit), vec![]),
+        ("request-discard", Request::Discard(PARTIAL), vec![]),
+        ("request-write-pack", Request::WritePack(pack), b"abcdefg".to_vec()),
+    ]
+}
+
+fn create() -> Create {
+    let entry = |ticket, name: &[u8], kind| NewEntry {
+        ticket: Ticket(ticket),
+        path: path(name),
+        kind,
+        metadata: plain_metadata(),
+    };
+    let device = Device { block: false, major: 1, minor: 3 };
+    Create {
+        root: ROOT,
+        entries: vec![
+            entry(1, b"null", NewKind::Device(device)),
+            entry(2, b"dir", NewKind::Directory),
+            entry(3, b"dir/fifo", NewKind::Fifo),
+            entry(4, b"dir/hard", NewKind::HardLink { of: path(b"x") }),
+            entry(5, b"dir/socket", NewKind::Socket),
+            entry(6, b"dir/link", NewKind::Symlink { content: b"../../etc\xfe".to_vec() }),
+        ],
+    }
+}
+
+fn ending() -> Vec<Named> {
+    let publish = Publish { root: ROOT, durable: true };
+    let set = SetMetadata {
+        root: ROOT,
+        entries: vec![
+            (Ticket(5), path(b"dir/sub"), metadata()),
+            (Ticket(6), path(b""), metadata()),
+        ],
+    };
+    let partials = Paths { root: ROOT, paths: vec![path(b"dir/.partial")] };
+    vec![
+        ("request-publish", Request::Publish(publish), vec![]),
+        ("request-set-metadata", Request::SetMetadata(set), vec![]),
+        ("request-remove-partials", Request::RemovePartials(partials), vec![]),
+        ("request-finish", Request::Finish(Finish { root: ROOT, durable: false }), vec![]),
+    ]
+}
