@@ -1,7 +1,7 @@
 //! What fuzzing runs: each function takes any bytes and panics when something is wrong.
 //!
-//! The fuzz targets call these, and the tests below run each over seeded bytes and the golden vectors,
-//! so that they are exercised where no fuzzer is installed.
+//! The fuzz targets call these, and the tests below run each over seeded bytes and the golden
+//! vectors, so that they are exercised where no fuzzer is installed.
 
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
 

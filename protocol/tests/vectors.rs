@@ -12,11 +12,13 @@ use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
 use xfer_protocol::codec::{FrameError, FrameHead, HEAD_BYTES};
+use xfer_protocol::digest::span_digest;
 use xfer_protocol::fault::{FaultKind, Operation};
 use xfer_protocol::hello::{HelloProgress, HelloReader};
 use xfer_protocol::manifest::{EntryKind, ScanItem};
 use xfer_protocol::message::{Message, NewKind, Reply, Request};
 
+const SPEC: &str = include_str!("../SPEC.md");
 const FRAMES: &str = include_str!("../vectors/frames.txt");
 const HELLOS: &str = include_str!("../vectors/hellos.txt");
 const REFUSED: &str = include_str!("../vectors/refused.txt");
@@ -91,6 +93,93 @@ fn every_variant_has_a_vector() {
 }
 
 #[test]
+fn the_specification_numbers_every_variant() {
+    let mut rows = std::collections::BTreeSet::new();
+    let mut number = |value: &dyn Numbered| rows.insert(value.row());
+    for sample in samples::messages() {
+        number(&sample.message);
+        match &sample.message {
+            Message::Request(_, request) => {
+                number(request);
+                if let Request::Create(create) = request {
+                    for entry in &create.entries {
+                        number(&entry.kind);
+                    }
+                }
+            }
+            Message::Reply(_, Ok(reply)) => {
+                number(reply);
+                if let Reply::ScanBatch(batch) = reply {
+                    for item in &batch.items {
+                        number(item);
+                        if let ScanItem::Entry(entry) = item {
+                            number(&entry.kind);
+                        }
+                    }
+                }
+            }
+            Message::Reply(_, Err(fault)) => {
+                number(&fault.kind);
+                number(&fault.during);
+            }
+            Message::End => {}
+        }
+    }
+    let missing: Vec<_> = rows.iter().filter(|row| !SPEC.contains(row.as_str())).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    let numbered = SPEC.lines().filter(|line| {
+        let cell = line.strip_prefix("| ").and_then(|rest| rest.split(' ').next());
+        cell.is_some_and(|cell| cell.parse::<u8>().is_ok()) && line.contains("| `")
+    });
+    let all = variants::<Message>()
+        + variants::<Request>()
+        + variants::<NewKind>()
+        + variants::<Reply>()
+        + variants::<ScanItem>()
+        + variants::<EntryKind>()
+        + variants::<FaultKind>()
+        + variants::<Operation>();
+    assert_eq!(numbered.count(), all);
+}
+
+#[test]
+fn the_specification_works_its_examples_right() {
+    let bytes: Vec<u8> = (0..=250).cycle().take(200_000).collect();
+    for (start, end) in [
+        (0, 65_536),
+        (65_536, 131_072),
+        (131_072, 196_608),
+        (196_608, 200_000),
+        (0, 131_072),
+        (131_072, 200_000),
+        (0, 200_000),
+    ] {
+        let digest = span_digest(start as u64, &bytes[start..end], 200_000);
+        let row = SPEC.lines().find(|line| line.starts_with(&format!("| {start}..{end}"))).unwrap();
+        assert!(row.contains(&format!("`{digest}`")), "{row} should hold {digest}");
+    }
+    let frame = lines(FRAMES)["request-write-block"];
+    let row = SPEC.split("## A frame, byte by byte").nth(1).unwrap();
+    let cells = row.lines().filter_map(|line| line.strip_prefix("| `")?.split('|').next());
+    let shown: String = cells.map(|cell| cell.replace(['`', ' '], "")).collect();
+    let digest = &frame[frame.len() - 76..frame.len() - 12];
+    assert_eq!(shown.replace("and32bytes", digest), frame);
+}
+
+/// A value of an enum with its number on the wire.
+trait Numbered {
+    fn row(&self) -> String;
+}
+
+impl<T: serde::Serialize + std::fmt::Debug> Numbered for T {
+    fn row(&self) -> String {
+        let debug = format!("{self:?}");
+        let name = debug.split(['(', ' ']).next().unwrap();
+        format!("| {} | `{name}` |", first_byte(self))
+    }
+}
+
+#[test]
 #[ignore = "writes the vectors anew, when the wire is to change"]
 #[allow(clippy::disallowed_methods)]
 fn write_vectors() {
@@ -124,7 +213,7 @@ fn variants<T: DeserializeOwned>() -> usize {
     (0..=127).take_while(known).count()
 }
 
-fn first_byte(value: &impl serde::Serialize) -> u8 {
+fn first_byte<T: serde::Serialize>(value: &T) -> u8 {
     postcard::to_stdvec(value).unwrap()[0]
 }
 

@@ -14,8 +14,8 @@ use crate::session::sender::{
     AfterFailure, Failure, FlightLimits, Landed, Next, RetryPolicy, Sender, StreamId, UnitId,
 };
 
-/// One file at a sink: a plain set of ranges knows what is present, and it is complete only when all
-/// of it is.
+/// One file at a sink: a plain set of ranges knows what is present, and it is complete only when
+/// all of it is.
 pub fn receiver_session(bytes: &[u8]) {
     let mut input = Input(bytes);
     let file = File::new(&mut input);
@@ -84,8 +84,8 @@ fn deliver(receiver: &mut Receiver, file: &File, range: ByteRange, plain: &mut R
     }
 }
 
-/// Any calls to a flight control: every unit ends at most once, the limits hold, and the counters tell
-/// the truth.
+/// Any calls to a flight control: every unit ends at most once, the limits hold, and the counters
+/// tell the truth.
 pub fn sender_session(bytes: &[u8]) {
     let mut input = Input(bytes);
     let limits =

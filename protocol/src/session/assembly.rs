@@ -20,8 +20,8 @@ pub struct Assembly {
     /// Invariant: exactly the bytes that the tree covers.
     present: RangeSet,
     claimed: RangeSet,
-    /// Digests of what an earlier session left, until the source is known to have the same. Invariant:
-    /// they do not overlap each other, nor a range that was given out for writing since.
+    /// Digests of what an earlier session left, until the source is known to have the same.
+    /// Invariant: they do not overlap each other, nor a range that was given out for writing since.
     hashed: BTreeMap<u64, (ByteRange, Digest)>,
     complete: bool,
 }
