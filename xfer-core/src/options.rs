@@ -110,8 +110,6 @@ pub enum RouteChoice {
     Auto,
     /// SSH with an agent.
     Ssh,
-    /// SFTP without an agent.
-    Sftp,
 }
 
 /// When to try again and when to give up.

@@ -143,16 +143,15 @@ pub(crate) fn verify_level(text: &str) -> Result<VerifyLevel, Refusal> {
     }
 }
 
-/// `auto`, `ssh` or `sftp`.
+/// `auto` or `ssh`.
 pub(crate) fn route(text: &str) -> Result<RouteChoice, Refusal> {
     match text {
         "auto" => Ok(RouteChoice::Auto),
         "ssh" => Ok(RouteChoice::Ssh),
-        "sftp" => Ok(RouteChoice::Sftp),
-        "lan" | "quic" | "tls" => {
-            Err("that route is not in this version yet; use auto, ssh or sftp")
+        "lan" | "quic" | "sftp" | "tls" => {
+            Err("that route is not in this version yet; use auto or ssh")
         }
-        _ => Err("expected auto, ssh or sftp"),
+        _ => Err("expected auto or ssh"),
     }
 }
 
