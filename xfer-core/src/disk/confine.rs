@@ -25,9 +25,10 @@ pub enum Confinement {
 
 /// Opens a directory only as a place: it is neither read nor written through the descriptor.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(super) const HANDLE: OFlags = OFlags::PATH;
+pub const HANDLE: OFlags = OFlags::PATH;
+/// Opens a directory for want of a flag that does less.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(super) const HANDLE: OFlags = OFlags::RDONLY;
+pub const HANDLE: OFlags = OFlags::RDONLY;
 
 const PLACE: OFlags = HANDLE.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 

@@ -29,6 +29,7 @@ pub mod special;
 pub mod stat;
 pub mod state;
 pub mod sync;
+pub mod xattrs;
 
 pub use naming::{is_partial_name, partial_name};
 pub use rustix::io::Errno;

@@ -12,7 +12,7 @@ use xfer_protocol::path::RelPath;
 use super::Wanted;
 use super::names::{FileKind, Names};
 use super::only::Only;
-use crate::disk::confine::{self, Confinement, LEAF};
+use crate::disk::confine::{self, Confinement, HANDLE, LEAF};
 use crate::disk::fault::fault;
 use crate::disk::stat;
 
@@ -186,7 +186,7 @@ pub(super) fn open(
 ) -> rustix::io::Result<OwnedFd> {
     let access = match opening {
         Opening::List => OFlags::RDONLY,
-        Opening::Pass => OFlags::PATH,
+        Opening::Pass => HANDLE,
     };
     rustix::fs::openat(parent, name, access | OFlags::DIRECTORY | LEAF, Mode::empty())
 }
