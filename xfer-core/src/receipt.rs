@@ -310,11 +310,16 @@ pub fn parse_digest(hex: &str) -> Option<Digest> {
 
 /// Writes one line of the form that `b3sum -c` reads, escaping a name as `b3sum` does.
 ///
-/// A name that is not UTF-8 cannot be written in that form; it is left out and `false` returned.
+/// A name that is not UTF-8, holds U+FFFD or ends with a carriage return cannot be written in a form
+/// that every version reads; it is left out and `false` returned.
 pub fn write_b3sum_line(out: &mut impl Write, entry: &ManifestEntry) -> std::io::Result<bool> {
     let Some(digest) = entry.digest else { return Ok(true) };
     let Ok(name) = std::str::from_utf8(entry.path.as_bytes()) else { return Ok(false) };
-    let escaped = name.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r");
+    if name.contains('\u{fffd}') || name.ends_with('\r') {
+        return Ok(false);
+    }
+    // Old versions refuse an escaped carriage return, and all take a plain one within a line.
+    let escaped = name.replace('\\', "\\\\").replace('\n', "\\n");
     let mark = if escaped == name { "" } else { "\\" };
     writeln!(out, "{mark}{digest}  {escaped}")?;
     Ok(true)
@@ -380,7 +385,9 @@ mod tests {
     fn b3sum_escapes_are_b3sums() {
         let mut out = Vec::new();
         assert!(write_b3sum_line(&mut out, &entry(b"a\\b\nc", b"")).unwrap());
-        assert!(!write_b3sum_line(&mut out, &entry(b"\xff", b"")).unwrap());
+        for name in [&b"\xff"[..], "\u{fffd}".as_bytes(), b"a\r"] {
+            assert!(!write_b3sum_line(&mut out, &entry(name, b"")).unwrap());
+        }
         let digest = xfer_protocol::digest::file_digest(b"");
         assert_eq!(out, format!("\\{digest}  a\\\\b\\nc\n").as_bytes());
     }
