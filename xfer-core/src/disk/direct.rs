@@ -22,8 +22,9 @@ pub struct DirectFile {
 pub struct AlignedBuffer(Vec<u8>);
 
 impl DirectFile {
-    /// Opens past the cache the entry `name`, which `opened` is open on. Reading so writes back what is
-    /// dirty first; where it is not possible, the file is synced and its pages are dropped here.
+    /// Opens past the cache the entry `name`, which `opened` is open on. Reading so writes back
+    /// what is dirty first; where it is not possible, the file is synced and its pages are dropped
+    /// here.
     pub fn open(
         directory: BorrowedFd<'_>,
         name: &[u8],

@@ -24,8 +24,8 @@ pub(super) struct Listing {
     _reader: JoinSet<()>,
 }
 
-/// What a scan may list next. A peer's list is believed no more than its names: one entry twice, or one
-/// below what is no directory, would be written through something else.
+/// What a scan may list next. A peer's list is believed no more than its names: one entry twice, or
+/// one below what is no directory, would be written through something else.
 #[derive(Default)]
 struct Order {
     last: Option<RelPath>,

@@ -17,8 +17,8 @@ use super::{Shared, guard};
 use crate::disk::fault::fault;
 use crate::disk::{Errno, confine, file, partial, partial_name, stat, sync};
 
-/// Files up to which each is synced; for more, the whole file system is, which costs half as much for
-/// a few hundred but waits for the writes of others too.
+/// Files up to which each is synced; for more, the whole file system is, which costs half as much
+/// for a few hundred but waits for the writes of others too.
 const SYNC_EACH_MAX: usize = 64;
 
 /// Threads that sync files and directories: journals take many waiting ones in one go.
@@ -28,7 +28,8 @@ const SYNC_THREADS: usize = 16;
 #[derive(Default)]
 pub(super) struct Staging {
     waiting: Mutex<Waiting>,
-    /// Held while a group is published, so that a call that comes again meets the outcomes of the first.
+    /// Held while a group is published, so that a call that comes again meets the outcomes of the
+    /// first.
     publishing: Mutex<()>,
 }
 
@@ -85,8 +86,8 @@ impl Staging {
         guard(&self.waiting).staged.keys().cloned().collect()
     }
 
-    /// Takes what is staged under paths that the caller has claimed: a writer that replaces a staged
-    /// file either was before, or waits.
+    /// Takes what is staged under paths that the caller has claimed: a writer that replaces a
+    /// staged file either was before, or waits.
     fn take(&self, paths: &[RelPath]) -> BTreeMap<RelPath, Staged> {
         let mut waiting = guard(&self.waiting);
         let taken: BTreeMap<_, _> =

@@ -1,5 +1,5 @@
-//! Which payload is on which lane: the flight control of the protocol, with the callers that wait for
-//! their turn.
+//! Which payload is on which lane: the flight control of the protocol, with the callers that wait
+//! for their turn.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
