@@ -20,7 +20,9 @@ pub fn kind_of(errno: Errno) -> FaultKind {
         Errno::NOSPC => FaultKind::NoSpace,
         Errno::NOSYS | Errno::OPNOTSUPP => FaultKind::Unsupported,
         Errno::ROFS => FaultKind::ReadOnly,
-        Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::MLINK => FaultKind::Limit,
+        Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::MLINK | Errno::TOOBIG => {
+            FaultKind::Limit
+        }
         Errno::WOULDBLOCK | Errno::TXTBSY | Errno::BUSY => FaultKind::Busy,
         _ => FaultKind::Io,
     }

@@ -11,9 +11,22 @@ use super::file;
 /// The ranges of the first `size` bytes that hold data, at most `limit` of them: beyond that, holes
 /// between the last ones count as data. All of it where the file system knows no holes.
 pub fn data_ranges(file: impl AsFd, size: u64, limit: usize) -> Result<Vec<ByteRange>, Errno> {
+    match ByteRange::whole(size) {
+        Some(whole) => data_within(file, whole, limit),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// The same within a range.
+pub fn data_within(
+    file: impl AsFd,
+    within: ByteRange,
+    limit: usize,
+) -> Result<Vec<ByteRange>, Errno> {
     let file = file.as_fd();
+    let size = within.end();
     let mut ranges = Vec::new();
-    let mut offset = 0;
+    let mut offset = within.start();
     while offset < size {
         let start = match rustix::fs::seek(file, SeekFrom::Data(offset)) {
             Ok(start) => start.max(offset),
@@ -97,6 +110,8 @@ mod tests {
             assert_eq!(clipped, [range(MIB, MIB + 65_536), range(4 * MIB, 4 * MIB + 10)]);
             assert_eq!(data_ranges(&file, MIB, 100).unwrap(), []);
             assert_eq!(data_ranges(&file, 8 * MIB, 1).unwrap(), [range(MIB, 8 * MIB)]);
+            let within = data_within(&file, range(MIB + 4096, 4 * MIB), 100).unwrap();
+            assert_eq!(within, [range(MIB + 4096, MIB + 65_536)]);
             let empty: OwnedFd = tempfile::tempfile_in(directory).unwrap().into();
             assert_eq!(data_ranges(&empty, 0, 100).unwrap(), []);
         }

@@ -15,7 +15,7 @@ use crate::disk::follow::{Followed, follow};
 use crate::disk::{Errno, file, stat};
 
 /// Directories that one call holds open at a time.
-const OPEN_MAX: usize = 64;
+const OPEN_MAX: usize = 32;
 
 /// Directories below a root, opened once in a call however many of its files are in them.
 ///
@@ -73,10 +73,13 @@ impl<'a> Directories<'a> {
         if let Some(place) = self.open.get(path.as_bytes()) {
             return Ok(Rc::clone(place));
         }
-        let fd = if self.makes {
-            open_making(self.root, path, self.confinement)?
-        } else {
-            open_directory(self.root.place(), path, self.confinement)?
+        let fd = match self.reach(path) {
+            // Those that are not needed right now give way.
+            Err(Errno::MFILE | Errno::NFILE) if !self.open.is_empty() => {
+                self.open.clear();
+                self.reach(path)?
+            }
+            other => other?,
         };
         let (device, _) = stat::identity(&rustix::fs::fstat(&fd)?);
         let place = Rc::new(Place {
@@ -89,6 +92,14 @@ impl<'a> Directories<'a> {
         }
         self.open.insert(path.as_bytes().into(), Rc::clone(&place));
         Ok(place)
+    }
+
+    fn reach(&self, path: &RelPath) -> Result<OwnedFd, Errno> {
+        if self.makes {
+            open_making(self.root, path, self.confinement)
+        } else {
+            open_directory(self.root.place(), path, self.confinement)
+        }
     }
 }
 

@@ -162,8 +162,7 @@ pub(super) fn data_in(file: &OwnedFd, range: ByteRange, size: u64) -> Result<Ran
     if stat::allocated(&found) >= size {
         return Ok(RangeSet::from_iter([range]));
     }
-    let found = sparse::data_ranges(file, range.end(), limits::RANGES_MAX)?;
-    Ok(found.into_iter().filter_map(|data| data.intersection(range)).collect())
+    Ok(sparse::data_within(file, range, limits::RANGES_MAX)?.into_iter().collect())
 }
 
 /// Hashes blocks, several at a time where there are many; `None` where the file ends before.

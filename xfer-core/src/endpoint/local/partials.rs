@@ -216,7 +216,6 @@ impl Shared {
         if table.open.len() >= limits::PARTIALS_MAX {
             return Err(Fault::new(FaultKind::Limit, Operation::Open, path.clone()));
         }
-        table.done.remove(&open.partial);
         table.open.insert(open.partial, Arc::new(partial));
         Ok(Partial { held })
     }
@@ -224,13 +223,18 @@ impl Shared {
     /// What this endpoint already has open of a file that is opened again.
     fn take_over(&self, open: &OpenPartial, root: &Arc<OpenRoot>) -> Result<Taken, Fault> {
         let table = guard(&self.partials.0);
+        if table.done.contains(&open.partial) {
+            // A first run of this call that comes too late.
+            return Ok(Taken::Same(Partial { held: Vec::new() }));
+        }
         let known = table.open.get(&open.partial).map(Arc::clone);
         if let Some(known) = &known {
             if known.path != open.path || known.root.index != open.root {
                 return Err(known.fault(FaultKind::Protocol, Operation::Open));
             }
             let progress = known.progress();
-            if progress.stage == Stage::Open && known.size == open.size {
+            let goes_on = matches!(progress.stage, Stage::Open | Stage::Staged);
+            if goes_on && known.size == open.size {
                 // Answered again: all that may be there, proven or not.
                 let mut held = progress.stale.clone();
                 progress.present.iter().for_each(|range| held.insert(range));
@@ -356,6 +360,7 @@ impl Shared {
             if !write.hole {
                 // A write that fails half-way leaves bytes that nobody has proven.
                 progress.stale.insert(range);
+                progress.dirty = true;
             }
             (missing, untouched)
         };
@@ -499,7 +504,6 @@ impl Progress {
     fn settle(&mut self, range: ByteRange) {
         self.present.insert(range);
         self.stale.remove(range);
-        self.dirty = true;
         let gone: Vec<u64> =
             self.hashed.range(range.start()..range.end()).map(|(s, _)| *s).collect();
         for start in gone {

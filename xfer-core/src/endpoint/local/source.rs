@@ -18,7 +18,7 @@ use crate::disk::fault::fault;
 use crate::disk::{file, sparse, stat};
 
 /// Files that stay open between two of their blocks.
-const OPEN_MAX: usize = 64;
+const OPEN_MAX: usize = 32;
 
 /// Files of which blocks were read, the one used last at the end.
 #[derive(Default)]
@@ -123,7 +123,15 @@ impl Shared {
         }
         let root = self.root(at.root, during)?;
         let mut directories = Directories::new(&root, self.options.confinement, during);
-        let file = Arc::new(directories.open_source(&at.path)?.file);
+        let opened = match directories.open_source(&at.path) {
+            Err(fault) if fault.kind == FaultKind::Limit => {
+                // Too many files are open; those of earlier blocks can be opened again.
+                self.files.clear();
+                directories.open_source(&at.path)?
+            }
+            other => other?,
+        };
+        let file = Arc::new(opened.file);
         self.files.insert(at, &file);
         Ok(file)
     }
