@@ -42,7 +42,7 @@ fn names_use_the_vocabulary() {
     let bad = [
         Source::new(
             "protocol/src/a.rs",
-            "pub struct ChunkTable;\npub struct RootHash;\npub fn hash_it() {}\npub(crate) struct A;\n",
+            "pub struct ChunkTable;\npub struct RootHash;\npub fn hash_it() {}\n",
         ),
         Source::new("xfer-core/src/a.rs", "    pub fn open_src() {}\npub enum SrcKind {}\n"),
         Source::new("xfer-cli/src/args.rs", "pub mod server;\npub const JOB: u8 = 1;\n"),
