@@ -9,7 +9,8 @@ fn a_signal_stops_cleanly_and_the_same_command_finishes() {
     for (signal, code, reason) in [("INT", 130, "interrupted"), ("TERM", 143, "terminated")] {
         let xfer = Xfer::new();
         let (source, copy) = (xfer.home().join("source"), xfer.home().join("copy"));
-        let bytes: Vec<u8> = (0..160u32 << 20).map(|at| (at ^ (at >> 11)) as u8).collect();
+        let bytes: Vec<u8> =
+            (0..160u32 << 20).map(|at| (at ^ (at >> 11)).to_le_bytes()[0]).collect();
         fs::write(&source, &bytes).unwrap();
         let words = |rate| {
             let places = [source.as_os_str().to_owned(), copy.as_os_str().to_owned()];
