@@ -58,6 +58,11 @@ impl Sshd {
         self.port
     }
 
+    /// The process that listens
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The fixture's directory; keys, configurations and `home` lie in it
     pub fn directory(&self) -> &Path {
         self.directory.path()
