@@ -21,13 +21,15 @@ pub(crate) struct CliError {
     pub(crate) details: Vec<Detail>,
     /// What to do next, the most likely first.
     pub(crate) remedies: Vec<Remedy>,
+    /// Lines that say all this already, in the form of the contract; printed in their place.
+    pub(crate) told: Vec<String>,
 }
 
 impl CliError {
     /// A failure of a class.
     pub(crate) fn new(class: ExitClass, reason: &'static str, what: impl Into<String>) -> Self {
         let what = one_line(&what.into());
-        Self { class, reason, what, details: Vec::new(), remedies: Vec::new() }
+        Self { class, reason, what, details: Vec::new(), remedies: Vec::new(), told: Vec::new() }
     }
 
     /// A command line that makes no sense.
@@ -60,6 +62,10 @@ impl CliError {
     /// The text for a person, in the form of the contract.
     pub(crate) fn render(&self) -> String {
         let mut text = format!("xfer: {}\n", self.what);
+        if !self.told.is_empty() {
+            let (code, reason) = (self.class.code(), self.reason);
+            return format!("{text}{}\n  exit {code} {reason}\n", self.told.join("\n"));
+        }
         for detail in &self.details {
             text.push_str(&format!("  {:<9} {}\n", detail.label, one_line(&detail.text)));
         }
@@ -81,6 +87,10 @@ impl CliError {
 
 impl From<TransferError> for CliError {
     fn from(error: TransferError) -> Self {
+        let cause = error.cause().map(ToString::to_string).unwrap_or_default();
+        if cause.contains('\n') {
+            return Self::told_by(&error, &cause);
+        }
         let mut details = error.details().to_vec();
         let mut cause: Option<&(dyn std::error::Error + 'static)> =
             error.cause().map(|cause| &**cause as &(dyn std::error::Error + 'static));
@@ -95,8 +105,28 @@ impl From<TransferError> for CliError {
             what: one_line(&error.to_string()),
             details,
             remedies: error.remedies(),
+            told: Vec::new(),
         }
     }
+}
+
+impl CliError {
+    /// A failure whose cause tells the whole story, what to do next included.
+    fn told_by(error: &TransferError, cause: &str) -> Self {
+        let mut lines = cause.lines().map(one_line);
+        let what = lines.next().unwrap_or_default();
+        let told: Vec<String> = lines.collect();
+        let remedies = told.iter().filter_map(|line| numbered(line)).map(Remedy::text).collect();
+        let (class, reason) = (error.exit_class(), error.reason());
+        Self { told, remedies, ..Self::new(class, reason, what) }
+    }
+}
+
+/// The text of `  do one of 1  text`, and of the numbered lines below it.
+fn numbered(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    let (number, text) = line.strip_prefix("do one of ").unwrap_or(line).split_once("  ")?;
+    number.parse::<u8>().is_ok().then_some(text)
 }
 
 impl From<LocationError> for CliError {
@@ -123,6 +153,8 @@ fn cut(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use xfer_core::error::{AuthenticationReason, Failure};
+
     use super::*;
 
     #[test]
@@ -134,6 +166,22 @@ mod tests {
         );
         let several = error.next("or 5").render();
         assert!(several.contains("  do one of 1  try 4\n            2  or 5\n"), "{several}");
+    }
+
+    #[test]
+    fn a_cause_that_tells_the_whole_story_is_printed_as_it_is() {
+        let story = "login refused: u@h accepts none\n  offered   SHA256:x  f\x1b\n  \
+                     do one of 1  repeat with -i KEY\n            2  add yours";
+        let failure = Failure::new("u@h", AuthenticationReason::KeyRefused);
+        let cause = std::io::Error::other(story);
+        let error = CliError::from(TransferError::Authentication(failure.because(cause)));
+        assert_eq!(
+            error.render(),
+            "xfer: login refused: u@h accepts none\n  offered   SHA256:x  f\\x1b\n  \
+             do one of 1  repeat with -i KEY\n            2  add yours\n  exit 11 key-refused\n"
+        );
+        let texts: Vec<_> = error.remedies.iter().map(|remedy| remedy.text.as_str()).collect();
+        assert_eq!(texts, ["repeat with -i KEY", "add yours"]);
     }
 
     #[test]

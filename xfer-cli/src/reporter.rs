@@ -227,7 +227,12 @@ impl Observer for Reporter {
                     *known = (*done).min(*size);
                 }
             }
-            Event::Progress(progress) => state.progress = *progress,
+            Event::Progress(progress) => {
+                if progress.payload_bytes > state.progress.payload_bytes {
+                    state.phase = state.phase.max_by_order(Phase::Send);
+                }
+                state.progress = *progress;
+            }
             Event::Entry { path, action, size } => self.entry(state, path, *action, *size),
             Event::Problem(fault) => self.problem(state, fault),
             Event::Retry { reason, attempt } => {
