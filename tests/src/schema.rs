@@ -106,7 +106,8 @@ fn require(holds: bool, place: &str, why: &str) -> Result<(), String> {
     if holds { Ok(()) } else { Err(format!("{place}: {why}")) }
 }
 
-/// The few patterns of the schema: classes and one group, each with `{n}`, `*` or `+`, and literals.
+/// The few patterns of the schema: classes and one group, each with `{n}`, `*` or `+`, and
+/// literals.
 fn regex(pattern: &str, text: &str) -> bool {
     let inner = pattern.strip_prefix('^').and_then(|p| p.strip_suffix('$')).unwrap_or(pattern);
     ends(inner, text).contains(&text.len())

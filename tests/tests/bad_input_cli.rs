@@ -4,6 +4,12 @@
 //! that cannot write to a terminal, starts no process and leaves the destination as it was. Method:
 //! each row runs the program in a place of its own; `ssh` there is a program that leaves a mark.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::type_complexity,
+    reason = "a test that cannot set its stage may panic"
+)]
+
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;

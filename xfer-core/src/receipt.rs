@@ -310,8 +310,8 @@ pub fn parse_digest(hex: &str) -> Option<Digest> {
 
 /// Writes one line of the form that `b3sum -c` reads, escaping a name as `b3sum` does.
 ///
-/// A name that is not UTF-8, holds U+FFFD or ends with a carriage return cannot be written in a form
-/// that every version reads; it is left out and `false` returned.
+/// A name that is not UTF-8, holds U+FFFD or ends with a carriage return cannot be written in a
+/// form that every version reads; it is left out and `false` returned.
 pub fn write_b3sum_line(out: &mut impl Write, entry: &ManifestEntry) -> std::io::Result<bool> {
     let Some(digest) = entry.digest else { return Ok(true) };
     let Ok(name) = std::str::from_utf8(entry.path.as_bytes()) else { return Ok(false) };

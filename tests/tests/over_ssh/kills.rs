@@ -150,12 +150,12 @@ fn kill(processes: &[u32]) {
 /// The payload that the last whole line tells of; a kill may cut a line
 fn last_payload(ended: &Ended) -> u64 {
     let events = ended.stdout.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let told = events.filter_map(|event| event["payload_bytes"].as_u64());
-    told.last().expect("progress was told")
+    let mut told = events.filter_map(|event| event["payload_bytes"].as_u64());
+    told.next_back().expect("progress was told")
 }
 
 fn streams(ended: &Ended) -> u64 {
     let events = ended.stdout.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let routes = events.filter(|event| event["type"] == "route");
-    routes.filter_map(|event| event["streams"].as_u64()).last().unwrap_or(16)
+    routes.filter_map(|event| event["streams"].as_u64()).next_back().unwrap_or(16)
 }

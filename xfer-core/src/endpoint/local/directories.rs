@@ -25,7 +25,8 @@ pub(super) struct Directories<'a> {
     root: &'a OpenRoot,
     confinement: Confinement,
     during: Operation,
-    /// Whether directories that are missing are made, for their owner alone until their metadata is set.
+    /// Whether directories that are missing are made, for their owner alone until their metadata is
+    /// set.
     makes: bool,
     open: HashMap<Box<[u8]>, Rc<Place>>,
 }
@@ -44,8 +45,8 @@ impl<'a> Directories<'a> {
         Self { root, confinement, during, makes: false, open: HashMap::new() }
     }
 
-    /// The same, making directories that are missing: batches overtake each other, so a file may come
-    /// before its directory.
+    /// The same, making directories that are missing: batches overtake each other, so a file may
+    /// come before its directory.
     pub(super) fn making(self) -> Self {
         Self { makes: true, ..self }
     }

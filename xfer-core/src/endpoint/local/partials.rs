@@ -50,7 +50,8 @@ pub(super) struct PartialFile {
     size: u64,
     progress: Mutex<Progress>,
     released: Condvar,
-    /// Held around a write: file systems let one write at a time into a file, and make the others spin.
+    /// Held around a write: file systems let one write at a time into a file, and make the others
+    /// spin.
     writing: Mutex<()>,
 }
 
@@ -251,8 +252,8 @@ impl Shared {
         Ok(Taken::File(place, Arc::clone(&before.file)))
     }
 
-    /// Takes a file away from an earlier opening of it, whose calls fail from now on; those under way
-    /// end first. `None` where there is none, or nothing of it to be used.
+    /// Takes a file away from an earlier opening of it, whose calls fail from now on; those under
+    /// way end first. `None` where there is none, or nothing of it to be used.
     pub(super) fn release_partial(
         &self,
         root: &OpenRoot,
