@@ -1,7 +1,7 @@
 //! Frames from somebody who means harm: whatever the bytes, no panic, and no more memory than the
 //! limits allow. An allocator that counts is the witness.
 #![allow(clippy::unwrap_used)]
-#![allow(unsafe_code, reason = "only an allocator can see what is allocated")]
+#![expect(unsafe_code, reason = "only an allocator can see what is allocated")]
 
 mod samples;
 

@@ -181,7 +181,7 @@ impl<T: serde::Serialize + std::fmt::Debug> Numbered for T {
 
 #[test]
 #[ignore = "writes the vectors anew, when the wire is to change"]
-#[allow(clippy::disallowed_methods)]
+#[expect(clippy::disallowed_methods, reason = "the vectors are files of the sources")]
 fn write_vectors() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors/");
     let frames =

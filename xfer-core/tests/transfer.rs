@@ -181,3 +181,15 @@ async fn a_missing_source_is_told_apart() {
     let error = lab.push(true, VerifyLevel::Durable).await.unwrap_err();
     assert_eq!(error.exit_class(), ExitClass::NotFound, "{error}");
 }
+
+/// More files than one answer may tell of, made durable in groups.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_small_files_are_published_in_groups() {
+    let lab = Lab::new();
+    for n in 0..10_000_u32 {
+        fs::write(lab.source().join(format!("f{n}")), n.to_le_bytes()).unwrap();
+    }
+    let summary = lab.push(true, VerifyLevel::Durable).await.unwrap();
+    assert_eq!((summary.class, summary.entries.moved), (ExitClass::Done, 10_000));
+    lab.assert_equal();
+}

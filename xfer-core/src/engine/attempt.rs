@@ -32,6 +32,9 @@ use crate::plan::mapping::{Mapping, map_sources};
 /// Partials of one mapping are numbered within this span of the session's numbers.
 const PARTIALS_SPAN: u64 = 1 << 40;
 
+/// Entries locked in one request; a sink takes no more of them one by one.
+const LOCKS_ASKED: usize = 256;
+
 /// How long a stop waits for what has arrived to be published.
 const FLUSH_DEADLINE: std::time::Duration = std::time::Duration::from_secs(10);
 
@@ -155,9 +158,11 @@ async fn move_all(shared: &Shared, opened: &Opened) -> Result<Summary, Stop> {
     let planned = planned_root(shared);
     let to = opened.root.as_ref().unwrap_or(&planned);
     if !shared.transfer.plan_only {
-        let entries = opened.mappings.iter().map(|m| m.top.clone()).collect();
-        let lock = Lock { root: to.index, entries };
-        opened.sink.sink.lock(lock).await.map_err(|e| Context::stop(Side::Destination, e))?;
+        for mappings in opened.mappings.chunks(LOCKS_ASKED) {
+            let entries = mappings.iter().map(|m| m.top.clone()).collect();
+            let lock = Lock { root: to.index, entries };
+            opened.sink.sink.lock(lock).await.map_err(|e| Context::stop(Side::Destination, e))?;
+        }
     }
     shared.observer.observe(&Event::Phase(Phase::Scan));
     for (at, mapping) in opened.mappings.iter().enumerate() {

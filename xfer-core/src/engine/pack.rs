@@ -15,7 +15,7 @@ use xfer_protocol::path::RelPath;
 use super::context::{Context, Stop};
 use super::ledger::Side;
 use super::listing::Listing;
-use super::publisher::{Staged, publish_if_due, settle};
+use super::publisher::{Staged, publish, publish_if_due, settle};
 use crate::event::{EntryAction, Event};
 use crate::options::VerifyLevel;
 
@@ -153,10 +153,21 @@ async fn write(
     packed: Vec<PackedFile>,
     payload: Bytes,
 ) -> Result<Vec<FileWork>, Stop> {
-    for file in &packed {
-        cx.ledger.digest(file.ticket, file.digest);
-        let staged = Staged { path: file.path.clone(), size: file.size, digest: Some(file.digest) };
-        cx.publisher.stage(file.ticket, staged);
+    let staged: Vec<_> = packed
+        .iter()
+        .map(|file| {
+            cx.ledger.digest(file.ticket, file.digest);
+            let (path, digest) = (file.path.clone(), Some(file.digest));
+            (file.ticket, Staged { path, size: file.size, digest })
+        })
+        .collect();
+    if cx.options.verify.level == VerifyLevel::Received {
+        // Such a pack is published with its own answer.
+        staged.into_iter().for_each(|(ticket, staged)| cx.publisher.stage(ticket, staged));
+    } else {
+        while !cx.publisher.try_stage(&staged) {
+            publish(cx).await?;
+        }
     }
     let bytes = payload.len() as u64;
     let publish = cx.options.verify.level == VerifyLevel::Received;

@@ -21,8 +21,12 @@ use crate::event::EntryAction;
 use crate::options::VerifyLevel;
 
 /// Files and bytes after which what is staged is published: few syncs, and little to lose.
-const FILES_STAGED: usize = 4096;
+const FILES_STAGED: usize = 2048;
 const BYTES_STAGED: u64 = 1 << 30;
+
+/// Files of packs that are staged at most: all outcomes of a publishing travel in one answer, with
+/// room for the large files that are staged one by one.
+const FILES_STAGED_MAX: usize = xfer_protocol::limits::BATCH_ENTRIES_MAX - 512;
 
 /// Bytes hashed in one request, so that an answer never takes long.
 const HASH_BYTES: u64 = 256 << 20;
@@ -48,6 +52,16 @@ impl Publisher {
     /// may overtake each other.
     pub(super) fn stage(&self, ticket: Ticket, staged: Staged) {
         self.lock().insert(ticket, staged);
+    }
+
+    /// Notes a whole pack, unless one answer could then not tell of all that is staged.
+    pub(super) fn try_stage(&self, pack: &[(Ticket, Staged)]) -> bool {
+        let mut staged = self.lock();
+        let fits = staged.is_empty() || staged.len() + pack.len() <= FILES_STAGED_MAX;
+        if fits {
+            staged.extend(pack.iter().cloned());
+        }
+        fits
     }
 
     /// Takes back what could not be staged, or was published with its pack.
