@@ -1,11 +1,13 @@
 //! A destination that is full, or fills up
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
+use xfer_tests::xfer::{Ended, Running};
 use xfer_tests::{oracle, tree};
 
 use crate::{Pair, arguments, inside, number, remote};
@@ -116,4 +118,55 @@ fn pulling_needs_no_space_and_no_inode_there() {
     let pull = arguments("pull", &[], &[inside(remote(&source)), destination.clone().into()]);
     pair.xfer.run(&pull).expect_code(0);
     oracle::assert_equal(&source, &destination);
+}
+
+/// Begins a push or pull of a large file and stops it when some of it has arrived
+fn begin(pair: &Pair, verb: &str, locations: &[OsString; 2]) {
+    let slow = arguments(verb, &["--bwlimit", "64MB/s"], locations);
+    let running = pair.xfer.start(&slow);
+    let moving = running.next_event(|event| event["payload_bytes"].as_u64() > Some(8 * MIB));
+    moving.expect("bytes move");
+    running.signal("TERM");
+    running.wait().expect_code(143);
+}
+
+/// A run under a limit says so, keeps what is there, and the same command without it goes on
+fn refused_then_finished(pair: &Pair, limited: Ended, whole: &[OsString], from: &Path, to: &Path) {
+    let result = limited.expect_code(8).result();
+    assert_eq!(result["reason"], "destination-io", "{result}");
+    assert!(!to.exists(), "a file appeared before it was whole");
+    let result = pair.xfer.run(whole).expect_code(0).result();
+    assert!(number(&result, "reused_bytes") >= 4 * MIB, "{result}");
+    assert!(fs::read(from).expect("read") == fs::read(to).expect("read"));
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_keeps_what_has_arrived_here() {
+    let pair = Pair::new();
+    let (source, destination) = (pair.path("source"), pair.path("copy"));
+    tree::big_file(&source, 192 * MIB, 4);
+    let locations = [remote(&source), destination.clone().into()];
+    begin(&pair, "pull", &locations);
+    let pull = arguments("pull", &[], &locations);
+    let plain = pair.xfer.command(&pull);
+    let mut limited = Command::new("prlimit");
+    limited.arg("--fsize=67108864").arg(plain.get_program()).args(plain.get_args()).env_clear();
+    limited.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let ended = Running::start(limited).wait();
+    refused_then_finished(&pair, ended, &pull, &source, &destination);
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_keeps_what_has_arrived_there() {
+    let mut pair = Pair::new();
+    let (source, destination) = (pair.path("source"), pair.path("copy"));
+    tree::big_file(&source, 192 * MIB, 5);
+    let locations = [source.clone().into(), remote(&destination)];
+    begin(&pair, "push", &locations);
+    let limit = "ForceCommand prlimit --fsize=67108864 sh -c \"$SSH_ORIGINAL_COMMAND\"";
+    pair.server = pair.server.restart(limit);
+    let push = arguments("push", &[], &locations);
+    let ended = pair.xfer.run(&push);
+    pair.server = pair.server.restart("");
+    refused_then_finished(&pair, ended, &push, &source, &destination);
 }

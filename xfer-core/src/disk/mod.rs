@@ -23,6 +23,7 @@ pub mod partial;
 pub(crate) mod program;
 pub mod scratch;
 pub mod settings_file;
+pub mod signals;
 pub mod space;
 pub mod sparse;
 pub mod special;
