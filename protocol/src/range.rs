@@ -122,6 +122,12 @@ impl RangeSet {
         self.0.get(next).is_some_and(|r| r.contains(range))
     }
 
+    /// The first range that ends after `offset`: it holds the offset or lies behind it.
+    #[must_use]
+    pub fn first_after(&self, offset: u64) -> Option<ByteRange> {
+        self.0.get(self.0.partition_point(|r| r.end <= offset)).copied()
+    }
+
     /// Adds a range. Cost: logarithmic to find, linear to move what lies behind.
     pub fn insert(&mut self, range: ByteRange) {
         let first = self.0.partition_point(|r| r.end < range.start);

@@ -112,6 +112,8 @@ struct Copy<'a> {
     work: &'a FileWork,
     partial: PartialIndex,
     block: u64,
+    /// The grid on which data and holes are told apart.
+    grain: u64,
     tree: TreeAssembler,
     done: u64,
 }
@@ -127,8 +129,9 @@ async fn copy_once(cx: &Arc<Context>, work: &FileWork) -> Result<Ended, Stop> {
         }
     };
     let block = block_length(cx);
+    let grain = if grid(cx) <= BlockSize::MIN.bytes() { BlockSize::MIN.bytes() } else { block };
     let tree = TreeAssembler::new(work.size);
-    let mut copy = Copy { cx, work, partial, block, tree, done: 0 };
+    let mut copy = Copy { cx, work, partial, block, grain, tree, done: 0 };
     let kept = match copy.keep_held(opened.held).await {
         Ok(kept) => kept,
         Err((side, error)) => return Ok(Ended::Failed(side, cx.sort(side, error)?)),
@@ -149,13 +152,18 @@ async fn copy_once(cx: &Arc<Context>, work: &FileWork) -> Result<Ended, Stop> {
 
 /// Blocks of a power of two that lie on the sink's write grid.
 fn block_length(cx: &Context) -> u64 {
-    let capabilities = cx.sink.capabilities();
-    let grid = capabilities.write_grid.max(capabilities.part_min);
-    if grid <= BlockSize::DEFAULT.bytes() {
+    let (grid, least) = (cx.sink.capabilities().write_grid.max(1), grid(cx));
+    if least <= BlockSize::DEFAULT.bytes() {
         BlockSize::DEFAULT.bytes()
     } else {
-        capabilities.write_grid.max(1).saturating_mul(grid.div_ceil(capabilities.write_grid.max(1)))
+        grid.saturating_mul(least.div_ceil(grid))
     }
+}
+
+/// The least that the sink takes at once.
+fn grid(cx: &Context) -> u64 {
+    let capabilities = cx.sink.capabilities();
+    capabilities.write_grid.max(capabilities.part_min)
 }
 
 impl Copy<'_> {
@@ -168,8 +176,10 @@ impl Copy<'_> {
         if !self.cx.sink.capabilities().rehash {
             return Ok(kept);
         }
-        let whole: Vec<_> = held.iter().filter_map(|r| self.whole_blocks(*r)).collect();
-        for range in whole {
+        // A block that is partly hole may be whole all the same.
+        let blocks: RangeSet =
+            held.iter().filter_map(|r| widen(*r, self.block, self.work.size)).collect();
+        for range in blocks.iter() {
             for piece in pieces_of(range, COMPARE_BYTES) {
                 let ours =
                     Subject::File(self.cx.source_file(&self.work.source_path, self.work.stamp));
@@ -196,22 +206,15 @@ impl Copy<'_> {
         Ok(kept)
     }
 
-    /// The part of a range that is whole blocks; the file's tail counts as one.
-    fn whole_blocks(&self, range: ByteRange) -> Option<ByteRange> {
-        let start = range.start().next_multiple_of(self.block);
-        let end = range.end().min(self.work.size);
-        let end = if end == self.work.size { end } else { end / self.block * self.block };
-        ByteRange::new(start, end).ok()
-    }
-
-    /// Where the source has data; everywhere, unless it is sparse.
+    /// Where the source has data, in whole spans; everywhere, unless it is sparse.
     async fn data_ranges(&self) -> EndpointResult<RangeSet> {
         let whole: RangeSet = ByteRange::whole(self.work.size).into_iter().collect();
         if self.work.allocated >= self.work.size || !self.cx.sink.capabilities().metadata.sparse {
             return Ok(whole);
         }
         let file = self.cx.source_file(&self.work.source_path, self.work.stamp);
-        Ok(self.cx.source.data_ranges(file).await?.into_iter().collect())
+        let data = self.cx.source.data_ranges(file).await?;
+        Ok(data.into_iter().filter_map(|r| widen(r, self.grain, self.work.size)).collect())
     }
 
     /// Sends every block that is not kept; some outcome where the file cannot be finished.
@@ -223,11 +226,15 @@ impl Copy<'_> {
         let mut blocks = JoinSet::new();
         let mut start = 0;
         while start < self.work.size {
-            let (range, hole) = self.next_block(start, kept, data);
+            let (range, hole) = match self.next_piece(start, kept, data) {
+                Piece::Kept(range) => {
+                    start = range.end();
+                    continue;
+                }
+                Piece::Data(range) => (range, false),
+                Piece::Hole(range) => (range, true),
+            };
             start = range.end();
-            if kept.contains(range) {
-                continue;
-            }
             let Some(room) = self.cx.budget.bytes(if hole { 0 } else { range.len() }).await else {
                 return Err(Stop::Cancelled);
             };
@@ -254,30 +261,26 @@ impl Copy<'_> {
         Ok(None)
     }
 
-    /// The block at `start`, and whether it is a hole: consecutive empty blocks join into one.
-    fn next_block(&self, start: u64, kept: &RangeSet, data: &RangeSet) -> (ByteRange, bool) {
-        let block = |start: u64| {
-            // A start below the size and a positive length make a range.
-            ByteRange::new(start, self.work.size.min(start + self.block))
+    /// The piece at `start`: what is kept, at most one block of data, or a hole.
+    fn next_piece(&self, start: u64, kept: &RangeSet, data: &RangeSet) -> Piece {
+        let size = self.work.size;
+        let until = |end: u64| {
+            // A start below the size and an end above the start make a range.
+            ByteRange::new(start, size.min(end))
                 .unwrap_or_else(|_| unreachable!("{start} lies within the file"))
         };
-        let first = block(start);
-        let is_hole = |r: ByteRange| !overlaps(data, r) && !overlaps(kept, r);
-        if !is_hole(first) {
-            return (first, false);
+        let next_kept = kept.first_after(start).map_or(size, ByteRange::start);
+        if next_kept <= start {
+            return Piece::Kept(until(kept.first_after(start).map_or(size, ByteRange::end)));
         }
-        let span_end = (start / HOLE_BYTES + 1) * HOLE_BYTES;
-        let mut length = self.block;
-        // Only an aligned span of a power of two has one digest.
-        while start.is_multiple_of(length * 2) && start + length * 2 <= span_end {
-            let wider = ByteRange::new(start, self.work.size.min(start + length * 2));
-            match wider {
-                Ok(wider) if is_hole(wider) => length *= 2,
-                _ => break,
+        let boundary = |length: u64| (start / length + 1).saturating_mul(length).min(next_kept);
+        match data.first_after(start) {
+            Some(data) if data.start() <= start => {
+                Piece::Data(until(data.end().min(boundary(self.block))))
             }
+            Some(data) => Piece::Hole(until(data.start().min(boundary(HOLE_BYTES)))),
+            None => Piece::Hole(until(boundary(HOLE_BYTES))),
         }
-        let end = self.work.size.min(start + length);
-        (ByteRange::new(start, end).unwrap_or(first), true)
     }
 
     fn book(
@@ -326,8 +329,18 @@ impl Copy<'_> {
     }
 }
 
-fn overlaps(set: &RangeSet, range: ByteRange) -> bool {
-    set.missing_from(range).bytes() < range.len()
+/// What is next to be done of a file.
+enum Piece {
+    /// The sink holds it, proven.
+    Kept(ByteRange),
+    Data(ByteRange),
+    Hole(ByteRange),
+}
+
+/// The smallest range on a grid that holds another, within a file.
+fn widen(range: ByteRange, grid: u64, size: u64) -> Option<ByteRange> {
+    let end = range.end().checked_next_multiple_of(grid).unwrap_or(size);
+    ByteRange::new(range.start() / grid * grid, end.min(size)).ok()
 }
 
 /// A block that was sent: its range, whether it is a hole, and its digests.
