@@ -33,6 +33,10 @@ pub const FILTER_RULES_MAX: usize = 16 * 1024;
 /// Bytes of encoded entries after which a scan batch is sent: a few round trips carry a large tree.
 pub const BATCH_BYTES_TARGET: usize = 128 * 1024;
 
+/// Batches of a scan that are kept to be told again, and that may be asked for at a time: hides the
+/// round trips of a long link, and a lost answer costs one more.
+pub const SCAN_BATCHES_KEPT: u64 = 8;
+
 /// Block digests in one reply: 512 KiB of digests.
 pub const DIGESTS_MAX: usize = 16 * 1024;
 

@@ -51,8 +51,8 @@ pub enum Request {
     OpenRoot(OpenRoot),
     /// Begins a scan. Answered by [`Reply::Scan`].
     Scan(Scan),
-    /// The next batch of a scan. Answered by [`Reply::ScanBatch`].
-    ScanNext(ScanIndex),
+    /// One batch of a scan. Answered by [`Reply::ScanBatch`].
+    ScanNext(ScanNext),
     /// Where a sparse file has data. Answered by [`Reply::Ranges`].
     DataRanges(FileAt),
     /// One block of a file. Answered by [`Reply::Block`] with its bytes as payload.
@@ -226,10 +226,20 @@ pub struct FilterRule {
     pub include: bool,
 }
 
+/// Asks for one batch of a scan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScanNext {
+    /// The scan.
+    pub scan: ScanIndex,
+    /// Which batch, counted from zero. Whoever asks for one has all that lie
+    /// [`limits::SCAN_BATCHES_KEPT`] before it, and may ask for each of the others again.
+    pub sequence: u64,
+}
+
 /// One batch of a scan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScanBatch {
-    /// Counts the batches of a scan from zero: replies may overtake each other.
+    /// Which batch, as asked.
     pub sequence: u64,
     /// What was found.
     #[serde(deserialize_with = "bounded::list::<_, _, { limits::BATCH_ENTRIES_MAX }>")]
@@ -502,6 +512,9 @@ pub struct Publish {
     pub root: RootIndex,
     /// Syncs files before, and directories after the renames.
     pub durable: bool,
+    /// Which publishing of this root, each with a higher number than the one before. The last one
+    /// is answered again and not done again; an earlier one is not answered any more.
+    pub number: u64,
 }
 
 /// Sets metadata.

@@ -74,7 +74,6 @@ async fn stub(mut stream: DuplexStream, script: Script) -> std::io::Result<()> {
     };
     let ours = Hello::new(Role::Agent, theirs.session, theirs.stream);
     stream.write_all(&ours.encode()).await?;
-    let mut batches = 0;
     loop {
         let mut head = [0; HEAD_BYTES];
         stream.read_exact(&mut head).await?;
@@ -100,11 +99,11 @@ async fn stub(mut stream: DuplexStream, script: Script) -> std::io::Result<()> {
                 space: Space { bytes_free: 1 << 40, inodes_free: None, volatile: false },
             }),
             Request::Scan(_) => Reply::Scan(ScanIndex(0)),
-            Request::ScanNext(_) => {
-                let items = if batches == 0 { script.entries.clone() } else { Vec::new() };
-                batches += 1;
+            Request::ScanNext(next) => {
+                let first = next.sequence == 0;
+                let items = if first { script.entries.clone() } else { Vec::new() };
                 Reply::ScanBatch(ScanBatch {
-                    sequence: batches - 1,
+                    sequence: next.sequence,
                     items: items.into_iter().map(ScanItem::Entry).collect(),
                     last: true,
                 })

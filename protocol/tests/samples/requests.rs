@@ -5,7 +5,7 @@ use xfer_protocol::manifest::Device;
 use xfer_protocol::message::{
     Access, Commit, Create, FilesAt, FilterRule, FilterRules, Finish, HashBlocks, HashFiles, Keep,
     Locate, Lock, Message, NewEntry, NewKind, OpenPartial, OpenRoot, PackedFile, PartialIndex,
-    Paths, Publish, ReadBlock, Reading, Request, RequestId, RootIndex, Scan, ScanIndex,
+    Paths, Publish, ReadBlock, Reading, Request, RequestId, RootIndex, Scan, ScanIndex, ScanNext,
     ScanOptions, SetMetadata, Subject, Ticket, WriteBlock, WritePack,
 };
 
@@ -69,11 +69,12 @@ fn scanning() -> Vec<Named> {
         only: Some(vec![path(b"a/b"), path(b"c")]),
     };
     let full = Scan { root: ROOT, under: path(b"sub"), options };
+    let next = ScanNext { scan: ScanIndex(128), sequence: 300 };
     let plain = Scan { root: ROOT, under: path(b""), options: ScanOptions::default() };
     vec![
         ("request-scan", Request::Scan(full), vec![]),
         ("request-scan-all", Request::Scan(plain), vec![]),
-        ("request-scan-next", Request::ScanNext(ScanIndex(128)), vec![]),
+        ("request-scan-next", Request::ScanNext(next), vec![]),
     ]
 }
 
@@ -172,7 +173,7 @@ fn create() -> Create {
 }
 
 fn ending() -> Vec<Named> {
-    let publish = Publish { root: ROOT, durable: true };
+    let publish = Publish { root: ROOT, durable: true, number: 200 };
     let set = SetMetadata {
         root: ROOT,
         entries: vec![

@@ -26,8 +26,8 @@ use xfer_protocol::message::FilesAt;
 use xfer_protocol::message::{
     Commit, Create, Digests, FileAt, FileRead, Finish, HashBlocks, HashFiles, Keep, Locate,
     Located, Lock, OpenPartial, OpenRoot, Outcome, Partial, PartialIndex, Paths, Publish,
-    ReadBlock, Root, RootIndex, Scan, ScanBatch, ScanIndex, SetMetadata, Space, WriteBlock,
-    WritePack,
+    ReadBlock, Root, RootIndex, Scan, ScanBatch, ScanIndex, ScanNext, SetMetadata, Space,
+    WriteBlock, WritePack,
 };
 use xfer_protocol::range::ByteRange;
 
@@ -143,8 +143,9 @@ pub trait Endpoint: Send + Sync {
     /// Begins a scan in the order of `RelPath`.
     async fn scan(&self, scan: Scan) -> EndpointResult<ScanIndex>;
 
-    /// The next batch. Several calls may be under way; batches carry their place.
-    async fn scan_next(&self, scan: ScanIndex) -> EndpointResult<ScanBatch>;
+    /// One batch. Several calls may be under way, for batches that lie less than
+    /// [`SCAN_BATCHES_KEPT`](xfer_protocol::limits::SCAN_BATCHES_KEPT) apart.
+    async fn scan_next(&self, next: ScanNext) -> EndpointResult<ScanBatch>;
 
     /// Where a file has data; all of it where holes are unknown.
     async fn data_ranges(&self, file: FileAt) -> EndpointResult<Vec<ByteRange>>;
@@ -207,7 +208,8 @@ pub trait Sink: Endpoint {
     /// Checks and stages small files, or publishes them at once.
     async fn write_pack(&self, pack: WritePack, payload: Bytes) -> EndpointResult<Vec<Outcome>>;
 
-    /// Publishes what is staged below a root: sync files, rename, sync directories.
+    /// Publishes what is staged below a root: sync files, rename, sync directories. Each publishing
+    /// of a root has a higher number than the one before.
     async fn publish(&self, publish: Publish) -> EndpointResult<Vec<Outcome>>;
 
     /// Sets metadata of entries that exist.

@@ -44,6 +44,15 @@ pub struct Counts {
     pub failed: u64,
 }
 
+impl Counts {
+    /// Selected entries of which nobody said what became of them: an outcome that was lost must not
+    /// pass for success.
+    pub(super) fn unaccounted(&self) -> u64 {
+        let told = self.moved + self.unchanged + self.deferred + self.failed;
+        self.selected.saturating_sub(told)
+    }
+}
+
 /// One entry as spooled, in the order of paths.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Spooled {

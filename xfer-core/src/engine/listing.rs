@@ -1,19 +1,21 @@
 //! A scan as one ordered stream of items, a few batches ahead of its reader.
 
-use std::collections::BTreeMap;
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
 
+use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::manifest::{Entry, EntryKind, ScanItem};
-use xfer_protocol::message::{Scan, ScanBatch, ScanIndex};
+use xfer_protocol::message::{Scan, ScanIndex, ScanNext};
 use xfer_protocol::path::RelPath;
 
-use crate::endpoint::{Endpoint, EndpointError, EndpointResult, ProtocolReason};
+use crate::endpoint::{Endpoint, EndpointResult};
 
-/// Batches asked for at once: hides the round trips of a long link.
+/// Batches asked for at once: hides the round trips of a long link, and no more than are kept to be
+/// told again.
 const BATCHES_AHEAD: usize = 6;
 
 /// The items of one scan, in order.
@@ -89,43 +91,20 @@ impl Listing {
 
 async fn read_batches<E>(
     endpoint: Arc<E>,
-    index: ScanIndex,
+    scan: ScanIndex,
     out: mpsc::Sender<EndpointResult<Vec<ScanItem>>>,
 ) where
     E: Endpoint + ?Sized + 'static,
 {
-    let mut asked = JoinSet::new();
-    for _ in 0..BATCHES_AHEAD {
-        ask(&mut asked, &endpoint, index);
-    }
-    let mut early: BTreeMap<u64, ScanBatch> = BTreeMap::new();
-    let mut expected = 0;
-    while let Some(answer) = asked.join_next().await {
-        let batch = match answer {
-            Ok(Ok(batch)) => batch,
-            Ok(Err(error)) => return drop(out.send(Err(error)).await),
-            Err(_) => return,
-        };
-        if batch.sequence < expected || early.contains_key(&batch.sequence) {
-            let error = EndpointError::Protocol(ProtocolReason::Mismatched);
-            return drop(out.send(Err(error)).await);
-        }
-        early.insert(batch.sequence, batch);
-        while let Some(batch) = early.remove(&expected) {
-            expected += 1;
-            let last = batch.last;
-            if out.send(Ok(batch.items)).await.is_err() || last {
-                return;
-            }
-            ask(&mut asked, &endpoint, index);
+    let ask = |sequence| {
+        let endpoint = Arc::clone(&endpoint);
+        async move { endpoint.scan_next(ScanNext { scan, sequence }).await }
+    };
+    let mut batches = pin!(stream::iter(0..).map(ask).buffered(BATCHES_AHEAD));
+    while let Some(batch) = batches.next().await {
+        let last = batch.as_ref().map_or(true, |batch| batch.last);
+        if out.send(batch.map(|batch| batch.items)).await.is_err() || last {
+            return;
         }
     }
-}
-
-fn ask<E>(asked: &mut JoinSet<EndpointResult<ScanBatch>>, endpoint: &Arc<E>, index: ScanIndex)
-where
-    E: Endpoint + ?Sized + 'static,
-{
-    let endpoint = Arc::clone(endpoint);
-    asked.spawn(async move { endpoint.scan_next(index).await });
 }

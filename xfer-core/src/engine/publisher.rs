@@ -45,6 +45,7 @@ pub(super) struct Publisher {
     /// One publishing at a time: a second would only wait for the same disk.
     running: tokio::sync::Mutex<()>,
     partials: AtomicU64,
+    publishings: AtomicU64,
 }
 
 impl Publisher {
@@ -74,9 +75,10 @@ impl Publisher {
         PartialIndex(self.partials.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// A publisher whose partials are numbered from `first` on.
+    /// A publisher whose partials and publishings are numbered from `first` on.
     pub(super) fn numbered_from(first: u64) -> Self {
-        Self { partials: AtomicU64::new(first), ..Self::default() }
+        let [partials, publishings] = [first, first].map(AtomicU64::new);
+        Self { partials, publishings, ..Self::default() }
     }
 
     fn is_due(&self) -> bool {
@@ -105,7 +107,8 @@ pub(super) async fn publish(cx: &Context) -> Result<(), Stop> {
         return Ok(());
     }
     let durable = cx.options.verify.level >= VerifyLevel::Durable;
-    let publish = Publish { root: cx.sink_root, durable };
+    let number = cx.publisher.publishings.fetch_add(1, Ordering::Relaxed);
+    let publish = Publish { root: cx.sink_root, durable, number };
     let outcomes =
         cx.sink.publish(publish).await.map_err(|e| Context::stop(Side::Destination, e))?;
     drop(running);

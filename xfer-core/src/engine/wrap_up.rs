@@ -44,7 +44,11 @@ pub(super) fn wrap_up(
     let mut sums = Sums::default();
     let mut manifest = Manifest::new(state.spool(shared.connector.unique())?);
     for Moved { cx, key } in moved {
-        sums.add(cx.ledger.totals());
+        let totals = cx.ledger.totals();
+        if !shared.transfer.plan_only && totals.entries.unaccounted() > 0 {
+            return Err(Stop::Bug("an entry is neither there nor failed"));
+        }
+        sums.add(totals);
         let Some(cx) = Arc::into_inner(cx) else {
             return Err(Stop::Bug("a worker outlived its mapping"));
         };

@@ -290,7 +290,7 @@ pub async fn a_source_is_never_written<F: Fixture>(fixture: &F) {
     assert_eq!(fault_of(side.lock(lock).await), FaultKind::Protocol);
     let set = SetMetadata { root, entries: vec![(stand.ticket(), path("file"), plain())] };
     assert_eq!(fault_of(side.set_metadata(set).await), FaultKind::Protocol);
-    let publish = Publish { root, durable: false };
+    let publish = Publish { root, durable: false, number: 0 };
     assert_eq!(fault_of(side.publish(publish).await), FaultKind::Protocol);
     assert_eq!(stand.content(&path("file")).await.unwrap(), b"1");
 }

@@ -61,8 +61,8 @@ pub async fn all<F: Fixture>(make: impl AsyncFn() -> F) {
     }
     clauses! {
         places: locations_tell_what_is_there, patterns_match_names, roots_open_as_asked,
-            scans_list_everything_in_order, scans_begin_where_asked, filters_leave_entries_out,
-            wanted_entries_alone_are_listed, space_is_told;
+            scans_list_everything_in_order, batches_are_told_again, scans_begin_where_asked,
+            filters_leave_entries_out, wanted_entries_alone_are_listed, space_is_told;
         reading: blocks_come_with_their_digests, a_file_that_changed_is_not_read,
             packs_bring_whole_files, digests_are_those_of_blake3, every_byte_of_data_is_told;
         packs: files_appear_when_they_are_published, files_may_be_published_at_once,

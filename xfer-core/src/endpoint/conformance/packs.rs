@@ -111,15 +111,31 @@ pub async fn files_are_replaced_whole<F: Fixture>(fixture: &F) {
     assert_ne!(stand.entry(&path("file")).await.unwrap().stamp(), old);
 }
 
-/// An answer that was lost is told again, and nothing is published twice.
+/// An answer that was lost is told again, also after more was staged, and nothing is published
+/// twice. A publishing that comes after a later one publishes nothing: nobody waits for its answer.
 pub async fn publishing_again_tells_the_same<F: Fixture>(fixture: &F) {
     let stand = Stand::new(fixture).await;
-    let files = vec![stand.packed(&path("file"), b"1", plain())];
-    let pack = WritePack { root: stand.root, files, publish: false };
-    stand.side.write_pack(pack, Bytes::from_static(b"1")).await.unwrap();
-    let first = stand.publish().await;
+    let stage = async |name: &str| {
+        let files = vec![stand.packed(&path(name), b"1", plain())];
+        let pack = WritePack { root: stand.root, files, publish: false };
+        stand.side.write_pack(pack, Bytes::from_static(b"1")).await.unwrap();
+    };
+    let is_there = async |name: &str| {
+        let items = stand.scan("", ScanOptions::default()).await;
+        items.iter().any(|item| *item_path(item) == path(name))
+    };
+    stage("file").await;
+    let first = stand.publish_as(3).await;
     assert_eq!(first.len(), 1);
-    assert_eq!(stand.publish().await, first);
+    assert_eq!(stand.publish_as(3).await, first);
     let stamp = stand.entry(&path("file")).await.unwrap().stamp();
     assert_eq!(first[0].result, Ok(Some(stamp)));
+    stage("later").await;
+    assert_eq!(stand.publish_as(3).await, first);
+    assert_eq!(stand.publish_as(2).await, []);
+    assert!(!is_there("later").await);
+    let second = stand.publish_as(4).await;
+    assert_eq!(second.len(), 1);
+    assert_ne!(second, first);
+    assert!(is_there("later").await);
 }

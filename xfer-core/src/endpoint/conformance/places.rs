@@ -1,10 +1,11 @@
 //! Locations, roots and scans.
 
 use xfer_protocol::fault::FaultKind;
+use xfer_protocol::limits::SCAN_BATCHES_KEPT;
 use xfer_protocol::manifest::{EntryKind, ScanItem};
 use xfer_protocol::message::{
-    Access, FilterRule, FilterRules, Locate, LocatedKind, NewKind, OpenRoot, RootIndex, ScanIndex,
-    ScanOptions,
+    Access, FilterRule, FilterRules, Locate, LocatedKind, NewKind, OpenRoot, RootIndex, Scan,
+    ScanBatch, ScanIndex, ScanNext, ScanOptions,
 };
 
 use super::Fixture;
@@ -119,8 +120,37 @@ pub async fn scans_list_everything_in_order<F: Fixture>(fixture: &F) {
         if stand.keeps.directories { &[".", "a", "a/b", "a-b", "z"] } else { &[] };
     assert_eq!(directories, expected);
     assert_eq!(found.len(), names.len() + expected.len());
-    let unknown = stand.side.scan_next(ScanIndex(u32::MAX)).await;
+    let unknown = stand.side.scan_next(ScanNext { scan: ScanIndex(u32::MAX), sequence: 0 }).await;
     assert_eq!(fault_of(unknown), FaultKind::Protocol);
+}
+
+/// A batch whose answer was lost is told again, and batches may be asked for in any order.
+pub async fn batches_are_told_again<F: Fixture>(fixture: &F) {
+    let stand = Stand::new(fixture).await;
+    for n in 0..100 {
+        stand.put(&format!("{n:02}"), b"").await;
+    }
+    let scan = Scan { root: stand.root, under: path(""), options: ScanOptions::default() };
+    let scan = stand.side.scan(scan).await.unwrap();
+    let next = |sequence| stand.side.scan_next(ScanNext { scan, sequence });
+    let mut told: Vec<ScanBatch> = Vec::new();
+    let mut first = 0;
+    while told.last().is_none_or(|batch| !batch.last) {
+        let end = first + SCAN_BATCHES_KEPT;
+        let mut group = Vec::new();
+        for sequence in (first..end).rev() {
+            group.push(next(sequence).await.unwrap());
+        }
+        group.reverse();
+        for (batch, sequence) in group.iter().zip(first..end) {
+            assert_eq!(batch.sequence, sequence);
+            assert_eq!(next(sequence).await.unwrap(), *batch);
+        }
+        told.extend(group);
+        first = end;
+    }
+    let listed = stand.scan("", ScanOptions::default()).await;
+    assert_eq!(told.into_iter().flat_map(|batch| batch.items).collect::<Vec<_>>(), listed);
 }
 
 /// A scan lists what is at and below one entry; one of nothing fails.

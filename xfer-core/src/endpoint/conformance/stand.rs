@@ -8,7 +8,8 @@ use xfer_protocol::fault::{Fault, FaultKind};
 use xfer_protocol::manifest::{Entry, EntryKind, Metadata, ScanItem, Stamp, Timestamp};
 use xfer_protocol::message::{
     Access, Commit, Create, FileAt, NewEntry, NewKind, OpenPartial, OpenRoot, Outcome, PackedFile,
-    PartialIndex, Publish, ReadBlock, RootIndex, Scan, ScanOptions, Ticket, WriteBlock, WritePack,
+    PartialIndex, Publish, ReadBlock, RootIndex, Scan, ScanNext, ScanOptions, Ticket, WriteBlock,
+    WritePack,
 };
 use xfer_protocol::path::RelPath;
 use xfer_protocol::range::ByteRange;
@@ -22,6 +23,7 @@ pub(super) struct Stand<S> {
     pub(super) root: RootIndex,
     pub(super) keeps: MetadataKinds,
     next: AtomicU64,
+    publishings: AtomicU64,
 }
 
 impl<S: Sink + Source> Stand<S> {
@@ -30,7 +32,7 @@ impl<S: Sink + Source> Stand<S> {
         let open = OpenRoot { path: fixture.base(), access: Access::Write };
         let root = side.open_root(open).await.unwrap().index;
         let keeps = side.capabilities().metadata;
-        Self { side, root, keeps, next: AtomicU64::new(0) }
+        Self { side, root, keeps, next: AtomicU64::new(0), publishings: AtomicU64::new(0) }
     }
 
     pub(super) fn capabilities(&self) -> &Capabilities {
@@ -90,7 +92,11 @@ impl<S: Sink + Source> Stand<S> {
     }
 
     pub(super) async fn publish(&self) -> Vec<Outcome> {
-        self.side.publish(Publish { root: self.root, durable: true }).await.unwrap()
+        self.publish_as(self.publishings.fetch_add(1, Ordering::Relaxed)).await
+    }
+
+    pub(super) async fn publish_as(&self, number: u64) -> Vec<Outcome> {
+        self.side.publish(Publish { root: self.root, durable: true, number }).await.unwrap()
     }
 
     /// All items of a scan, which are in order.
@@ -105,16 +111,17 @@ impl<S: Sink + Source> Stand<S> {
     ) -> EndpointResult<Vec<ScanItem>> {
         let scan = Scan { root: self.root, under: path(under), options };
         let scan = self.side.scan(scan).await?;
-        let mut items = Vec::new();
+        let (mut items, mut end) = (Vec::new(), 0);
         for sequence in 0.. {
-            let batch = self.side.scan_next(scan).await?;
+            let batch = self.side.scan_next(ScanNext { scan, sequence }).await?;
             assert_eq!(batch.sequence, sequence);
+            end = sequence;
             items.extend(batch.items);
             if batch.last {
                 break;
             }
         }
-        let after = self.side.scan_next(scan).await?;
+        let after = self.side.scan_next(ScanNext { scan, sequence: end + 1 }).await?;
         assert!(after.last && after.items.is_empty());
         assert!(items.iter().map(item_path).is_sorted(), "{items:?} are not in order");
         Ok(items)

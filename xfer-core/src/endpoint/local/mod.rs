@@ -32,8 +32,8 @@ use xfer_protocol::manifest::ProofLevel;
 use xfer_protocol::message::{
     Commit, Create, Digests, FileAt, FileRead, FilesAt, Finish, HashBlocks, HashFiles, Keep,
     Locate, Located, Lock, OpenPartial, OpenRoot, Outcome, Partial, PartialIndex, Paths, Publish,
-    ReadBlock, Root, RootIndex, Scan, ScanBatch, ScanIndex, SetMetadata, Space, WriteBlock,
-    WritePack,
+    ReadBlock, Root, RootIndex, Scan, ScanBatch, ScanIndex, ScanNext, SetMetadata, Space,
+    WriteBlock, WritePack,
 };
 use xfer_protocol::range::ByteRange;
 
@@ -197,9 +197,9 @@ impl Endpoint for LocalEndpoint {
         self.blocking(move |shared| shared.scan(scan)).await
     }
 
-    async fn scan_next(&self, scan: ScanIndex) -> EndpointResult<ScanBatch> {
+    async fn scan_next(&self, next: ScanNext) -> EndpointResult<ScanBatch> {
         tokio::select! {
-            batch = self.shared.scan_next(scan) => batch.map_err(Into::into),
+            batch = self.shared.scan_next(next) => batch.map_err(Into::into),
             () = self.shared.closed.cancelled() => Err(EndpointError::Lost(LostReason::ClosedHere)),
         }
     }

@@ -37,8 +37,8 @@ pub(super) struct Staging {
 struct Waiting {
     staged: BTreeMap<RelPath, Staged>,
     held: usize,
-    /// The outcomes of the last publishing, told again when it is asked for again.
-    last: Vec<Outcome>,
+    /// The last publishing and its outcomes, told again when it is asked for again.
+    last: Option<(u64, Vec<Outcome>)>,
 }
 
 /// One file that is complete under its partial's name.
@@ -66,6 +66,16 @@ impl Staging {
         waiting.held += usize::from(staged.is_held());
         if let Some(before) = waiting.staged.insert(path.clone(), staged) {
             waiting.held -= usize::from(before.is_held());
+        }
+    }
+
+    /// What is answered to a publishing that was before: the same for the last one, and nothing for
+    /// one that comes too late, for nobody waits for it.
+    fn told(&self, number: u64) -> Option<Vec<Outcome>> {
+        match &guard(&self.waiting).last {
+            Some((last, outcomes)) if *last == number => Some(outcomes.clone()),
+            Some((last, _)) if *last > number => Some(Vec::new()),
+            _ => None,
         }
     }
 
@@ -107,12 +117,12 @@ impl Shared {
     pub(super) fn publish(&self, publish: Publish) -> Result<Vec<Outcome>, Fault> {
         let root = self.writable(publish.root, Operation::Commit)?;
         let _publishing = guard(&root.staging.publishing);
+        if let Some(told) = root.staging.told(publish.number) {
+            return Ok(told);
+        }
         let paths = root.staging.paths();
         let _claim = self.claims.claim(publish.root, &paths);
         let staged = root.staging.take(&paths);
-        if staged.is_empty() {
-            return Ok(guard(&root.staging.waiting).last.clone());
-        }
         let mut outcomes = BTreeMap::new();
         let staged =
             if publish.durable { self.sync_files(&root, staged, &mut outcomes) } else { staged };
@@ -140,7 +150,7 @@ impl Shared {
         }
         let outcomes: Vec<_> =
             outcomes.into_iter().map(|(ticket, result)| Outcome { ticket, result }).collect();
-        guard(&root.staging.waiting).last.clone_from(&outcomes);
+        guard(&root.staging.waiting).last = Some((publish.number, outcomes.clone()));
         Ok(outcomes)
     }
 

@@ -1,12 +1,13 @@
 //! Scans under way.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::mpsc;
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
+use xfer_protocol::limits::SCAN_BATCHES_KEPT;
 use xfer_protocol::manifest::ScanItem;
-use xfer_protocol::message::{Scan, ScanBatch, ScanIndex};
+use xfer_protocol::message::{Scan, ScanBatch, ScanIndex, ScanNext};
 use xfer_protocol::path::RelPath;
 
 use super::roots::OpenRoot;
@@ -20,10 +21,13 @@ const SCANS_MAX: usize = 4096;
 #[derive(Default)]
 pub(super) struct Scans(Mutex<HashMap<ScanIndex, Arc<tokio::sync::Mutex<Running>>>>);
 
-/// A scan whose batches are taken one after the other.
+/// A scan whose batches are taken one after the other, and kept until their answers have come.
 struct Running {
     batches: Option<mpsc::Receiver<Vec<ScanItem>>>,
-    sequence: u64,
+    /// Those that may be asked for again, in order.
+    kept: VecDeque<ScanBatch>,
+    /// The number of the next one.
+    next: u64,
 }
 
 impl Scans {
@@ -41,26 +45,45 @@ impl Shared {
             return Err(Fault::new(FaultKind::Limit, Operation::List, RelPath::root()));
         }
         let index = ScanIndex(u32::try_from(scans.len()).unwrap_or(u32::MAX));
-        let running = Running { batches: Some(batches), sequence: 0 };
+        let running = Running { batches: Some(batches), kept: VecDeque::new(), next: 0 };
         scans.insert(index, Arc::new(tokio::sync::Mutex::new(running)));
         Ok(index)
     }
 
-    pub(super) async fn scan_next(&self, scan: ScanIndex) -> Result<ScanBatch, Fault> {
+    pub(super) async fn scan_next(&self, next: ScanNext) -> Result<ScanBatch, Fault> {
         let unknown = || Fault::new(FaultKind::Protocol, Operation::List, RelPath::root());
-        let running = guard(&self.scans.0).get(&scan).map(Arc::clone).ok_or_else(unknown)?;
+        let running = guard(&self.scans.0).get(&next.scan).map(Arc::clone).ok_or_else(unknown)?;
         let mut running = running.lock().await;
-        let items = match &mut running.batches {
-            Some(batches) => batches.recv().await,
-            None => None,
-        };
-        let last = items.is_none();
-        if last {
-            running.batches = None;
+        running.batch(next.sequence).await.ok_or_else(unknown)
+    }
+}
+
+impl Running {
+    /// A batch that is kept or due; `None` for one that is neither. Waits with nothing taken, so
+    /// that a call which is dropped has happened or has not.
+    async fn batch(&mut self, sequence: u64) -> Option<ScanBatch> {
+        if sequence >= self.next.saturating_add(SCAN_BATCHES_KEPT) {
+            return None;
         }
-        let sequence = running.sequence;
-        running.sequence += 1;
-        Ok(ScanBatch { sequence, items: items.unwrap_or_default(), last })
+        while self.next <= sequence {
+            let items = match &mut self.batches {
+                Some(batches) => batches.recv().await,
+                None => None,
+            };
+            let last = items.is_none();
+            if last {
+                self.batches = None;
+            }
+            let items = items.unwrap_or_default();
+            self.kept.push_back(ScanBatch { sequence: self.next, items, last });
+            self.next += 1;
+        }
+        let is_had =
+            |batch: &ScanBatch| batch.sequence.saturating_add(SCAN_BATCHES_KEPT) <= sequence;
+        while self.kept.front().is_some_and(is_had) {
+            self.kept.pop_front();
+        }
+        self.kept.iter().find(|batch| batch.sequence == sequence).cloned()
     }
 }
 

@@ -23,8 +23,8 @@ use xfer_protocol::manifest::{Entry, Metadata, ProofLevel};
 use xfer_protocol::message::{
     Commit, Create, Digests, FileAt, FileRead, FilesAt, Finish, HashBlocks, HashFiles, Keep,
     Locate, Located, Lock, OpenPartial, OpenRoot, Outcome, Partial, PartialIndex, Paths, Publish,
-    ReadBlock, Root, RootIndex, Scan, ScanBatch, ScanIndex, SetMetadata, Space, WriteBlock,
-    WritePack,
+    ReadBlock, Root, RootIndex, Scan, ScanBatch, ScanIndex, ScanNext, SetMetadata, Space,
+    WriteBlock, WritePack,
 };
 use xfer_protocol::path::RelPath;
 use xfer_protocol::range::ByteRange;
@@ -291,8 +291,8 @@ impl Endpoint for MemoryEndpoint {
         self.call(Method::Scan, |session, tree| session.scan(tree, scan)).await
     }
 
-    async fn scan_next(&self, scan: ScanIndex) -> EndpointResult<ScanBatch> {
-        self.call(Method::ScanNext, |session, _| session.scan_next(scan)).await
+    async fn scan_next(&self, next: ScanNext) -> EndpointResult<ScanBatch> {
+        self.call(Method::ScanNext, |session, _| session.scan_next(next)).await
     }
 
     async fn data_ranges(&self, file: FileAt) -> EndpointResult<Vec<ByteRange>> {

@@ -4,11 +4,11 @@ use bytes::{Bytes, BytesMut};
 use globset::GlobBuilder;
 use xfer_protocol::digest::{Digest, range_digests};
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
-use xfer_protocol::limits;
+use xfer_protocol::limits::{self, SCAN_BATCHES_KEPT};
 use xfer_protocol::manifest::{Entry, EntryKind, ScanItem};
 use xfer_protocol::message::{
     Digests, FileAt, FileRead, FilesAt, HashBlocks, HashFiles, Locate, Located, LocatedKind,
-    ReadBlock, ReadFile, Scan, ScanBatch, ScanIndex, Subject,
+    ReadBlock, ReadFile, Scan, ScanBatch, ScanIndex, ScanNext, Subject,
 };
 use xfer_protocol::path::RelPath;
 use xfer_protocol::range::ByteRange;
@@ -94,19 +94,22 @@ impl Session {
         let base = self.base(scan.root, Operation::List)?;
         let items = list(tree, base, &scan, self.profile)?;
         let batches = items.chunks(BATCH_ITEMS).map(<[ScanItem]>::to_vec).collect();
-        self.scans.push((0, batches));
+        self.scans.push(batches);
         Ok(ScanIndex(u32::try_from(self.scans.len() - 1).unwrap_or(u32::MAX)))
     }
 
-    pub(super) fn scan_next(&mut self, scan: ScanIndex) -> Result<ScanBatch, Fault> {
+    pub(super) fn scan_next(&mut self, next: ScanNext) -> Result<ScanBatch, Fault> {
         let unknown = || Fault::new(FaultKind::Protocol, Operation::List, RelPath::root());
-        let index = usize::try_from(scan.0).unwrap_or(usize::MAX);
-        let (next, batches) = self.scans.get_mut(index).ok_or_else(unknown)?;
-        let sequence = *next;
-        *next += 1;
-        let at = usize::try_from(sequence).unwrap_or(usize::MAX);
-        let items = batches.get_mut(at).map(std::mem::take).unwrap_or_default();
-        Ok(ScanBatch { sequence, items, last: at.saturating_add(1) >= batches.len() })
+        let at = |number| usize::try_from(number).unwrap_or(usize::MAX);
+        let batches = self.scans.get_mut(at(u64::from(next.scan.0))).ok_or_else(unknown)?;
+        let sequence = next.sequence;
+        // Those who ask have what lies before.
+        if let Some(had) = sequence.checked_sub(SCAN_BATCHES_KEPT) {
+            batches.iter_mut().take(at(had) + 1).for_each(Vec::clear);
+        }
+        let items = batches.get(at(sequence)).cloned().unwrap_or_default();
+        let last = at(sequence).saturating_add(1) >= batches.len();
+        Ok(ScanBatch { sequence, items, last })
     }
 
     pub(super) fn data_ranges(&self, tree: &Tree, at: &FileAt) -> Result<Vec<ByteRange>, Fault> {

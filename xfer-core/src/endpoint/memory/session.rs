@@ -22,14 +22,14 @@ pub(super) struct Session {
     id: u64,
     pub(super) profile: Profile,
     roots: Vec<(RelPath, Access)>,
-    pub(super) scans: Vec<(u64, Vec<Vec<ScanItem>>)>,
+    pub(super) scans: Vec<Vec<Vec<ScanItem>>>,
     pub(super) partials: HashMap<PartialIndex, Assembly>,
     /// Partials that were published or discarded.
     pub(super) done: BTreeSet<PartialIndex>,
     /// What waits to be published, by root and path below it.
     pub(super) staged: BTreeMap<(RootIndex, RelPath), Staged>,
     /// What the last publishing of a root said, for a caller whom it did not reach.
-    pub(super) published: HashMap<RootIndex, Vec<Outcome>>,
+    pub(super) published: HashMap<RootIndex, (u64, Vec<Outcome>)>,
 }
 
 /// A file being assembled.

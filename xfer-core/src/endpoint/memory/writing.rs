@@ -281,6 +281,11 @@ impl Session {
         publish: Publish,
     ) -> Result<Vec<Outcome>, Fault> {
         let base = self.writable(publish.root, Operation::Commit)?.clone();
+        match self.published.get(&publish.root) {
+            Some((last, outcomes)) if *last == publish.number => return Ok(outcomes.clone()),
+            Some((last, _)) if *last > publish.number => return Ok(Vec::new()),
+            _ => {}
+        }
         let keys: Vec<_> =
             self.staged.keys().filter(|(root, _)| *root == publish.root).cloned().collect();
         let mut outcomes = Vec::new();
@@ -295,10 +300,7 @@ impl Session {
             let result = result.map(Some).map_err(|fault| at(fault, &path));
             outcomes.push(Outcome { ticket, result });
         }
-        let before = self.published.remove(&publish.root).unwrap_or_default();
-        let last = if outcomes.is_empty() { before.clone() } else { outcomes.clone() };
-        self.published.insert(publish.root, last);
-        outcomes.extend(before);
+        self.published.insert(publish.root, (publish.number, outcomes.clone()));
         Ok(outcomes)
     }
 

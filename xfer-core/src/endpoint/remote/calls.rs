@@ -7,8 +7,8 @@ use xfer_protocol::fault::Fault;
 use xfer_protocol::message::{
     Commit, Create, Digests, FileAt, FileRead, FilesAt, Finish, HashBlocks, HashFiles, Keep,
     Locate, Located, Lock, OpenPartial, OpenRoot, Outcome, Partial, PartialIndex, Paths, Publish,
-    ReadBlock, Reply, Request, Root, RootIndex, Scan, ScanBatch, ScanIndex, SetMetadata, Space,
-    WriteBlock, WritePack,
+    ReadBlock, Reply, Request, Root, RootIndex, Scan, ScanBatch, ScanIndex, ScanNext, SetMetadata,
+    Space, WriteBlock, WritePack,
 };
 use xfer_protocol::range::ByteRange;
 
@@ -75,9 +75,9 @@ impl Endpoint for RemoteEndpoint {
         }
     }
 
-    async fn scan_next(&self, scan: ScanIndex) -> EndpointResult<ScanBatch> {
-        match self.ask(Request::ScanNext(scan)).await? {
-            Reply::ScanBatch(batch) => Ok(batch),
+    async fn scan_next(&self, next: ScanNext) -> EndpointResult<ScanBatch> {
+        match self.ask(Request::ScanNext(next)).await? {
+            Reply::ScanBatch(batch) if batch.sequence == next.sequence => Ok(batch),
             _ => Err(MISMATCH),
         }
     }

@@ -13,6 +13,7 @@ mod locks;
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use xfer_protocol::digest::{BlockSize, file_digest, range_digests};
 use xfer_protocol::fault::FaultKind;
@@ -54,6 +55,7 @@ pub(super) struct Lab {
     pub(super) endpoint: LocalEndpoint,
     pub(super) directory: tempfile::TempDir,
     pub(super) root: RootIndex,
+    publishings: AtomicU64,
 }
 
 impl Lab {
@@ -65,7 +67,7 @@ impl Lab {
         let directory = tempfile::tempdir_in(parent).unwrap();
         let endpoint = LocalEndpoint::new(options);
         let root = open(&endpoint, directory.path(), Access::Write).await.index;
-        Self { endpoint, directory, root }
+        Self { endpoint, directory, root, publishings: AtomicU64::new(0) }
     }
 
     /// A later session on the same directory.
@@ -122,7 +124,8 @@ impl Lab {
     }
 
     pub(super) async fn publish(&self, durable: bool) -> Vec<Outcome> {
-        self.endpoint.publish(Publish { root: self.root, durable }).await.unwrap()
+        let number = self.publishings.fetch_add(1, Ordering::Relaxed);
+        self.endpoint.publish(Publish { root: self.root, durable, number }).await.unwrap()
     }
 
     pub(super) async fn finish(&self) {
@@ -135,13 +138,14 @@ impl Lab {
         let scan = Scan { root: self.root, under: RelPath::root(), options };
         let scan = self.endpoint.scan(scan).await.unwrap();
         let mut items = Vec::new();
-        loop {
-            let batch = self.endpoint.scan_next(scan).await.unwrap();
+        for sequence in 0.. {
+            let batch = self.endpoint.scan_next(ScanNext { scan, sequence }).await.unwrap();
             items.extend(batch.items);
             if batch.last {
-                return items;
+                break;
             }
         }
+        items
     }
 
     pub(super) fn stamp(&self, name: &str) -> Stamp {
@@ -186,7 +190,7 @@ async fn a_large_file_arrives_in_any_order() {
         lab.commit(1, &whole).await.unwrap();
         assert!(!lab.at("file").exists());
         let outcomes = lab.publish(true).await;
-        assert_eq!(outcomes, lab.publish(true).await);
+        assert!(lab.publish(true).await.is_empty());
         let stamp = outcomes[0].result.clone().unwrap().unwrap();
         assert_eq!(stamp, lab.stamp("file"));
         assert_eq!(stamp.modified, metadata().modified);
