@@ -28,8 +28,9 @@ pub(super) struct Listing {
 
 /// What a scan may list next. A peer's list is believed no more than its names: one entry twice, or
 /// one below what is no directory, would be written through something else.
-#[derive(Default)]
 struct Order {
+    /// Whether directories are entries of their own; without them, files alone are listed.
+    lists_directories: bool,
     last: Option<RelPath>,
     /// The directories that lead to the last entry.
     directories: Vec<RelPath>,
@@ -39,14 +40,14 @@ impl Order {
     fn admit(&mut self, entry: &Entry) -> Result<(), Fault> {
         let unsafe_entry = || Fault::new(FaultKind::Unsafe, Operation::List, entry.path.clone());
         if let Some(last) = &self.last {
-            if entry.path <= *last {
+            if entry.path <= *last || !self.lists_directories && entry.path.starts_with(last) {
                 return Err(unsafe_entry());
             }
             let leads_here = |directory: &RelPath| entry.path.starts_with(directory);
             while self.directories.last().is_some_and(|d| !leads_here(d)) {
                 self.directories.pop();
             }
-            if self.directories.last() != entry.path.parent().as_ref() {
+            if self.lists_directories && self.directories.last() != entry.path.parent().as_ref() {
                 return Err(unsafe_entry());
             }
         }
@@ -64,11 +65,12 @@ impl Listing {
     where
         E: Endpoint + ?Sized + 'static,
     {
+        let lists_directories = endpoint.capabilities().metadata.directories;
         let index = endpoint.scan(scan).await?;
         let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
         let mut reader = JoinSet::new();
         reader.spawn(read_batches(endpoint, index, sender));
-        let order = Order::default();
+        let order = Order { lists_directories, last: None, directories: Vec::new() };
         Ok(Self { batches, items: VecDeque::new(), order, _reader: reader })
     }
 
