@@ -1,7 +1,7 @@
 //! Serves a session: every request is put to a local endpoint, every answer goes back.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -51,8 +51,12 @@ pub struct Served<E> {
     slots: Arc<Semaphore>,
     clock: Arc<dyn Clock>,
     heard: Arc<AtomicU64>,
-    /// Ends all streams once one ends the session.
-    pub(crate) over: CancellationToken,
+    /// Streams that greeted and have not ended.
+    live: Arc<AtomicUsize>,
+    /// Whether a stream broke the protocol.
+    broken: Arc<AtomicBool>,
+    /// Ends all streams once the session is over.
+    over: CancellationToken,
 }
 
 impl<E> Clone for Served<E> {
@@ -63,6 +67,8 @@ impl<E> Clone for Served<E> {
             slots: Arc::clone(&self.slots),
             clock: Arc::clone(&self.clock),
             heard: Arc::clone(&self.heard),
+            live: Arc::clone(&self.live),
+            broken: Arc::clone(&self.broken),
             over: self.over.clone(),
         }
     }
@@ -78,8 +84,16 @@ impl<E: Source + Sink + 'static> Served<E> {
             slots: Arc::new(Semaphore::new(REQUESTS_SERVED)),
             clock,
             heard,
+            live: Arc::default(),
+            broken: Arc::default(),
             over: CancellationToken::new(),
         }
+    }
+
+    /// Waits until the session is over, and tells whether it ended well.
+    pub async fn ended(&self) -> Result<(), ServeError> {
+        self.over.cancelled().await;
+        if self.broken.load(Ordering::Relaxed) { Err(ServeError::BadFrame) } else { Ok(()) }
     }
 
     /// Ends the session when nothing was heard for `silence`.
@@ -94,11 +108,15 @@ impl<E: Source + Sink + 'static> Served<E> {
         }
     }
 
-    /// Answers a stream's hello and serves it to its end. The end of stream 0 ends the session.
+    /// Answers a stream's hello and serves it to its end.
+    ///
+    /// A session is over with `End` on its first stream, with its last stream, and with the first
+    /// that breaks the protocol. All is let go of before the far side sees the end of that stream.
     pub async fn stream(&self, mut stream: Stream) -> Result<Hello, ServeError> {
         let offer = Hello::new(Role::Agent, SessionId([0; 16]), 0);
         let state = AwaitHello::answering(offer, None, self.clock.elapsed());
         let theirs = greet(&mut stream, state, &[], &*self.clock).await?.theirs;
+        self.live.fetch_add(1, Ordering::Relaxed);
         let Stream { reader, writer } = stream;
         let (queue, outgoing) = mpsc::channel(QUEUE_FRAMES);
         let mut tasks = JoinSet::new();
@@ -110,7 +128,7 @@ impl<E: Source + Sink + 'static> Served<E> {
         let ended = loop {
             let next = tokio::select! {
                 next = frames.next() => next,
-                () = self.over.cancelled() => break Ok(()),
+                () = self.over.cancelled() => break Ok(Last::Stream),
             };
             self.heard.store(millis(self.clock.elapsed()), Ordering::Relaxed);
             match next {
@@ -120,7 +138,7 @@ impl<E: Source + Sink + 'static> Served<E> {
                     }
                     Message::Request(id, request) => {
                         let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else {
-                            break Ok(());
+                            break Ok(Last::Stream);
                         };
                         let (endpoint, queue) = (Arc::clone(&self.endpoint), queue.clone());
                         tasks.spawn(async move {
@@ -130,20 +148,31 @@ impl<E: Source + Sink + 'static> Served<E> {
                             drop(slot);
                         });
                     }
-                    Message::End => break Ok(()),
+                    Message::End => break Ok(Last::Word),
                     Message::Reply(..) => break Err(ServeError::BadFrame),
                 },
-                Err(ReadError::Ended) => break Ok(()),
+                Err(ReadError::Ended) => break Ok(Last::Stream),
                 Err(ReadError::Frame(_)) => break Err(ServeError::BadFrame),
             }
             while tasks.try_join_next().is_some() {}
         };
-        drop(queue);
-        if theirs.stream == 0 || ended.is_err() {
+        self.broken.fetch_or(ended.is_err(), Ordering::Relaxed);
+        let is_last = self.live.fetch_sub(1, Ordering::Relaxed) == 1;
+        let is_over = theirs.stream == 0 && matches!(ended, Ok(Last::Word));
+        if is_last || is_over || ended.is_err() {
             self.over.cancel();
+            self.endpoint.close().await;
         }
-        ended.map(|()| theirs)
+        ended.map(|_| theirs)
     }
+}
+
+/// What ended a stream.
+enum Last {
+    /// Nothing more came, or the session is over.
+    Stream,
+    /// The controller's `End`.
+    Word,
 }
 
 async fn send(

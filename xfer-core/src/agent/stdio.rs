@@ -18,7 +18,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::io::unix::AsyncFd;
 use tokio::task::JoinSet;
 
-use super::serve::{ServeError, Served};
+use super::serve::Served;
 use crate::clock::SystemClock;
 use crate::endpoint::local::{LocalEndpoint, LocalOptions};
 use crate::transport::{Stream, pipe};
@@ -59,11 +59,14 @@ async fn begin(stream: Stream, options: AgentOptions) -> io::Result<()> {
         let served = served.clone();
         tasks.spawn(async move { accept_streams(served, socket).await });
     }
+    // The session outlives its first stream as long as others, which joined it, are there.
+    let first = async {
+        served.stream(stream).await?;
+        served.ended().await
+    };
     let ended = tokio::select! {
-        ended = served.stream(stream) => ended.map(drop),
+        ended = first => ended,
         error = served.watch(options.silence) => Err(error),
-        // A joined stream that breaks the protocol ends the session too.
-        () = served.over.cancelled() => Err(ServeError::BadFrame),
     };
     ended.map_err(io::Error::other)
 }

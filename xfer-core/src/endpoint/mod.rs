@@ -10,6 +10,8 @@
 //! - Calls may run concurrently, on one file too. Nothing is promised about their order.
 //! - An [`EndpointError::Fault`] concerns what the call named and leaves the rest usable.
 //!   [`EndpointError::Lost`] means that the outcome is unknown; the call may be repeated.
+//! - A call that breaks a rule changes nothing, and fails with the fault `Protocol` or, through a
+//!   session, with [`EndpointError::Protocol`].
 //! - Dropping a call's future leaves the entry as if the call had or had not happened.
 
 pub mod conformance;

@@ -247,6 +247,8 @@ pub(super) fn item_path(item: &ScanItem) -> &RelPath {
 pub(super) fn fault_of<T: std::fmt::Debug>(result: EndpointResult<T>) -> FaultKind {
     match result {
         Err(EndpointError::Fault(fault)) => fault.kind,
+        // A session may refuse what breaks a rule before it is sent.
+        Err(EndpointError::Protocol(_)) => FaultKind::Protocol,
         other => panic!("{other:?} is no fault"),
     }
 }

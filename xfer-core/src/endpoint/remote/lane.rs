@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use xfer_protocol::fault::Fault;
 use xfer_protocol::hello::{Hello, HelloError, Role, SessionId};
 use xfer_protocol::message::{Message, Reply, Request, RequestId};
@@ -40,6 +41,8 @@ pub(super) struct Lane {
     moved: Arc<Tally>,
     /// When something last arrived, in milliseconds of the clock.
     heard: AtomicU64,
+    /// Cancelled when nothing more is read.
+    silent: CancellationToken,
     tasks: Mutex<JoinSet<()>>,
 }
 
@@ -84,6 +87,7 @@ impl Lane {
             stream: StreamId(u32::from(index)),
             moved: Arc::clone(&moved),
             heard: AtomicU64::new(millis(shared.clock.elapsed())),
+            silent: CancellationToken::new(),
             tasks: Mutex::default(),
         });
         let Stream { reader, writer } = stream;
@@ -99,7 +103,9 @@ impl Lane {
         let reading = Arc::downgrade(&lane);
         let mut frames = FrameReader::new(reader, shared.room.clone(), Arc::clone(&lane.moved));
         let clock = Arc::clone(&shared.clock);
+        let silent = lane.silent.clone().drop_guard();
         tasks.spawn(async move {
+            let _silent = silent;
             loop {
                 let next = frames.next().await;
                 let Some(lane) = reading.upgrade() else { return };
@@ -160,6 +166,11 @@ impl Lane {
             drop(tokio::time::timeout(Duration::from_secs(1), sent).await);
         }
         self.finish(End::Lost(LostReason::ClosedHere));
+    }
+
+    /// Waits until nothing more is read, because the far side ended too or the lane was lost.
+    pub(super) async fn silent(&self) {
+        self.silent.cancelled().await;
     }
 
     /// Books one frame; an end where no more can follow.

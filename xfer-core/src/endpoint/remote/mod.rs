@@ -39,6 +39,9 @@ const RATE: u64 = 500 << 20;
 /// The first lane once more as a stream of payload, after all others were lost.
 const FIRST_LANE_AGAIN: StreamId = StreamId(1 << 16);
 
+/// How long the far side may take to end the session once it was told to.
+const FAR_END_DEADLINE: Duration = Duration::from_secs(1);
+
 /// How often a request goes out again after its lane was lost.
 const SENDINGS_MAX: u32 = 8;
 
@@ -173,6 +176,9 @@ impl RemoteEndpoint {
         for lane in &lanes {
             lane.end().await;
         }
+        // The far side ends its last lane once it has let go of everything, its locks included.
+        let silent = futures_util::future::join_all(lanes.iter().map(|lane| lane.silent()));
+        drop(tokio::time::timeout(FAR_END_DEADLINE, silent).await);
         for lane in &lanes {
             self.shared.forget(lane);
         }
