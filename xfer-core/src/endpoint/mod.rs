@@ -23,7 +23,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::Fault;
-use xfer_protocol::manifest::ProofLevel;
+use xfer_protocol::manifest::{ProofLevel, Timestamp};
 use xfer_protocol::message::FilesAt;
 use xfer_protocol::message::{
     Commit, Create, Digests, FileAt, FileRead, Finish, HashBlocks, HashFiles, Keep, Locate,
@@ -49,6 +49,12 @@ pub struct Capabilities {
     pub rehash: bool,
     /// Whether a committed file appears by an atomic rename over the old one.
     pub rename: bool,
+    /// Whether entries come with what the file system says of their inode: its number, its change
+    /// time, which no program can set, and its names. Without it an equal stamp does not prove that
+    /// a file is the same, and two names of one file are not seen to be that.
+    pub inodes: bool,
+    /// Whether paths longer than one system call takes can be reached.
+    pub long_paths: bool,
     /// Which metadata survives.
     pub metadata: MetadataKinds,
     /// The proof levels that this endpoint can give, in order.
@@ -60,8 +66,8 @@ pub struct Capabilities {
 pub struct MetadataKinds {
     /// Permission bits.
     pub mode: bool,
-    /// Modification time in nanoseconds.
-    pub modified: bool,
+    /// Modification time.
+    pub modified: TimeGrain,
     /// Symbolic links.
     pub symlinks: bool,
     /// Hard links.
@@ -76,6 +82,38 @@ pub struct MetadataKinds {
     pub owner: bool,
     /// Holes.
     pub sparse: bool,
+}
+
+/// How exactly an endpoint keeps a moment, from the coarsest on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TimeGrain {
+    /// Not at all.
+    Nothing,
+    /// In whole seconds from 1970 to 2106; a moment beyond is kept as the nearest within.
+    Seconds,
+    /// In nanoseconds, whenever it is.
+    Nanoseconds,
+}
+
+impl TimeGrain {
+    /// What is left of a moment once it was kept.
+    #[must_use]
+    pub fn kept(self, moment: Timestamp) -> Timestamp {
+        match self {
+            Self::Nothing => Timestamp::default(),
+            Self::Seconds => {
+                let seconds = moment.seconds.clamp(0, i64::from(u32::MAX));
+                Timestamp { seconds, nanoseconds: 0 }
+            }
+            Self::Nanoseconds => moment,
+        }
+    }
+
+    /// Whether two moments are kept as one.
+    #[must_use]
+    pub fn same(self, one: Timestamp, other: Timestamp) -> bool {
+        self.kept(one) == self.kept(other)
+    }
 }
 
 /// Why a call failed.

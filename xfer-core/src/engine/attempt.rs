@@ -20,7 +20,7 @@ use super::{MappedPath, Shared, Summary};
 use crate::connect::Connected;
 use crate::disk::is_partial_name;
 use crate::disk::state::StateDirectory;
-use crate::endpoint::EndpointError;
+use crate::endpoint::{EndpointError, MetadataKinds, TimeGrain};
 use crate::error::UsageReason;
 use crate::event::{Event, Phase};
 use crate::journal::{RecordKey, RecordReader};
@@ -213,10 +213,17 @@ fn context(
     } else {
         Some(state.spool(shared.connector.unique())?)
     };
+    let (from, to) = (source.source.capabilities(), opened.sink.sink.capabilities());
+    let modified = match from.metadata.modified {
+        TimeGrain::Seconds => to.metadata.modified.min(TimeGrain::Seconds),
+        // A source that keeps no times still has some.
+        TimeGrain::Nothing | TimeGrain::Nanoseconds => to.metadata.modified,
+    };
     let policy = Policy {
         compare: options.selection.compare,
         preserve: options.preserve,
-        keeps: opened.sink.sink.capabilities().metadata,
+        keeps: MetadataKinds { modified, ..to.metadata },
+        inodes: from.inodes && to.inodes,
     };
     Ok(Arc::new(Context {
         source: Arc::clone(&source.source),

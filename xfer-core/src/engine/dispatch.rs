@@ -333,6 +333,7 @@ impl Dispatcher {
         }
         let key = (source.inode.device, source.inode.number);
         let Some(first) = self.first_names.get(&key).cloned() else { return false };
+        let tells_inodes = policy.inodes;
         let wanted = wanted_metadata(source, &policy.preserve);
         let ticket = self.cx.ledger.begin(path, source, wanted);
         self.touch_parent(path);
@@ -340,7 +341,7 @@ impl Dispatcher {
             ticket,
             path: path.clone(),
             first,
-            found_inode: found.map(|f| f.inode.number),
+            found_inode: found.filter(|_| tells_inodes).map(|f| f.inode.number),
             source: source.clone(),
         });
         true

@@ -11,7 +11,7 @@ use xfer_protocol::fault::FaultKind;
 use xfer_protocol::manifest::{Entry, EntryKind, Metadata, ProofLevel};
 use xfer_protocol::message::NewKind;
 
-use crate::endpoint::MetadataKinds;
+use crate::endpoint::{MetadataKinds, TimeGrain};
 use crate::journal::Known;
 use crate::options::{Comparison, PreserveOptions};
 
@@ -50,8 +50,10 @@ pub struct Policy {
     pub compare: Comparison,
     /// What is preserved.
     pub preserve: PreserveOptions,
-    /// What the destination can keep.
+    /// What the destination can keep, times no finer than the source tells them.
     pub keeps: MetadataKinds,
+    /// Whether both ends tell of inodes: without that no record shows that a file is unchanged.
+    pub inodes: bool,
 }
 
 /// Decides about one entry of the source, given what stands at its place and what is known.
@@ -112,7 +114,7 @@ pub fn metadata_equal(source: &Entry, destination: &Entry, policy: &Policy) -> b
     let is_link = matches!(source.kind, EntryKind::Symlink { .. });
     let mode = is_link || !policy.keeps.mode || wanted.mode == found.mode;
     let times =
-        !policy.preserve.times || !policy.keeps.modified || wanted.modified == found.modified;
+        !policy.preserve.times || policy.keeps.modified.same(wanted.modified, found.modified);
     let owner = wanted.owner.is_none() || !policy.keeps.owner || wanted.owner == found.owner;
     let xattrs = !policy.preserve.xattrs || !policy.keeps.xattrs || wanted.xattrs == found.xattrs;
     mode && times && owner && xattrs
@@ -130,13 +132,20 @@ fn decide_file(
     if source.kind.size() != found.kind.size() {
         return Action::Copy;
     }
-    let known = known.filter(|k| k.source == source.stamp() && k.destination == found.stamp());
+    let known = known
+        .filter(|_| policy.inodes)
+        .filter(|k| k.source == source.stamp() && k.destination == found.stamp());
+    let grain = match policy.keeps.modified {
+        TimeGrain::Seconds => TimeGrain::Seconds,
+        TimeGrain::Nothing | TimeGrain::Nanoseconds => TimeGrain::Nanoseconds,
+    };
+    let same_time = grain.same(source.metadata.modified, found.metadata.modified);
     match (policy.compare, known) {
         (Comparison::Content, _) | (Comparison::Recorded, None) => Action::Compare,
         (_, Some(k)) => {
             keep_with(source, found, policy, Evidence { digest: Some(k.digest), level: k.level })
         }
-        (Comparison::Quick, None) if source.metadata.modified == found.metadata.modified => {
+        (Comparison::Quick, None) if same_time => {
             keep_with(source, found, policy, Evidence::ASSUMED)
         }
         (Comparison::Quick, None) => Action::Compare,
@@ -187,7 +196,7 @@ mod tests {
         },
         keeps: MetadataKinds {
             mode: true,
-            modified: true,
+            modified: TimeGrain::Nanoseconds,
             symlinks: true,
             hard_links: true,
             directories: true,
@@ -196,6 +205,7 @@ mod tests {
             owner: true,
             sparse: true,
         },
+        inodes: true,
     };
 
     fn file(size: u64, seconds: i64) -> Entry {
@@ -247,6 +257,33 @@ mod tests {
         assert_eq!(decide(&source, Some(&touched), Some(&record), &POLICY), Action::Compare);
         let content = Policy { compare: Comparison::Content, ..POLICY };
         assert_eq!(decide(&source, Some(&found), Some(&record), &content), Action::Compare);
+    }
+
+    #[test]
+    fn a_record_of_an_end_without_inodes_proves_nothing() {
+        let (source, found) = (file(3, 1), file(3, 1));
+        let record = known(&source, &found);
+        let blind = Policy { inodes: false, ..POLICY };
+        assert_eq!(decide(&source, Some(&found), Some(&record), &blind), Action::Compare);
+    }
+
+    #[test]
+    fn times_are_compared_as_exactly_as_they_are_kept() {
+        let (source, mut found) = (file(3, 1), file(3, 1));
+        found.metadata.modified.nanoseconds = 0;
+        let keeps = MetadataKinds { modified: TimeGrain::Seconds, ..POLICY.keeps };
+        let coarse = Policy { keeps, compare: Comparison::Quick, ..POLICY };
+        let quick = Policy { compare: Comparison::Quick, ..POLICY };
+        assert!(
+            !metadata_equal(&source, &found, &quick) && metadata_equal(&source, &found, &coarse)
+        );
+        assert_eq!(decide(&source, Some(&found), None, &quick), Action::Compare);
+        let kept = Action::Keep(Evidence::ASSUMED);
+        assert_eq!(decide(&source, Some(&found), None, &coarse), kept);
+        found.metadata.modified.seconds = 2;
+        assert_eq!(decide(&source, Some(&found), None, &coarse), Action::Compare);
+        let long_ago = Timestamp { seconds: -5, nanoseconds: 7 };
+        assert!(TimeGrain::Seconds.same(long_ago, Timestamp::default()));
     }
 
     #[test]

@@ -116,6 +116,13 @@ pub async fn long_paths_survive<F: Fixture>(fixture: &F) {
         file = file.child(&[b'a' + depth % 26; 120]).unwrap();
     }
     assert!(file.as_bytes().len() > 4096);
+    if !stand.capabilities().long_paths {
+        let files = vec![stand.packed(&file, b"deep", plain())];
+        let pack = WritePack { root: stand.root, files, publish: true };
+        let written = stand.side.write_pack(pack, Bytes::from_static(b"deep")).await.unwrap();
+        assert_eq!(one(written).unwrap_err().kind, FaultKind::NameTooLong);
+        return;
+    }
     stand.put_at(&file, b"deep", plain()).await;
     assert_eq!(stand.content(&file).await.unwrap(), b"deep");
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::{Bytes, BytesMut};
 use xfer_protocol::digest::{BlockSize, file_digest, range_digests};
 use xfer_protocol::fault::{Fault, FaultKind};
-use xfer_protocol::manifest::{Entry, EntryKind, Metadata, ScanItem, Stamp, Timestamp};
+use xfer_protocol::manifest::{Entry, EntryKind, Metadata, ProofLevel, ScanItem, Stamp, Timestamp};
 use xfer_protocol::message::{
     Access, Commit, Create, FileAt, NewEntry, NewKind, OpenPartial, OpenRoot, Outcome, PackedFile,
     PartialIndex, Publish, ReadBlock, RootIndex, Scan, ScanNext, ScanOptions, Ticket, WriteBlock,
@@ -96,7 +96,8 @@ impl<S: Sink + Source> Stand<S> {
     }
 
     pub(super) async fn publish_as(&self, number: u64) -> Vec<Outcome> {
-        self.side.publish(Publish { root: self.root, durable: true, number }).await.unwrap()
+        let durable = self.capabilities().proof_levels.contains(&ProofLevel::Durable);
+        self.side.publish(Publish { root: self.root, durable, number }).await.unwrap()
     }
 
     /// All items of a scan, which are in order.

@@ -45,6 +45,7 @@ use self::scanning::Scans;
 use self::source::OpenFiles;
 use super::{
     Capabilities, Endpoint, EndpointError, EndpointResult, LostReason, MetadataKinds, Sink, Source,
+    TimeGrain,
 };
 pub use crate::disk::base::Base;
 use crate::disk::confine::Confinement;
@@ -159,9 +160,11 @@ fn capabilities(preserve: Preserve) -> Capabilities {
         random_write: true,
         rehash: true,
         rename: true,
+        inodes: true,
+        long_paths: true,
         metadata: MetadataKinds {
             mode: true,
-            modified: preserve.times,
+            modified: if preserve.times { TimeGrain::Nanoseconds } else { TimeGrain::Nothing },
             symlinks: true,
             hard_links: true,
             directories: true,

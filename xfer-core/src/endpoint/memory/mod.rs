@@ -38,6 +38,7 @@ use trouble::Troubles;
 
 use super::{
     Capabilities, Endpoint, EndpointError, EndpointResult, LostReason, MetadataKinds, Sink, Source,
+    TimeGrain,
 };
 
 /// The grid of a store that takes parts: the smallest part that S3 takes.
@@ -168,9 +169,11 @@ impl Profile {
             random_write: true,
             rehash: disk,
             rename: disk,
+            inodes: true,
+            long_paths: true,
             metadata: MetadataKinds {
                 mode: disk,
-                modified: disk,
+                modified: if disk { TimeGrain::Nanoseconds } else { TimeGrain::Nothing },
                 symlinks: disk,
                 hard_links: disk,
                 directories: disk,
