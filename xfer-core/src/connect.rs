@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use xfer_protocol::hello::SessionId;
+use xfer_protocol::manifest::ProofLevel;
 
 use crate::agent::bootstrap::{self, BootstrapError, Start};
 use crate::clock::{Clock, SystemClock};
@@ -15,13 +16,14 @@ use crate::disk::base::Base;
 use crate::disk::state::{StateDirectory, StateError};
 use crate::endpoint::local::{LocalEndpoint, LocalOptions};
 use crate::endpoint::remote::{RemoteEndpoint, SessionOptions};
+use crate::endpoint::sftp::{SftpEndpoint, SftpOptions};
 use crate::endpoint::{Endpoint, EndpointError, Sink, Source};
 use crate::error::{
     AuthenticationReason, ConfigReason, Failure, NetworkReason, ProtocolFailure, TransferError,
 };
 use crate::event::Route;
 use crate::location::{Machine, SshHost};
-use crate::options::TransferOptions;
+use crate::options::{RouteChoice, TransferOptions, VerifyLevel};
 use crate::transport::Stream;
 use crate::transport::ssh::{SshConnection, SshError, SshErrorClass, SshOptions, SshTarget};
 
@@ -39,9 +41,18 @@ pub struct Connected {
     pub sink: Arc<dyn Sink>,
     /// The route; `None` for this machine.
     pub route: Option<Route>,
-    remote: Option<Arc<RemoteEndpoint>>,
+    /// What the user should know of how it was reached.
+    pub notices: Vec<String>,
+    far: Far,
     /// Ends with the endpoint.
     _keep: Keep,
+}
+
+/// What lies at the other end of a link.
+enum Far {
+    Nothing,
+    Agent(Arc<RemoteEndpoint>),
+    Sftp(Arc<SftpEndpoint>),
 }
 
 /// What must live as long as an endpoint.
@@ -55,13 +66,30 @@ impl Connected {
     /// An endpoint of this process.
     pub fn here<E: Source + Sink + 'static>(endpoint: Arc<E>) -> Self {
         let source = Arc::clone(&endpoint) as Arc<dyn Source>;
-        Self { source, sink: endpoint, route: None, remote: None, _keep: Keep::Nothing }
+        let (far, notices) = (Far::Nothing, Vec::new());
+        Self { source, sink: endpoint, route: None, notices, far, _keep: Keep::Nothing }
     }
 
     /// Bytes on the wire beside payload.
     #[must_use]
     pub fn overhead_bytes(&self) -> u64 {
-        self.remote.as_ref().map_or(0, |remote| remote.overhead_bytes())
+        match &self.far {
+            Far::Nothing => 0,
+            Far::Agent(remote) => remote.overhead_bytes(),
+            Far::Sftp(sftp) => sftp.overhead_bytes(),
+        }
+    }
+}
+
+impl Connected {
+    /// The same with the notice that it is a fallback, and why.
+    fn instead_of_agent(mut self, place: &str, error: &BootstrapError) -> Self {
+        let notice = format!(
+            "{place}: no program may be run there ({error}); over SFTP, what is there already is \
+             read back over the link to be compared"
+        );
+        self.notices.insert(0, notice);
+        self
     }
 }
 
@@ -175,9 +203,20 @@ impl Connector {
         let failed = |error| ssh_error(&place, error);
         let target = SshTarget::new(host.user.as_deref(), &host.host, host.port).map_err(failed)?;
         let login = SshConnection::connect(&target, &self.ssh).await.map_err(failed)?;
+        if options.network.route == RouteChoice::Sftp {
+            return self.sftp(&place, login, options).await;
+        }
         let mut start = self.start(options);
-        let began = bootstrap::start(&login, options, &start).await;
-        let first = began.map_err(|error| bootstrap_error(&place, error))?;
+        let first = match bootstrap::start(&login, options, &start).await {
+            Ok(first) => first,
+            Err(error) if options.network.route == RouteChoice::Auto && error.nothing_runs() => {
+                return match self.sftp(&place, login, options).await {
+                    Ok(connected) => Ok(connected.instead_of_agent(&place, &error)),
+                    Err(_) => Err(bootstrap_error(&place, error)),
+                };
+            }
+            Err(error) => return Err(bootstrap_error(&place, error)),
+        };
         let remote = self.session(first.stream, &start, options).await;
         let remote = Arc::new(remote.map_err(|error| session_error(&place, error))?);
         start.join = true;
@@ -193,6 +232,46 @@ impl Connector {
         let streams = remote.streams().saturating_sub(1).max(1);
         let route = Route { kind: "ssh", transport: "ssh".to_owned(), direct: true, streams };
         Ok(connected(remote, route, Keep::Logins { _logins: vec![login] }))
+    }
+
+    /// An endpoint on the files of the machine alone.
+    async fn sftp(
+        &self,
+        place: &str,
+        login: SshConnection,
+        options: &TransferOptions,
+    ) -> Result<Connected, TransferError> {
+        let stream = login.subsystem("sftp").await.map_err(|error| ssh_error(place, error))?;
+        let mut machine = [0; 16];
+        let name = blake3::hash(format!("sftp {}", login.config().place()).as_bytes());
+        machine.copy_from_slice(&name.as_bytes()[..16]);
+        let locks = self.state_directory().and_then(|state| state.child("locks"));
+        let sftp = SftpOptions {
+            machine,
+            stall: options.retry.stall,
+            owner: options.preserve.owner,
+            times: options.preserve.times,
+            sync: options.verify.level >= VerifyLevel::Durable,
+            locks: locks.ok(),
+        };
+        let opened = SftpEndpoint::open(stream, sftp).await;
+        let endpoint = Arc::new(opened.map_err(|error| session_error(place, error))?);
+        let mut notices = Vec::new();
+        if !endpoint.capabilities().proof_levels.contains(&ProofLevel::Durable) {
+            notices.push(format!(
+                "{place}: its SFTP server lacks fsync@openssh.com or posix-rename@openssh.com, so \
+                 what is written there can be proven received and no more"
+            ));
+        }
+        let transport = "sftp over ssh".to_owned();
+        Ok(Connected {
+            source: Arc::clone(&endpoint) as Arc<dyn Source>,
+            sink: Arc::clone(&endpoint) as Arc<dyn Sink>,
+            route: Some(Route { kind: "sftp", transport, direct: true, streams: 1 }),
+            notices,
+            far: Far::Sftp(endpoint),
+            _keep: Keep::Logins { _logins: vec![login] },
+        })
     }
 
     async fn process(
@@ -256,7 +335,8 @@ impl Connector {
 fn connected(remote: Arc<RemoteEndpoint>, route: Route, keep: Keep) -> Connected {
     let source = Arc::clone(&remote) as Arc<dyn Source>;
     let sink = Arc::clone(&remote) as Arc<dyn Sink>;
-    Connected { source, sink, route: Some(route), remote: Some(remote), _keep: keep }
+    let (far, notices) = (Far::Agent(remote), Vec::new());
+    Connected { source, sink, route: Some(route), notices, far, _keep: keep }
 }
 
 fn host_of(machine: &Machine) -> Option<SshHost> {

@@ -93,7 +93,7 @@ pub enum Event {
 /// The chosen route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// `local` or `ssh`.
+    /// `local`, `sftp` or `ssh`.
     pub kind: &'static str,
     /// What carries the bytes, such as `ssh aes128-gcm@openssh.com`.
     pub transport: String,

@@ -108,6 +108,8 @@ pub enum RouteChoice {
     /// The best that works.
     #[default]
     Auto,
+    /// SFTP, where nothing may be executed.
+    Sftp,
     /// SSH with an agent.
     Ssh,
 }

@@ -141,7 +141,7 @@ fn is_server(name: &str) -> bool {
     name.starts_with("sshd")
 }
 
-fn kill(processes: &[u32]) {
+pub(crate) fn kill(processes: &[u32]) {
     let processes = processes.iter().map(u32::to_string);
     // One that a parent's death took along is gone already.
     Command::new("kill").arg("-KILL").args(processes).status().expect("run kill");

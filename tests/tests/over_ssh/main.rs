@@ -4,6 +4,7 @@ mod arrival;
 mod concurrent;
 mod kills;
 mod refusals;
+mod sftp;
 mod space;
 
 use std::ffi::OsString;
@@ -23,7 +24,12 @@ struct Pair {
 
 impl Pair {
     fn new() -> Self {
-        let server = Sshd::start("");
+        Self::with("")
+    }
+
+    /// The same with lines of sshd_config
+    fn with(config: &str) -> Self {
+        let server = Sshd::start(config);
         let xfer = Xfer::new().ssh_config(server.client_config("host"));
         Self { server, xfer, place: TempDir::new().expect("temp dir") }
     }

@@ -248,7 +248,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         "route",
         Kind::Value("ROUTE", |v| values::route(v).map(drop)),
         Group::Connection,
-        "Take ROUTE: auto (default) or ssh",
+        "Take ROUTE: auto (default), ssh or sftp",
     ),
     flag(
         "stall-timeout",

@@ -143,15 +143,16 @@ pub(crate) fn verify_level(text: &str) -> Result<VerifyLevel, Refusal> {
     }
 }
 
-/// `auto` or `ssh`.
+/// `auto`, `ssh` or `sftp`.
 pub(crate) fn route(text: &str) -> Result<RouteChoice, Refusal> {
     match text {
         "auto" => Ok(RouteChoice::Auto),
         "ssh" => Ok(RouteChoice::Ssh),
-        "lan" | "quic" | "sftp" | "tls" => {
-            Err("that route is not in this version yet; use auto or ssh")
+        "sftp" => Ok(RouteChoice::Sftp),
+        "lan" | "quic" | "tls" => {
+            Err("that route is not in this version yet; use auto, ssh or sftp")
         }
-        _ => Err("expected auto or ssh"),
+        _ => Err("expected auto, ssh or sftp"),
     }
 }
 

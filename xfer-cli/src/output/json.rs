@@ -134,7 +134,7 @@ pub(crate) struct Mapping {
 /// A route.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct RouteBody {
-    /// `local` or `ssh`.
+    /// `local`, `sftp` or `ssh`.
     pub(crate) kind: &'static str,
     /// What carries the bytes.
     pub(crate) transport: String,

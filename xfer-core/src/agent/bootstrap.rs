@@ -13,10 +13,16 @@ use xfer_protocol::hello::{Sentinel, SessionId};
 use super::binary::{AgentBinary, BinaryError, MachineKind, find, own_kind};
 use crate::options::TransferOptions;
 use crate::transport::Stream;
-use crate::transport::ssh::{Exec, SshConnection, SshError};
+use crate::transport::ssh::{ChannelUse, Exec, SshConnection, SshError};
 
 /// How long the far shell may take until the agent speaks.
 const START_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Silence of the far shell after which it is asked whether it runs anything at all.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// Bytes that the answer to that may have, what login scripts print included.
+const PROBE_BYTES_MAX: usize = 64 * 1024;
 
 /// Where a program may be kept, most lasting first. Each is made with mode 0700 and must be ours.
 const DIRECTORIES: &str = concat!(
@@ -39,12 +45,29 @@ pub enum BootstrapError {
         /// The last words of the far side, shortened.
         said: String,
     },
+    /// No command that is sent there is run.
+    #[error("the far side runs none of our commands")]
+    NothingRuns,
     /// What answered is not our program.
     #[error("the far shell did not start it: {said}")]
     NotStarted {
         /// The last words of the far side, shortened.
         said: String,
     },
+}
+
+impl BootstrapError {
+    /// Whether it may be that no program of ours is ever run there.
+    #[must_use]
+    pub fn nothing_runs(&self) -> bool {
+        match self {
+            Self::Nowhere { .. } | Self::NothingRuns | Self::NotStarted { .. } => true,
+            Self::Ssh(error) => {
+                matches!(error, SshError::Channel { wanted: ChannelUse::Command, .. })
+            }
+            Self::Binary(_) => false,
+        }
+    }
 }
 
 /// What the agent is started with.
@@ -110,10 +133,28 @@ async fn try_start(
     let sha256 = binary.map_or("none", |b| b.sha256.as_str());
     let exec = connection.exec(start_script(sha256, options, start)).await?;
     let waiting = tokio::time::timeout(START_DEADLINE, await_sentinel(exec, start));
-    match waiting.await {
-        Ok(attempt) => attempt,
-        Err(_) => Err(BootstrapError::NotStarted { said: "it took too long".to_owned() }),
+    let silent = async {
+        tokio::time::sleep(SILENCE).await;
+        // While that is not known, the answer may still come.
+        if !nothing_runs(connection, start).await {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        waited = waiting => match waited {
+            Ok(attempt) => attempt,
+            Err(_) => Err(BootstrapError::NotStarted { said: "it took too long".to_owned() }),
+        },
+        () = silent => Err(BootstrapError::NothingRuns),
     }
+}
+
+/// Whether a command that any shell runs has no effect: a server that runs one program of its own,
+/// whatever is asked, ends with its input and prints nothing of it.
+async fn nothing_runs(connection: &SshConnection, start: &Start) -> bool {
+    let mark = hex(&missing_mark(start));
+    let said = connection.run(format!("echo {mark}"), Bytes::new(), PROBE_BYTES_MAX).await;
+    said.is_ok_and(|output| !output.stdout.windows(mark.len()).any(|w| w == mark.as_bytes()))
 }
 
 /// Reads past what the login shell printed, to the agent's mark or the script's.

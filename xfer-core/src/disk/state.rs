@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -84,6 +85,13 @@ impl StateDirectory {
         Ok(StateFile { directory: self.0.clone(), path, partial, file, committed: false })
     }
 
+    /// Opens an empty file that stands for something to be locked, making it where it is missing.
+    pub fn lock_file(&self, name: &str) -> Result<LockFile, StateError> {
+        let path = self.path_of(name);
+        let opened = private().create(true).truncate(false).open(&path);
+        opened.map(LockFile).map_err(|cause| StateError::Io { path, cause })
+    }
+
     /// A file without a name, for what outgrows memory.
     pub fn spool(&self, unique: u64) -> Result<Spool, StateError> {
         let path = self.path_of(&format!(".spool.{unique:016x}"));
@@ -98,6 +106,16 @@ fn private() -> fs::OpenOptions {
     let mut options = fs::OpenOptions::new();
     options.write(true).mode(0o600);
     options
+}
+
+/// A file to be locked; the lock goes with it.
+#[derive(Debug)]
+pub struct LockFile(File);
+
+impl AsFd for LockFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
 /// A file being written that nobody sees yet; removed again if it is not committed.

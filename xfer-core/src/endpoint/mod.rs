@@ -18,6 +18,7 @@ pub mod conformance;
 pub mod local;
 pub mod memory;
 pub mod remote;
+pub mod sftp;
 
 use async_trait::async_trait;
 use bytes::Bytes;

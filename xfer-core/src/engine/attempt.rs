@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use xfer_protocol::fault::{FaultKind, Operation};
-use xfer_protocol::manifest::{Entry, EntryKind, ScanItem};
+use xfer_protocol::manifest::{Entry, EntryKind, ProofLevel, ScanItem};
 use xfer_protocol::message::{
     Access, Finish, Locate, Located, Lock, OpenRoot, Paths, Root, RootIndex, Scan, ScanOptions,
     Space,
@@ -21,7 +21,7 @@ use crate::connect::Connected;
 use crate::disk::is_partial_name;
 use crate::disk::state::StateDirectory;
 use crate::endpoint::{EndpointError, MetadataKinds, TimeGrain};
-use crate::error::UsageReason;
+use crate::error::{TransferError, UsageReason};
 use crate::event::{Event, Phase};
 use crate::journal::{RecordKey, RecordReader};
 use crate::location::Machine;
@@ -77,12 +77,30 @@ async fn open(shared: &Shared) -> Result<Opened, Stop> {
     }
     let to = &transfer.destination;
     let sink = shared.connector.connect(&to.machine, network).await.map_err(Stop::Error)?;
-    for route in sources.iter().chain([&sink]).filter_map(|end| end.route.as_ref()) {
-        shared.observer.observe(&Event::Route(route.clone()));
+    for end in sources.iter().chain([&sink]) {
+        end.notices.iter().for_each(|text| shared.observer.observe(&Event::Notice(text.clone())));
+        if let Some(route) = &end.route {
+            shared.observer.observe(&Event::Route(route.clone()));
+        }
     }
+    check_provable(shared, &sink)?;
     let mappings = map(shared, &sources, &of_request, &sink).await?;
     let root = open_destination(shared, &sink, &mappings).await?;
     Ok(Opened { sources, sink, of_request, mappings, root })
+}
+
+/// Refuses before the first byte what could not be proven after the last.
+fn check_provable(shared: &Shared, sink: &Connected) -> Result<(), Stop> {
+    let (least, level) = match shared.transfer.options.verify.level {
+        VerifyLevel::Received => (ProofLevel::Received, "received"),
+        VerifyLevel::Durable => (ProofLevel::Durable, "durable"),
+        VerifyLevel::ReadBack => (ProofLevel::ReadBackCached, "read-back"),
+    };
+    if sink.sink.capabilities().proof_levels.iter().any(|given| *given >= least) {
+        return Ok(());
+    }
+    let location = shared.transfer.destination.clone();
+    Err(Stop::Error(TransferError::Unprovable { location, level }))
 }
 
 async fn map(

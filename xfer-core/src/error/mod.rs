@@ -62,6 +62,14 @@ pub enum TransferError {
         /// What is missing.
         shortage: Shortage,
     },
+    /// The destination cannot prove what was asked.
+    #[error("{location}: no entry there can be proven {level}, nothing sent")]
+    Unprovable {
+        /// The destination.
+        location: Location,
+        /// The proof level, as it is asked for.
+        level: &'static str,
+    },
     /// Another transfer holds a destination entry.
     #[error("{location}: another transfer holds {}", .fault.path)]
     Busy {
@@ -391,6 +399,7 @@ impl TransferError {
             Self::Root { fault, .. } => class_of_root(fault),
             Self::Partial { gravest, .. } => *gravest,
             Self::Preflight { .. } => ExitClass::DestinationIo,
+            Self::Unprovable { .. } => ExitClass::Partial,
             Self::Busy { .. } => ExitClass::Busy,
             Self::Network(_) => ExitClass::Network,
             Self::Authentication(_) => ExitClass::Authentication,
@@ -416,6 +425,7 @@ impl TransferError {
             Self::Partial { gravest, .. } => class_id(*gravest),
             Self::Preflight { shortage: Shortage::Bytes { .. }, .. } => "no-space",
             Self::Preflight { shortage: Shortage::Inodes { .. }, .. } => "no-inodes",
+            Self::Unprovable { .. } => "proof-unsupported",
             Self::Busy { .. } => "busy",
             Self::Network(failure) => failure.reason.id(),
             Self::Authentication(failure) => failure.reason.id(),
@@ -480,6 +490,7 @@ impl TransferError {
             Self::Preflight { .. } => {
                 "free some space there, or send less (--exclude); then repeat the same command"
             }
+            Self::Unprovable { .. } => "repeat with --verify received",
             Self::Busy { .. } => "wait for the other transfer; then repeat the same command",
             Self::Network(_) | Self::Stopped { .. } => "repeat the same command: it continues",
             Self::Partial { gravest, .. } => match gravest.retry() {

@@ -23,10 +23,10 @@ const FILE_BYTES_MAX: usize = 1024 * 1024;
 const ACTIVE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Ignore files from the most to the least important kind.
-const KINDS: [&CStr; 2] = [c".xferignore", c".gitignore"];
+pub(crate) const KINDS: [&CStr; 2] = [c".xferignore", c".gitignore"];
 
 /// What the ignore files of the directories on the way down say.
-pub(super) struct IgnoreFiles {
+pub(crate) struct IgnoreFiles {
     honoured: [bool; KINDS.len()],
     directories: Vec<Directory>,
     /// Bytes of text behind `directories`.
@@ -42,7 +42,7 @@ struct Directory {
 }
 
 impl IgnoreFiles {
-    pub(super) fn new(rules: &FilterRules) -> Self {
+    pub(crate) fn new(rules: &FilterRules) -> Self {
         Self {
             honoured: [rules.xferignore, rules.gitignore],
             directories: Vec::new(),
@@ -53,22 +53,49 @@ impl IgnoreFiles {
 
     /// Reads the ignore files of a directory. One that cannot be honoured becomes a problem.
     pub(super) fn enter(&mut self, directory: BorrowedFd<'_>, path: &RelPath, children: &Children) {
-        let mut patterns = [None, None];
-        let mut bytes = 0;
-        for ((kind, honoured), patterns) in KINDS.into_iter().zip(self.honoured).zip(&mut patterns)
-        {
+        let mut texts = [Ok(None), Ok(None)];
+        let mut room = self.room();
+        for (text, kind) in texts.iter_mut().zip(KINDS) {
             let absent = matches!(children, Children::All(n) if !n.contains(kind.to_bytes()));
             let Ok(place) = path.child(kind.to_bytes()) else { continue };
-            if !honoured || absent {
+            if !self.honours(kind) || absent {
                 continue;
             }
-            let limit = FILE_BYTES_MAX.min(ACTIVE_BYTES_MAX - self.active_bytes - bytes);
-            match read(directory, kind, &place, limit) {
+            *text = read(directory, kind, &place, room.min(FILE_BYTES_MAX));
+            room -= text.as_ref().map_or(0, |text| text.as_ref().map_or(0, Vec::len));
+        }
+        self.enter_texts(path, texts);
+    }
+
+    /// Whether files of a kind are honoured.
+    pub(crate) fn honours(&self, kind: &CStr) -> bool {
+        KINDS.iter().zip(self.honoured).any(|(known, honoured)| *known == kind && honoured)
+    }
+
+    /// Bytes that one more ignore file may have.
+    pub(crate) fn file_bytes_max(&self) -> usize {
+        self.room().min(FILE_BYTES_MAX)
+    }
+
+    fn room(&self) -> usize {
+        ACTIVE_BYTES_MAX.saturating_sub(self.active_bytes)
+    }
+
+    /// Takes the ignore files of a directory, read elsewhere, in the order of [`KINDS`].
+    pub(crate) fn enter_texts(
+        &mut self,
+        path: &RelPath,
+        texts: [Result<Option<Vec<u8>>, Fault>; KINDS.len()],
+    ) {
+        let mut patterns = [None, None];
+        let mut bytes = 0;
+        for ((text, kind), patterns) in texts.into_iter().zip(KINDS).zip(&mut patterns) {
+            match text {
                 Ok(None) => {}
                 Ok(Some(text)) => {
                     bytes += text.len();
                     *patterns = Patterns::of_file(&text);
-                    if patterns.is_none() {
+                    if let (None, Ok(place)) = (&patterns, path.child(kind.to_bytes())) {
                         let kind = FaultKind::Unsupported;
                         self.problems.push(Fault::new(kind, Operation::Read, place));
                     }
@@ -83,7 +110,7 @@ impl IgnoreFiles {
     }
 
     /// Forgets the ignore files of a directory; yields problems that were not told yet.
-    pub(super) fn leave(&mut self, path: &RelPath) -> Vec<Fault> {
+    pub(crate) fn leave(&mut self, path: &RelPath) -> Vec<Fault> {
         if self.directories.last().is_some_and(|d| d.path == *path)
             && let Some(left) = self.directories.pop()
         {
@@ -96,7 +123,7 @@ impl IgnoreFiles {
     }
 
     /// The problems with ignore files that come before `path` in the order of the walk, each once.
-    pub(super) fn take_problems(&mut self, path: &RelPath) -> Vec<Fault> {
+    pub(crate) fn take_problems(&mut self, path: &RelPath) -> Vec<Fault> {
         if self.problems.is_empty() {
             return Vec::new();
         }
@@ -106,7 +133,7 @@ impl IgnoreFiles {
     }
 
     /// Whether an entry is left out.
-    pub(super) fn exclude(&self, path: &RelPath, directory: bool) -> bool {
+    pub(crate) fn exclude(&self, path: &RelPath, directory: bool) -> bool {
         for kind in 0..KINDS.len() {
             for above in self.directories.iter().rev() {
                 let Some(patterns) = &above.patterns[kind] else { continue };

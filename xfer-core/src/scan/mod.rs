@@ -7,11 +7,11 @@
 
 mod ahead;
 pub mod filter;
-mod ignored;
+pub(crate) mod ignored;
 mod level;
 mod links;
 mod names;
-mod only;
+pub(crate) mod only;
 mod stat;
 #[cfg(test)]
 mod tests;
@@ -71,7 +71,8 @@ struct Found<'a> {
 
 /// How much of what lies below an entry is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Wanted {
+pub(crate) enum Wanted {
+    /// All of it.
     All,
     /// Only these of the wanted entries, which all lie below it.
     Some(std::ops::Range<usize>),

@@ -7,10 +7,10 @@ use xfer_protocol::path::RelPath;
 use super::Wanted;
 
 /// Wanted entries in the order of the walk, each once. An entry stands for all below it.
-pub(super) struct Only(Vec<RelPath>);
+pub(crate) struct Only(Vec<RelPath>);
 
 impl Only {
-    pub(super) fn new(mut paths: Vec<RelPath>) -> Self {
+    pub(crate) fn new(mut paths: Vec<RelPath>) -> Self {
         paths.sort_unstable();
         // What lies below a wanted entry is wanted with it.
         paths.dedup_by(|later, earlier| later.starts_with(earlier));
@@ -18,7 +18,7 @@ impl Only {
     }
 
     /// What is wanted of `path` and below; an empty range if nothing is.
-    pub(super) fn below(&self, path: &RelPath) -> Wanted {
+    pub(crate) fn below(&self, path: &RelPath) -> Wanted {
         let start = self.0.partition_point(|p| p < path);
         let above = self.0[..start].last().is_some_and(|p| path.starts_with(p));
         if above || self.0.get(start) == Some(path) {
@@ -30,7 +30,7 @@ impl Only {
 
     /// The first child of a directory at `depth` that leads to something wanted in `range`, which
     /// is cut down to what comes after it.
-    pub(super) fn next_child(
+    pub(crate) fn next_child(
         &self,
         range: &mut Range<usize>,
         depth: usize,
@@ -51,7 +51,7 @@ impl Only {
         Some((name, wanted))
     }
 
-    pub(super) fn paths(&self, range: &Range<usize>) -> &[RelPath] {
+    pub(crate) fn paths(&self, range: &Range<usize>) -> &[RelPath] {
         &self.0[range.clone()]
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod framed;
 pub mod greeting;
 pub(crate) mod pipe;
+pub(crate) mod sftp;
 pub mod ssh;
 
 use std::fmt;

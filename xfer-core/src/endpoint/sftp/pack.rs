@@ -1,0 +1,127 @@
+//! Small files: each written to its partial's name, many at a time.
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use xfer_protocol::digest::file_digest;
+use xfer_protocol::fault::{Fault, FaultKind, Operation};
+use xfer_protocol::limits;
+use xfer_protocol::manifest::Stamp;
+use xfer_protocol::message::{Outcome, PackedFile, Ticket, WritePack};
+use xfer_protocol::path::RelPath;
+
+use super::fault::{own, sort};
+use super::publish::Staged;
+use super::roots::OpenRoot;
+use super::{Shared, at_once, guard};
+use crate::endpoint::{EndpointError, EndpointResult};
+use crate::transport::sftp::SftpError;
+
+impl Shared {
+    pub(super) async fn write_pack(
+        &self,
+        pack: WritePack,
+        payload: Bytes,
+    ) -> EndpointResult<Vec<Outcome>> {
+        let root = self.writable(pack.root, Operation::Write)?;
+        let mut sizes = pack.files.iter().map(|file| file.size);
+        let total = sizes.try_fold(0_u64, u64::checked_add);
+        let fits = total.and_then(|total| usize::try_from(total).ok()) == Some(payload.len());
+        if !fits || pack.files.len() > limits::BATCH_ENTRIES_MAX {
+            return Err(Fault::new(FaultKind::Protocol, Operation::Write, RelPath::root()).into());
+        }
+        let _claim = self.claims.claim(pack.root, pack.files.iter().map(|file| &file.path)).await;
+        let mut rest = payload;
+        let files: Vec<_> = pack
+            .files
+            .into_iter()
+            .map(|file| {
+                // Their sum is the payload's length.
+                let bytes = rest.split_to(usize::try_from(file.size).unwrap_or_default());
+                (file, bytes)
+            })
+            .collect();
+        let each = files.iter().map(|(file, bytes)| {
+            let bytes = Bytes::clone(bytes);
+            self.outcome(file.ticket, self.write_file(&root, file, bytes, pack.publish)).boxed()
+        });
+        at_once(each.collect()).await
+    }
+
+    /// What became of one entry; an error ends the session.
+    pub(super) async fn outcome(
+        &self,
+        ticket: Ticket,
+        work: impl Future<Output = EndpointResult<Option<Stamp>>> + Send,
+    ) -> EndpointResult<Outcome> {
+        Ok(Outcome { ticket, result: own(work.await)? })
+    }
+
+    async fn write_file(
+        &self,
+        root: &OpenRoot,
+        file: &PackedFile,
+        bytes: Bytes,
+        publish: bool,
+    ) -> EndpointResult<Option<Stamp>> {
+        let path = &file.path;
+        let fault = |kind| Fault::new(kind, Operation::Write, path.clone());
+        if file_digest(&bytes) != file.digest {
+            return Err(fault(FaultKind::Mismatch).into());
+        }
+        self.reach_new(root, path, Operation::Write).await?;
+        guard(&root.staged).remove(path);
+        self.release_partial(root, path).await;
+        let written = self.write_partial(root, file, bytes, publish).await;
+        let synced = match written {
+            Ok(synced) => synced,
+            Err(error) => {
+                self.drop_partial(root, path).await;
+                return Err(error);
+            }
+        };
+        let staged = Staged { ticket: file.ticket, partial: None, synced };
+        if publish {
+            return self.appear(root, path, &staged, false).await.map(Some);
+        }
+        guard(&root.staged).insert(path.clone(), staged);
+        Ok(None)
+    }
+
+    /// Writes one file under its partial's name; whether it is synced comes back.
+    async fn write_partial(
+        &self,
+        root: &OpenRoot,
+        file: &PackedFile,
+        bytes: Bytes,
+        publish: bool,
+    ) -> EndpointResult<bool> {
+        let path = &file.path;
+        let _place = self.handles.acquire().await;
+        let handle = self.make_partial(root, path, Operation::Write).await?;
+        if let Err(error) = handle.write(0, bytes).await {
+            return Err(self.write_fault(root, error, Operation::Write, path).await);
+        }
+        let tainted = || Fault::new(FaultKind::Tainted, Operation::Sync, path.clone()).into();
+        let synced = match self.complete(&handle, &file.metadata, !publish).await {
+            Ok(synced) => synced,
+            Err((Operation::Sync, SftpError::Refused(_))) => return Err(tainted()),
+            Err((during, error)) => return Err(sort(error, during, path)),
+        };
+        match handle.close().await {
+            Ok(()) => Ok(synced),
+            Err(SftpError::Refused(_)) => Err(tainted()),
+            Err(error) => Err(sort(error, Operation::Write, path)),
+        }
+    }
+
+    /// Removes what was written of a file that failed.
+    pub(super) async fn drop_partial(&self, root: &OpenRoot, path: &RelPath) {
+        // What cannot be removed is found by the next scan, which tells it as a partial.
+        let _ = self.sftp.remove(&root.partial_at(path)).await;
+    }
+}
+
+/// Whether the session goes on after an error.
+pub(super) fn is_own(error: &EndpointError) -> bool {
+    matches!(error, EndpointError::Fault(_))
+}
