@@ -159,3 +159,29 @@ fn streams(ended: &Ended) -> u64 {
     let routes = events.filter(|event| event["type"] == "route");
     routes.filter_map(|event| event["streams"].as_u64()).next_back().unwrap_or(16)
 }
+
+/// The records of finished files survive the kill, so the next run compares little
+#[test]
+fn what_a_killed_push_had_finished_is_not_hashed_again() {
+    let pair = Pair::new();
+    let (source, destination) = (pair.path("source"), pair.path("destination"));
+    tree::small_files(&source, 16_000, 9);
+    let locations = [inside(&source), remote(&destination)];
+    let running = pair.xfer.start(arguments("push", &["--bwlimit", "40MB/s"], &locations));
+    let half = |event: &Value| event["files_done"].as_u64() >= Some(8_000);
+    running.next_event(half).expect("half of it arrives");
+    running.signal("KILL");
+    running.wait().expect_code(137);
+
+    let ended = pair.xfer.run(arguments("push", &[], &locations)).expect_code(0);
+    let result = ended.result();
+    let size = number(&result["bytes"], "selected");
+    let told = |event: &Value| event["type"] == "progress";
+    let last = ended.events().into_iter().rfind(told).expect("progress is told");
+    let (verified, reused) = (number(&last, "verified_bytes"), number(&last, "reused_bytes"));
+    assert!(reused >= size * 9 / 20, "{reused} of {size} bytes were there: {result}");
+    assert!(verified <= size * 3 / 10, "{verified} of {size} bytes were hashed again");
+    oracle::assert_equal(&source, &destination);
+    let last = pair.xfer.run(arguments("push", &[], &locations)).expect_code(0).result();
+    assert_eq!(number(&last["entries"], "unchanged"), number(&last["entries"], "selected"));
+}

@@ -3,8 +3,9 @@
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A directory that belongs to us and that nobody else may write.
 #[derive(Clone, Debug)]
@@ -92,6 +93,33 @@ impl StateDirectory {
         opened.map(LockFile).map_err(|cause| StateError::Io { path, cause })
     }
 
+    /// Opens a file to be read in several places at once; `None` where there is none.
+    pub fn read_sections(&self, name: &str) -> Result<Option<Sections>, StateError> {
+        let file = self.read(name)?;
+        Ok(file.map(|file| Sections(Arc::new(file.into_inner()))))
+    }
+
+    /// Begins a file that is there at once, to be grown by [`StateLog::append`]; one of that name
+    /// is emptied.
+    pub fn log(&self, name: &str) -> Result<StateLog, StateError> {
+        let path = self.path_of(name);
+        match private().create(true).truncate(true).open(&path) {
+            Ok(file) => Ok(StateLog { path, file }),
+            Err(cause) => Err(StateError::Io { path, cause }),
+        }
+    }
+
+    /// Removes a file, if there is one.
+    pub fn remove(&self, name: &str) -> Result<(), StateError> {
+        let path = self.path_of(name);
+        match fs::remove_file(&path) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+                Err(StateError::Io { path, cause })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// A file without a name, for what outgrows memory.
     pub fn spool(&self, unique: u64) -> Result<Spool, StateError> {
         let path = self.path_of(&format!(".spool.{unique:016x}"));
@@ -159,6 +187,46 @@ impl Drop for StateFile {
         if !self.committed {
             drop(fs::remove_file(&self.partial));
         }
+    }
+}
+
+/// A file that is read in several places at once.
+#[derive(Clone, Debug)]
+pub struct Sections(Arc<File>);
+
+impl Sections {
+    /// Reads from an offset on, through a small buffer of its own.
+    #[must_use]
+    pub fn from(&self, offset: u64) -> impl Read + Send + use<> {
+        BufReader::with_capacity(1 << 14, Section { file: Arc::clone(&self.0), at: offset })
+    }
+}
+
+struct Section {
+    file: Arc<File>,
+    at: u64,
+}
+
+impl Read for Section {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+/// A file that grows while it is there. It is never synced: a crash may cut or tear its end.
+#[derive(Debug)]
+pub struct StateLog {
+    path: PathBuf,
+    file: File,
+}
+
+impl StateLog {
+    /// Appends bytes.
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), StateError> {
+        let appended = self.file.write_all(bytes);
+        appended.map_err(|cause| StateError::Io { path: self.path.clone(), cause })
     }
 }
 

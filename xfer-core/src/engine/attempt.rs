@@ -19,11 +19,11 @@ use super::wrap_up::{Ends, Moved, wrap_up};
 use super::{MappedPath, Shared, Summary};
 use crate::connect::Connected;
 use crate::disk::is_partial_name;
-use crate::disk::state::StateDirectory;
+use crate::disk::state::{Spool, StateDirectory};
 use crate::endpoint::{EndpointError, MetadataKinds, TimeGrain};
 use crate::error::{TransferError, UsageReason};
 use crate::event::{Event, Phase};
-use crate::journal::{RecordKey, RecordReader};
+use crate::journal::{RecordKey, RecordReader, Tail, fold_tail};
 use crate::location::Machine;
 use crate::options::VerifyLevel;
 use crate::plan::Policy;
@@ -194,7 +194,8 @@ async fn move_all(shared: &Shared, opened: &Opened) -> Result<Summary, Stop> {
             destination: paths.destination.clone(),
         });
         let key = RecordKey::of(&[&root.machine, &paths.source, &to.machine, &paths.destination]);
-        let cx = context(shared, opened, source, mapping, (root.index, to.index), at, &state)?;
+        let kept = kept(shared, &state, key)?;
+        let cx = context(shared, opened, source, mapping, (root.index, to.index), at, kept);
         if let Err(stop) = move_one(shared, &cx, key, &state, to, opened.root.is_some()).await {
             flush(shared, &cx).await;
             return Err(stop);
@@ -223,14 +224,10 @@ fn context(
     mapping: &Mapping,
     roots: (RootIndex, RootIndex),
     at: usize,
-    state: &StateDirectory,
-) -> Result<Arc<Context>, Stop> {
+    kept: (Option<Spool>, Option<Tail>),
+) -> Arc<Context> {
     let options = Arc::new(shared.transfer.options.clone());
-    let spool = if shared.transfer.plan_only {
-        None
-    } else {
-        Some(state.spool(shared.connector.unique())?)
-    };
+    let (spool, tail) = kept;
     let (from, to) = (source.source.capabilities(), opened.sink.sink.capabilities());
     let modified = match from.metadata.modified {
         TimeGrain::Seconds => to.metadata.modified.min(TimeGrain::Seconds),
@@ -243,7 +240,7 @@ fn context(
         keeps: MetadataKinds { modified, ..to.metadata },
         inodes: from.inodes && to.inodes,
     };
-    Ok(Arc::new(Context {
+    Arc::new(Context {
         source: Arc::clone(&source.source),
         source_root: roots.0,
         sink: Arc::clone(&opened.sink.sink),
@@ -252,6 +249,7 @@ fn context(
         options,
         policy,
         ledger: Ledger::new(spool, Arc::clone(&shared.observer)),
+        tail,
         meter: Arc::clone(&shared.meter),
         publisher: Publisher::numbered_from(at as u64 * PARTIALS_SPAN),
         budget: Budget::default(),
@@ -259,7 +257,20 @@ fn context(
         observer: Arc::clone(&shared.observer),
         clock: Arc::clone(&shared.clock),
         halt: Halt::under(&shared.cancel),
-    }))
+    })
+}
+
+/// What is kept on this machine while a mapping is moved; a plan alone writes nothing.
+fn kept(
+    shared: &Shared,
+    state: &StateDirectory,
+    key: RecordKey,
+) -> Result<(Option<Spool>, Option<Tail>), Stop> {
+    if shared.transfer.plan_only {
+        return Ok((None, None));
+    }
+    let spool = state.spool(shared.connector.unique())?;
+    Ok((Some(spool), Some(Tail::new(state.child("records")?, key))))
 }
 
 /// Refuses a transfer whose ends lie in each other.
@@ -317,7 +328,12 @@ async fn move_one(
     root: &Root,
     is_there: bool,
 ) -> Result<(), Stop> {
-    let mut records = RecordReader::open(&state.child("records")?, key)?;
+    let records = state.child("records")?;
+    if !shared.transfer.plan_only {
+        // A record is a cache: where it cannot be brought up to date, more is compared.
+        let _as_far_as_it_went = fold_tail(&records, key, shared.connector.unique());
+    }
+    let mut records = RecordReader::open(&records, key)?;
     let scan = Scan {
         root: cx.source_root,
         under: cx.mapping.under.clone(),

@@ -17,6 +17,7 @@ use crate::disk::state::StateError;
 use crate::endpoint::{EndpointError, LostReason, ProtocolReason, Sink, Source};
 use crate::error::{Shortage, TransferError};
 use crate::event::{Event, SharedObserver};
+use crate::journal::Tail;
 use crate::options::TransferOptions;
 use crate::plan::Policy;
 use crate::plan::mapping::{Mapping, MappingError};
@@ -59,6 +60,8 @@ pub(super) struct Context {
     pub(super) options: Arc<TransferOptions>,
     pub(super) policy: Policy,
     pub(super) ledger: Ledger,
+    /// What is finished; `None` where nothing is written.
+    pub(super) tail: Option<Tail>,
     pub(super) meter: Arc<Meter>,
     pub(super) publisher: Publisher,
     pub(super) budget: Budget,

@@ -316,9 +316,9 @@ impl Copy<'_> {
             let found = fault(FaultKind::Protocol, Operation::Commit, &self.work.path);
             return Ok(Ended::Failed(Side::Source, found));
         };
-        let FileWork { ticket, path, size, wanted, .. } = self.work.clone();
+        let FileWork { ticket, path, size, wanted, stamp: source, .. } = self.work.clone();
         self.cx.ledger.digest(ticket, digest);
-        self.cx.publisher.stage(ticket, Staged { path, size, digest: Some(digest) });
+        self.cx.publisher.stage(ticket, Staged { path, size, source, digest: Some(digest) });
         let commit = Commit { partial: self.partial, ticket, digest, metadata: wanted };
         match self.cx.sink.commit(commit).await {
             Ok(()) => Ok(Ended::Staged),

@@ -15,7 +15,7 @@ use xfer_protocol::path::RelPath;
 use super::context::{Context, Stop};
 use super::ledger::Side;
 use super::listing::Listing;
-use super::publisher::{Staged, publish, publish_if_due, settle};
+use super::publisher::{Staged, known, publish, publish_if_due, settle};
 use crate::event::{EntryAction, Event};
 use crate::options::VerifyLevel;
 
@@ -155,10 +155,11 @@ async fn write(
 ) -> Result<Vec<FileWork>, Stop> {
     let staged: Vec<_> = packed
         .iter()
-        .map(|file| {
+        .zip(&files)
+        .map(|(file, work)| {
             cx.ledger.digest(file.ticket, file.digest);
             let (path, digest) = (file.path.clone(), Some(file.digest));
-            (file.ticket, Staged { path, size: file.size, digest })
+            (file.ticket, Staged { path, size: file.size, source: work.stamp, digest })
         })
         .collect();
     if cx.options.verify.level == VerifyLevel::Received {
@@ -263,6 +264,11 @@ pub(super) async fn settle_equal(
             _ => unset.push((file.ticket, file.path.clone(), file.wanted.clone())),
         }
     }
+    let finished = equal.iter().filter_map(|(file, digest)| match file.found {
+        Some((stamp, true)) => Some((file.path.clone(), known(cx, file.stamp, stamp, *digest))),
+        _ => None,
+    });
+    cx.tail.iter().for_each(|tail| tail.note(finished.clone()));
     if !unset.is_empty() {
         set_metadata(cx, unset).await?;
     }
@@ -274,7 +280,8 @@ pub(super) async fn settle_equal(
                 changed: done.changed,
                 inode: done.inode,
             })?;
-            let staged = Staged { path: file.path, size: file.size, digest: Some(digest) };
+            let (source, digest) = (file.stamp, Some(digest));
+            let staged = Staged { path: file.path, size: file.size, source, digest };
             Some((file.ticket, staged, stamp))
         });
         super::publisher::read_back(cx, files.collect()).await?;

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use xfer_protocol::digest::{BlockSize, Digest, TreeAssembler};
 use xfer_protocol::fault::{FaultKind, Operation};
-use xfer_protocol::manifest::Stamp;
+use xfer_protocol::manifest::{ProofLevel, Stamp};
 use xfer_protocol::message::{
     FileAt, FilesAt, HashBlocks, HashFiles, Outcome, PartialIndex, Publish, Reading, Subject,
     Ticket,
@@ -18,6 +18,7 @@ use super::context::{Context, Stop, fault};
 use super::ledger::Side;
 use super::pack::PACK_FILE_MAX;
 use crate::event::EntryAction;
+use crate::journal::Known;
 use crate::options::VerifyLevel;
 
 /// Files and bytes after which what is staged is published: few syncs, and little to lose.
@@ -36,6 +37,8 @@ const HASH_BYTES: u64 = 256 << 20;
 pub(super) struct Staged {
     pub(super) path: RelPath,
     pub(super) size: u64,
+    /// What the source was when its bytes were read.
+    pub(super) source: Stamp,
     pub(super) digest: Option<Digest>,
 }
 
@@ -135,10 +138,24 @@ pub(super) async fn settle(cx: &Context, outcomes: Vec<Outcome>) -> Result<(), S
             }
         }
     }
+    let finished = arrived.iter().filter_map(|(_, staged, stamp)| {
+        let digest = staged.digest?;
+        Some((staged.path.clone(), known(cx, staged.source, *stamp, digest)))
+    });
+    cx.tail.iter().for_each(|tail| tail.note(finished.clone()));
     if cx.options.verify.level == VerifyLevel::ReadBack {
         read_back(cx, arrived).await?;
     }
     Ok(())
+}
+
+/// What is proven of a file as soon as it stands under its name.
+pub(super) fn known(cx: &Context, source: Stamp, destination: Stamp, digest: Digest) -> Known {
+    let level = match cx.options.verify.level {
+        VerifyLevel::Received => ProofLevel::Received,
+        VerifyLevel::Durable | VerifyLevel::ReadBack => ProofLevel::Durable,
+    };
+    Known { source, destination, digest, level }
 }
 
 /// Reads published files again, past the cache, and compares their digests.

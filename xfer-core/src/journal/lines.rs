@@ -29,6 +29,11 @@ impl<R: Read> LineReader<R> {
         Self { inner, buffer: Vec::new() }
     }
 
+    /// Bytes of the last line that was read.
+    pub(crate) fn last_bytes(&self) -> u64 {
+        (4 + GUARD_BYTES + self.buffer.len()) as u64
+    }
+
     /// The next value; `None` at the end, and at damage, after which nothing more can be read.
     pub(crate) fn next_line<T: DeserializeOwned>(&mut self) -> Option<T> {
         let mut head = [0; 4 + GUARD_BYTES];

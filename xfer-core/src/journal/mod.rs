@@ -6,6 +6,7 @@
 //! there on.
 
 mod lines;
+mod tail;
 
 use std::io::Read;
 
@@ -17,6 +18,7 @@ use xfer_protocol::path::RelPath;
 use crate::disk::state::{StateDirectory, StateError, StateFile};
 
 pub(crate) use lines::{LineReader, write_line};
+pub use tail::{Tail, fold_tail};
 
 /// First bytes of a record; the digit is the version.
 const MAGIC: &[u8; 8] = b"xfer-rc1";
@@ -52,7 +54,11 @@ impl RecordKey {
     }
 
     fn file_name(self) -> String {
-        self.0.iter().map(|b| format!("{b:02x}")).chain([".record".to_owned()]).collect()
+        format!("{}.record", self.hex())
+    }
+
+    fn hex(self) -> String {
+        self.0.iter().map(|b| format!("{b:02x}")).collect()
     }
 }
 
@@ -69,8 +75,7 @@ impl RecordReader {
         if let Some(mut file) = records.read(&key.file_name())? {
             let mut head = [0; 24];
             if file.read_exact(&mut head).is_ok() && head[..8] == *MAGIC && head[8..] == key.0 {
-                reader.lines = Some(LineReader::new(Box::new(file)));
-                reader.advance();
+                reader = Self::over(file);
             }
         }
         Ok(reader)
@@ -90,6 +95,20 @@ impl RecordReader {
         self.next.as_ref().filter(|(known, _)| known == path).map(|(_, known)| *known)
     }
 
+    /// Lines in order, from wherever a reader stands.
+    fn over(source: impl Read + Send + 'static) -> Self {
+        let mut reader = Self { lines: Some(LineReader::new(Box::new(source))), next: None };
+        reader.advance();
+        reader
+    }
+
+    /// Takes the next line.
+    fn take(&mut self) -> Option<(RelPath, Known)> {
+        let taken = self.next.clone();
+        self.advance();
+        taken
+    }
+
     fn advance(&mut self) {
         let line = self.lines.as_mut().and_then(LineReader::next_line::<(RelPath, Known)>);
         let in_order = match (&self.next, &line) {
@@ -107,6 +126,8 @@ impl RecordReader {
 pub struct RecordWriter {
     file: StateFile,
     buffer: Vec<u8>,
+    records: StateDirectory,
+    tail: String,
 }
 
 impl RecordWriter {
@@ -119,7 +140,7 @@ impl RecordWriter {
         let mut file = records.create(&key.file_name(), unique)?;
         file.write(MAGIC)?;
         file.write(&key.0)?;
-        Ok(Self { file, buffer: Vec::new() })
+        Ok(Self { file, buffer: Vec::new(), records: records.clone(), tail: tail::name(key) })
     }
 
     /// Adds a file. Paths must come in order.
@@ -129,9 +150,10 @@ impl RecordWriter {
         self.file.write(&self.buffer)
     }
 
-    /// Replaces the old record.
+    /// Replaces the old record, and its tail with it.
     pub fn commit(self) -> Result<(), StateError> {
-        self.file.commit().map(drop)
+        self.file.commit()?;
+        self.records.remove(&self.tail)
     }
 }
 
