@@ -49,3 +49,42 @@ impl Clock for SystemClock {
         }
     }
 }
+
+/// The pause before the attempt of this number, counted from one: a second at first, doubled each
+/// time up to `longest`, and shortened by up to a half as `seed` decides, so that many who failed
+/// together do not come back together.
+#[must_use]
+pub fn backoff(attempt: u32, longest: Duration, seed: u64) -> Duration {
+    let doubled = 1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
+    let half = Duration::from_secs(1).saturating_mul(doubled).min(longest) / 2;
+    let jitter = u32::try_from(mixed(seed.wrapping_add(attempt.into())) >> 48).unwrap_or_default();
+    half + half * jitter / u32::from(u16::MAX)
+}
+
+/// SplitMix64 (Steele, Lea and Flood 2014): spreads any seed evenly, which is all that jitter asks.
+fn mixed(seed: u64) -> u64 {
+    let mut z = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_stay_bounded_and_differ_by_seed() {
+        let longest = Duration::from_secs(15);
+        for seed in 0..200 {
+            for (attempt, seconds) in [(1, 1), (2, 2), (3, 4), (4, 8), (5, 15), (40, 15)] {
+                let (pause, whole) =
+                    (backoff(attempt, longest, seed), Duration::from_secs(seconds));
+                assert!(pause >= whole / 2 && pause <= whole, "{pause:?} of {whole:?}");
+            }
+        }
+        let first: std::collections::BTreeSet<_> =
+            (0..100).map(|seed| backoff(1, longest, seed)).collect();
+        assert!(first.len() > 90, "only {} different pauses", first.len());
+    }
+}

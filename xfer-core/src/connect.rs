@@ -25,7 +25,9 @@ use crate::event::Route;
 use crate::location::{Machine, SshHost};
 use crate::options::{RouteChoice, TransferOptions, VerifyLevel};
 use crate::transport::Stream;
-use crate::transport::ssh::{SshConnection, SshError, SshErrorClass, SshOptions, SshTarget};
+use crate::transport::ssh::{
+    NoPrompt, SshConnection, SshError, SshErrorClass, SshOptions, SshTarget,
+};
 
 /// Streams of payload beside the first, where nobody says how many.
 const STREAMS_AUTO: usize = 1;
@@ -121,6 +123,13 @@ impl Connector {
             stands: HashMap::new(),
             processes: HashMap::new(),
         }
+    }
+
+    /// Reaches machines where nobody can be asked anything, and keeps no state that lasts. `seed`
+    /// is a random number.
+    #[must_use]
+    pub fn unattended(seed: u64) -> Self {
+        Self::new(SshOptions::new(Arc::new(NoPrompt), seed), None)
     }
 
     /// The same with an endpoint in place of a machine.

@@ -36,3 +36,9 @@ fn it_says_how_it_is_used() {
     assert!(!ended.status.success());
     assert!(String::from_utf8_lossy(&ended.stderr).contains("usage: push_tree"));
 }
+
+#[test]
+fn it_is_short() {
+    let lines = include_str!("../examples/push_tree.rs").lines().count();
+    assert!(lines < 30, "{lines} lines");
+}

@@ -12,7 +12,7 @@ use xfer_protocol::path::RelPath;
 use super::ledger::{Ledger, Side};
 use super::meter::Meter;
 use super::publisher::Publisher;
-use crate::clock::Clock;
+use crate::clock::{Clock, backoff};
 use crate::disk::state::StateError;
 use crate::endpoint::{EndpointError, LostReason, ProtocolReason, Sink, Source};
 use crate::error::{Shortage, TransferError};
@@ -30,6 +30,9 @@ const PERMIT_BYTES: u64 = 4096;
 
 /// Packs, files and batches that may be worked on at a time.
 const UNITS_IN_FLIGHT: usize = 64;
+
+/// The longest pause between two attempts.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// Why an attempt ended before its end.
 #[derive(Debug)]
@@ -112,15 +115,19 @@ impl Context {
         attempt < self.options.retry.attempts
     }
 
-    /// The pause before an attempt: doubling from 1 s to 30 s, with jitter from the clock's low
-    /// bits so that two workers do not march in step.
+    /// The pause before an attempt, unless the others are halted.
     pub(super) async fn pause(&self, attempt: u32) {
-        let ceiling = 1000_u64.saturating_mul(1 << attempt.min(5)).min(30_000);
-        let jitter = u64::from(self.clock.elapsed().subsec_nanos()) % (ceiling / 2);
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_millis(ceiling / 2 + jitter)) => {}
-            () = self.halt.halted() => {}
-        }
+        pause(&*self.clock, attempt, self.halt.halted()).await;
+    }
+}
+
+/// The pause before an attempt, unless it is ended. The clock's low bits are its jitter, so that
+/// two workers do not march in step.
+pub(super) async fn pause(clock: &dyn Clock, attempt: u32, ended: impl Future<Output = ()>) {
+    let seed = u64::from(clock.elapsed().subsec_nanos());
+    tokio::select! {
+        () = tokio::time::sleep(backoff(attempt.saturating_add(1), PAUSE_MAX, seed)) => {}
+        () = ended => {}
     }
 }
 

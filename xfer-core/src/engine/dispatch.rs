@@ -127,19 +127,18 @@ impl Dispatcher {
         let action = decide(&source, found.as_ref(), known.as_ref(), &self.cx.policy);
         let wanted = wanted_metadata(&source, &self.cx.options.preserve);
         match action {
+            Action::Compare => self.compare_entry(&source, path, found.as_ref(), wanted).await?,
+            Action::Keep(evidence) | Action::SetMetadata(evidence)
+                if self.must_read_back(&source, evidence) =>
+            {
+                self.compare_entry(&source, path, found.as_ref(), wanted).await?;
+            }
             Action::Skip => self.cx.ledger.skip(),
             Action::Refuse(kind) => self.refuse(kind, &source, &path, wanted),
-            Action::Keep(evidence) => self.keep(source, path, found, wanted, evidence).await?,
-            Action::SetMetadata(evidence) => {
-                self.correct(source, path, found, wanted, evidence).await?;
-            }
+            Action::Keep(evidence) => self.keep(&source, path, found, wanted, evidence),
+            Action::SetMetadata(evidence) => self.correct(&source, path, wanted, evidence),
             Action::Create(kind) => self.create(source, path, found, wanted, kind).await?,
             Action::Copy => self.copy(&source, path, found.as_ref(), wanted).await?,
-            Action::Compare => {
-                let work = self.work(&source, path, found.as_ref(), wanted);
-                self.planned(&work.path, EntryAction::Unchanged, 0);
-                self.compare(work).await?;
-            }
         }
         self.open_gate_if_due().await
     }
@@ -167,21 +166,17 @@ impl Dispatcher {
         self.cx.ledger.fail(Side::Destination, path, source.kind.size(), found);
     }
 
-    async fn keep(
+    fn keep(
         &mut self,
-        source: Entry,
+        source: &Entry,
         path: RelPath,
         found: Option<Entry>,
         wanted: Metadata,
         evidence: Evidence,
-    ) -> Result<(), Stop> {
-        let Some(found) = found else { return Ok(()) };
+    ) {
+        let Some(found) = found else { return };
         if source.kind == EntryKind::Directory {
             self.kept_directories.push((path.clone(), wanted.clone()));
-        }
-        if self.must_read_back(&source, evidence) {
-            let work = self.work(&source, path, Some(&found), wanted);
-            return self.compare(work).await;
         }
         self.cx.meter.reused(source.kind.size());
         let kept = Finished {
@@ -190,9 +185,8 @@ impl Dispatcher {
             inode: found.inode.number,
             read_back: None,
         };
-        self.note_first_name(&source, NO_TICKET, &path, Some(kept));
-        self.cx.ledger.keep(&path, &source, found.stamp(), wanted, evidence);
-        Ok(())
+        self.note_first_name(source, NO_TICKET, &path, Some(kept));
+        self.cx.ledger.keep(&path, source, found.stamp(), wanted, evidence);
     }
 
     /// What an earlier transfer proved less well than is asked now is proven anew.
@@ -204,27 +198,15 @@ impl Dispatcher {
             && evidence.level < ProofLevel::ReadBackCached
     }
 
-    async fn correct(
-        &mut self,
-        source: Entry,
-        path: RelPath,
-        found: Option<Entry>,
-        wanted: Metadata,
-        evidence: Evidence,
-    ) -> Result<(), Stop> {
+    fn correct(&mut self, source: &Entry, path: RelPath, wanted: Metadata, evidence: Evidence) {
         self.planned(&path, EntryAction::Metadata, 0);
-        if self.must_read_back(&source, evidence) {
-            let work = self.work(&source, path, found.as_ref(), wanted);
-            return self.compare(work).await;
-        }
-        let ticket = self.cx.ledger.begin(&path, &source, wanted.clone());
+        let ticket = self.cx.ledger.begin(&path, source, wanted.clone());
         if let Some(digest) = evidence.digest {
             self.cx.ledger.digest(ticket, digest);
         }
-        self.note_first_name(&source, ticket, &path, None);
+        self.note_first_name(source, ticket, &path, None);
         self.touch_parent(&path);
         self.directories.push((ticket, path, wanted));
-        Ok(())
     }
 
     async fn create(
@@ -278,6 +260,18 @@ impl Dispatcher {
         self.pack_bytes += work.size;
         self.pack.push(work);
         if self.pack.len() >= PACK_FILES { self.flush_pack().await } else { Ok(()) }
+    }
+
+    async fn compare_entry(
+        &mut self,
+        source: &Entry,
+        path: RelPath,
+        found: Option<&Entry>,
+        wanted: Metadata,
+    ) -> Result<(), Stop> {
+        let work = self.work(source, path, found, wanted);
+        self.planned(&work.path, EntryAction::Unchanged, 0);
+        self.compare(work).await
     }
 
     async fn compare(&mut self, work: FileWork) -> Result<(), Stop> {

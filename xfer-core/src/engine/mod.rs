@@ -31,7 +31,7 @@ use crate::error::{ExitClass, Failure, NetworkReason, StopSignal, TransferError}
 use crate::event::{Event, Route, SharedObserver};
 use crate::location::Location;
 use crate::options::TransferOptions;
-use context::{Pacer, Stop};
+use context::{Pacer, Stop, pause};
 use meter::Meter;
 
 pub use inspect::{Inspection, Verified};
@@ -49,6 +49,15 @@ pub struct Transfer {
     pub options: TransferOptions,
     /// Only decides what would be done (`--dry-run`): nothing is written anywhere.
     pub plan_only: bool,
+}
+
+impl Transfer {
+    /// Moves sources to a destination, with the default of every option.
+    #[must_use]
+    pub fn new(sources: impl Into<Vec<Location>>, destination: Location) -> Self {
+        let options = TransferOptions::default();
+        Self { sources: sources.into(), destination, options, plan_only: false }
+    }
 }
 
 /// What a finished transfer did.
@@ -162,17 +171,7 @@ impl Shared {
             }
             attempt += 1;
             self.observer.observe(&Event::Retry { reason: error.to_string(), attempt });
-            self.pause(attempt).await;
-        }
-    }
-
-    /// From 1 s to 30 s, with jitter, unless the user stops it.
-    async fn pause(&self, attempt: u32) {
-        let ceiling = 1000_u64.saturating_mul(1 << attempt.min(5)).min(30_000);
-        let jitter = u64::from(self.clock.elapsed().subsec_nanos()) % (ceiling / 2);
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_millis(ceiling / 2 + jitter)) => {}
-            () = self.cancel.cancelled() => {}
+            pause(&*self.clock, attempt, self.cancel.cancelled()).await;
         }
     }
 

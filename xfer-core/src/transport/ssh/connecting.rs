@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::algorithms::{ChaCha20, preferred};
 use super::authenticate::log_in;
-use super::backoff::Backoff;
 use super::connection::{Inner, SshConnection};
 use super::dial::dial;
 use super::error::{ConfigurationProblem, ReachProblem, SshError};
@@ -14,8 +13,9 @@ use super::host_config::{HostConfig, resolve};
 use super::host_key::HostKeyJudge;
 use super::options::SshOptions;
 use super::target::SshTarget;
-use super::tuning::{JUMPS_MAX, LOGIN_WITHIN};
+use super::tuning::{BUSY_PAUSE_MAX, JUMPS_MAX, LOGIN_WITHIN};
 use super::wire::Greeting;
+use crate::clock::backoff;
 
 pub(super) type Connecting<'a> =
     Pin<Box<dyn Future<Output = Result<SshConnection, SshError>> + Send + 'a>>;
@@ -57,7 +57,6 @@ async fn patiently(
     jump: Option<SshConnection>,
     options: &SshOptions,
 ) -> Result<SshConnection, SshError> {
-    let mut backoff = Backoff::new(options.seed);
     let mut waited = Duration::ZERO;
     let mut attempts = 0;
     let mut chacha20 = ChaCha20::Offered;
@@ -78,7 +77,7 @@ async fn patiently(
             Err(AttemptError::Failed(error)) => return Err(*error),
             Err(AttemptError::Busy(said)) => said,
         };
-        let pause = backoff.pause();
+        let pause = backoff(attempts, BUSY_PAUSE_MAX, options.seed);
         waited += pause;
         if waited > options.busy_budget {
             return Err(SshError::Busy { host: config.host_and_port(), said, attempts });

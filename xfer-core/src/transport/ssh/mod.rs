@@ -11,7 +11,6 @@
 mod agent;
 mod algorithms;
 mod authenticate;
-mod backoff;
 mod channel;
 mod config_parser;
 mod connecting;

@@ -71,3 +71,6 @@ pub(super) const AGENT_KEYS_MAX: usize = 64;
 
 /// Jump hosts in a row
 pub(super) const JUMPS_MAX: usize = 16;
+
+/// The longest pause before a host that takes no further logins is dialled again
+pub(super) const BUSY_PAUSE_MAX: Duration = Duration::from_secs(15);
