@@ -53,6 +53,9 @@ fn verbs_and_flags() {
         (&["push", "--delete", "@s", "@d"], 2, "not-in-this-version"),
         (&["push", "--detach", "@s", "@d"], 2, "not-in-this-version"),
         (&["push", "--compress", "zstd", "@s", "@d"], 2, "not-in-this-version"),
+        (&["push", "--gate", "--dry-run", "@s", "@d"], 2, "unknown-flag"),
+        (&["push", "--gate", "--ignore-errors", "@s", "@d"], 2, "unknown-flag"),
+        (&["push", "--gate", "--size-only", "@s", "@d"], 2, "unknown-flag"),
         (&["push", "--api-key", "sesame", "@s", "@d"], 2, "secret-in-arguments"),
         (&["push", "--api-key=sesame", "@s", "@d"], 2, "secret-in-arguments"),
         (&["completions", "tcsh"], 2, "bad-value"),
@@ -215,6 +218,88 @@ fn one_end_inside_the_other() {
     ]);
 }
 
+/// A bind mount gives a directory two names, and neither lies below the other
+#[test]
+fn one_end_inside_the_other_by_a_mount() {
+    let script = "mount --bind \"$0/s\" \"$0/copy\" && exec \"$@\"";
+    for (source, destination, reason) in [
+        ("@s", "@copy/deep", "destination-in-source"),
+        ("@s/", "@copy/deep/", "destination-in-source"),
+        ("@s/", "@copy/", "same-entry"),
+    ] {
+        let place = Place::new();
+        let before = contents(&place.path("s"));
+        let program = place.xfer.command(place.words(&["push", source, destination]));
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", script]).arg(place.xfer.home());
+        command.arg(program.get_program()).args(program.get_args());
+        for (name, value) in program.get_envs() {
+            command.env(name, value.unwrap_or_default());
+        }
+        place.judge(Running::start(command), 2, reason);
+        assert_eq!(contents(&place.path("s")), before, "the source was touched");
+    }
+}
+
+#[test]
+fn manifests() {
+    let digest = "0".repeat(64);
+    let row = |name: &str| format!("{digest}  {name}\n");
+    let twice = format!("{}{}  a\n", row("a"), "1".repeat(64));
+    for (text, code, reason) in [
+        (row("../up"), 16, "manifest-unsafe"),
+        (row("/absolute"), 16, "manifest-unsafe"),
+        (row("a//b"), 16, "manifest-unsafe"),
+        (row("a\0b"), 16, "manifest-unsafe"),
+        (row(&"a/".repeat(6000)), 16, "manifest-unsafe"),
+        (twice, 16, "manifest-unsafe"),
+        (format!("{}garbage", row("a")), 14, "manifest-malformed"),
+        (digest[1..].to_owned(), 14, "manifest-malformed"),
+        (format!("{digest}g  a\n"), 14, "manifest-malformed"),
+        ("{\"schema\":\"xfer.receipt/999\"}\n".to_owned(), 14, "manifest-malformed"),
+        (format!("{}{}", "{", "[".repeat(100_000)), 14, "manifest-malformed"),
+    ] {
+        let place = Place::new();
+        fs::write(place.path("manifest"), text).unwrap();
+        let words = place.words(&["verify", "@d", "--against", "@manifest"]);
+        place.judge(place.xfer.start(words), code, reason);
+    }
+}
+
+/// A receipt that was cut anywhere, or has anything behind its end, is not believed
+#[test]
+fn damaged_receipts() {
+    let place = Place::new();
+    let pushed = place.xfer.run(place.words(&["push", "--receipt", "@r", "@s", "@copy/"]));
+    pushed.expect_code(0);
+    let whole = fs::read(place.path("r")).unwrap();
+    let lines: Vec<usize> = (1..whole.len()).filter(|at| whole[at - 1] == b'\n').collect();
+    let cuts = lines.iter().copied().chain((1..whole.len()).step_by(whole.len() / 5));
+    let longer = [&whole[..], b"{}\n"].concat();
+    for bytes in cuts.map(|cut| &whole[..cut]).chain([&longer[..]]) {
+        fs::write(place.path("r"), bytes).unwrap();
+        let ended = place.xfer.run(place.words(&["verify", "@copy/s", "--against", "@r"]));
+        assert!([7, 14].contains(&ended.code()), "{}: {}", bytes.len(), ended.stderr);
+        assert_shown_safely(&ended);
+    }
+}
+
+#[test]
+fn directories_of_state() {
+    for (prepare, code, reason) in [
+        ("mkdir -p state/xfer; chmod 777 state/xfer", 3, "config-exposed"),
+        ("mkdir -p state/xfer; chown 65534 state/xfer", 3, "config-exposed"),
+        ("mkdir -p state elsewhere; ln -s ../elsewhere state/xfer", 3, "config-exposed"),
+        ("touch state", 14, "state-unwritable"),
+    ] {
+        let place = Place::new();
+        let mut command = Command::new("sh");
+        command.args(["-c", prepare]).current_dir(place.xfer.home());
+        assert!(command.status().unwrap().success(), "{prepare}");
+        place.judge(place.xfer.start(place.words(&["push", "@s", "@d"])), code, reason);
+    }
+}
+
 #[test]
 fn odd_names_are_names() {
     let place = Place::new();
@@ -294,13 +379,13 @@ fn surroundings_that_work_all_the_same() {
         "umask 0777; exec \"$@\"",
         "mkdir gone; cd gone; rmdir ../gone; exec \"$@\"",
         "TERM= COLUMNS=0 LC_ALL=C exec \"$@\"",
-        "exec 3</dev/null 4</dev/null 9</dev/null; exec \"$@\"",
+        "ulimit -n 4096; for i in $(seq 3 1000); do eval \"exec $i</dev/null\"; done; exec \"$@\"",
         "HTTPS_PROXY=http://u:p@x RUST_LOG=trace exec \"$@\"",
     ] {
         let place = Place::new();
         let program = place.xfer.command(place.words(&["push", "@s", "@d/"]));
-        let mut command = Command::new("sh");
-        command.args(["-c", script, "sh"]).arg(program.get_program()).args(program.get_args());
+        let mut command = Command::new("bash");
+        command.args(["-c", script, "bash"]).arg(program.get_program()).args(program.get_args());
         command.env_clear().current_dir(place.xfer.home());
         for (name, value) in program.get_envs() {
             command.env(name, value.unwrap_or_default());

@@ -32,6 +32,12 @@ pub enum ManifestError {
         /// Counts from 1.
         line: u64,
     },
+    /// It names what does not lie below a root, or one file twice with two digests.
+    #[error("line {line} names no file of its own below a root")]
+    Unsafe {
+        /// Counts from 1.
+        line: u64,
+    },
     /// It names nothing that could be compared.
     #[error("it names no file")]
     Empty,
@@ -143,15 +149,19 @@ fn checksums(mut text: impl BufRead) -> Result<Expected, ManifestError> {
         if read.map_err(|_| ManifestError::BadLine { line: number })? == 0 {
             break;
         }
-        let (path, digest) =
-            checksum_line(line.trim_ascii_end()).ok_or(ManifestError::BadLine { line: number })?;
-        files.insert(path, digest);
+        let whole = line.strip_suffix(b"\n").unwrap_or(&line);
+        let (name, digest) = checksum_line(whole).ok_or(ManifestError::BadLine { line: number })?;
+        let refused = ManifestError::Unsafe { line: number };
+        let Ok(path) = RelPath::new(name) else { return Err(refused) };
+        if path.is_root() || files.insert(path, digest).is_some_and(|before| before != digest) {
+            return Err(refused);
+        }
     }
     Ok(Expected { files, root: None })
 }
 
 /// A line of `b3sum`: 64 digits, two blanks, a name; a leading `\` says that the name is escaped.
-fn checksum_line(line: &[u8]) -> Option<(RelPath, Digest)> {
+fn checksum_line(line: &[u8]) -> Option<(Vec<u8>, Digest)> {
     let (line, escaped) = match line.strip_prefix(b"\\") {
         Some(rest) => (rest, true),
         None => (line, false),
@@ -160,7 +170,7 @@ fn checksum_line(line: &[u8]) -> Option<(RelPath, Digest)> {
     let name = line.get(64..)?.strip_prefix(b"  ")?;
     let name = name.strip_prefix(b"./").unwrap_or(name);
     let name = if escaped { unescape(name)? } else { name.to_vec() };
-    Some((RelPath::new(name).ok()?, digest))
+    Some((name, digest))
 }
 
 fn unescape(name: &[u8]) -> Option<Vec<u8>> {
@@ -206,6 +216,28 @@ mod tests {
         for text in ["", "\n", "abc  d\n", "{}\n", "zz"] {
             assert!(Expected::read(text.as_bytes()).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn blanks_belong_to_a_name() {
+        let digest = file_digest(b"x");
+        let text = format!("{digest}   a \n{digest}  b\t");
+        let expected = Expected::read(text.as_bytes()).unwrap();
+        assert!(expected.has(&path(" a ")) && expected.has(&path("b\t")));
+    }
+
+    #[test]
+    fn names_that_are_unsafe_or_come_twice_are_refused() {
+        let (digest, other) = (file_digest(b"x"), file_digest(b"y"));
+        for names in ["../a", "/a", "a//b", "a/../b", ".", "a\0b", ""] {
+            let text = format!("{digest}  {names}\n");
+            let refused = Expected::read(text.as_bytes());
+            assert!(matches!(refused, Err(ManifestError::Unsafe { line: 1 })), "{names:?}");
+        }
+        let twice = |second: Digest| format!("{digest}  a\n{second}  a\n");
+        assert!(Expected::read(twice(digest).as_bytes()).is_ok());
+        let refused = Expected::read(twice(other).as_bytes());
+        assert!(matches!(refused, Err(ManifestError::Unsafe { line: 2 })));
     }
 
     #[test]

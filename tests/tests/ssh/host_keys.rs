@@ -158,6 +158,21 @@ async fn every_form_of_line_counts_as_it_does_in_ssh() {
     }
 }
 
+/// A million lines are read as they come, and the last of them counts
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_list_of_hosts_is_searched_to_its_end() {
+    let server = Sshd::start("");
+    let known = server.directory().join("many");
+    let key = server.host_key();
+    let mut text = String::with_capacity(110 << 20);
+    for n in 0..1_000_000 {
+        text.push_str(&format!("h{n}.example {key}\n"));
+    }
+    let line = format!("[127.0.0.1]:{} {key}\n", server.port());
+    fs::write(&known, text + &line).unwrap();
+    assert!(connect(&options(&config(&server, &known, "yes")), "here").await.is_ok());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_key_is_refused_whatever_else_is_said() {
     let server = Sshd::start("");

@@ -138,6 +138,7 @@ async fn a_key_that_can_not_be_used_is_a_configuration_error() {
         file("binary", &[0xff, 0xfe, 0, 1], 0o600),
         file("text", b"hello\n", 0o600),
         file("corrupt", corrupt.as_bytes(), 0o600),
+        file("bad-checkints", &with_bad_checkints(&good), 0o600),
         file(
             "dsa",
             b"-----BEGIN DSA PRIVATE KEY-----\nAAAA\n-----END DSA PRIVATE KEY-----\n",
@@ -158,6 +159,30 @@ async fn a_key_that_can_not_be_used_is_a_configuration_error() {
         matches!(error, SshError::Key { problem: KeyProblem::TooShort { bits: 1024, .. }, .. }),
         "{error}"
     );
+}
+
+/// The two equal numbers that tell a right passphrase from a wrong one, made to differ: in a key of
+/// this kind the first of them ends with the last of these digits.
+fn with_bad_checkints(key: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8(key.to_vec()).unwrap();
+    let (first, rest) = text.split_once('\n').unwrap();
+    let mut digits: Vec<char> = rest.chars().collect();
+    let at = digits.iter().enumerate().filter(|(_, c)| **c != '\n').nth(131).unwrap().0;
+    digits[at] = if digits[at] == 'A' { 'B' } else { 'A' };
+    format!("{first}\n{}", digits.into_iter().collect::<String>()).into_bytes()
+}
+
+/// Line ends of another system change nothing: ssh reads such a key too
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_with_other_line_ends_logs_in() {
+    let server = Sshd::start("");
+    let text = fs::read_to_string(server.user_key()).unwrap().replace('\n', "\r\n");
+    let path = server.directory().join("crlf");
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let mut options = options(&keyless(&server));
+    options.identities = vec![path];
+    assert_eq!(echo(&options, "here").await.unwrap(), b"here\n");
 }
 
 #[derive(Debug)]

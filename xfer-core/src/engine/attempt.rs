@@ -196,7 +196,10 @@ async fn move_all(shared: &Shared, opened: &Opened) -> Result<Summary, Stop> {
         let key = RecordKey::of(&[&root.machine, &paths.source, &to.machine, &paths.destination]);
         let kept = kept(shared, &state, key)?;
         let cx = context(shared, opened, source, mapping, (root.index, to.index), at, kept);
-        if let Err(stop) = move_one(shared, &cx, key, &state, to, opened.root.is_some()).await {
+        let is_there = opened.root.is_some();
+        let comparable = is_there && cx.policy.inodes && root.machine == to.machine;
+        let beside = comparable.then_some(to);
+        if let Err(stop) = move_one(shared, &cx, key, &state, to, is_there, beside).await {
             flush(shared, &cx).await;
             return Err(stop);
         }
@@ -327,6 +330,7 @@ async fn move_one(
     state: &StateDirectory,
     root: &Root,
     is_there: bool,
+    beside: Option<&Root>,
 ) -> Result<(), Stop> {
     let records = state.child("records")?;
     if !shared.transfer.plan_only {
@@ -350,6 +354,7 @@ async fn move_one(
     while let Some(item) = source.next().await.map_err(stop)? {
         match item {
             ScanItem::Entry(entry) => {
+                refuse_recursion(shared, cx, &entry, beside)?;
                 let Ok(path) = cx.mapping.destination_of(&entry.path) else {
                     return Err(Stop::Protocol(crate::endpoint::ProtocolReason::Mismatched));
                 };
@@ -372,6 +377,23 @@ async fn move_one(
     there.drain(cx, &mut dispatcher).await?;
     dispatcher.finish().await?;
     if shared.transfer.plan_only { Ok(()) } else { there.remove_partials(cx).await }
+}
+
+/// Refuses a source that holds the destination's root under another name, as a bind mount gives it
+/// one: its scan would list what the transfer writes. `root` is one on the source's machine.
+fn refuse_recursion(
+    shared: &Shared,
+    cx: &Context,
+    entry: &Entry,
+    root: Option<&Root>,
+) -> Result<(), Stop> {
+    let is_root =
+        |root: &Root| (root.device, root.inode) == (entry.inode.device, entry.inode.number);
+    if entry.kind == EntryKind::Directory && !entry.path.is_root() && root.is_some_and(is_root) {
+        let location = shared.transfer.sources[cx.mapping.source].clone();
+        return Err(Stop::Error(UsageReason::DestinationInSource(location).into()));
+    }
+    Ok(())
 }
 
 /// Bytes that the partial of a single file holds: it lies beside the mapped entry, not below it.

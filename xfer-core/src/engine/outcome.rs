@@ -5,10 +5,11 @@ use xfer_protocol::fault::FaultKind;
 use super::context::Stop;
 use super::ledger::Side;
 use super::{Shared, network};
+use crate::disk::state::StateError;
 use crate::endpoint::{LostReason, ProtocolReason};
 use crate::error::{
-    Failure, LimitReason, NetworkReason, ProtocolFailure, StateReason, StopSignal, TransferError,
-    UsageReason,
+    ConfigReason, Failure, LimitReason, NetworkReason, ProtocolFailure, StateReason, StopSignal,
+    TransferError, UsageReason,
 };
 use crate::location::{Location, Machine};
 use crate::plan::mapping::MappingError;
@@ -54,6 +55,10 @@ impl Shared {
             Stop::Shortage(shortage) => {
                 let location = self.transfer.destination.clone();
                 TransferError::Preflight { location, shortage }
+            }
+            Stop::State(error @ StateError::NotPrivate(_)) => {
+                let failure = Failure::new("the state directory", ConfigReason::Exposed);
+                TransferError::Config(failure.because(error))
             }
             Stop::State(error) => {
                 let failure = Failure::new("the state directory", StateReason::Unwritable);
