@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use xfer_tests::xfer::Xfer;
 use xfer_tests::{oracle, tree};
 
 use crate::kills::{kill, session_processes};
+use crate::space::Tmpfs;
 use crate::{Pair, arguments, inside, number, remote};
 
 /// A server on which every command is SFTP
@@ -165,7 +167,9 @@ fn a_kill_of_either_side_is_continued() {
             _ => [inside(remote(&source)), OsString::from(&destination)],
         };
         let command = arguments(verb, &["--route", "sftp"], &locations);
-        let running = pair.xfer.start(&command);
+        // Slow enough that it is not over before it is killed: progress is told rarely.
+        let slow = arguments(verb, &["--route", "sftp", "--bwlimit", "48MB/s"], &locations);
+        let running = pair.xfer.start(&slow);
         let reached = |event: &Value| {
             event["type"] == "progress" && number(event, "payload_bytes") >= SIZE / 8
         };
@@ -186,6 +190,77 @@ fn a_kill_of_either_side_is_continued() {
         oracle::assert_equal_by_seconds(&source, &destination, true);
         oracle::assert_nothing_of_xfer(&destination);
     }
+}
+
+#[test]
+fn a_disk_that_fills_up_is_8_and_goes_on_when_there_is_space() {
+    const MIB: u64 = 1 << 20;
+    let full = Tmpfs::mount("size=192m");
+    let pair = Pair::with(FORCED);
+    let source = pair.path("source");
+    fs::create_dir(&source).expect("create");
+    for index in 0..14 {
+        tree::big_file(&source.join(format!("part-{index}")), 10 * MIB, index);
+    }
+    let [destination, filler] = ["there", "filler"].map(|name| full.path(name));
+    let locations = [inside(source.clone()), remote(&destination)];
+    let push = arguments("push", &["--route", "sftp"], &locations);
+    let running = pair.xfer.start(&push);
+    let moving = |event: &Value| event["payload_bytes"].as_u64() > Some(8 * MIB);
+    running.next_event(moving).expect("bytes move");
+    let mut file = fs::File::create(&filler).expect("create");
+    while file.write_all(&[1; 1 << 16]).is_ok() {}
+    drop(file);
+    let first = running.wait().expect_code(8).result();
+    assert_eq!(first["reason"], "no-space", "{first}");
+    fs::remove_file(&filler).expect("remove");
+    let second = pair.xfer.run(&push).expect_code(0).result();
+    let (payload, reused) = (number(&second, "payload_bytes"), number(&second, "reused_bytes"));
+    assert!(reused >= 4 * MIB, "{second}");
+    assert_eq!(payload + reused, 140 * MIB, "{second}");
+    oracle::assert_equal_by_seconds(&source, &destination, true);
+    oracle::assert_nothing_of_xfer(&destination);
+}
+
+#[test]
+fn a_second_transfer_from_here_into_one_entry_is_9() {
+    let pair = Pair::with(FORCED);
+    let [source, there] = ["source", "there"].map(|name| pair.path(name));
+    fs::create_dir(&source).expect("create");
+    tree::big_file(&source.join("large"), 48 << 20, 2);
+    let locations = [inside(source.clone()), remote(&there)];
+    let slow = ["--route", "sftp", "--bwlimit", "16MB/s"];
+    let first = pair.xfer.start(arguments("push", &slow, &locations));
+    let moving = |event: &Value| event["payload_bytes"].as_u64() > Some(0);
+    first.next_event(moving).expect("bytes move");
+    let second = arguments("push", &["--route", "sftp"], &locations);
+    assert_eq!(pair.xfer.run(&second).expect_code(9).result()["reason"], "busy");
+    first.wait().expect_code(0);
+    oracle::assert_equal_by_seconds(&source, &there, true);
+}
+
+/// In a chroot there is no home, no shell and no /proc.
+#[test]
+fn a_chroot_is_reached_by_its_own_paths() {
+    // Every directory that leads to a chroot must be closed to all but root.
+    let chroot = tempfile::tempdir_in("/run").expect("temp dir");
+    let inner = chroot.path().join("files");
+    fs::create_dir(&inner).expect("create");
+    for place in [chroot.path(), &inner] {
+        tree::set_mode(place, 0o755);
+    }
+    let pair = Pair::with(&format!("{FORCED}\nChrootDirectory {}", chroot.path().display()));
+    let [source, back] = ["source", "back"].map(|name| pair.path(name));
+    fs::create_dir(&source).expect("create");
+    tree::links(&source.join("links"));
+    tree::small_files(&source.join("small"), 50, 4);
+    let there = OsString::from("host:/files/there");
+    let push = arguments("push", &[], &[inside(source.clone()), there.clone()]);
+    pair.xfer.run(&push).expect_code(0);
+    oracle::assert_equal_by_seconds(&source, &inner.join("there"), true);
+    let pull = arguments("pull", &[], &[inside(there), back.clone().into()]);
+    pair.xfer.run(&pull).expect_code(0);
+    oracle::assert_equal_by_seconds(&source, &back, false);
 }
 
 /// The agent's scan is the judge of the one over SFTP.

@@ -17,10 +17,10 @@ const MIB: u64 = 1 << 20;
 /// A file system in memory, unmounted when dropped
 ///
 /// Mount it before the server starts, which may not see what is mounted later.
-struct Tmpfs(TempDir);
+pub(crate) struct Tmpfs(TempDir);
 
 impl Tmpfs {
-    fn mount(options: &str) -> Self {
+    pub(crate) fn mount(options: &str) -> Self {
         let place = TempDir::new().expect("temp dir");
         let mut command = Command::new("mount");
         let done = command.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(place.path()).status();
@@ -28,7 +28,7 @@ impl Tmpfs {
         Self(place)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 }
