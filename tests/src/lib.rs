@@ -3,6 +3,7 @@
 pub mod awkward;
 pub mod oracle;
 pub mod random;
+pub mod relay;
 pub mod schema;
 pub mod sshd;
 pub mod tree;

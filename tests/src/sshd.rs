@@ -19,6 +19,9 @@ const SSHD: &str = "/usr/sbin/sshd";
 const READY_WITHIN: Duration = Duration::from_secs(20);
 const PORT_ATTEMPTS: usize = 20;
 
+/// What a known_hosts file calls every server whose port may be another's
+const HOST_KEY_ALIAS: &str = "relayed";
+
 /// A running sshd
 ///
 /// Needs root, `openssh-server` and `openssh-client`; their absence is a panic that names them.
@@ -106,7 +109,7 @@ impl Sshd {
     /// A known_hosts file that lists this server
     pub fn known_hosts(&self) -> PathBuf {
         let path = self.directory().join("known_hosts");
-        let line = format!("[127.0.0.1]:{} {}\n", self.port, self.host_key());
+        let line = format!("{HOST_KEY_ALIAS},[127.0.0.1]:{} {}\n", self.port, self.host_key());
         fs::write(&path, line).expect("write known_hosts");
         path
     }
@@ -116,6 +119,16 @@ impl Sshd {
     /// It never reads or writes a file of the machine's own `~/.ssh`.
     pub fn client_config(&self, name: &str) -> PathBuf {
         let text = self.client_config_text(name);
+        let path = self.directory().join(format!("ssh_config.{name}"));
+        fs::write(&path, text).expect("write ssh_config");
+        path
+    }
+
+    /// The same, by way of another port of this machine that leads to the server
+    pub fn client_config_by_way_of(&self, name: &str, port: u16) -> PathBuf {
+        let direct = format!("  Port {}\n", self.port);
+        let other = format!("  Port {port}\n  HostKeyAlias {HOST_KEY_ALIAS}\n");
+        let text = self.client_config_text(name).replace(&direct, &other);
         let path = self.directory().join(format!("ssh_config.{name}"));
         fs::write(&path, text).expect("write ssh_config");
         path

@@ -148,10 +148,7 @@ impl CopySettings {
                 agent_binary: connection.agent_binary,
             },
             retry: RetryOptions {
-                attempts: merged
-                    .value("retries", values::retries)?
-                    .unwrap_or(retry.attempts)
-                    .max(1),
+                attempts: merged.value("retries", values::retries)?.unwrap_or(retry.attempts),
                 stall: connection.stall,
                 ..retry
             },

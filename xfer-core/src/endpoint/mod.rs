@@ -210,6 +210,12 @@ pub trait Endpoint: Send + Sync {
 /// An endpoint that bytes come from. Nothing is ever changed through it.
 #[async_trait]
 pub trait Source: Endpoint {
+    /// Bytes of large files that may have left here and not be written yet: they are lost when
+    /// either process dies. Without a limit where nothing is far.
+    fn window(&self) -> u64 {
+        u64::MAX
+    }
+
     /// One block with the digest of each of its spans. The file is compared with its stamp before
     /// and after the bytes are read.
     async fn read_block(&self, read: ReadBlock) -> EndpointResult<(Vec<Digest>, Bytes)>;

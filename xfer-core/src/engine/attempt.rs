@@ -255,7 +255,7 @@ fn context(
         tail,
         meter: Arc::clone(&shared.meter),
         publisher: Publisher::numbered_from(at as u64 * PARTIALS_SPAN),
-        budget: Budget::default(),
+        budget: Budget::new(source.source.window()),
         pacer: Arc::clone(&shared.pacer),
         observer: Arc::clone(&shared.observer),
         clock: Arc::clone(&shared.clock),

@@ -174,19 +174,31 @@ impl Halt {
 pub(super) struct Budget {
     units: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        let permits = usize::try_from(BYTES_IN_FLIGHT / PERMIT_BYTES).unwrap_or(1);
-        Self {
-            units: Arc::new(Semaphore::new(UNITS_IN_FLIGHT)),
-            bytes: Arc::new(Semaphore::new(permits)),
-        }
-    }
+    /// Bytes of blocks, from the request for them until they are written.
+    window: u64,
+    blocks: Arc<Semaphore>,
 }
 
 impl Budget {
+    pub(super) fn new(window: u64) -> Self {
+        let window = window.min(BYTES_IN_FLIGHT);
+        let permits = |bytes: u64| usize::try_from(bytes / PERMIT_BYTES).unwrap_or(1);
+        Self {
+            units: Arc::new(Semaphore::new(UNITS_IN_FLIGHT)),
+            bytes: Arc::new(Semaphore::new(permits(BYTES_IN_FLIGHT))),
+            window,
+            blocks: Arc::new(Semaphore::new(permits(window))),
+        }
+    }
+
+    /// Room for one block of a large file; given back when dropped.
+    pub(super) async fn block(&self, bytes: u64) -> Option<[OwnedSemaphorePermit; 2]> {
+        let permits = bytes.min(self.window).div_ceil(PERMIT_BYTES);
+        let permits = u32::try_from(permits).unwrap_or(u32::MAX);
+        let block = Arc::clone(&self.blocks).acquire_many_owned(permits).await.ok()?;
+        Some([block, self.bytes(bytes).await?])
+    }
+
     /// A place for one unit; given back when dropped.
     pub(super) async fn unit(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.units).acquire_owned().await.ok()

@@ -235,7 +235,7 @@ impl Copy<'_> {
                 Piece::Hole(range) => (range, true),
             };
             start = range.end();
-            let Some(room) = self.cx.budget.bytes(if hole { 0 } else { range.len() }).await else {
+            let Some(room) = self.cx.budget.block(if hole { 0 } else { range.len() }).await else {
                 return Err(Stop::Cancelled);
             };
             if self.cx.halt.is_halted() {

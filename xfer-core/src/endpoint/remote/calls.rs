@@ -124,6 +124,10 @@ impl Endpoint for RemoteEndpoint {
 
 #[async_trait]
 impl Source for RemoteEndpoint {
+    fn window(&self) -> u64 {
+        self.window_of_payload()
+    }
+
     async fn read_block(&self, read: ReadBlock) -> EndpointResult<(Vec<Digest>, Bytes)> {
         let length = read.range.len();
         match self.call(Request::ReadBlock(read), Bytes::new(), length).await? {

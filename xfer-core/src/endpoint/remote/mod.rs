@@ -66,6 +66,7 @@ struct Shared {
     lanes: Mutex<Vec<Arc<Lane>>>,
     next_id: AtomicU64,
     flights: Flights,
+    window: AtomicU64,
     overhead: Arc<Tally>,
     room: Room,
     clock: Arc<dyn Clock>,
@@ -87,6 +88,7 @@ impl RemoteEndpoint {
             lanes: Mutex::new(Vec::new()),
             next_id: AtomicU64::new(0),
             flights: Flights::new(WINDOW_BYTES, options.stall, seed, Arc::clone(&clock)),
+            window: AtomicU64::new(WINDOW_BYTES),
             overhead: Arc::default(),
             room: Room::new(usize::try_from(WINDOW_BYTES_MAX).unwrap_or(usize::MAX) * 2),
             clock,
@@ -164,6 +166,10 @@ impl RemoteEndpoint {
         }
         let closed_here = self.shared.closed.is_cancelled();
         Err(EndpointError::Lost(if closed_here { LostReason::ClosedHere } else { lost }))
+    }
+
+    pub(super) fn window_of_payload(&self) -> u64 {
+        self.shared.window.load(Ordering::Relaxed)
     }
 
     pub(super) fn capabilities_of_far_side(&self) -> &Capabilities {
@@ -244,6 +250,8 @@ impl Shared {
     fn widen(&self, round_trip: Duration) {
         let product =
             RATE.saturating_mul(u64::try_from(round_trip.as_millis()).unwrap_or(0)) / 1000;
-        self.flights.set_window(product.clamp(WINDOW_BYTES, WINDOW_BYTES_MAX));
+        let window = product.clamp(WINDOW_BYTES, WINDOW_BYTES_MAX);
+        self.window.store(window, Ordering::Relaxed);
+        self.flights.set_window(window);
     }
 }
