@@ -8,6 +8,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -38,6 +39,24 @@ impl Sshd {
     /// wins
     pub fn start(extra_config: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("sshd-").tempdir().expect("temp dir");
+        Self::prepare(&directory);
+        Self::listen(directory, extra_config, None)
+    }
+
+    /// Starts a server whose sessions can write to one directory alone: it lies over their home,
+    /// `/tmp`, `/var/tmp` and `/dev/shm`, and the rest of what they see is read-only; programs of
+    /// these names cannot be run there
+    pub fn start_confined_to(place: &Path, hidden: &[&str]) -> Self {
+        // It must stay to be seen where all usual places are covered.
+        let directory = tempfile::Builder::new().prefix("sshd-").tempdir_in("/srv");
+        let directory = directory.expect("temp dir");
+        Self::prepare(&directory);
+        fs::write(directory.path().join("place"), place.as_os_str().as_bytes()).expect("write");
+        fs::write(directory.path().join("hidden"), hidden.join(" ")).expect("write");
+        Self::listen(directory, "", None)
+    }
+
+    fn prepare(directory: &TempDir) {
         for name in ["home", "home/.ssh"] {
             fs::create_dir(directory.path().join(name)).expect("create a directory");
         }
@@ -47,7 +66,6 @@ impl Sshd {
         fs::copy(directory.path().join("userkey.pub"), directory.path().join("authorized_keys"))
             .expect("authorize the user's key");
         fs::create_dir_all("/run/sshd").expect("sshd needs /run/sshd; run the tests as root");
-        Self::listen(directory, extra_config, None)
     }
 
     /// Kills the server and its sessions, and starts it again on the same port with the same keys
@@ -338,7 +356,13 @@ fn spawn(directory: &Path) -> (Child, Arc<Log>) {
     // Slave propagation lets the server see what a test mounts later, and hides its own mount from
     // everybody.
     let script = "login_directory=$(getent passwd 0 | cut -d: -f6) && \
-                  mount --bind \"$1/home\" \"$login_directory\" && \
+                  if [ -e \"$1/place\" ]; then place=$(cat \"$1/place\") && \
+                  for d in \"$login_directory\" /var/tmp /dev/shm /tmp; do \
+                  mount --bind \"$place\" \"$d\" || exit 1; done; \
+                  for p in $(cat \"$1/hidden\"); do for f in $(which -a \"$p\"); do \
+                  mount --bind /dev/null \"$f\" || exit 1; done; done; \
+                  mount -o remount,bind,ro /; \
+                  else mount --bind \"$1/home\" \"$login_directory\"; fi && \
                   exec \"$2\" -D -e -f \"$1/sshd_config\"";
     let mut child = Command::new("unshare")
         .args(["-m", "--propagation", "slave", "sh", "-c", script, "sh"])

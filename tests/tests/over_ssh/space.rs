@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
-use xfer_tests::xfer::{Ended, Running};
+use xfer_tests::sshd::Sshd;
+use xfer_tests::xfer::{Ended, Running, Xfer};
 use xfer_tests::{oracle, tree};
 
 use crate::{Pair, arguments, inside, number, remote};
@@ -30,6 +31,13 @@ impl Tmpfs {
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
+    }
+
+    /// Gives it another size, not below what is used
+    fn resize(&self, size: &str) {
+        let options = format!("remount,size={size}");
+        let done = Command::new("mount").args(["-o", &options]).arg(self.0.path()).status();
+        assert!(done.expect("run mount").success(), "to {size}");
     }
 }
 
@@ -101,12 +109,45 @@ fn what_stopped_for_space_goes_on_when_there_is_some() {
 }
 
 #[test]
-fn pulling_needs_no_space_and_no_inode_there() {
-    let full = Tmpfs::mount("size=8m,nr_inodes=20");
+fn a_file_that_stopped_at_nine_tenths_needs_the_last_one() {
+    let full = Tmpfs::mount("size=256m");
     let pair = Pair::new();
+    let source = pair.path("source");
+    tree::big_file(&source, 100 * MIB, 6);
+    let destination = full.path("there");
+    let locations = [source.clone().into(), remote(&destination)];
+    let push = arguments("push", &["--bwlimit", "64MB/s"], &locations);
+    let running = pair.xfer.start(&push);
+    let moving = running.next_event(|event| event["payload_bytes"].as_u64() > Some(4 * MIB));
+    moving.expect("bytes move");
+    full.resize("90m");
+    let first = running.wait().expect_code(8).result();
+    assert_eq!(first["reason"], "no-space", "{first}");
+    assert!(!destination.exists(), "it appeared before it was whole");
+    full.resize("256m");
+
+    let second = pair.xfer.run(&push).expect_code(0).result();
+    let (payload, reused) = (number(&second, "payload_bytes"), number(&second, "reused_bytes"));
+    assert_eq!(payload + reused, 100 * MIB, "{second}");
+    // A block that did not fit whole, and one that another stream had.
+    assert!((9 * MIB..=12 * MIB).contains(&payload), "{payload} bytes in the second run");
+    assert!(fs::read(&source).expect("read") == fs::read(&destination).expect("read"));
+    oracle::assert_nothing_of_xfer(full.0.path());
+}
+
+/// Free bytes and free inodes
+fn free(full: &Tmpfs) -> (u64, u64) {
+    let found = rustix::fs::statvfs(full.0.path()).expect("statvfs");
+    (found.f_bavail * found.f_frsize, found.f_favail)
+}
+
+/// Pulls from a machine that has room nowhere, with these interpreters hidden there
+fn pull_from_a_full_machine(hidden: &[&str]) -> (Ended, PathBuf, TempDir) {
+    let full = Tmpfs::mount("size=8m,nr_inodes=30");
     let source = full.path("source");
     fs::create_dir(&source).expect("create");
     tree::big_file(&source.join("large"), 4 * MIB, 3);
+    tree::write(&source.join("small"), b"content");
     let mut file = File::create(full.path("filler")).expect("create");
     while file.write_all(&[1; 1 << 12]).is_ok() {}
     for index in 0.. {
@@ -114,10 +155,34 @@ fn pulling_needs_no_space_and_no_inode_there() {
             break;
         }
     }
-    let destination = pair.path("destination");
-    let pull = arguments("pull", &[], &[inside(remote(&source)), destination.clone().into()]);
-    pair.xfer.run(&pull).expect_code(0);
-    oracle::assert_equal(&source, &destination);
+    assert_eq!(free(&full), (0, 0));
+    let server = Sshd::start_confined_to(full.0.path(), hidden);
+    let xfer = Xfer::new().ssh_config(server.client_config("host"));
+    let place = TempDir::new().expect("temp dir");
+    let destination = place.path().join("destination");
+    let there = inside(remote(Path::new("/tmp/source")));
+    let ended = xfer.run(arguments("pull", &[], &[there, destination.clone().into()]));
+    assert_eq!(free(&full), (0, 0));
+    if ended.code() == 0 {
+        oracle::assert_equal(&source, &destination);
+    }
+    (ended, destination, place)
+}
+
+#[test]
+fn pulling_needs_no_space_and_no_inode_there() {
+    // Memory without a name takes the agent, made by either interpreter.
+    for hidden in [&["python3"][..], &["perl"]] {
+        pull_from_a_full_machine(hidden).0.expect_code(0);
+    }
+}
+
+#[test]
+fn a_full_machine_without_an_interpreter_is_12_and_says_why() {
+    let (ended, destination, _place) = pull_from_a_full_machine(&["perl", "python3"]);
+    let ended = ended.expect_code(12);
+    assert!(ended.stderr.contains("no directory there takes a program"), "{}", ended.stderr);
+    assert!(!destination.exists());
 }
 
 /// Begins a push or pull of a large file and stops it when some of it has arrived

@@ -7,10 +7,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use xfer_protocol::hello::{Sentinel, SessionId};
 
 use super::binary::{AgentBinary, BinaryError, MachineKind, find, own_kind};
+use super::in_memory;
 use crate::options::TransferOptions;
 use crate::transport::Stream;
 use crate::transport::ssh::{ChannelUse, Exec, SshConnection, SshError};
@@ -110,7 +111,9 @@ pub async fn start(
         Attempt::Started(started) => return Ok(started),
         Attempt::Missing(kind) => find(&kind)?,
     };
-    place(connection, &binary, start).await?;
+    if let Err(nowhere) = place(connection, &binary, start).await {
+        return start_in_memory(connection, &binary, options, start).await.ok_or(nowhere);
+    }
     match try_start(connection, Some(&binary), options, start).await? {
         Attempt::Started(started) => Ok(started),
         Attempt::Missing(_) => {
@@ -155,6 +158,35 @@ async fn nothing_runs(connection: &SshConnection, start: &Start) -> bool {
     let mark = hex(&missing_mark(start));
     let said = connection.run(format!("echo {mark}"), Bytes::new(), PROBE_BYTES_MAX).await;
     said.is_ok_and(|output| !output.stdout.windows(mark.len()).any(|w| w == mark.as_bytes()))
+}
+
+/// Starts a program that no directory takes; `None` where that machine has no means for it.
+async fn start_in_memory(
+    connection: &SshConnection,
+    binary: &AgentBinary,
+    options: &TransferOptions,
+    start: &Start,
+) -> Option<Started> {
+    let missing = String::from_utf8_lossy(&missing_mark(start)).into_owned();
+    let arguments = arguments(options, start);
+    let script = in_memory::script(binary.bytes.len(), &binary.sha256, &arguments, &missing);
+    let mut exec = connection.exec(script).await.ok()?;
+    let mut writer = std::mem::replace(&mut exec.stream.writer, Box::new(tokio::io::sink()));
+    let attempt = {
+        let upload = async {
+            // Where nothing takes it, what was printed instead tells so.
+            let _taken = writer.write_all(&binary.bytes).await;
+            let _taken = writer.flush().await;
+            tokio::time::sleep(START_DEADLINE).await;
+        };
+        tokio::select! {
+            attempt = await_sentinel(exec, start) => attempt.ok(),
+            () = upload => None,
+        }
+    };
+    let Some(Attempt::Started(mut started)) = attempt else { return None };
+    started.stream.writer = writer;
+    Some(started)
 }
 
 /// Reads past what the login shell printed, to the agent's mark or the script's.
@@ -218,7 +250,23 @@ async fn place(
 
 /// Looks for the program in every directory, checks it with whatever tool is there, and becomes it.
 fn start_script(sha256: &str, options: &TransferOptions, start: &Start) -> String {
-    let name = &sha256[..sha256.len().min(32)];
+    let name = in_memory::name(sha256);
+    let arguments = arguments(options, start);
+    let missing = String::from_utf8_lossy(&missing_mark(start)).into_owned();
+    let running = in_memory::running(sha256);
+    format!(
+        "exec sh -c 'for d in {DIRECTORIES} /proc; do f=\"$d/{name}\"; \
+         if [ \"$d\" = /proc ]; then set -- {running}; f=\"$1\"; fi; \
+         if [ -x \"$f\" ] && [ -O \"$f\" ]; then \
+         s=$(sha256sum \"$f\" 2>/dev/null || openssl dgst -sha256 -r \"$f\" 2>/dev/null || \
+         busybox sha256sum \"$f\" 2>/dev/null); \
+         case \"$s\" in {sha256}*) exec \"$f\" {arguments};; esac; fi; done; \
+         echo \"{missing} $(uname -sm)\"'"
+    )
+}
+
+/// The command line of the agent.
+fn arguments(options: &TransferOptions, start: &Start) -> String {
     let mut arguments = format!(
         "agent --sentinel {} --session {} --silence {} --home",
         hex(&agent_mark(start)),
@@ -235,15 +283,7 @@ fn start_script(sha256: &str, options: &TransferOptions, start: &Start) -> Strin
     for (_, flag) in flags.iter().filter(|(set, _)| *set) {
         arguments.push_str(flag);
     }
-    let missing = String::from_utf8_lossy(&missing_mark(start)).into_owned();
-    format!(
-        "exec sh -c 'for d in {DIRECTORIES}; do f=\"$d/agent-{name}\"; \
-         if [ -x \"$f\" ] && [ -O \"$f\" ]; then \
-         s=$(sha256sum \"$f\" 2>/dev/null || openssl dgst -sha256 -r \"$f\" 2>/dev/null || \
-         busybox sha256sum \"$f\" 2>/dev/null); \
-         case \"$s\" in {sha256}*) exec \"$f\" {arguments};; esac; fi; done; \
-         echo \"{missing} $(uname -sm)\"'"
-    )
+    arguments
 }
 
 /// Writes the program beside its name, checks it where a tool is there, shows that it runs, renames

@@ -5,5 +5,6 @@
 
 pub mod binary;
 pub mod bootstrap;
+mod in_memory;
 pub mod serve;
 pub mod stdio;
