@@ -58,14 +58,14 @@ fn b3sum_can_name(path: &[u8]) -> bool {
 fn a_large_file() {
     there_and_back(&[], |root| {
         fs::create_dir(root).expect("create");
-        tree::big_file(&root.join("large"), (64 << 20) + 12_345, 1);
+        tree::big_file(&root.join("large"), 2 * GIB, 1);
+        tree::big_file(&root.join("odd"), (64 << 20) + 12_345, 2);
     });
 }
 
 #[test]
 fn small_files() {
-    let count = if xfer_tests::xfer::long() { 20_000 } else { 2_000 };
-    there_and_back(&[], |root| tree::small_files(root, count, 2));
+    there_and_back(&[], |root| tree::small_files(root, 20_000, 2));
 }
 
 #[test]

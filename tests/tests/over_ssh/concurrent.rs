@@ -37,14 +37,16 @@ fn a_second_transfer_into_one_entry_is_9_and_the_first_goes_on() {
     let first = started(&pair, &source, &destination);
     let agents = session_processes(&pair.server, is_agent);
     signal("STOP", &agents);
-    let begun = Instant::now();
     let locations = [inside(source.clone()), remote(&destination)];
-    let second = pair.xfer.run(arguments("push", &[], &locations));
-    let elapsed = begun.elapsed();
+    let begun = Instant::now();
+    let running = pair.xfer.start(arguments("push", &[], &locations));
+    let connected = running.next_event(|event| event["type"] == "route").expect("it connects");
+    let since_connected = Instant::now();
+    let second = running.wait();
+    let (whole, elapsed) = (begun.elapsed(), since_connected.elapsed());
     signal("CONT", &agents);
     assert_eq!(second.expect_code(9).result()["reason"], "busy");
-    // One second, and the time to log in.
-    assert!(elapsed < Duration::from_secs(5), "{elapsed:?}");
+    assert!(elapsed < Duration::from_secs(1), "{elapsed:?} of {whole:?} since {connected}");
     first.wait().expect_code(0);
     oracle::assert_equal(&source, &destination);
 }
