@@ -10,6 +10,7 @@ pub use fields::FieldError;
 
 use crate::limits;
 use crate::message::Message;
+use crate::path::{self, PathError};
 
 /// Bytes of a frame's head.
 pub const HEAD_BYTES: usize = 8;
@@ -50,6 +51,9 @@ pub enum FrameError {
     /// Bytes after the message within its header.
     #[error("{0} bytes follow the message in its header")]
     Trailing(usize),
+    /// A name in it leads out of its root, or can be none.
+    #[error("an unsafe name: {0}")]
+    UnsafeName(PathError),
 }
 
 impl FrameHead {
@@ -118,8 +122,9 @@ pub fn decode(header: &[u8], payload_length: usize) -> Result<Message, FrameErro
     if header.is_empty() || header.len() > limits::HEADER_BYTES_MAX {
         return Err(FrameError::HeaderLength(header.len() as u64));
     }
-    let (message, rest) =
-        postcard::take_from_bytes::<Message>(header).map_err(|_| FrameError::Malformed)?;
+    path::take_refused();
+    let (message, rest) = postcard::take_from_bytes::<Message>(header)
+        .map_err(|_| path::take_refused().map_or(FrameError::Malformed, FrameError::UnsafeName))?;
     if !rest.is_empty() {
         return Err(FrameError::Trailing(rest.len()));
     }

@@ -1,5 +1,6 @@
 //! Names as bytes: a path relative to a root, canonical by construction.
 
+use std::cell::Cell;
 use std::cmp::Ordering;
 use std::fmt;
 
@@ -197,6 +198,22 @@ impl<'de> Deserialize<'de> for RelPath {
     }
 }
 
+thread_local! {
+    /// Why a path was refused while a message was decoded: the decoder's own error has no room to
+    /// tell an unsafe name from bytes that are no message.
+    static REFUSED: Cell<Option<PathError>> = const { Cell::new(None) };
+}
+
+/// Why a path was refused on this thread since this was asked for last.
+pub(crate) fn take_refused() -> Option<PathError> {
+    REFUSED.take()
+}
+
+fn refuse<E: serde::de::Error>(error: PathError) -> E {
+    REFUSED.set(Some(error));
+    E::custom(error)
+}
+
 /// Checks bytes where they lie, before they are copied.
 struct PathVisitor;
 
@@ -208,19 +225,19 @@ impl<'de> Visitor<'de> for PathVisitor {
     }
 
     fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<RelPath, E> {
-        RelPath::check(bytes).map_err(E::custom)?;
+        RelPath::check(bytes).map_err(refuse)?;
         Ok(RelPath(bytes.into()))
     }
 
     fn visit_byte_buf<E: serde::de::Error>(self, bytes: Vec<u8>) -> Result<RelPath, E> {
-        RelPath::new(bytes).map_err(E::custom)
+        RelPath::new(bytes).map_err(refuse)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<RelPath, A::Error> {
         let mut bytes = Vec::new();
         while let Some(byte) = elements.next_element()? {
             if bytes.len() == limits::PATH_BYTES_MAX {
-                return Err(serde::de::Error::custom(PathError::TooLong));
+                return Err(refuse(PathError::TooLong));
             }
             bytes.push(byte);
         }

@@ -6,5 +6,6 @@ pub mod random;
 pub mod relay;
 pub mod schema;
 pub mod sshd;
+pub mod stub;
 pub mod tree;
 pub mod xfer;

@@ -114,6 +114,22 @@ impl Xfer {
     }
 }
 
+/// The same command, which writes the largest memory that it took, in KiB, to a file at its end
+pub fn measured(plain: &Command, to: &Path) -> Command {
+    let mut command = Command::new("time");
+    command.args(["-q", "-f", "%M", "-o"]).arg(to);
+    command.arg(plain.get_program()).args(plain.get_args()).env_clear();
+    command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command
+}
+
+/// What [`measured`] wrote: KiB
+pub fn measurement(from: &Path) -> u64 {
+    let text = std::fs::read_to_string(from).expect("apt-get install time");
+    let numbers = text.lines().filter_map(|line| line.trim().parse::<u64>().ok());
+    numbers.max().expect("a number of KiB")
+}
+
 /// A program that runs
 #[derive(Debug)]
 pub struct Running {

@@ -25,7 +25,9 @@ const NEEDED: &[Needed] = &[
     needed("unshare", "util-linux", "private mounts for a private sshd"),
     needed("setfacl", "acl", "access control lists"),
     needed("setfattr", "attr", "extended attributes"),
+    needed("time", "time", "measures the memory of a program"),
     needed("python3", "python3", "runs the example"),
+    needed("perl", "perl-base", "starts the agent in memory"),
     needed("pip3", "python3-pip", "installs the wheel"),
 ];
 

@@ -125,7 +125,7 @@ fn impossible_paths() -> Vec<Refused> {
         ("long-name", &long),
         ("deep", &deep[..deep.len() - 1]),
     ]
-    .map(|(name, bytes)| named(&format!("path-{name}"), "Malformed", lock(bytes)))
+    .map(|(name, bytes)| named(&format!("path-{name}"), "UnsafeName", lock(bytes)))
     .into();
     let root = OpenPartial { partial: PARTIAL, root: ROOT, path: RelPath::root(), size: 1 };
     all.push(named("partial-of-the-root", "RootItself", ask(Request::OpenPartial(root))));

@@ -2,6 +2,7 @@
 
 mod arrival;
 mod concurrent;
+mod hostile_controller;
 mod kills;
 mod refusals;
 mod sftp;

@@ -1,6 +1,7 @@
 //! What an attempt's end means for the whole.
 
-use xfer_protocol::fault::FaultKind;
+use xfer_protocol::fault::{Fault, FaultKind, Operation};
+use xfer_protocol::path::RelPath;
 
 use super::context::Stop;
 use super::ledger::Side;
@@ -48,6 +49,10 @@ impl Shared {
             Stop::Mapping(error) => self.mapping_error(error),
             Stop::Protocol(ProtocolReason::Limit) => {
                 TransferError::Limit(Failure::new(far.to_string(), LimitReason::Frame))
+            }
+            Stop::Protocol(ProtocolReason::UnsafeName) => {
+                let fault = Fault::new(FaultKind::Unsafe, Operation::List, RelPath::root());
+                TransferError::Unsafe { location: far, fault }
             }
             Stop::Protocol(ProtocolReason::Version) => protocol(&far, ProtocolFailure::Version),
             Stop::Protocol(ProtocolReason::BadHello) => protocol(&far, ProtocolFailure::Greeting),
@@ -108,8 +113,6 @@ fn protocol(place: &Location, reason: ProtocolFailure) -> TransferError {
 }
 
 fn missing(location: &Location) -> TransferError {
-    use xfer_protocol::fault::{Fault, Operation};
-    use xfer_protocol::path::RelPath;
     let fault = Fault::new(FaultKind::NotFound, Operation::Open, RelPath::root());
     TransferError::NotFound { location: location.clone(), fault }
 }

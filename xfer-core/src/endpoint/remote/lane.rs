@@ -221,6 +221,7 @@ fn reason(error: xfer_protocol::codec::FrameError) -> ProtocolReason {
     use xfer_protocol::codec::FrameError;
     match error {
         FrameError::HeaderLength(_) | FrameError::PayloadLength(_) => ProtocolReason::Limit,
+        FrameError::UnsafeName(_) => ProtocolReason::UnsafeName,
         _ => ProtocolReason::BadFrame,
     }
 }
