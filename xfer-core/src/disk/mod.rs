@@ -13,6 +13,7 @@ pub mod fault;
 pub mod file;
 pub mod follow;
 pub mod glob;
+pub(crate) mod handover;
 pub mod list;
 pub mod lock;
 pub mod memory;
