@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use xfer_protocol::hello::SessionId;
 use xfer_protocol::manifest::ProofLevel;
 
@@ -29,8 +30,11 @@ use crate::transport::ssh::{
     NoPrompt, SshConnection, SshError, SshErrorClass, SshOptions, SshTarget,
 };
 
-/// Streams of payload beside the first, where nobody says how many.
-const STREAMS_AUTO: usize = 1;
+/// Delay that one stream bears: a server's window of 2 MiB still fills 400 MB/s.
+const DELAY_OF_ONE: Duration = Duration::from_millis(5);
+
+/// Delay for which one more stream is used, where nobody says how many: each carries 100 MB/s.
+const DELAY_OF_EACH: Duration = Duration::from_millis(20);
 
 /// Channels of one login at most: sshd's `MaxSessions` leaves room for the first.
 const CHANNELS_MAX: usize = 8;
@@ -229,18 +233,21 @@ impl Connector {
         let remote = self.session(first.stream, &start, options).await;
         let remote = Arc::new(remote.map_err(|error| session_error(&place, error))?);
         start.join = true;
-        let wanted = options.network.streams.map_or(STREAMS_AUTO, |streams| streams.get());
-        for index in 1..=wanted.min(CHANNELS_MAX) {
+        let (login, start) = (&login, &start);
+        let streams = options.network.streams.map(|streams| streams.get());
+        let wanted = streams.unwrap_or_else(|| streams_for(remote.round_trip())).min(CHANNELS_MAX);
+        // One stream alone carries payload and control; of more, the first is control's.
+        let starting = (1..=wanted)
+            .filter(|_| wanted > 1)
+            .map(|index| async move { (index, bootstrap::start(login, options, start).await) });
+        for (index, next) in join_all(starting).await {
             // A server that grants no further channel leaves us with those that we have.
-            let Ok(next) = bootstrap::start(&login, options, &start).await else { break };
-            let index = u16::try_from(index).unwrap_or(u16::MAX);
-            if remote.add_stream(next.stream, index).await.is_err() {
-                break;
-            }
+            let (Ok(next), Ok(index)) = (next, u16::try_from(index)) else { continue };
+            let _refused = remote.add_stream(next.stream, index).await;
         }
         let streams = remote.streams().saturating_sub(1).max(1);
         let route = Route { kind: "ssh", transport: "ssh".to_owned(), direct: true, streams };
-        Ok(connected(remote, route, Keep::Logins { _logins: vec![login] }))
+        Ok(connected(remote, route, Keep::Logins { _logins: vec![login.clone()] }))
     }
 
     /// An endpoint on the files of the machine alone.
@@ -306,7 +313,7 @@ impl Connector {
         let (Some(input), Some(output)) = (process.stdout.take(), process.stdin.take()) else {
             return Err(no_agent(missing()));
         };
-        let stream = Stream { reader: Box::new(input), writer: Box::new(output) };
+        let stream = Stream::new(input, output);
         let remote = self.session(stream, &self.start(options), options).await;
         let remote = Arc::new(remote.map_err(|error| session_error(&place, error))?);
         let transport = "pipe".to_owned();
@@ -339,6 +346,15 @@ impl Connector {
             join: false,
         }
     }
+}
+
+/// How many streams a link of this delay wants: each is one more command that a far shell starts.
+fn streams_for(round_trip: Duration) -> usize {
+    if round_trip < DELAY_OF_ONE {
+        return 1;
+    }
+    let each = round_trip.as_micros().div_ceil(DELAY_OF_EACH.as_micros());
+    usize::try_from(each).unwrap_or(CHANNELS_MAX).saturating_add(1).min(CHANNELS_MAX)
 }
 
 fn connected(remote: Arc<RemoteEndpoint>, route: Route, keep: Keep) -> Connected {

@@ -125,7 +125,7 @@ async fn pull(directory: &Path, script: Script) -> Result<ExitClass, TransferErr
     let (near, there) = tokio::io::duplex(1 << 16);
     tokio::spawn(stub(there, script));
     let (reader, writer) = tokio::io::split(near);
-    let stream = Stream { reader: Box::new(reader), writer: Box::new(writer) };
+    let stream = Stream::new(reader, writer);
     let capabilities = LocalEndpoint::new(LocalOptions::default()).capabilities().clone();
     let options = SessionOptions { stall: Duration::from_secs(5), random: [3; 16] };
     let remote =

@@ -38,10 +38,10 @@ async fn session() -> Connected {
     let served = Served::new(local, SystemClock::shared());
     tokio::spawn(async move {
         let (reader, writer) = tokio::io::split(there);
-        served.stream(Stream { reader: Box::new(reader), writer: Box::new(writer) }).await
+        served.stream(Stream::new(reader, writer)).await
     });
     let (reader, writer) = tokio::io::split(near);
-    let stream = Stream { reader: Box::new(reader), writer: Box::new(writer) };
+    let stream = Stream::new(reader, writer);
     let options = SessionOptions { stall: std::time::Duration::from_secs(30), random: [7; 16] };
     let remote = RemoteEndpoint::open(stream, capabilities, options, clock).await.unwrap();
     Connected::here(Arc::new(remote))

@@ -108,7 +108,7 @@ impl Handler for Liar {
 
 fn stream(end: DuplexStream) -> Stream {
     let (reader, writer) = tokio::io::split(end);
-    Stream { reader: Box::new(reader), writer: Box::new(writer) }
+    Stream::new(reader, writer)
 }
 
 async fn liar(names: Vec<&'static str>) -> SftpEndpoint {

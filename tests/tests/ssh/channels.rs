@@ -113,10 +113,7 @@ async fn bytes_survive_many_key_exchanges() {
     let mut exec = connection.exec("cat").await.unwrap();
     let mut stream = std::mem::replace(
         &mut exec.stream,
-        xfer_core::transport::Stream {
-            reader: Box::new(tokio::io::empty()),
-            writer: Box::new(tokio::io::sink()),
-        },
+        xfer_core::transport::Stream::new(tokio::io::empty(), tokio::io::sink()),
     );
     let pattern = |index: usize| {
         let mut piece = vec![0; WRITE];

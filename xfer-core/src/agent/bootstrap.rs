@@ -171,7 +171,8 @@ async fn start_in_memory(
     let arguments = arguments(options, start);
     let script = in_memory::script(binary.bytes.len(), &binary.sha256, &arguments, &missing);
     let mut exec = connection.exec(script).await.ok()?;
-    let mut writer = std::mem::replace(&mut exec.stream.writer, Box::new(tokio::io::sink()));
+    let ended = Stream::new(tokio::io::empty(), tokio::io::sink());
+    let mut writer = std::mem::replace(&mut exec.stream.writer, ended.writer);
     let attempt = {
         let upload = async {
             // Where nothing takes it, what was printed instead tells so.

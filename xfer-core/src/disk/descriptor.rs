@@ -42,3 +42,20 @@ pub(crate) fn read_into(descriptor: impl AsFd, buffer: &mut ReadBuf<'_>) -> Resu
     buffer.advance(count);
     Ok(())
 }
+
+/// Writes to a socket; one that the peer has closed gives an error and no signal.
+pub(crate) fn send(socket: impl AsFd, bytes: &[u8]) -> Result<usize, Errno> {
+    #[cfg(target_os = "linux")]
+    let flags = rustix::net::SendFlags::NOSIGNAL;
+    #[cfg(not(target_os = "linux"))]
+    let flags = rustix::net::SendFlags::empty();
+    rustix::net::send(socket, bytes, flags)
+}
+
+/// Tells the peer of a socket that nothing more comes. One that is gone need not be told.
+pub(crate) fn shut_down_writing(socket: impl AsFd) -> Result<(), Errno> {
+    match rustix::net::shutdown(socket, rustix::net::Shutdown::Write) {
+        Err(Errno::NOTCONN) => Ok(()),
+        other => other,
+    }
+}

@@ -21,6 +21,7 @@ pub mod metadata;
 pub mod named;
 pub mod naming;
 pub mod partial;
+pub(crate) mod pause;
 pub(crate) mod program;
 pub mod scratch;
 pub mod settings_file;

@@ -1,13 +1,17 @@
 //! Frames on a stream: messages in, messages out, nothing allocated before it was checked.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, BufWriter};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use xfer_protocol::codec::{FrameError, FrameHead, HEAD_BYTES, encode};
 use xfer_protocol::message::Message;
+
+use super::StreamWriter;
 
 /// Small frames are gathered up to this many bytes before they are written.
 const GATHER_BYTES: usize = 32 * 1024;
@@ -122,28 +126,48 @@ impl Tally {
     }
 }
 
-/// Writes frames until the queue closes or the stream fails; flushes whenever the queue runs empty.
-pub(crate) async fn write_frames<W: AsyncWrite + Unpin>(
-    inner: W,
+/// Writes frames until the queue closes or the stream fails; sends whenever the queue runs empty.
+pub(crate) async fn write_frames(
+    mut writer: Box<dyn StreamWriter>,
     mut queue: mpsc::Receiver<Outgoing>,
     overhead: Arc<Tally>,
     moved: Arc<Tally>,
 ) -> std::io::Result<()> {
-    let mut writer = BufWriter::with_capacity(GATHER_BYTES, inner);
+    let mut gathered = BytesMut::with_capacity(GATHER_BYTES);
     while let Some(mut frame) = queue.recv().await {
         loop {
             overhead.add(frame.header.len());
-            writer.write_all(&frame.header).await?;
-            for piece in frame.payload.chunks(MOVED_BYTES) {
-                writer.write_all(piece).await?;
-                moved.add(piece.len());
+            gathered.extend_from_slice(&frame.header);
+            if frame.payload.len() < GATHER_BYTES {
+                gathered.extend_from_slice(&frame.payload);
+                moved.add(frame.payload.len());
+            } else {
+                give(&mut writer, gathered.split().freeze()).await?;
+                let mut rest = std::mem::take(&mut frame.payload);
+                while !rest.is_empty() {
+                    let piece = rest.split_to(rest.len().min(MOVED_BYTES));
+                    moved.add(piece.len());
+                    give(&mut writer, piece).await?;
+                }
+            }
+            if gathered.len() >= GATHER_BYTES {
+                give(&mut writer, gathered.split().freeze()).await?;
             }
             match queue.try_recv() {
                 Ok(next) => frame = next,
                 Err(_) => break,
             }
         }
+        give(&mut writer, gathered.split().freeze()).await?;
         writer.flush().await?;
     }
     writer.shutdown().await
+}
+
+/// Hands bytes over to their end.
+async fn give(writer: &mut Box<dyn StreamWriter>, mut bytes: Bytes) -> std::io::Result<()> {
+    while !bytes.is_empty() {
+        poll_fn(|cx| Pin::new(&mut **writer).poll_take(cx, &mut bytes)).await?;
+    }
+    Ok(())
 }

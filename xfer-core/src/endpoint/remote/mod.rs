@@ -59,6 +59,7 @@ pub struct RemoteEndpoint {
     shared: Arc<Shared>,
     capabilities: Capabilities,
     session: SessionId,
+    round_trip: Duration,
     _watch: JoinSet<()>,
 }
 
@@ -101,13 +102,19 @@ impl RemoteEndpoint {
         shared.widen(round_trip);
         let mut watch = JoinSet::new();
         watch.spawn(watch::watch(Arc::clone(&shared)));
-        Ok(Self { shared, capabilities, session, _watch: watch })
+        Ok(Self { shared, capabilities, session, round_trip, _watch: watch })
     }
 
     /// Names the session to a process that brings one more stream.
     #[must_use]
     pub fn session(&self) -> SessionId {
         self.session
+    }
+
+    /// How long the agent took to answer the first greeting.
+    #[must_use]
+    pub fn round_trip(&self) -> Duration {
+        self.round_trip
     }
 
     /// Adds a stream to the session.

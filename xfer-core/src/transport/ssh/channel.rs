@@ -18,8 +18,8 @@ use tokio_util::sync::ReusableBoxFuture;
 use super::connection::SshConnection;
 use super::error::SshError;
 use super::handshake::Lifetime;
-use super::tuning::{STDERR_BYTES_MAX, WRITE_BYTES_MAX};
-use crate::transport::Stream;
+use super::tuning::{STDERR_BYTES_MAX, TAKEN_BYTES_MAX};
+use crate::transport::{Stream, StreamWriter};
 
 /// A started command
 #[derive(Debug)]
@@ -120,7 +120,7 @@ pub(super) fn open_lane(half: ChannelReadHalf, keeper: ChannelKeeper) -> Exec {
     let stderr = StderrTail::default();
     let (end, ended) = watch::channel(Ended::default());
     let writer = LaneWriter {
-        inner: Box::pin(keeper.writer.make_writer()),
+        sending: None,
         over: Some(Box::pin(over(ended.clone(), keeper.connection.lifetime()))),
         keeper: Arc::clone(&keeper),
         shut_down: false,
@@ -169,7 +169,7 @@ pub(super) async fn collect(
 }
 
 fn ended_stream() -> Stream {
-    Stream { reader: Box::new(tokio::io::empty()), writer: Box::new(tokio::io::sink()) }
+    Stream::new(tokio::io::empty(), tokio::io::sink())
 }
 
 type Received = (ChannelReadHalf, Option<ChannelMsg>);
@@ -282,28 +282,52 @@ impl Drop for LaneReader {
 
 /// Stdin; the far end sees its end when this is shut down or dropped
 struct LaneWriter {
-    inner: Pin<Box<dyn AsyncWrite + Send>>,
+    /// What was taken and is not yet with the engine
+    sending: Option<Sending>,
     /// `None` once the channel or its connection has ended
     over: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     keeper: Arc<ChannelKeeper>,
     shut_down: bool,
 }
 
+type Sending = Pin<Box<dyn Future<Output = Result<(), russh::Error>> + Send>>;
+
 impl LaneWriter {
-    /// The engine waits for the window of a channel that will never open it again; we do not
-    fn unless_over<T>(
-        &mut self,
-        context: &mut Context<'_>,
-        outcome: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if outcome.is_ready() {
-            return outcome;
+    /// Waits until the engine has what was taken
+    ///
+    /// The engine itself waits for the window of a channel that will never open it again; we do
+    /// not.
+    fn poll_sent(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(sending) = &mut self.sending else { return Poll::Ready(Ok(())) };
+        if let Poll::Ready(sent) = sending.as_mut().poll(context) {
+            self.sending = None;
+            return Poll::Ready(sent.map_err(|_| io::ErrorKind::BrokenPipe.into()));
         }
         if let Some(over) = &mut self.over {
             ready!(over.as_mut().poll(context));
             self.over = None;
         }
+        self.sending = None;
         Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+    }
+
+    fn send(&mut self, bytes: Bytes) {
+        let keeper = Arc::clone(&self.keeper);
+        self.sending = Some(Box::pin(async move { keeper.writer.data_bytes(bytes).await }));
+    }
+}
+
+impl StreamWriter for LaneWriter {
+    fn poll_take(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &mut Bytes,
+    ) -> Poll<io::Result<()>> {
+        if self.sending.is_none() && !bytes.is_empty() {
+            let piece = bytes.split_to(bytes.len().min(TAKEN_BYTES_MAX));
+            self.send(piece);
+        }
+        self.poll_sent(context)
     }
 }
 
@@ -321,25 +345,31 @@ impl AsyncWrite for LaneWriter {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if bytes.is_empty() {
+        ready!(self.poll_sent(context))?;
+        let piece = &bytes[..bytes.len().min(TAKEN_BYTES_MAX)];
+        if piece.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        let piece = &bytes[..bytes.len().min(WRITE_BYTES_MAX)];
-        let outcome = self.inner.as_mut().poll_write(context, piece);
-        self.unless_over(context, outcome)
+        self.send(Bytes::copy_from_slice(piece));
+        // The piece is taken either way; one that must wait for room goes on with the next call.
+        match self.poll_sent(context) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Ready(Ok(piece.len())),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.inner.as_mut().poll_flush(context)
+        self.poll_sent(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_sent(context))?;
         if !self.shut_down {
-            let outcome = self.inner.as_mut().poll_shutdown(context);
-            ready!(self.unless_over(context, outcome))?;
             self.shut_down = true;
+            let keeper = Arc::clone(&self.keeper);
+            self.sending = Some(Box::pin(async move { keeper.writer.eof().await }));
         }
-        Poll::Ready(Ok(()))
+        self.poll_sent(context)
     }
 }
 

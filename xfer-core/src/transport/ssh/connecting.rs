@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::algorithms::{ChaCha20, preferred};
 use super::authenticate::log_in;
 use super::connection::{Inner, SshConnection};
-use super::dial::dial;
+use super::dial::{Dialled, dial};
 use super::error::{ConfigurationProblem, ReachProblem, SshError};
 use super::handshake::{Asking, Guard, HandshakeError, PeerNotes, shake_hands};
 use super::host_config::{HostConfig, resolve};
@@ -115,10 +115,11 @@ async fn attempt(
     let (guard, lifetime) = Guard::new(judge, asking.clone(), notes.clone());
     let connecting = async {
         let dialled = dial(config, jump, limit).await?;
-        let shaken =
-            shake_hands(dialled.stream, offered, guard, &greeting, config.route.liveness).await;
+        let Dialled { stream, round_trip, proxy } = dialled;
+        let liveness = config.route.liveness;
+        let shaken = shake_hands(stream, round_trip, offered, guard, &greeting, liveness).await;
         let handle = shaken.map_err(|error| explain(error, config, &greeting))?;
-        Ok::<_, AttemptError>((handle, dialled.proxy))
+        Ok::<_, AttemptError>((handle, proxy))
     };
     let timed_out = || SshError::Unreachable {
         host: config.host_and_port(),

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio::net::{TcpSocket, lookup_host};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
@@ -14,6 +14,8 @@ use super::environment::Environment;
 use super::error::{ReachProblem, SshError};
 use super::host_config::{AddressFamily, HostConfig};
 use super::wire::BoxedDuplex;
+use crate::clock::SystemClock;
+use crate::transport::gathering;
 
 /// Time that one of several addresses gets at least
 const ADDRESS_WITHIN_MIN: Duration = Duration::from_secs(2);
@@ -21,6 +23,8 @@ const ADDRESS_WITHIN_MIN: Duration = Duration::from_secs(2);
 /// A stream and what must outlive it
 pub(super) struct Dialled {
     pub(super) stream: BoxedDuplex,
+    /// How long the other end took to answer the dial; unknown through a proxy
+    pub(super) round_trip: Option<Duration>,
     /// Killed when dropped
     pub(super) proxy: Option<Child>,
 }
@@ -33,25 +37,23 @@ pub(super) async fn dial(
 ) -> Result<Dialled, SshError> {
     if let Some(jump) = jump {
         let stream = jump.forward(&config.hostname, config.port).await?;
-        return Ok(Dialled { stream, proxy: None });
+        return Ok(Dialled { stream, round_trip: None, proxy: None });
     }
     let outcome = match &config.route.proxy_command {
         Some(command) => start_proxy(command),
-        None => connect(config, limit)
-            .await
-            .map(|socket| Dialled { stream: Box::new(socket), proxy: None }),
+        None => connect(config, limit).await,
     };
     outcome.map_err(|problem| SshError::Unreachable { host: config.host_and_port(), problem })
 }
 
-async fn connect(config: &HostConfig, limit: Duration) -> Result<TcpStream, ReachProblem> {
+async fn connect(config: &HostConfig, limit: Duration) -> Result<Dialled, ReachProblem> {
     let addresses = addresses(config).await?;
     let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
     let share = (limit / count).max(ADDRESS_WITHIN_MIN);
     let mut last = ReachProblem::TimedOut(limit);
     for address in addresses {
         match timeout(share, open(address, config.route.bind_address.as_deref())).await {
-            Ok(Ok(socket)) => return Ok(socket),
+            Ok(Ok(dialled)) => return Ok(dialled),
             Ok(Err(error)) => last = ReachProblem::Dial(error),
             Err(_) => last = ReachProblem::TimedOut(share),
         }
@@ -76,7 +78,7 @@ async fn addresses(config: &HostConfig) -> Result<Vec<SocketAddr>, ReachProblem>
     Ok(addresses)
 }
 
-async fn open(address: SocketAddr, from: Option<&str>) -> io::Result<TcpStream> {
+async fn open(address: SocketAddr, from: Option<&str>) -> io::Result<Dialled> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     if let Some(from) = from {
         let from: IpAddr = from.parse().map_err(|_| {
@@ -84,9 +86,11 @@ async fn open(address: SocketAddr, from: Option<&str>) -> io::Result<TcpStream> 
         })?;
         socket.bind(SocketAddr::new(from, 0))?;
     }
+    let clock = SystemClock::shared();
     let socket = socket.connect(address).await?;
+    let round_trip = Some(clock.elapsed());
     socket.set_nodelay(true)?;
-    Ok(socket)
+    Ok(Dialled { stream: Box::new(gathering::socket(socket)?), round_trip, proxy: None })
 }
 
 /// Runs the command by the user's shell, as ssh does it; `exec` leaves no shell in between
@@ -103,7 +107,8 @@ fn start_proxy(command: &str) -> Result<Dialled, ReachProblem> {
         .map_err(failed)?;
     match (child.stdout.take(), child.stdin.take()) {
         (Some(stdout), Some(stdin)) => {
-            Ok(Dialled { stream: Box::new(tokio::io::join(stdout, stdin)), proxy: Some(child) })
+            let stream = Box::new(tokio::io::join(stdout, stdin));
+            Ok(Dialled { stream, round_trip: None, proxy: Some(child) })
         }
         _ => Err(ReachProblem::ProxyCommand("it has no pipes".to_owned())),
     }

@@ -14,7 +14,8 @@ use super::error::SshError;
 use super::host_config::Liveness;
 use super::host_key::HostKeyJudge;
 use super::tuning::{
-    CHANNEL_PACKETS_BUFFERED, CHANNEL_WINDOW_BYTES, PACKET_BYTES_MAX, REKEY_AFTER, REKEY_BYTES,
+    CHANNEL_PACKETS_BUFFERED, CHANNEL_WINDOW_BYTES_MAX, CHANNEL_WINDOW_BYTES_MIN, PACKET_BYTES_MAX,
+    REKEY_AFTER, REKEY_BYTES, WINDOW_RATE,
 };
 use super::wire::{BoxedDuplex, Greeting, Wire};
 
@@ -204,6 +205,7 @@ impl Handler for Guard {
 /// Greets, exchanges keys and proves the host
 pub(super) async fn shake_hands(
     stream: BoxedDuplex,
+    round_trip: Option<Duration>,
     preferred: Preferred,
     guard: Guard,
     greeting: &Greeting,
@@ -212,7 +214,7 @@ pub(super) async fn shake_hands(
     let config = Config {
         client_id: SshId::Standard(concat!("SSH-2.0-xfer_", env!("CARGO_PKG_VERSION")).into()),
         limits: Limits::new(REKEY_BYTES, REKEY_BYTES, REKEY_AFTER),
-        window_size: CHANNEL_WINDOW_BYTES,
+        window_size: window(round_trip),
         maximum_packet_size: PACKET_BYTES_MAX,
         channel_buffer_size: CHANNEL_PACKETS_BUFFERED,
         preferred,
@@ -227,4 +229,14 @@ pub(super) async fn shake_hands(
         guard,
     )
     .await
+}
+
+/// A channel's window for a link of this delay; the largest where the delay is not known
+fn window(round_trip: Option<Duration>) -> u32 {
+    let product = round_trip.map_or(u64::MAX, |time| {
+        WINDOW_RATE.saturating_mul(u64::try_from(time.as_micros()).unwrap_or(u64::MAX)) / 1_000_000
+    });
+    u32::try_from(product)
+        .unwrap_or(u32::MAX)
+        .clamp(CHANNEL_WINDOW_BYTES_MIN, CHANNEL_WINDOW_BYTES_MAX)
 }

@@ -2,12 +2,20 @@
 
 use std::time::Duration;
 
-/// Largest piece that one write hands to a channel: SSH peers accept 32 KiB in a packet, and a
-/// longer piece may be cut while keys are exchanged anew
-pub(super) const WRITE_BYTES_MAX: usize = 32 << 10;
+/// Most bytes that one write takes: what has been taken and waits for the far side's window is in
+/// memory. The engine cuts it into packets of the 32 KiB that SSH peers accept
+pub(super) const TAKEN_BYTES_MAX: usize = 256 << 10;
 
-/// Bytes a channel may send us before it needs our leave: enough for 1 Gbit/s at 130 ms
-pub(super) const CHANNEL_WINDOW_BYTES: u32 = 16 << 20;
+/// Bytes a channel may send us before it needs our leave, on a link without delay
+///
+/// A server keeps as much in a buffer that it grows packet by packet, copying it every time.
+pub(super) const CHANNEL_WINDOW_BYTES_MIN: u32 = 2 << 20;
+
+/// The same on a long link: enough for 1 Gbit/s at 130 ms
+pub(super) const CHANNEL_WINDOW_BYTES_MAX: u32 = 16 << 20;
+
+/// Bytes a second that a window is laid out for
+pub(super) const WINDOW_RATE: u64 = 1 << 30;
 
 /// Largest packet that we accept
 pub(super) const PACKET_BYTES_MAX: u32 = 32 << 10;
