@@ -249,7 +249,8 @@ async fn place(
     Err(BootstrapError::Nowhere { said })
 }
 
-/// Looks for the program in every directory, checks it with whatever tool is there, and becomes it.
+/// Looks for the program in every directory, checks it with whatever tool is there, the fastest
+/// first, and becomes it.
 fn start_script(sha256: &str, options: &TransferOptions, start: &Start) -> String {
     let name = in_memory::name(sha256);
     let arguments = arguments(options, start);
@@ -259,7 +260,7 @@ fn start_script(sha256: &str, options: &TransferOptions, start: &Start) -> Strin
         "exec sh -c 'for d in {DIRECTORIES} /proc; do f=\"$d/{name}\"; \
          if [ \"$d\" = /proc ]; then set -- {running}; f=\"$1\"; fi; \
          if [ -x \"$f\" ] && [ -O \"$f\" ]; then \
-         s=$(sha256sum \"$f\" 2>/dev/null || openssl dgst -sha256 -r \"$f\" 2>/dev/null || \
+         s=$(openssl dgst -sha256 -r \"$f\" 2>/dev/null || sha256sum \"$f\" 2>/dev/null || \
          busybox sha256sum \"$f\" 2>/dev/null); \
          case \"$s\" in {sha256}*) exec \"$f\" {arguments};; esac; fi; done; \
          echo \"{missing} $(uname -sm)\"'"

@@ -77,27 +77,27 @@ mod imp {
     use std::task::{Context, Poll};
     use std::time::Duration;
 
-    use tokio::time::{Instant, Sleep, sleep};
+    use tokio::time::{Sleep, sleep};
 
+    /// As short as the runtime can pause.
     #[derive(Debug)]
     pub(super) struct Timer {
-        sleep: Pin<Box<Sleep>>,
+        sleeping: Pin<Box<Sleep>>,
         length: Duration,
     }
 
     impl Timer {
         pub(super) fn new(length: Duration) -> io::Result<Self> {
-            Ok(Self { sleep: Box::pin(sleep(length)), length })
+            Ok(Self { sleeping: Box::pin(sleep(length)), length })
         }
 
         pub(super) fn begin(&mut self) -> io::Result<()> {
-            let until = Instant::now() + self.length;
-            self.sleep.as_mut().reset(until);
+            self.sleeping.set(sleep(self.length));
             Ok(())
         }
 
         pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            self.sleep.as_mut().poll(cx).map(Ok)
+            self.sleeping.as_mut().poll(cx).map(Ok)
         }
     }
 }

@@ -12,7 +12,7 @@ use xfer_protocol::path::RelPath;
 
 use crate::disk::state::{Spool, StateError};
 use crate::event::{EntryAction, Event, SharedObserver};
-use crate::journal::write_line;
+use crate::journal::write_unguarded;
 use crate::plan::Evidence;
 
 /// Problems that are kept whole; further ones are only counted.
@@ -302,7 +302,7 @@ impl State {
             result,
         };
         self.buffer.clear();
-        write_line(&mut self.buffer, &line);
+        write_unguarded(&mut self.buffer, &line);
         if let Err(error) = spool.write(&self.buffer) {
             self.spool_error.get_or_insert(error);
         }

@@ -183,7 +183,7 @@ impl Manifest {
     ) -> Result<(), Stop> {
         let Results { spool, slots, rescanned } = results;
         let Some(mut spool) = spool else { return Ok(()) };
-        let mut lines = LineReader::new(spool.reader()?);
+        let mut lines = LineReader::unguarded(spool.reader()?);
         while let Some(mut line) = lines.next_line::<Spooled>() {
             if let Pending::Slot(slot) = line.result
                 && let Some((stamp, metadata)) = rescanned.get(&slot)

@@ -12,21 +12,37 @@ const GUARD_BYTES: usize = 8;
 /// Appends one line.
 pub(crate) fn write_line<T: Serialize>(out: &mut Vec<u8>, value: &T) {
     let body = postcard::to_stdvec(value).unwrap_or_default();
+    append(out, &body, &guard(&body));
+}
+
+/// Appends one line to a file that no other process sees: nothing can tear it.
+pub(crate) fn write_unguarded<T: Serialize>(out: &mut Vec<u8>, value: &T) {
+    let body = postcard::to_stdvec(value).unwrap_or_default();
+    append(out, &body, &[0; GUARD_BYTES]);
+}
+
+fn append(out: &mut Vec<u8>, body: &[u8], guard: &[u8; GUARD_BYTES]) {
     let length = u32::try_from(body.len()).unwrap_or(0);
     out.extend_from_slice(&length.to_le_bytes());
-    out.extend_from_slice(&guard(&body));
-    out.extend_from_slice(&body);
+    out.extend_from_slice(guard);
+    out.extend_from_slice(body);
 }
 
 /// Reads lines until the first that is not whole.
 pub(crate) struct LineReader<R> {
     inner: R,
     buffer: Vec<u8>,
+    guarded: bool,
 }
 
 impl<R: Read> LineReader<R> {
     pub(crate) fn new(inner: R) -> Self {
-        Self { inner, buffer: Vec::new() }
+        Self { inner, buffer: Vec::new(), guarded: true }
+    }
+
+    /// Reads what [`write_unguarded`] wrote.
+    pub(crate) fn unguarded(inner: R) -> Self {
+        Self { guarded: false, ..Self::new(inner) }
     }
 
     /// Bytes of the last line that was read.
@@ -45,7 +61,7 @@ impl<R: Read> LineReader<R> {
         }
         self.buffer.resize(length, 0);
         self.inner.read_exact(&mut self.buffer).ok()?;
-        if guard(&self.buffer) != *expected {
+        if self.guarded && guard(&self.buffer) != *expected {
             return None;
         }
         postcard::from_bytes(&self.buffer).ok()
@@ -54,7 +70,6 @@ impl<R: Read> LineReader<R> {
 
 fn guard(body: &[u8]) -> [u8; GUARD_BYTES] {
     let mut guard = [0; GUARD_BYTES];
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(body).finalize_xof().fill(&mut guard);
+    guard.copy_from_slice(&blake3::hash(body).as_bytes()[..GUARD_BYTES]);
     guard
 }

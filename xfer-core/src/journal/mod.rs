@@ -17,7 +17,8 @@ use xfer_protocol::path::RelPath;
 
 use crate::disk::state::{StateDirectory, StateError, StateFile};
 
-pub(crate) use lines::{LineReader, write_line};
+use lines::write_line;
+pub(crate) use lines::{LineReader, write_unguarded};
 pub use tail::{Tail, fold_tail};
 
 /// First bytes of a record; the digit is the version.

@@ -26,7 +26,10 @@ const REST: Duration = Duration::from_micros(250);
 const MUCH: usize = 16 << 10;
 
 /// A readable descriptor; pipe or socket, and not blocking.
-pub(crate) struct GatheringReader(Side);
+pub(crate) struct GatheringReader {
+    side: Side,
+    kind: Kind,
+}
 
 /// A writable descriptor; pipe or socket, and not blocking.
 pub(crate) struct GatheringWriter {
@@ -39,7 +42,8 @@ pub(crate) struct GatheringWriter {
 pub(crate) enum Kind {
     /// Its writer is woken for every packet.
     Pipe,
-    /// The system itself lets room gather before it wakes the writer.
+    /// The system itself lets room gather before it wakes the writer. A peer that has more to say,
+    /// as in a login, waits for word that the first of it came.
     Socket,
 }
 
@@ -50,7 +54,7 @@ pub(crate) type GatheringSocket = Join<GatheringReader, GatheringWriter>;
 pub(crate) fn socket(socket: TcpStream) -> io::Result<GatheringSocket> {
     let output = OwnedFd::from(socket.into_std()?);
     let input = rustix::io::fcntl_dupfd_cloexec(&output, 0)?;
-    Ok(join(GatheringReader::new(input), GatheringWriter::new(output, Kind::Socket)))
+    Ok(join(GatheringReader::new(input, Kind::Socket), GatheringWriter::new(output, Kind::Socket)))
 }
 
 /// One direction.
@@ -76,8 +80,8 @@ enum Direction {
 }
 
 impl GatheringReader {
-    pub(crate) fn new(descriptor: OwnedFd) -> Self {
-        Self(Side::new(descriptor))
+    pub(crate) fn new(descriptor: OwnedFd, kind: Kind) -> Self {
+        Self { side: Side::new(descriptor), kind }
     }
 }
 
@@ -130,13 +134,18 @@ impl AsyncRead for GatheringReader {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let side = &mut self.0;
+        let kind = self.kind;
+        let side = &mut self.side;
         loop {
             ready!(side.poll_waited(Direction::Read, cx))?;
             let before = buffer.filled().len();
             match descriptor::read_into(side.descriptor.as_fd(), buffer) {
                 Ok(()) => {
-                    side.moved += buffer.filled().len() - before;
+                    let read = buffer.filled().len() - before;
+                    side.moved += read;
+                    if kind == Kind::Socket && read < MUCH {
+                        descriptor::answer_at_once(&side.descriptor);
+                    }
                     return Poll::Ready(Ok(()));
                 }
                 Err(Errno::INTR) => {}

@@ -13,7 +13,8 @@ pub(crate) fn from_descriptors(input: OwnedFd, output: OwnedFd) -> io::Result<St
         rustix::io::ioctl_fionbio(end, true)?;
         descriptor::widen_pipe(end);
     }
-    let (input, output) = (GatheringReader::new(input), GatheringWriter::new(output, Kind::Pipe));
+    let (input, output) =
+        (GatheringReader::new(input, Kind::Pipe), GatheringWriter::new(output, Kind::Pipe));
     Ok(Stream::new(input, output))
 }
 

@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::Fault;
@@ -81,6 +82,9 @@ impl Default for LocalOptions {
     }
 }
 
+/// Turns at payload at least.
+const TURNS_MIN: usize = 8;
+
 /// This machine's disks. Clones are the same endpoint.
 #[derive(Clone)]
 pub struct LocalEndpoint {
@@ -100,6 +104,8 @@ struct Shared {
     partials: Partials,
     roots: Roots,
     scans: Scans,
+    /// Turns at payload: with all calls at work at once, none of them would be done early.
+    turns: Semaphore,
     closed: CancellationToken,
 }
 
@@ -119,9 +125,24 @@ impl LocalEndpoint {
             partials: Partials::default(),
             roots: Roots::new(),
             scans: Scans::default(),
+            turns: Semaphore::new(turns()),
             closed: CancellationToken::new(),
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// Runs blocking work on payload when its turn comes.
+    async fn in_turn<T, E>(
+        &self,
+        work: impl FnOnce(&Shared) -> Result<T, E> + Send + 'static,
+    ) -> EndpointResult<T>
+    where
+        T: Send + 'static,
+        E: Into<EndpointError> + Send + 'static,
+    {
+        // The turns are never closed; dropped early, the work that began goes on beside the next.
+        let _turn = self.shared.turns.acquire().await;
+        self.blocking(work).await
     }
 
     /// Runs blocking work to its end, even if nobody waits for it any more.
@@ -212,14 +233,14 @@ impl Endpoint for LocalEndpoint {
     }
 
     async fn hash_blocks(&self, hash: HashBlocks) -> EndpointResult<Digests> {
-        self.blocking(move |shared| shared.hash_blocks(&hash)).await
+        self.in_turn(move |shared| shared.hash_blocks(&hash)).await
     }
 
     async fn hash_files(
         &self,
         hash: HashFiles,
     ) -> EndpointResult<(Vec<Result<Digest, Fault>>, bool)> {
-        self.blocking(move |shared| shared.hash_files(&hash)).await
+        self.in_turn(move |shared| shared.hash_files(&hash)).await
     }
 
     async fn space(&self, root: RootIndex) -> EndpointResult<Space> {
@@ -237,11 +258,11 @@ impl Endpoint for LocalEndpoint {
 #[async_trait]
 impl Source for LocalEndpoint {
     async fn read_block(&self, read: ReadBlock) -> EndpointResult<(Vec<Digest>, Bytes)> {
-        self.blocking(move |shared| shared.read_block(&read)).await
+        self.in_turn(move |shared| shared.read_block(&read)).await
     }
 
     async fn read_pack(&self, files: FilesAt) -> EndpointResult<(Vec<FileRead>, Bytes)> {
-        self.blocking(move |shared| shared.read_pack(&files)).await
+        self.in_turn(move |shared| shared.read_pack(&files)).await
     }
 }
 
@@ -264,7 +285,7 @@ impl Sink for LocalEndpoint {
     }
 
     async fn write_block(&self, write: WriteBlock, payload: Bytes) -> EndpointResult<()> {
-        self.blocking(move |shared| shared.write_block(&write, &payload)).await
+        self.in_turn(move |shared| shared.write_block(&write, &payload)).await
     }
 
     async fn commit(&self, commit: Commit) -> EndpointResult<()> {
@@ -276,7 +297,7 @@ impl Sink for LocalEndpoint {
     }
 
     async fn write_pack(&self, pack: WritePack, payload: Bytes) -> EndpointResult<Vec<Outcome>> {
-        self.blocking(move |shared| shared.write_pack(pack, &payload)).await
+        self.in_turn(move |shared| shared.write_pack(pack, &payload)).await
     }
 
     async fn publish(&self, publish: Publish) -> EndpointResult<Vec<Outcome>> {
@@ -304,6 +325,11 @@ impl Shared {
         self.scans.clear();
         self.roots.clear();
     }
+}
+
+/// Calls that work on payload at a time: enough for a slow disk, few beside a processor's speed.
+fn turns() -> usize {
+    std::thread::available_parallelism().map_or(TURNS_MIN, |cores| TURNS_MIN.max(2 * cores.get()))
 }
 
 /// Locks a table. A panic elsewhere leaves no table half changed, so poison is ignored.
