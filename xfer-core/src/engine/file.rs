@@ -224,6 +224,18 @@ impl Copy<'_> {
         data: &RangeSet,
     ) -> Result<Option<Ended>, Stop> {
         let mut blocks = JoinSet::new();
+        let sent = self.send_each(&mut blocks, kept, data).await;
+        // A block that is given up still holds the transfer until its task has ended.
+        blocks.shutdown().await;
+        sent
+    }
+
+    async fn send_each(
+        &mut self,
+        blocks: &mut JoinSet<Sent>,
+        kept: &RangeSet,
+        data: &RangeSet,
+    ) -> Result<Option<Ended>, Stop> {
         let mut start = 0;
         while start < self.work.size {
             let (range, hole) = match self.next_piece(start, kept, data) {

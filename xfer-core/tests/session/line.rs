@@ -134,5 +134,5 @@ impl AsyncWrite for Line {
 /// Both halves of a line.
 pub fn stream(line: Line) -> Stream {
     let (reader, writer) = tokio::io::split(line);
-    Stream { reader: Box::new(reader), writer: Box::new(writer) }
+    Stream::new(reader, writer)
 }
