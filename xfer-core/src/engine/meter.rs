@@ -43,6 +43,12 @@ impl Meter {
         self.wasted.load(Ordering::Relaxed)
     }
 
+    /// Bytes that sessions moved, compared or found there: how far each of them came.
+    pub(super) fn dealt_with(&self) -> u64 {
+        let all = [&self.payload, &self.verified, &self.reused];
+        all.into_iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum()
+    }
+
     pub(super) fn progress(&self) -> Progress {
         Progress {
             files_done: self.files_done.load(Ordering::Relaxed),

@@ -13,6 +13,7 @@ mod listing;
 mod meter;
 mod outcome;
 mod pack;
+mod patience;
 mod publisher;
 mod wrap_up;
 
@@ -33,6 +34,7 @@ use crate::location::Location;
 use crate::options::TransferOptions;
 use context::{Pacer, Stop, pause};
 use meter::Meter;
+use patience::Patience;
 
 pub use inspect::{Inspection, Verified};
 pub use ledger::{Counts, Side};
@@ -146,10 +148,9 @@ pub async fn run(
 
 impl Shared {
     async fn until_done(&self) -> Result<Summary, TransferError> {
-        let mut attempt = 0;
-        let mut moved = 0;
-        let mut last_progress = self.clock.elapsed();
+        let mut patience = Patience::new(self.clock.elapsed());
         loop {
+            let before = self.meter.dealt_with();
             let stop = match self.one_attempt().await {
                 Ok(summary) => return Ok(summary),
                 Err(stop) => stop,
@@ -158,18 +159,11 @@ impl Shared {
                 return Err(TransferError::Stopped { signal: StopSignal::Interrupt });
             }
             let error = self.error_of(stop);
-            let progress = self.meter.progress();
-            let so_far = progress.payload_bytes + progress.verified_bytes;
-            if so_far > moved {
-                (moved, attempt, last_progress) = (so_far, 0, self.clock.elapsed());
-            }
-            let waited = self.clock.elapsed().saturating_sub(last_progress);
-            let retry = &self.transfer.options.retry;
+            let reached = self.meter.dealt_with().saturating_sub(before);
             let may_retry = matches!(&error, TransferError::Network(f) if is_passing(f.reason));
-            if !may_retry || attempt >= retry.attempts || waited >= retry.give_up {
-                return Err(error);
-            }
-            attempt += 1;
+            let retry = &self.transfer.options.retry;
+            let next = patience.after(reached, self.clock.elapsed(), retry).filter(|_| may_retry);
+            let Some(attempt) = next else { return Err(error) };
             self.observer.observe(&Event::Retry { reason: error.to_string(), attempt });
             pause(&*self.clock, attempt, self.cancel.cancelled()).await;
         }
