@@ -68,6 +68,29 @@ fn small_files() {
     there_and_back(&[], |root| tree::small_files(root, 20_000, 2));
 }
 
+/// What was only received has not been synced: a durable run looks at it again, and sends nothing
+#[test]
+fn what_was_received_is_not_durable_for_having_been_recorded() {
+    let pair = Pair::new();
+    let [source, there] = ["source", "there"].map(|name| pair.path(name));
+    tree::small_files(&source, 50, 3);
+    let locations = [inside(source.clone()), remote(&there)];
+    let run = |level| {
+        let command = arguments("push", &["--verify", level], &locations);
+        let ended = pair.xfer.run(&command).expect_code(0);
+        let verified = ended.events().iter().filter_map(|e| e["verified_bytes"].as_u64()).max();
+        (ended.result(), verified.unwrap_or_default())
+    };
+    let (first, _) = run("received");
+    assert_eq!(first["proof_level"], "received");
+    let size = number(&first, "payload_bytes");
+    let (second, verified) = run("durable");
+    assert_eq!((&second["proof_level"], number(&second, "payload_bytes")), (&"durable".into(), 0));
+    assert_eq!(verified, size, "bytes looked at again");
+    let (_, verified) = run("durable");
+    assert_eq!(verified, 0, "bytes looked at though recorded");
+}
+
 #[test]
 fn everything_awkward() {
     let sparse_length = if xfer_tests::xfer::long() { 1024 * GIB } else { 8 * GIB };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use xfer_protocol::fault::{FaultKind, Operation};
-use xfer_protocol::manifest::{Entry, EntryKind, Metadata, Stamp};
+use xfer_protocol::manifest::{Entry, EntryKind, Metadata, ProofLevel, Stamp};
 use xfer_protocol::message::{Create, NewEntry, NewKind, Space, Ticket};
 use xfer_protocol::path::RelPath;
 
@@ -20,6 +20,7 @@ use super::pack::{
 use super::publisher::publish;
 use crate::event::{EntryAction, Event, PlanTotals};
 use crate::journal::Known;
+use crate::options::VerifyLevel;
 use crate::plan::space::{Need, check, may_begin};
 use crate::plan::{Action, Evidence, decide, metadata_equal, wanted_metadata};
 
@@ -129,7 +130,7 @@ impl Dispatcher {
         match action {
             Action::Compare => self.compare_entry(&source, path, found.as_ref(), wanted).await?,
             Action::Keep(evidence) | Action::SetMetadata(evidence)
-                if self.must_read_back(&source, evidence) =>
+                if self.must_prove_anew(&source, evidence) =>
             {
                 self.compare_entry(&source, path, found.as_ref(), wanted).await?;
             }
@@ -190,12 +191,9 @@ impl Dispatcher {
     }
 
     /// What an earlier transfer proved less well than is asked now is proven anew.
-    fn must_read_back(&self, source: &Entry, evidence: Evidence) -> bool {
-        use crate::options::VerifyLevel::ReadBack;
-        use xfer_protocol::manifest::ProofLevel;
+    fn must_prove_anew(&self, source: &Entry, evidence: Evidence) -> bool {
         matches!(source.kind, EntryKind::File { .. })
-            && self.cx.options.verify.level == ReadBack
-            && evidence.level < ProofLevel::ReadBackCached
+            && falls_short(evidence.level, self.cx.options.verify.level)
     }
 
     fn correct(&mut self, source: &Entry, path: RelPath, wanted: Metadata, evidence: Evidence) {
@@ -506,6 +504,16 @@ impl Dispatcher {
     }
 }
 
+/// Whether an earlier proof is less than what is asked now. What `--quick` assumes is assumed
+/// still, short of reading back.
+fn falls_short(proven: ProofLevel, asked: VerifyLevel) -> bool {
+    match asked {
+        VerifyLevel::Received => false,
+        VerifyLevel::Durable => proven == ProofLevel::Received,
+        VerifyLevel::ReadBack => proven < ProofLevel::ReadBackCached,
+    }
+}
+
 fn is_large(work: &FileWork) -> bool {
     let has_holes = work.size > 1 << 17 && work.allocated.saturating_add(1 << 16) < work.size;
     work.size > PACK_FILE_MAX || has_holes
@@ -546,4 +554,22 @@ async fn create(cx: &Arc<Context>, entries: Vec<NewEntry>) -> Result<(), Stop> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file that was only received is proven anew before it is called durable.
+    #[test]
+    fn a_weaker_proof_than_asked_does_not_do() {
+        use ProofLevel::{Assumed, Durable, ReadBack, ReadBackCached, Received};
+        let short = |asked| {
+            let all = [Assumed, Received, Durable, ReadBackCached, ReadBack];
+            all.into_iter().filter(|proven| falls_short(*proven, asked)).collect::<Vec<_>>()
+        };
+        assert_eq!(short(VerifyLevel::Received), []);
+        assert_eq!(short(VerifyLevel::Durable), [Received]);
+        assert_eq!(short(VerifyLevel::ReadBack), [Assumed, Received, Durable]);
+    }
 }

@@ -118,6 +118,8 @@ impl Shared {
                 let found = found.map_err(failed)?;
                 if stat::file_type(&found) == FileType::Directory {
                     root.touch(path);
+                } else {
+                    root.found_changed();
                 }
                 Ok(Some(stat::stamp(&found)))
             };

@@ -13,6 +13,7 @@ use xfer_protocol::range::{ByteRange, RangeSet};
 
 use super::Shared;
 use super::directories::Directories;
+use super::roots::OpenRoot;
 use super::source::changed;
 use crate::disk::direct::{AlignedBuffer, DirectFile};
 use crate::disk::fault::fault;
@@ -87,6 +88,10 @@ impl Shared {
             let digests = hash_all(&readable, &blocks, at.stamp.size, &data)
                 .map_err(failed)?
                 .ok_or_else(|| changed(&at.path))?;
+            if hash.reading == Reading::Cached {
+                let device = stat::identity(&rustix::fs::fstat(&*file).map_err(failed)?).0;
+                self.root(at.root, Operation::Hash)?.rely_on(&*file, device).map_err(failed)?;
+            }
             Ok(Digests { digests, past_cache: readable.is_past_cache() })
         })
     }
@@ -113,7 +118,7 @@ impl Shared {
             let mut directories = Directories::new(&root, confinement, Operation::Hash);
             let mut scratch = Scratch::default();
             let each = share.iter().map(|(path, stamp)| {
-                hash_whole(&mut directories, path, stamp, hash.reading, &mut scratch)
+                hash_whole(&root, &mut directories, (path, stamp), hash.reading, &mut scratch)
             });
             each.collect::<Vec<_>>()
         };
@@ -227,9 +232,9 @@ fn hash_share(
 }
 
 fn hash_whole(
+    root: &OpenRoot,
     directories: &mut Directories<'_>,
-    path: &RelPath,
-    stamp: &Stamp,
+    (path, stamp): (&RelPath, &Stamp),
     reading: Reading,
     scratch: &mut Scratch,
 ) -> Result<(Digest, bool), Fault> {
@@ -262,6 +267,9 @@ fn hash_whole(
     let after = rustix::fs::fstat(&*file).map_err(failed)?;
     if stat::stamp(&after) != *stamp {
         return Err(changed(path));
+    }
+    if reading == Reading::Cached {
+        root.rely_on(&*file, stat::identity(&after).0).map_err(failed)?;
     }
     let digest = Digest::from_bytes(*hasher.finalize().as_bytes());
     Ok((digest, readable.is_past_cache()))

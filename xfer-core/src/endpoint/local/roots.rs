@@ -40,6 +40,9 @@ pub(super) struct OpenRoot {
     pub(super) locks: Locks,
     pub(super) staging: Staging,
     pub(super) touched: Mutex<Touched>,
+    /// Set once content was found below that this session did not write: it may not have reached
+    /// the medium.
+    found: AtomicBool,
 }
 
 /// Directories whose names changed since they were last synced.
@@ -89,6 +92,32 @@ impl OpenRoot {
         }
     }
 
+    /// Notes that something found below has other metadata now.
+    pub(super) fn found_changed(&self) {
+        self.found.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes a file below that stands as it was found. What syncing the file system at the end does
+    /// not reach is synced at once.
+    pub(super) fn rely_on(&self, file: impl AsFd, device: u64) -> Result<(), Errno> {
+        if self.access == Access::Read {
+            return Ok(());
+        }
+        if device == self.device && self.whole.is_some() {
+            self.found.store(true, Ordering::Relaxed);
+            return Ok(());
+        }
+        crate::disk::file::sync(file)
+    }
+
+    /// Syncs what was found.
+    pub(super) fn sync_found(&self) -> Result<(), Errno> {
+        match &self.whole {
+            Some(whole) if self.found.swap(false, Ordering::Relaxed) => sync::sync_whole(whole),
+            _ => Ok(()),
+        }
+    }
+
     /// A failure of this root as a whole.
     pub(super) fn fault(&self, errno: Errno, during: Operation) -> Fault {
         fault(errno, during, &RelPath::root())
@@ -134,6 +163,7 @@ impl Shared {
             locks: Locks::default(),
             staging: Staging::default(),
             touched: Mutex::new(Touched { above, ..Touched::default() }),
+            found: AtomicBool::new(false),
         };
         let reply = Root {
             index,

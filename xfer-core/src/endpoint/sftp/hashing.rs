@@ -37,7 +37,13 @@ impl Shared {
         let digests = match reading.handle() {
             Ok(handle) => {
                 let (size, path) = (at.stamp.size, &at.path);
-                block_digests(handle, &blocks, Extent { size, length: size }, path).await
+                let extent = Extent { size, length: size };
+                match block_digests(handle, &blocks, extent, path).await {
+                    Ok(digests) => {
+                        self.rely_on(reading.root(), handle, path).await.map(|()| digests)
+                    }
+                    failed => failed,
+                }
             }
             Err(fault) => Err(fault.into()),
         };

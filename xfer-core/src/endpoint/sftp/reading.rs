@@ -145,7 +145,23 @@ impl Shared {
             see(&bytes);
         }
         self.check_both(root, &handle, path, stamp).await?;
+        if during == Operation::Hash {
+            self.rely_on(root, &handle, path).await?;
+        }
         Ok(bytes)
+    }
+
+    /// Syncs a file of the destination that stands as it was found, where the rest is synced too.
+    pub(super) async fn rely_on(
+        &self,
+        root: &OpenRoot,
+        handle: &OpenHandle,
+        path: &RelPath,
+    ) -> EndpointResult<()> {
+        if !self.options.sync || !root.is_writable() || !self.sftp.extensions().fsync {
+            return Ok(());
+        }
+        handle.sync().await.map_err(|error| sort(error, Operation::Sync, path))
     }
 
     /// Opens a regular file: opening anything else could wait for ever, or follow a link.
@@ -236,6 +252,10 @@ pub(super) struct ReadingFile<'a> {
 impl ReadingFile<'_> {
     pub(super) fn handle(&self) -> Result<&OpenHandle, Fault> {
         self.cell.get().ok_or_else(|| changed(&self.at.path))
+    }
+
+    pub(super) fn root(&self) -> &OpenRoot {
+        &self.root
     }
 }
 

@@ -41,6 +41,10 @@ pub(super) struct OpenRoot {
 }
 
 impl OpenRoot {
+    pub(super) fn is_writable(&self) -> bool {
+        self.access != Access::Read
+    }
+
     /// Where an entry is on the far machine.
     pub(super) fn at(&self, path: &RelPath) -> Vec<u8> {
         let mut at = self.path.clone();
