@@ -205,7 +205,9 @@ fn a_disk_that_fills_up_is_8_and_goes_on_when_there_is_space() {
     let [destination, filler] = ["there", "filler"].map(|name| full.path(name));
     let locations = [inside(source.clone()), remote(&destination)];
     let push = arguments("push", &["--route", "sftp"], &locations);
-    let running = pair.xfer.start(&push);
+    // Slow enough that the disk is full long before the last byte.
+    let slow = ["--route", "sftp", "--bwlimit", "32MB/s"];
+    let running = pair.xfer.start(arguments("push", &slow, &locations));
     let moving = |event: &Value| event["payload_bytes"].as_u64() > Some(8 * MIB);
     running.next_event(moving).expect("bytes move");
     let mut file = fs::File::create(&filler).expect("create");

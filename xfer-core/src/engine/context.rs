@@ -150,8 +150,11 @@ impl Halt {
         Self { token: cancel.child_token(), reason: Mutex::new(None) }
     }
 
+    /// Halts for a reason. A worker that only stopped because it found the rest halted has none.
     pub(super) fn now(&self, stop: Stop) {
-        self.reason.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(stop);
+        if !matches!(stop, Stop::Cancelled) {
+            self.reason.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(stop);
+        }
         self.token.cancel();
     }
 
@@ -244,4 +247,20 @@ impl Pacer {
 /// A fault of the engine's own finding.
 pub(super) fn fault(kind: FaultKind, during: Operation, path: &RelPath) -> Fault {
     Fault::new(kind, during, path.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first worker's reason stands, also beside workers that stopped because of it.
+    #[test]
+    fn a_worker_that_was_halted_gives_no_reason() {
+        let halt = Halt::under(&CancellationToken::new());
+        halt.now(Stop::Cancelled);
+        halt.now(Stop::Lost(LostReason::Stalled));
+        halt.now(Stop::Cancelled);
+        assert!(matches!(halt.take(), Some(Stop::Lost(LostReason::Stalled))));
+        assert!(matches!(halt.take(), Some(Stop::Cancelled)));
+    }
 }

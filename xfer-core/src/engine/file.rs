@@ -251,7 +251,7 @@ impl Copy<'_> {
                 return Err(Stop::Cancelled);
             };
             if self.cx.halt.is_halted() {
-                return Err(self.cx.halt.take().unwrap_or(Stop::Cancelled));
+                return Err(Stop::Cancelled);
             }
             let (cx, work, partial) = (Arc::clone(self.cx), self.work.clone(), self.partial);
             blocks.spawn(async move {
