@@ -89,7 +89,8 @@ fn what_stopped_for_space_goes_on_when_there_is_some() {
     let [destination, filler] = ["there", "filler"].map(|name| full.path(name));
     let locations = [inside(source.clone()), remote(&destination)];
     let push = arguments("push", &[], &locations);
-    let running = pair.xfer.start(&push);
+    // Slow enough that the disk is full long before the last byte.
+    let running = pair.xfer.start(arguments("push", &["--bwlimit", "32MB/s"], &locations));
     let moving = running.next_event(|event| event["payload_bytes"].as_u64() > Some(8 * MIB));
     moving.expect("bytes move");
     // What is already promised to files stays theirs; all the rest is gone.
