@@ -158,12 +158,15 @@ impl Shared {
         let root = self.writable(finish.root, Operation::Sync)?;
         self.remove_staged(&root);
         if finish.durable {
-            root.sync_found().map_err(|errno| root.fault(errno, Operation::Sync))?;
-            let touched = std::mem::take(&mut *guard(&root.touched));
-            let failed = self.sync_directories(&root, touched, std::iter::empty());
-            if let Some((directory, errno)) = failed.into_iter().next() {
-                return Err(fault(errno, Operation::Sync, &directory));
-            }
+            root.sync_once(|| {
+                root.sync_found().map_err(|errno| root.fault(errno, Operation::Sync))?;
+                let touched = std::mem::take(&mut *guard(&root.touched));
+                let failed = self.sync_directories(&root, touched, std::iter::empty());
+                match failed.into_iter().next() {
+                    Some((directory, errno)) => Err(fault(errno, Operation::Sync, &directory)),
+                    None => Ok(()),
+                }
+            })?;
         }
         self.files.forget_root(root.index);
         root.locks.release();

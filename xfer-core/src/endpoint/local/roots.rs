@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::limits;
@@ -43,6 +43,8 @@ pub(super) struct OpenRoot {
     /// Set once content was found below that this session did not write: it may not have reached
     /// the medium.
     found: AtomicBool,
+    /// A failed sync at the end: the system tells of it once, and the call may come again.
+    unsynced: OnceLock<Fault>,
 }
 
 /// Directories whose names changed since they were last synced.
@@ -110,6 +112,14 @@ impl OpenRoot {
         crate::disk::file::sync(file)
     }
 
+    /// Syncs at the end; what failed once has failed for as long as the root is open.
+    pub(super) fn sync_once(&self, sync: impl FnOnce() -> Result<(), Fault>) -> Result<(), Fault> {
+        if let Some(failed) = self.unsynced.get() {
+            return Err(failed.clone());
+        }
+        sync().map_err(|failed| self.unsynced.get_or_init(|| failed).clone())
+    }
+
     /// Syncs what was found.
     pub(super) fn sync_found(&self) -> Result<(), Errno> {
         match &self.whole {
@@ -164,6 +174,7 @@ impl Shared {
             staging: Staging::default(),
             touched: Mutex::new(Touched { above, ..Touched::default() }),
             found: AtomicBool::new(false),
+            unsynced: OnceLock::new(),
         };
         let reply = Root {
             index,
@@ -219,4 +230,29 @@ pub(super) fn write_fault(
 /// Whether bytes that were written before this failure can still be trusted.
 pub(super) fn keeps_bytes(errno: Errno) -> bool {
     matches!(kind_of(errno), FaultKind::NoSpace | FaultKind::Quota | FaultKind::FileTooLarge)
+}
+
+#[cfg(test)]
+mod tests {
+    use xfer_protocol::message::Finish;
+
+    use super::*;
+    use crate::endpoint::local::{LocalEndpoint, LocalOptions};
+    use crate::endpoint::{Endpoint, Sink};
+
+    /// The system tells of a failed sync once, and the answer to a finish may be lost.
+    #[tokio::test]
+    async fn a_sync_that_failed_has_failed_when_it_is_asked_for_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let endpoint = LocalEndpoint::new(LocalOptions::default());
+        let path = directory.path().as_os_str().as_encoded_bytes().to_vec();
+        let open = Open { path, access: Access::Write };
+        let index = endpoint.open_root(open).await.unwrap().index;
+        let root = endpoint.shared.root(index, Operation::Sync).unwrap();
+        let failed = root.fault(Errno::IO, Operation::Sync);
+        assert_eq!(root.sync_once(|| Err(failed.clone())), Err(failed.clone()));
+        let finish = |durable| endpoint.finish(Finish { root: index, durable });
+        assert_eq!(finish(true).await, Err(failed.into()));
+        assert_eq!(finish(false).await, Ok(()));
+    }
 }
