@@ -4,6 +4,7 @@ mod arrival;
 mod concurrent;
 mod hostile_controller;
 mod kills;
+mod logins;
 mod refusals;
 mod sftp;
 mod space;

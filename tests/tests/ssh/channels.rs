@@ -83,9 +83,10 @@ async fn a_host_with_one_session_refuses_the_second_clearly() {
     let connection = connect(&options(&server.client_config("here")), "here").await.unwrap();
     let first = connection.exec("cat").await.unwrap();
     let error = connection.exec("cat").await.unwrap_err();
-    assert!(matches!(error, SshError::Channel { wanted: ChannelUse::Command, .. }), "{error}");
-    assert_eq!(error.class(), SshErrorClass::Protocol);
+    assert!(matches!(error, SshError::NoChannel { .. }), "{error}");
+    assert_eq!((error.class(), error.reason()), (SshErrorClass::Protocol, "channel-refused"));
     drop(first);
+    assert_eq!(connection.run("echo again", "", 100).await.unwrap().stdout, b"again\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -376,6 +376,7 @@ impl AsyncWrite for LaneWriter {
 impl Drop for LaneWriter {
     fn drop(&mut self) {
         let keeper = Arc::clone(&self.keeper);
+        keeper.connection.channel_given_back();
         if let (false, Ok(runtime)) = (self.shut_down, Handle::try_current()) {
             runtime.spawn(async move { keeper.writer.eof().await });
         }

@@ -1,6 +1,7 @@
 //! From a typed host to a login: hop by hop, patiently, one dial at a time
 
 use std::pin::Pin;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::algorithms::{ChaCha20, preferred};
@@ -132,7 +133,9 @@ async fn attempt(
         reason: format!("the login did not end in {LOGIN_WITHIN:?}"),
     })??;
     let (config, jump) = (config.clone(), jump.cloned());
-    Ok(SshConnection::new(Inner { handle, config, notes, lifetime, _jump: jump, _proxy: proxy }))
+    let given_back = AtomicBool::new(false);
+    let inner = Inner { handle, config, notes, lifetime, given_back, _jump: jump, _proxy: proxy };
+    Ok(SshConnection::new(inner))
 }
 
 /// What a failed handshake means, by how far it came

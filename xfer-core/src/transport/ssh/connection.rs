@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use russh::client::{Handle, Msg};
@@ -16,7 +17,7 @@ use super::handshake::{Guard, HostKeyTrust, Lifetime, PeerNotes};
 use super::host_config::HostConfig;
 use super::options::SshOptions;
 use super::target::SshTarget;
-use super::tuning::{CHANNEL_OPENS_WITHIN, CLOSE_WITHIN};
+use super::tuning::{CHANNEL_OPENS_WITHIN, CHANNEL_PAUSE, CHANNEL_PAUSE_MAX, CLOSE_WITHIN};
 use super::wire::BoxedDuplex;
 use crate::transport::Stream;
 
@@ -32,6 +33,8 @@ pub(super) struct Inner {
     pub(super) config: HostConfig,
     pub(super) notes: PeerNotes,
     pub(super) lifetime: Lifetime,
+    /// Whether a channel was given back, which the host may still count
+    pub(super) given_back: AtomicBool,
     /// What the bytes run through must outlive the connection.
     pub(super) _jump: Option<SshConnection>,
     pub(super) _proxy: Option<Child>,
@@ -121,12 +124,34 @@ impl SshConnection {
         }
     }
 
+    /// Notes that a channel is about to be given back; the host counts it until it has seen that
+    pub(super) fn channel_given_back(&self) {
+        self.inner.given_back.store(true, Ordering::Relaxed);
+    }
+
+    /// Opens a channel; where others were given back before, one that is refused is asked for again
+    async fn open_session(&self) -> Result<Channel<Msg>, russh::Error> {
+        let mut pause = CHANNEL_PAUSE;
+        loop {
+            let given_back = self.inner.given_back.load(Ordering::Relaxed);
+            match self.inner.handle.channel_open_session().await {
+                Err(russh::Error::ChannelOpenFailure(_))
+                    if given_back && pause <= CHANNEL_PAUSE_MAX =>
+                {
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+                other => return other,
+            }
+        }
+    }
+
     async fn start<F>(&self, wanted: ChannelUse, request: F) -> Result<Exec, SshError>
     where
         F: AsyncFnOnce(&Channel<Msg>) -> Result<(), russh::Error>,
     {
         let opening = async {
-            let mut channel = self.inner.handle.channel_open_session().await?;
+            let mut channel = self.open_session().await?;
             request(&channel).await?;
             let accepted = accepted(&mut channel).await;
             Ok::<_, russh::Error>((channel, accepted))
@@ -141,11 +166,15 @@ impl SshConnection {
             Ok(Ok((_, false))) if self.is_closed() => Err(self.lost()),
             Ok(Ok((_, false))) => Err(refused("it said no".to_owned())),
             Ok(Err(russh::Error::ChannelOpenFailure(why))) => {
-                Err(refused(format!("{why:?}").escape_debug().to_string()))
+                Err(self.no_channel(format!("{why:?}").escape_debug().to_string()))
             }
             Ok(Err(_)) => Err(self.lost()),
-            Err(_) => Err(refused("no answer in time".to_owned())),
+            Err(_) => Err(self.no_channel("no answer in time".to_owned())),
         }
+    }
+
+    fn no_channel(&self, reason: String) -> SshError {
+        SshError::NoChannel { host: self.host(), reason }
     }
 
     pub(super) fn lifetime(&self) -> Lifetime {

@@ -80,7 +80,15 @@ pub enum SshError {
         /// What the protocol engine said
         reason: String,
     },
-    /// The host opens no channel for us
+    /// The host opens no channel, or no further one: that says nothing of what it would run
+    #[error("{host} opens no channel: {reason}")]
+    NoChannel {
+        /// Host and port
+        host: String,
+        /// Why not
+        reason: String,
+    },
+    /// The host does not do in a channel what is asked
     #[error("{host} refuses to {wanted}: {reason}")]
     Channel {
         /// Host and port
@@ -125,9 +133,10 @@ impl SshError {
             Self::Busy { .. } | Self::Unreachable { .. } | Self::Lost { .. } => {
                 SshErrorClass::Network
             }
-            Self::Protocol { .. } | Self::Channel { .. } | Self::OutputTooLong { .. } => {
-                SshErrorClass::Protocol
-            }
+            Self::Protocol { .. }
+            | Self::NoChannel { .. }
+            | Self::Channel { .. }
+            | Self::OutputTooLong { .. } => SshErrorClass::Protocol,
         }
     }
 
@@ -143,7 +152,7 @@ impl SshError {
             Self::Unreachable { .. } => "host-unreachable",
             Self::Lost { .. } => "connection-lost",
             Self::Protocol { .. } => "ssh-protocol",
-            Self::Channel { .. } => "channel-refused",
+            Self::NoChannel { .. } | Self::Channel { .. } => "channel-refused",
             Self::OutputTooLong { .. } => "output-too-long",
         }
     }

@@ -53,6 +53,11 @@ pub(super) const AGENT_SIGNS_WITHIN: Duration = Duration::from_secs(60);
 /// Time to open a channel and start a command
 pub(super) const CHANNEL_OPENS_WITHIN: Duration = Duration::from_secs(20);
 
+/// The first pause before a channel is asked for again that was refused while the host may still
+/// count one that was given back, and the longest
+pub(super) const CHANNEL_PAUSE: Duration = Duration::from_millis(20);
+pub(super) const CHANNEL_PAUSE_MAX: Duration = Duration::from_millis(640);
+
 /// Time for `ssh -G`; a `Match exec` in the configuration may take a while
 pub(super) const RESOLVE_WITHIN: Duration = Duration::from_secs(20);
 
