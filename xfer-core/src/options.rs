@@ -89,6 +89,14 @@ pub enum VerifyLevel {
     ReadBack,
 }
 
+impl VerifyLevel {
+    /// Whether what was moved is on the medium at the end.
+    #[must_use]
+    pub fn is_durable(self) -> bool {
+        self >= Self::Durable
+    }
+}
+
 /// How bytes travel.
 #[derive(Clone, Debug, Default)]
 pub struct NetworkOptions {

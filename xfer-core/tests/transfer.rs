@@ -18,6 +18,7 @@ use xfer_core::engine::{Summary, Transfer, run};
 use xfer_core::error::{ExitClass, TransferError};
 use xfer_core::location::{Location, Machine, SshHost};
 use xfer_core::options::{TransferOptions, VerifyLevel};
+use xfer_core::receipt::ReceiptReader;
 use xfer_core::transport::Stream;
 use xfer_core::transport::ssh::{NoPrompt, SshOptions};
 
@@ -172,6 +173,45 @@ async fn without_a_record_nothing_moves_either() {
     let third = lab.push(true, VerifyLevel::Durable).await.unwrap();
     assert_eq!((third.payload_bytes, third.entries.moved), (63, 1));
     lab.assert_equal();
+}
+
+/// What is settled while a tree is scanned and what is settled at the end make one manifest, over
+/// several mappings of which any may be unchanged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_manifest_says_the_same_however_it_came_about() {
+    let lab = Lab::new();
+    let names = ["one", "two", "three"];
+    let file = |source: &str, number: u32| lab.source().join(format!("{source}/d/{number}"));
+    for source in names {
+        fs::create_dir_all(lab.source().join(source).join("d")).unwrap();
+        (0..5).for_each(|number| fs::write(file(source, number), format!("{number}")).unwrap());
+    }
+    let push = async |state: &str| {
+        let sources: Vec<_> =
+            names.iter().map(|n| at(Machine::Local, &lab.source().join(n), "")).collect();
+        let destination = at(Machine::Local, &lab.destination(), "/");
+        let connector = connector(&lab.directory.path().join(state));
+        let quiet = Arc::new(|_: &xfer_core::event::Event| {});
+        let transfer = Transfer::new(sources, destination);
+        let moved = run(transfer, connector, quiet, CancellationToken::new()).await.unwrap();
+        assert_eq!(moved.class, ExitClass::Done, "{:?}", moved.problems);
+        let text = fs::read(moved.receipt.clone().unwrap()).unwrap();
+        let head = ReceiptReader::new(&text[..]).unwrap().check(|_, _| ()).unwrap();
+        assert_eq!((head.entries, head.proof_level.as_str()), (21, "durable"));
+        moved
+    };
+    push("state").await;
+    let mut states = (0..).map(|number| format!("fresh-{number}"));
+    for changed in [None, Some(("one", 0)), Some(("two", 3)), Some(("three", 4)), None] {
+        if let Some((source, number)) = changed {
+            fs::write(file(source, number), "changed").unwrap();
+        }
+        let moved = push("state").await;
+        assert_eq!(moved.entries.moved, u64::from(changed.is_some()));
+        // Without a record all is compared, and nothing is settled before the end.
+        let compared = push(&states.next().unwrap()).await;
+        assert_eq!(moved.manifest_root, compared.manifest_root, "{changed:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -75,7 +75,7 @@ impl StateDirectory {
         }
     }
 
-    /// Begins a file that appears under its name by [`StateFile::commit`], whole and synced.
+    /// Begins a file that appears under its name by [`StateFile::commit`], whole.
     pub fn create(&self, name: &str, unique: u64) -> Result<StateFile, StateError> {
         let (path, partial) = (self.path_of(name), self.path_of(&format!(".{name}.{unique:016x}")));
         let file = private()
@@ -157,15 +157,20 @@ pub struct StateFile {
 }
 
 impl StateFile {
-    /// Syncs the file, renames it over its name, and syncs the directory.
-    pub fn commit(mut self) -> Result<PathBuf, StateError> {
-        let written = self.file.flush().and_then(|()| self.file.get_ref().sync_all());
-        written
-            .and_then(|()| fs::rename(&self.partial, &self.path))
-            .and_then(|()| File::open(&self.directory)?.sync_all())
-            .map_err(|cause| StateError::Io { path: self.path.clone(), cause })?;
+    /// Renames the file over its name; a durable one is synced before, and its directory after.
+    pub fn commit(mut self, durable: bool) -> Result<PathBuf, StateError> {
+        self.place(durable).map_err(|cause| StateError::Io { path: self.path.clone(), cause })?;
         self.committed = true;
         Ok(self.path.clone())
+    }
+
+    fn place(&mut self, durable: bool) -> io::Result<()> {
+        self.file.flush()?;
+        if durable {
+            self.file.get_ref().sync_all()?;
+        }
+        fs::rename(&self.partial, &self.path)?;
+        if durable { File::open(&self.directory)?.sync_all() } else { Ok(()) }
     }
 
     /// Writes all that a reader holds.
@@ -195,6 +200,12 @@ impl Drop for StateFile {
 pub struct Sections(Arc<File>);
 
 impl Sections {
+    /// Bytes in the file; `None` where the system does not tell.
+    #[must_use]
+    pub fn length(&self) -> Option<u64> {
+        self.0.metadata().ok().map(|found| found.len())
+    }
+
     /// Reads from an offset on, through a small buffer of its own.
     #[must_use]
     pub fn from(&self, offset: u64) -> impl Read + Send + use<> {
@@ -270,7 +281,7 @@ mod tests {
         assert_eq!(fs::read_dir(directory.path().join("a/b")).unwrap().count(), 0);
         let mut file = state.create("x", 1).unwrap();
         file.write(b"whole").unwrap();
-        file.commit().unwrap();
+        file.commit(true).unwrap();
         let mut text = String::new();
         state.read("x").unwrap().unwrap().read_to_string(&mut text).unwrap();
         assert_eq!(text, "whole");

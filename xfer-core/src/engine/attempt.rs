@@ -12,18 +12,19 @@ use xfer_protocol::path::RelPath;
 
 use super::context::{Budget, Context, Halt, Stop, fault};
 use super::dispatch::Dispatcher;
-use super::ledger::{Ledger, Side};
+use super::ledger::{Kept, Ledger, Side};
 use super::listing::Listing;
+use super::manifest::Manifest;
 use super::publisher::{Publisher, publish};
-use super::wrap_up::{Ends, Moved, wrap_up};
+use super::wrap_up::{Ends, wrap_up};
 use super::{MappedPath, Shared, Summary};
 use crate::connect::Connected;
 use crate::disk::is_partial_name;
-use crate::disk::state::{Spool, StateDirectory};
+use crate::disk::state::StateDirectory;
 use crate::endpoint::{EndpointError, MetadataKinds, TimeGrain};
 use crate::error::{TransferError, UsageReason};
 use crate::event::{Event, Phase};
-use crate::journal::{RecordKey, RecordReader, Tail, fold_tail};
+use crate::journal::{RecordDraft, RecordKey, RecordReader, Tail, fold_tail};
 use crate::location::Machine;
 use crate::options::VerifyLevel;
 use crate::plan::Policy;
@@ -182,6 +183,10 @@ async fn move_all(shared: &Shared, opened: &Opened) -> Result<Summary, Stop> {
             opened.sink.sink.lock(lock).await.map_err(|e| Context::stop(Side::Destination, e))?;
         }
     }
+    let mut manifest = None;
+    if !shared.transfer.plan_only {
+        manifest = Some(Manifest::new(state.spool(shared.connector.unique())?));
+    }
     shared.observer.observe(&Event::Phase(Phase::Scan));
     for (at, mapping) in opened.mappings.iter().enumerate() {
         let source = &opened.sources[opened.of_request[mapping.source]];
@@ -194,21 +199,22 @@ async fn move_all(shared: &Shared, opened: &Opened) -> Result<Summary, Stop> {
             destination: paths.destination.clone(),
         });
         let key = RecordKey::of(&[&root.machine, &paths.source, &to.machine, &paths.destination]);
-        let kept = kept(shared, &state, key)?;
+        let (record, kept) = kept(shared, &state, key, manifest.take())?;
         let cx = context(shared, opened, source, mapping, (root.index, to.index), at, kept);
         let is_there = opened.root.is_some();
         let comparable = is_there && cx.policy.inodes && root.machine == to.machine;
         let beside = comparable.then_some(to);
-        if let Err(stop) = move_one(shared, &cx, key, &state, to, is_there, beside).await {
+        if let Err(stop) = move_one(shared, &cx, record, to, is_there, beside).await {
             flush(shared, &cx).await;
             return Err(stop);
         }
         mapped.push(paths);
-        moved.push(Moved { cx, key });
+        manifest = cx.ledger.manifest();
+        moved.push(cx);
     }
     shared.observer.observe(&Event::Phase(Phase::Verify));
     if !shared.transfer.plan_only {
-        let durable = shared.transfer.options.verify.level >= VerifyLevel::Durable;
+        let durable = shared.transfer.options.verify.level.is_durable();
         let finish = Finish { root: to.index, durable };
         let finished = opened.sink.sink.finish(finish).await;
         finished.map_err(|e| Context::stop(Side::Destination, e))?;
@@ -217,7 +223,7 @@ async fn move_all(shared: &Shared, opened: &Opened) -> Result<Summary, Stop> {
     let overhead_bytes =
         opened.sources.iter().chain([&opened.sink]).map(|e| e.overhead_bytes()).sum();
     let ends = Ends { root: to.path.clone(), route, overhead_bytes };
-    wrap_up(shared, moved, mapped, ends, &state)
+    wrap_up(shared, moved, mapped, ends, manifest, &state)
 }
 
 fn context(
@@ -227,10 +233,10 @@ fn context(
     mapping: &Mapping,
     roots: (RootIndex, RootIndex),
     at: usize,
-    kept: (Option<Spool>, Option<Tail>),
+    kept: Option<(Kept, Tail)>,
 ) -> Arc<Context> {
     let options = Arc::new(shared.transfer.options.clone());
-    let (spool, tail) = kept;
+    let (kept, tail) = kept.unzip();
     let (from, to) = (source.source.capabilities(), opened.sink.sink.capabilities());
     let modified = match from.metadata.modified {
         TimeGrain::Seconds => to.metadata.modified.min(TimeGrain::Seconds),
@@ -251,7 +257,7 @@ fn context(
         mapping: mapping.clone(),
         options,
         policy,
-        ledger: Ledger::new(spool, Arc::clone(&shared.observer)),
+        ledger: Ledger::new(kept, Arc::clone(&shared.observer)),
         tail,
         meter: Arc::clone(&shared.meter),
         publisher: Publisher::numbered_from(at as u64 * PARTIALS_SPAN),
@@ -263,17 +269,26 @@ fn context(
     })
 }
 
-/// What is kept on this machine while a mapping is moved; a plan alone writes nothing.
+/// What an earlier transfer recorded, and what is kept on this machine while a mapping is moved; a
+/// plan alone writes nothing.
 fn kept(
     shared: &Shared,
     state: &StateDirectory,
     key: RecordKey,
-) -> Result<(Option<Spool>, Option<Tail>), Stop> {
+    manifest: Option<Manifest>,
+) -> Result<(RecordReader, Option<(Kept, Tail)>), Stop> {
+    let records = state.child("records")?;
     if shared.transfer.plan_only {
-        return Ok((None, None));
+        return Ok((RecordReader::open(&records, key)?, None));
     }
-    let spool = state.spool(shared.connector.unique())?;
-    Ok((Some(spool), Some(Tail::new(state.child("records")?, key))))
+    let unique = || shared.connector.unique();
+    // A record is a cache: where it cannot be brought up to date, more is compared.
+    let _as_far_as_it_went = fold_tail(&records, key, unique());
+    let old = RecordReader::open(&records, key)?;
+    let record = RecordDraft::after(&old, &records, key, unique());
+    let spool = state.spool(unique())?;
+    let asked = shared.transfer.options.verify.level;
+    Ok((old, Some((Kept { spool, manifest, record, asked }, Tail::new(records, key)))))
 }
 
 /// Refuses a transfer whose ends lie in each other.
@@ -326,18 +341,11 @@ fn lies_in(path: &[u8], directory: &[u8]) -> bool {
 async fn move_one(
     shared: &Shared,
     cx: &Arc<Context>,
-    key: RecordKey,
-    state: &StateDirectory,
+    mut records: RecordReader,
     root: &Root,
     is_there: bool,
     beside: Option<&Root>,
 ) -> Result<(), Stop> {
-    let records = state.child("records")?;
-    if !shared.transfer.plan_only {
-        // A record is a cache: where it cannot be brought up to date, more is compared.
-        let _as_far_as_it_went = fold_tail(&records, key, shared.connector.unique());
-    }
-    let mut records = RecordReader::open(&records, key)?;
     let scan = Scan {
         root: cx.source_root,
         under: cx.mapping.under.clone(),
@@ -359,8 +367,8 @@ async fn move_one(
                     return Err(Stop::Protocol(crate::endpoint::ProtocolReason::Mismatched));
                 };
                 let found = there.find(cx, &path, &mut dispatcher).await?;
-                let known = records.find(&path);
-                dispatcher.entry(entry, path, found, known).await?;
+                let recorded = records.find(&path);
+                dispatcher.entry(entry, path, found, recorded).await?;
             }
             ScanItem::Excluded(path) => cx.ledger.exclude(&path),
             ScanItem::Partial { path, .. } => {

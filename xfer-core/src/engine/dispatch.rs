@@ -19,7 +19,7 @@ use super::pack::{
 };
 use super::publisher::publish;
 use crate::event::{EntryAction, Event, PlanTotals};
-use crate::journal::Known;
+use crate::journal::Recorded;
 use crate::options::VerifyLevel;
 use crate::plan::space::{Need, check, may_begin};
 use crate::plan::{Action, Evidence, decide, metadata_equal, wanted_metadata};
@@ -120,12 +120,13 @@ impl Dispatcher {
         source: Entry,
         path: RelPath,
         found: Option<Entry>,
-        known: Option<Known>,
+        recorded: Option<Recorded>,
     ) -> Result<(), Stop> {
         if self.link_to_first(&source, &path, found.as_ref()) {
             return Ok(());
         }
-        let action = decide(&source, found.as_ref(), known.as_ref(), &self.cx.policy);
+        let known = recorded.as_ref().map(|recorded| &recorded.known);
+        let action = decide(&source, found.as_ref(), known, &self.cx.policy);
         let wanted = wanted_metadata(&source, &self.cx.options.preserve);
         match action {
             Action::Compare => self.compare_entry(&source, path, found.as_ref(), wanted).await?,
@@ -136,7 +137,9 @@ impl Dispatcher {
             }
             Action::Skip => self.cx.ledger.skip(),
             Action::Refuse(kind) => self.refuse(kind, &source, &path, wanted),
-            Action::Keep(evidence) => self.keep(&source, path, found, wanted, evidence),
+            Action::Keep(evidence) => {
+                self.keep(&source, path, found, wanted, evidence, recorded.as_ref());
+            }
             Action::SetMetadata(evidence) => self.correct(&source, path, wanted, evidence),
             Action::Create(kind) => self.create(source, path, found, wanted, kind).await?,
             Action::Copy => self.copy(&source, path, found.as_ref(), wanted).await?,
@@ -174,6 +177,7 @@ impl Dispatcher {
         found: Option<Entry>,
         wanted: Metadata,
         evidence: Evidence,
+        recorded: Option<&Recorded>,
     ) {
         let Some(found) = found else { return };
         if source.kind == EntryKind::Directory {
@@ -187,7 +191,7 @@ impl Dispatcher {
             read_back: None,
         };
         self.note_first_name(source, NO_TICKET, &path, Some(kept));
-        self.cx.ledger.keep(&path, source, found.stamp(), wanted, evidence);
+        self.cx.ledger.keep(path, source, found.stamp(), wanted, evidence, recorded);
     }
 
     /// What an earlier transfer proved less well than is asked now is proven anew.

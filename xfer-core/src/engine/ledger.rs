@@ -10,9 +10,11 @@ use xfer_protocol::manifest::{Entry, EntryKind, Metadata, ProofLevel, Stamp, Tim
 use xfer_protocol::message::Ticket;
 use xfer_protocol::path::RelPath;
 
+use super::manifest::{Manifest, Proven};
 use crate::disk::state::{Spool, StateError};
 use crate::event::{EntryAction, Event, SharedObserver};
-use crate::journal::write_unguarded;
+use crate::journal::{RecordDraft, Recorded, write_unguarded};
+use crate::options::VerifyLevel;
 use crate::plan::Evidence;
 
 /// Problems that are kept whole; further ones are only counted.
@@ -95,6 +97,18 @@ pub(super) struct Finished {
     pub(super) read_back: Option<bool>,
 }
 
+/// What is kept of a mapping on this machine.
+pub(super) struct Kept {
+    /// Entries in order, from the first on whose outcome is not known while it is scanned.
+    pub(super) spool: Spool,
+    /// Entries before those; `None` while an earlier mapping is not settled.
+    pub(super) manifest: Option<Manifest>,
+    /// The same of its files.
+    pub(super) record: RecordDraft,
+    /// The level that all is proven at in the end.
+    pub(super) asked: VerifyLevel,
+}
+
 pub(super) struct Ledger {
     state: Mutex<State>,
     observer: SharedObserver,
@@ -102,7 +116,9 @@ pub(super) struct Ledger {
 
 #[derive(Default)]
 struct State {
-    spool: Option<Spool>,
+    kept: Option<Kept>,
+    /// Whether any entry was spooled.
+    spooled: bool,
     slots: Vec<Slot>,
     /// Entries that changed at the source between the scan and the copy, by slot.
     rescanned: HashMap<u32, (Stamp, Metadata)>,
@@ -114,12 +130,12 @@ struct State {
     excluded: blake3::Hasher,
     excluded_count: u64,
     buffer: Vec<u8>,
-    spool_error: Option<StateError>,
+    kept_error: Option<StateError>,
 }
 
 impl Ledger {
-    pub(super) fn new(spool: Option<Spool>, observer: SharedObserver) -> Self {
-        Self { state: Mutex::new(State { spool, ..State::default() }), observer }
+    pub(super) fn new(kept: Option<Kept>, observer: SharedObserver) -> Self {
+        Self { state: Mutex::new(State { kept, ..State::default() }), observer }
     }
 
     /// Notes a selected entry that needs work; its outcome will come under the ticket.
@@ -128,26 +144,40 @@ impl Ledger {
         let slot = u32::try_from(state.slots.len()).unwrap_or(u32::MAX);
         state.slots.push(Slot::default());
         state.select(source);
-        state.spool(path, source, wanted, Pending::Slot(slot));
+        state.spool(path.clone(), source, wanted, Pending::Slot(slot));
         Ticket(u64::from(slot))
     }
 
     /// Notes a selected entry that was found equal.
     pub(super) fn keep(
         &self,
-        path: &RelPath,
+        path: RelPath,
         source: &Entry,
         destination: Stamp,
         wanted: Metadata,
         evidence: Evidence,
+        recorded: Option<&Recorded>,
     ) {
         let mut state = self.lock();
         state.select(source);
         state.entries.unchanged += 1;
         state.bytes.unchanged += source.kind.size();
-        let Evidence { digest, level } = evidence;
-        let pending = Pending::Known { digest, destination, level };
-        state.spool(path, source, wanted, pending);
+        if state.spooled || !state.may_settle() {
+            let Evidence { digest, level } = evidence;
+            let pending = Pending::Known { digest, destination, level };
+            state.spool(path, source, wanted, pending);
+        } else {
+            state.settle(path, source, destination, &wanted, evidence, recorded);
+        }
+    }
+
+    /// Hands the manifest on to the next mapping, unless entries of this one are not settled.
+    pub(super) fn manifest(&self) -> Option<Manifest> {
+        let mut state = self.lock();
+        if state.spooled {
+            return None;
+        }
+        state.kept.as_mut()?.manifest.take()
     }
 
     /// Notes an entry that a filter left out.
@@ -266,14 +296,13 @@ impl Ledger {
         (state.entries.selected, state.bytes.selected, state.excluded_count)
     }
 
-    /// Takes the spool and the slots, once all is done.
-    pub(super) fn into_results(self) -> Result<Results, StateError> {
+    /// Takes what was kept, once all is done; `None` of a plan alone.
+    pub(super) fn into_results(self) -> Result<Option<Results>, StateError> {
         let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-        match state.spool_error {
+        let State { kept, slots, rescanned, kept_error, .. } = state;
+        match kept_error {
             Some(error) => Err(error),
-            None => {
-                Ok(Results { spool: state.spool, slots: state.slots, rescanned: state.rescanned })
-            }
+            None => Ok(kept.map(|kept| Results { kept, slots, rescanned })),
         }
     }
 
@@ -292,10 +321,40 @@ impl State {
         usize::try_from(ticket.0).ok().and_then(|at| self.slots.get_mut(at))
     }
 
-    fn spool(&mut self, path: &RelPath, source: &Entry, wanted: Metadata, result: Pending) {
-        let Some(spool) = self.spool.as_mut() else { return };
+    /// Whether the manifest waits for no earlier mapping.
+    fn may_settle(&self) -> bool {
+        self.kept.as_ref().is_some_and(|kept| kept.manifest.is_some())
+    }
+
+    /// Writes an entry whose outcome is known, as those before it are.
+    fn settle(
+        &mut self,
+        path: RelPath,
+        source: &Entry,
+        destination: Stamp,
+        wanted: &Metadata,
+        evidence: Evidence,
+        recorded: Option<&Recorded>,
+    ) {
+        let Some(Kept { manifest: Some(manifest), record, asked, .. }) = &mut self.kept else {
+            return;
+        };
+        let proven = Proven::found(destination, evidence, *asked);
+        let noted = match proven.known(&source.kind, source.stamp()) {
+            Some(known) => record.add(&path, &known, recorded),
+            None => Ok(()),
+        };
+        let written = noted.and_then(|()| manifest.add(path, &source.kind, wanted, &proven));
+        if let Err(error) = written {
+            self.kept_error.get_or_insert(error);
+        }
+    }
+
+    fn spool(&mut self, path: RelPath, source: &Entry, wanted: Metadata, result: Pending) {
+        let Some(kept) = self.kept.as_mut() else { return };
+        self.spooled = true;
         let line = Spooled {
-            path: path.clone(),
+            path,
             kind: source.kind.clone(),
             metadata: wanted,
             source: source.stamp(),
@@ -303,8 +362,8 @@ impl State {
         };
         self.buffer.clear();
         write_unguarded(&mut self.buffer, &line);
-        if let Err(error) = spool.write(&self.buffer) {
-            self.spool_error.get_or_insert(error);
+        if let Err(error) = kept.spool.write(&self.buffer) {
+            self.kept_error.get_or_insert(error);
         }
     }
 }
@@ -335,7 +394,7 @@ pub(super) struct Totals {
 
 /// All that the record and the receipt are written from.
 pub(super) struct Results {
-    pub(super) spool: Option<Spool>,
+    pub(super) kept: Kept,
     pub(super) slots: Vec<Slot>,
     pub(super) rescanned: HashMap<u32, (Stamp, Metadata)>,
 }

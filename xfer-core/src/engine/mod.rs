@@ -10,6 +10,7 @@ mod file;
 mod inspect;
 mod ledger;
 mod listing;
+mod manifest;
 mod meter;
 mod outcome;
 mod pack;

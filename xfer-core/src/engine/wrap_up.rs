@@ -5,26 +5,18 @@ use std::sync::Arc;
 
 use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::{Fault, FaultKind};
-use xfer_protocol::manifest::{EntryKind, ProofLevel, Stamp};
+use xfer_protocol::manifest::EntryKind;
 use xfer_protocol::path::RelPath;
 
 use super::context::{Context, Stop};
-use super::ledger::{Counts, Finished, Pending, Results, Side, Spooled, Totals};
+use super::ledger::{Counts, Kept, Pending, Results, Side, Spooled, Totals};
+use super::manifest::{Manifest, Proven};
 use super::{MappedPath, Shared, Summary};
-use crate::disk::state::{Spool, StateDirectory};
+use crate::disk::state::StateDirectory;
 use crate::error::ExitClass;
 use crate::event::{Route, proof_level_name};
-use crate::journal::{Known, LineReader, RecordKey, RecordWriter};
-use crate::options::VerifyLevel;
-use crate::receipt::{
-    Excluded, ManifestRoot, PathText, ReceiptHead, SCHEMA, manifest_entry, write_entry, write_head,
-};
-
-/// One mapping that was moved.
-pub(super) struct Moved {
-    pub(super) cx: Arc<Context>,
-    pub(super) key: RecordKey,
-}
+use crate::journal::LineReader;
+use crate::receipt::{Excluded, PathText, ReceiptHead, SCHEMA};
 
 /// What the summary says of the session.
 pub(super) struct Ends {
@@ -36,14 +28,14 @@ pub(super) struct Ends {
 
 pub(super) fn wrap_up(
     shared: &Shared,
-    moved: Vec<Moved>,
+    moved: Vec<Arc<Context>>,
     mapped: Vec<MappedPath>,
     ends: Ends,
+    mut manifest: Option<Manifest>,
     state: &StateDirectory,
 ) -> Result<Summary, Stop> {
     let mut sums = Sums::default();
-    let mut manifest = Manifest::new(state.spool(shared.connector.unique())?);
-    for Moved { cx, key } in moved {
+    for cx in moved {
         let totals = cx.ledger.totals();
         if !shared.transfer.plan_only && totals.entries.unaccounted() > 0 {
             return Err(Stop::Bug("an entry is neither there nor failed"));
@@ -52,26 +44,86 @@ pub(super) fn wrap_up(
         let Some(cx) = Arc::into_inner(cx) else {
             return Err(Stop::Bug("a worker outlived its mapping"));
         };
-        let asked = shared.transfer.options.verify.level;
-        let results = cx.ledger.into_results()?;
-        if !shared.transfer.plan_only {
-            let records = state.child("records")?;
-            let writer = RecordWriter::create(&records, key, shared.connector.unique())?;
-            manifest.add(results, asked, writer)?;
+        if let Some(results) = cx.ledger.into_results()? {
+            manifest = settle(results, manifest)?;
         }
     }
-    let receipt = if shared.transfer.plan_only {
-        None
-    } else {
-        Some(manifest.write_receipt(shared, &sums, &ends, state)?)
+    let receipt = match &mut manifest {
+        Some(manifest) => {
+            let head = receipt_head(shared, manifest, &sums, &ends);
+            let asked_for = shared.transfer.options.disk.receipt.as_deref();
+            let unique = shared.connector.unique();
+            let durable = shared.transfer.options.verify.level.is_durable();
+            Some(manifest.write_receipt(&head, asked_for, state, unique, durable)?)
+        }
+        None => None,
     };
-    Ok(summary(shared, sums, manifest, mapped, ends, receipt))
+    Ok(summary(shared, sums, manifest.as_ref(), mapped, ends, receipt))
+}
+
+/// Writes what was not known while the mapping was scanned.
+fn settle(results: Results, earlier: Option<Manifest>) -> Result<Option<Manifest>, Stop> {
+    let Results { kept, slots, rescanned } = results;
+    let Kept { mut spool, manifest, record, asked } = kept;
+    let durable = asked.is_durable();
+    let mut manifest = manifest.or(earlier);
+    let mut lines = LineReader::unguarded(spool.reader()?);
+    let Some(first) = lines.next_line::<Spooled>() else {
+        record.commit(durable)?;
+        return Ok(manifest);
+    };
+    let Some(writing) = manifest.as_mut() else {
+        return Err(Stop::Bug("a mapping was settled before an earlier one"));
+    };
+    let mut record = record.writer()?;
+    let mut next = Some(first);
+    while let Some(mut line) = next {
+        if let Pending::Slot(slot) = line.result
+            && let Some((stamp, metadata)) = rescanned.get(&slot)
+        {
+            line.source = *stamp;
+            line.metadata = metadata.clone();
+            if let EntryKind::File { size, .. } = &mut line.kind {
+                *size = stamp.size;
+            }
+        }
+        let finished = |slot: u32| slots.get(slot as usize).and_then(|s| s.finished());
+        if let Some(proven) = Proven::of(&line, asked, finished) {
+            if let Some(known) = proven.known(&line.kind, line.source) {
+                record.add(&line.path, &known)?;
+            }
+            writing.add(line.path, &line.kind, &line.metadata, &proven)?;
+        }
+        next = lines.next_line();
+    }
+    record.commit(durable)?;
+    Ok(manifest)
+}
+
+fn receipt_head(shared: &Shared, manifest: &Manifest, sums: &Sums, ends: &Ends) -> ReceiptHead {
+    ReceiptHead {
+        schema: SCHEMA.to_owned(),
+        id: format!("{:016x}", shared.connector.unique()),
+        time: shared.clock.now().seconds,
+        sources: shared.transfer.sources.iter().map(ToString::to_string).collect(),
+        destination: shared.transfer.destination.to_string(),
+        destination_root: PathText::from(ends.root.as_slice()),
+        manifest_root: manifest.root.root().to_string(),
+        proof_level: manifest.level.map_or("none", proof_level_name).to_owned(),
+        entries: manifest.entries,
+        bytes: manifest.bytes,
+        excluded: Excluded {
+            count: sums.excluded_count,
+            digest: (sums.excluded_count > 0).then(|| sums.excluded().to_string()),
+        },
+        failed: sums.entries.failed,
+    }
 }
 
 fn summary(
     shared: &Shared,
     sums: Sums,
-    manifest: Manifest,
+    manifest: Option<&Manifest>,
     mapped: Vec<MappedPath>,
     ends: Ends,
     receipt: Option<std::path::PathBuf>,
@@ -88,8 +140,8 @@ fn summary(
         reused_bytes: progress.reused_bytes,
         elapsed: shared.clock.elapsed().saturating_sub(shared.began),
         route: ends.route,
-        manifest_root: (!shared.transfer.plan_only).then(|| manifest.root.root()),
-        proof_level: manifest.level,
+        manifest_root: manifest.map(|manifest| manifest.root.root()),
+        proof_level: manifest.and_then(|manifest| manifest.level),
         receipt,
         problems: sums.problems,
         problem_count: sums.problem_kinds.values().sum(),
@@ -150,158 +202,4 @@ fn class_of(side: Side, kind: FaultKind) -> ExitClass {
         return ExitClass::SourceChanged;
     }
     ExitClass::of_fault(&Fault::new(kind, during, RelPath::root()))
-}
-
-/// The manifest of all mappings, as it is written.
-struct Manifest {
-    root: ManifestRoot,
-    lines: Spool,
-    level: Option<ProofLevel>,
-    entries: u64,
-    bytes: u64,
-    buffer: Vec<u8>,
-}
-
-impl Manifest {
-    fn new(lines: Spool) -> Self {
-        Self {
-            root: ManifestRoot::default(),
-            lines,
-            level: None,
-            entries: 0,
-            bytes: 0,
-            buffer: Vec::new(),
-        }
-    }
-
-    /// Adds one mapping's entries and writes its record.
-    fn add(
-        &mut self,
-        results: Results,
-        asked: VerifyLevel,
-        mut record: RecordWriter,
-    ) -> Result<(), Stop> {
-        let Results { spool, slots, rescanned } = results;
-        let Some(mut spool) = spool else { return Ok(()) };
-        let mut lines = LineReader::unguarded(spool.reader()?);
-        while let Some(mut line) = lines.next_line::<Spooled>() {
-            if let Pending::Slot(slot) = line.result
-                && let Some((stamp, metadata)) = rescanned.get(&slot)
-            {
-                line.source = *stamp;
-                line.metadata = metadata.clone();
-                if let EntryKind::File { size, .. } = &mut line.kind {
-                    *size = stamp.size;
-                }
-            }
-            let finished = |slot: u32| slots.get(slot as usize).and_then(|s| s.finished());
-            let Some(known) = proven(&line, asked, finished) else { continue };
-            self.level = Some(self.level.map_or(known.level, |l| l.min(known.level)));
-            let is_file = matches!(line.kind, EntryKind::File { .. });
-            if let (true, Some(digest)) = (is_file, known.digest) {
-                let Proven { destination, level, .. } = known;
-                let known = Known { source: line.source, destination, digest, level };
-                record.add(&line.path, &known)?;
-            }
-            self.entries += 1;
-            self.bytes += line.kind.size();
-            let entry = manifest_entry(line.path, &line.kind, &line.metadata, known.digest);
-            self.root.add(&entry);
-            self.buffer.clear();
-            write_entry(&mut self.buffer, &entry);
-            self.lines.write(&self.buffer)?;
-        }
-        record.commit()?;
-        Ok(())
-    }
-
-    fn write_receipt(
-        &mut self,
-        shared: &Shared,
-        sums: &Sums,
-        ends: &Ends,
-        state: &StateDirectory,
-    ) -> Result<std::path::PathBuf, Stop> {
-        let id = format!("{:016x}", shared.connector.unique());
-        let head = ReceiptHead {
-            schema: SCHEMA.to_owned(),
-            id: id.clone(),
-            time: shared.clock.now().seconds,
-            sources: shared.transfer.sources.iter().map(ToString::to_string).collect(),
-            destination: shared.transfer.destination.to_string(),
-            destination_root: PathText::from(ends.root.as_slice()),
-            manifest_root: self.root.root().to_string(),
-            proof_level: self.level.map_or("none", proof_level_name).to_owned(),
-            entries: self.entries,
-            bytes: self.bytes,
-            excluded: Excluded {
-                count: sums.excluded_count,
-                digest: (sums.excluded_count > 0).then(|| sums.excluded().to_string()),
-            },
-            failed: sums.entries.failed,
-        };
-        self.buffer.clear();
-        write_head(&mut self.buffer, &head);
-        let asked_for = shared.transfer.options.disk.receipt.as_deref();
-        if let Some(path) = asked_for {
-            let (directory, name) = StateDirectory::holding(path)?;
-            self.copy_to(directory.create(&name, shared.connector.unique())?)?;
-        }
-        let receipts = state.child("receipts")?;
-        let file = receipts.create(&format!("{id}.ndjson"), shared.connector.unique())?;
-        let kept = self.copy_to(file)?;
-        Ok(asked_for.map_or(kept, ToOwned::to_owned))
-    }
-
-    fn copy_to(
-        &mut self,
-        mut file: crate::disk::state::StateFile,
-    ) -> Result<std::path::PathBuf, Stop> {
-        file.write(&self.buffer)?;
-        file.copy_from(&mut self.lines.reader()?)?;
-        Ok(file.commit()?)
-    }
-}
-
-/// How an entry is proven at the end of the transfer.
-struct Proven {
-    destination: Stamp,
-    digest: Option<Digest>,
-    level: ProofLevel,
-}
-
-/// What is proven of an entry; `None` of one that failed.
-fn proven(
-    line: &Spooled,
-    asked: VerifyLevel,
-    finished: impl Fn(u32) -> Option<Finished>,
-) -> Option<Proven> {
-    // All that stands there was synced when the transfer finished.
-    let base = match asked {
-        VerifyLevel::Received => ProofLevel::Received,
-        VerifyLevel::Durable | VerifyLevel::ReadBack => ProofLevel::Durable,
-    };
-    match line.result {
-        Pending::Known { digest, destination, level: ProofLevel::Assumed } => {
-            Some(Proven { destination, digest, level: ProofLevel::Assumed })
-        }
-        Pending::Known { digest, destination, level } => {
-            Some(Proven { destination, digest, level: level.max(base) })
-        }
-        Pending::Slot(slot) => {
-            let done = finished(slot)?;
-            let destination = Stamp {
-                size: line.kind.size(),
-                modified: line.metadata.modified,
-                changed: done.changed,
-                inode: done.inode,
-            };
-            let level = match done.read_back {
-                None => base,
-                Some(true) => ProofLevel::ReadBack,
-                Some(false) => ProofLevel::ReadBackCached,
-            };
-            Some(Proven { destination, digest: done.digest, level })
-        }
-    }
 }

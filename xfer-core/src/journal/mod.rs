@@ -5,24 +5,30 @@
 //! without a record is compared by content. A record that cannot be read in full is ignored from
 //! there on.
 
+mod draft;
 mod lines;
 mod tail;
 
 use std::io::Read;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 use xfer_protocol::digest::Digest;
 use xfer_protocol::manifest::{ProofLevel, Stamp};
 use xfer_protocol::path::RelPath;
 
-use crate::disk::state::{StateDirectory, StateError, StateFile};
+use crate::disk::state::{Sections, StateDirectory, StateError, StateFile};
 
+pub use draft::RecordDraft;
 use lines::write_line;
 pub(crate) use lines::{LineReader, write_unguarded};
 pub use tail::{Tail, fold_tail};
 
 /// First bytes of a record; the digit is the version.
 const MAGIC: &[u8; 8] = b"xfer-rc1";
+
+/// Bytes before the first line of a record or of a tail.
+const HEAD_BYTES: usize = 24;
 
 /// What an earlier, verified transfer says of one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +41,15 @@ pub struct Known {
     pub digest: Digest,
     /// How it was proven.
     pub level: ProofLevel,
+}
+
+/// What a record says of one file, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// What it says.
+    pub known: Known,
+    /// Where in the record.
+    pub(super) line: Range<u64>,
 }
 
 /// What names a record: both machines and both paths.
@@ -65,58 +80,61 @@ impl RecordKey {
 
 /// Reads the record of one mapping, in the order of paths.
 pub struct RecordReader {
+    file: Option<Sections>,
     lines: Option<LineReader<Box<dyn Read + Send>>>,
-    next: Option<(RelPath, Known)>,
+    next: Option<(RelPath, Recorded)>,
 }
 
 impl RecordReader {
     /// Opens the record, if there is one that can be read.
     pub fn open(records: &StateDirectory, key: RecordKey) -> Result<Self, StateError> {
-        let mut reader = Self { lines: None, next: None };
-        if let Some(mut file) = records.read(&key.file_name())? {
-            let mut head = [0; 24];
-            if file.read_exact(&mut head).is_ok() && head[..8] == *MAGIC && head[8..] == key.0 {
-                reader = Self::over(file);
-            }
+        let Some(file) = records.read_sections(&key.file_name())? else {
+            return Ok(Self::empty());
+        };
+        let mut head = [0; HEAD_BYTES];
+        if file.from(0).read_exact(&mut head).is_err() || head[..8] != *MAGIC || head[8..] != key.0
+        {
+            return Ok(Self::empty());
         }
-        Ok(reader)
+        Ok(Self { file: Some(file.clone()), ..Self::over(file.from(HEAD_BYTES as u64)) })
     }
 
     /// A record that knows nothing.
     #[must_use]
     pub fn empty() -> Self {
-        Self { lines: None, next: None }
+        Self { file: None, lines: None, next: None }
     }
 
-    /// What is known of `path`. Paths must be asked for in order.
-    pub fn find(&mut self, path: &RelPath) -> Option<Known> {
+    /// What is recorded of `path`. Paths must be asked for in order.
+    pub fn find(&mut self, path: &RelPath) -> Option<Recorded> {
         while self.next.as_ref().is_some_and(|(known, _)| known < path) {
             self.advance();
         }
-        self.next.as_ref().filter(|(known, _)| known == path).map(|(_, known)| *known)
+        self.next.as_ref().filter(|(known, _)| known == path).map(|(_, found)| found.clone())
     }
 
-    /// Lines in order, from wherever a reader stands.
+    /// Lines in order, from wherever a reader stands: as of a record's first.
     fn over(source: impl Read + Send + 'static) -> Self {
-        let mut reader = Self { lines: Some(LineReader::new(Box::new(source))), next: None };
+        let lines = LineReader::new(Box::new(source) as Box<_>);
+        let mut reader = Self { lines: Some(lines), ..Self::empty() };
         reader.advance();
         reader
     }
 
     /// Takes the next line.
     fn take(&mut self) -> Option<(RelPath, Known)> {
-        let taken = self.next.clone();
+        let taken = self.next.as_ref().map(|(path, found)| (path.clone(), found.known));
         self.advance();
         taken
     }
 
     fn advance(&mut self) {
-        let line = self.lines.as_mut().and_then(LineReader::next_line::<(RelPath, Known)>);
-        let in_order = match (&self.next, &line) {
-            (Some((last, _)), Some((path, _))) => last < path,
-            _ => true,
-        };
-        self.next = line.filter(|_| in_order);
+        let Some(lines) = &mut self.lines else { return };
+        let start = self.next.as_ref().map_or(HEAD_BYTES as u64, |(_, last)| last.line.end);
+        let line = lines.next_line::<(RelPath, Known)>();
+        let line = line.filter(|(path, _)| self.next.as_ref().is_none_or(|(last, _)| last < path));
+        let end = start + lines.last_bytes();
+        self.next = line.map(|(path, known)| (path, Recorded { known, line: start..end }));
         if self.next.is_none() {
             self.lines = None;
         }
@@ -152,8 +170,8 @@ impl RecordWriter {
     }
 
     /// Replaces the old record, and its tail with it.
-    pub fn commit(self) -> Result<(), StateError> {
-        self.file.commit()?;
+    pub fn commit(self, durable: bool) -> Result<(), StateError> {
+        self.file.commit(durable)?;
         self.records.remove(&self.tail)
     }
 }
@@ -179,7 +197,7 @@ mod tests {
         for (name, size) in [("a", 1), ("a/b", 2), ("c", 3)] {
             writer.add(&path(name), &known(size)).unwrap();
         }
-        writer.commit().unwrap();
+        writer.commit(true).unwrap();
         (records, key)
     }
 
@@ -188,9 +206,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (records, key) = written(directory.path());
         let mut reader = RecordReader::open(&records, key).unwrap();
-        assert_eq!(reader.find(&path("a")), Some(known(1)));
+        assert_eq!(reader.find(&path("a")).map(|found| found.known), Some(known(1)));
         assert_eq!(reader.find(&path("b")), None);
-        assert_eq!(reader.find(&path("c")), Some(known(3)));
+        assert_eq!(reader.find(&path("c")).map(|found| found.known), Some(known(3)));
         assert_eq!(reader.find(&path("d")), None);
         let other = RecordKey::of(&[b"ab", b""]);
         assert_eq!(RecordReader::open(&records, other).unwrap().find(&path("a")), None);
@@ -216,7 +234,7 @@ mod tests {
             std::fs::write(&file, &bytes).unwrap();
             let mut reader = RecordReader::open(&records, key).unwrap();
             for (name, size) in [("a", 1), ("a/b", 2), ("c", 3)] {
-                assert!(reader.find(&path(name)).is_none_or(|found| found == known(size)));
+                assert!(reader.find(&path(name)).is_none_or(|found| found.known == known(size)));
             }
         }
     }

@@ -11,14 +11,11 @@ use std::sync::{Mutex, PoisonError};
 
 use xfer_protocol::path::RelPath;
 
-use super::{Known, LineReader, RecordKey, RecordReader, RecordWriter, write_line};
+use super::{HEAD_BYTES, Known, LineReader, RecordKey, RecordReader, RecordWriter, write_line};
 use crate::disk::state::{Sections, StateDirectory, StateError, StateLog};
 
 /// First bytes of a tail; the digit is the version.
 const MAGIC: &[u8; 8] = b"xfer-rt1";
-
-/// Bytes before the first line.
-const HEAD_BYTES: usize = 24;
 
 /// Files and bytes of files after which a group is appended: what is lost with a crash is hashed
 /// again in a moment.
@@ -115,7 +112,7 @@ pub fn fold_tail(records: &StateDirectory, key: RecordKey, unique: u64) -> Resul
             last = Some(path);
         }
     }
-    writer.commit()
+    writer.commit(true)
 }
 
 /// Where each group begins: a group is in order, and the next one begins before the end of it.
@@ -171,7 +168,7 @@ mod tests {
         for (number, size) in files {
             writer.add(&path(*number), &known(*size)).unwrap();
         }
-        writer.commit().unwrap();
+        writer.commit(false).unwrap();
     }
 
     fn found(records: &StateDirectory, key: RecordKey) -> Vec<(RelPath, u64)> {

@@ -1,0 +1,143 @@
+//! The manifest of all mappings and the record of each, written entry by entry.
+
+use std::path::{Path, PathBuf};
+
+use xfer_protocol::digest::Digest;
+use xfer_protocol::manifest::{EntryKind, Metadata, ProofLevel, Stamp};
+use xfer_protocol::path::RelPath;
+
+use super::ledger::{Finished, Pending, Spooled};
+use crate::disk::state::{Spool, StateDirectory, StateError, StateFile};
+use crate::journal::Known;
+use crate::options::VerifyLevel;
+use crate::plan::Evidence;
+use crate::receipt::{ManifestRoot, ReceiptHead, manifest_entry, write_entry, write_head};
+
+/// The manifest of all mappings, in the order of paths.
+pub(super) struct Manifest {
+    pub(super) root: ManifestRoot,
+    /// The weakest level at which any entry is proven.
+    pub(super) level: Option<ProofLevel>,
+    pub(super) entries: u64,
+    pub(super) bytes: u64,
+    lines: Spool,
+    buffer: Vec<u8>,
+}
+
+impl Manifest {
+    pub(super) fn new(lines: Spool) -> Self {
+        Self {
+            root: ManifestRoot::default(),
+            level: None,
+            entries: 0,
+            bytes: 0,
+            lines,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Adds an entry. Paths must come in order.
+    pub(super) fn add(
+        &mut self,
+        path: RelPath,
+        kind: &EntryKind,
+        metadata: &Metadata,
+        proven: &Proven,
+    ) -> Result<(), StateError> {
+        self.level = Some(self.level.map_or(proven.level, |l| l.min(proven.level)));
+        self.entries += 1;
+        self.bytes += kind.size();
+        let entry = manifest_entry(path, kind, metadata, proven.digest);
+        self.root.add(&entry);
+        self.buffer.clear();
+        write_entry(&mut self.buffer, &entry);
+        self.lines.write(&self.buffer)
+    }
+
+    /// Writes the receipt into the state directory, and to where it was asked for; returns where.
+    /// It lasts as well as what it tells of.
+    pub(super) fn write_receipt(
+        &mut self,
+        head: &ReceiptHead,
+        asked_for: Option<&Path>,
+        state: &StateDirectory,
+        unique: u64,
+        durable: bool,
+    ) -> Result<PathBuf, StateError> {
+        self.buffer.clear();
+        write_head(&mut self.buffer, head);
+        if let Some(path) = asked_for {
+            let (directory, name) = StateDirectory::holding(path)?;
+            self.copy_to(directory.create(&name, unique)?, durable)?;
+        }
+        let receipts = state.child("receipts")?;
+        let file = receipts.create(&format!("{}.ndjson", head.id), unique)?;
+        let kept = self.copy_to(file, durable)?;
+        Ok(asked_for.map_or(kept, ToOwned::to_owned))
+    }
+
+    fn copy_to(&mut self, mut file: StateFile, durable: bool) -> Result<PathBuf, StateError> {
+        file.write(&self.buffer)?;
+        file.copy_from(&mut self.lines.reader()?)?;
+        file.commit(durable)
+    }
+}
+
+/// How an entry is proven at the end of the transfer.
+pub(super) struct Proven {
+    destination: Stamp,
+    digest: Option<Digest>,
+    level: ProofLevel,
+}
+
+impl Proven {
+    /// What will be proven of an entry that was found equal.
+    pub(super) fn found(destination: Stamp, evidence: Evidence, asked: VerifyLevel) -> Self {
+        let Evidence { digest, level } = evidence;
+        // An assumption stays one; all else that stands there is synced when the transfer finishes.
+        let assumed = level == ProofLevel::Assumed;
+        Self { destination, digest, level: if assumed { level } else { level.max(base(asked)) } }
+    }
+
+    /// What is proven of an entry; `None` of one that failed.
+    pub(super) fn of(
+        line: &Spooled,
+        asked: VerifyLevel,
+        finished: impl Fn(u32) -> Option<Finished>,
+    ) -> Option<Self> {
+        match line.result {
+            Pending::Known { digest, destination, level } => {
+                Some(Self::found(destination, Evidence { digest, level }, asked))
+            }
+            Pending::Slot(slot) => {
+                let done = finished(slot)?;
+                let destination = Stamp {
+                    size: line.kind.size(),
+                    modified: line.metadata.modified,
+                    changed: done.changed,
+                    inode: done.inode,
+                };
+                let level = match done.read_back {
+                    None => base(asked),
+                    Some(true) => ProofLevel::ReadBack,
+                    Some(false) => ProofLevel::ReadBackCached,
+                };
+                Some(Self { destination, digest: done.digest, level })
+            }
+        }
+    }
+
+    /// What the record should say; `None` of what has no digest.
+    pub(super) fn known(&self, kind: &EntryKind, source: Stamp) -> Option<Known> {
+        let digest = self.digest.filter(|_| matches!(kind, EntryKind::File { .. }))?;
+        Some(Known { source, destination: self.destination, digest, level: self.level })
+    }
+}
+
+/// What is proven of all that stands there once the transfer has finished.
+fn base(asked: VerifyLevel) -> ProofLevel {
+    match asked {
+        VerifyLevel::Received => ProofLevel::Received,
+        VerifyLevel::Durable | VerifyLevel::ReadBack => ProofLevel::Durable,
+    }
+}
