@@ -65,6 +65,19 @@ pub fn matches(pattern: &[u8], name: &[u8]) -> bool {
     pattern[p..].iter().all(|&b| b == b'*')
 }
 
+/// Whether a path can be what a pattern expands to: one name for each of its names, where a name
+/// without wildcards stands for itself.
+#[must_use]
+pub fn expands_to(pattern: &[u8], path: &[u8]) -> bool {
+    let names = |path: &'_ [u8]| path.split(|&b| b == b'/').map(<[u8]>::to_vec).collect::<Vec<_>>();
+    let (patterns, names) = (names(pattern), names(path));
+    let fits = |pattern: &[u8], name: &[u8]| match has_patterns(pattern) {
+        true => !matches!(name, b"" | b"." | b"..") && matches(pattern, name),
+        false => *literal(pattern) == *name,
+    };
+    patterns.len() == names.len() && patterns.iter().zip(&names).all(|(p, n)| fits(p, n))
+}
+
 /// Matches the first item of a pattern, no star, with the first character of a name.
 fn step(pattern: &[u8], name: &[u8]) -> Option<(usize, usize)> {
     match pattern {
@@ -154,6 +167,21 @@ mod tests {
         }
         assert!(matches(b"?", b"\xff") && matches(b"a*", b"a\xff\n"));
         assert!(!matches(b"?", b"\xff\xfe") && matches(b"", b"") && matches(b"**", b""));
+    }
+
+    #[test]
+    fn a_path_is_what_its_pattern_allows() {
+        for (pattern, allowed, others) in [
+            ("/x/*.txt", "/x/a.txt", "/x/.a.txt /x/a.txt/b.txt /y/a.txt x/a.txt /x/../a.txt /x/"),
+            ("/x/*/r", "/x/a/r", "/x/../r /x/./r /x//r /x/.a/r /x/a/r/"),
+            (".*/", ".a/", "../ ./ .a a/"),
+            ("a\\*/[b]", "a*/b", "a\\*/b a/b"),
+        ] {
+            assert!(expands_to(pattern.as_bytes(), allowed.as_bytes()), "{pattern}: {allowed}");
+            for other in others.split(' ') {
+                assert!(!expands_to(pattern.as_bytes(), other.as_bytes()), "{pattern}: {other}");
+            }
+        }
     }
 
     #[test]

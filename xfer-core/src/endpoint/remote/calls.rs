@@ -13,12 +13,24 @@ use xfer_protocol::message::{
 use xfer_protocol::range::ByteRange;
 
 use super::RemoteEndpoint;
+use crate::disk::glob;
 use crate::endpoint::{
     Capabilities, Endpoint, EndpointError, EndpointResult, ProtocolReason, Sink, Source,
 };
 
 /// A reply that does not answer its request.
 const MISMATCH: EndpointError = EndpointError::Protocol(ProtocolReason::Mismatched);
+
+/// Whether rows name what was asked for and nothing else: their last names become names here.
+fn may_stand_at(asked: &Locate, rows: &[Located]) -> bool {
+    let is_plain = !asked.expand || !glob::has_patterns(&asked.path);
+    match rows {
+        // Where nothing matches, the name may hold the very characters of a pattern.
+        [row] if row.path == asked.path => true,
+        [] => !is_plain,
+        rows => !is_plain && rows.iter().all(|row| glob::expands_to(&asked.path, &row.path)),
+    }
+}
 
 impl RemoteEndpoint {
     async fn ask(&self, request: Request) -> EndpointResult<Reply> {
@@ -55,8 +67,10 @@ impl Endpoint for RemoteEndpoint {
     }
 
     async fn locate(&self, locate: Locate) -> EndpointResult<Vec<Located>> {
+        let asked = locate.clone();
         match self.ask(Request::Locate(locate)).await? {
-            Reply::Located(rows) => Ok(rows),
+            Reply::Located(rows) if may_stand_at(&asked, &rows) => Ok(rows),
+            Reply::Located(_) => Err(EndpointError::Protocol(ProtocolReason::UnsafeName)),
             _ => Err(MISMATCH),
         }
     }
