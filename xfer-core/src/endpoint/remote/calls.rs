@@ -32,6 +32,14 @@ fn may_stand_at(asked: &Locate, rows: &[Located]) -> bool {
     }
 }
 
+/// Whether each file of a pack came with its bytes or its fault. One that is longer or shorter now
+/// has changed, and has none.
+fn are_whole(reads: &[FileRead], sizes: &[u64]) -> bool {
+    let is_whole = |(read, &size): (&FileRead, &u64)| read.as_ref().is_ok_and(|r| r.size == size);
+    reads.len() == sizes.len()
+        && reads.iter().zip(sizes).all(|pair| pair.0.is_err() || is_whole(pair))
+}
+
 impl RemoteEndpoint {
     async fn ask(&self, request: Request) -> EndpointResult<Reply> {
         match self.call(request, Bytes::new(), 0).await? {
@@ -153,11 +161,11 @@ impl Source for RemoteEndpoint {
     }
 
     async fn read_pack(&self, files: FilesAt) -> EndpointResult<(Vec<FileRead>, Bytes)> {
-        let count = files.files.len();
-        let expected = files.files.iter().map(|(_, stamp)| stamp.size).sum::<u64>();
+        let sizes: Vec<_> = files.files.iter().map(|(_, stamp)| stamp.size).collect();
+        let expected = sizes.iter().sum::<u64>();
         let request = Request::ReadPack(files);
         match self.call(request, Bytes::new(), expected.max(1)).await? {
-            (Reply::Pack(reads), payload) if reads.len() == count => Ok((reads, payload)),
+            (Reply::Pack(reads), payload) if are_whole(&reads, &sizes) => Ok((reads, payload)),
             _ => Err(MISMATCH),
         }
     }

@@ -48,9 +48,15 @@ pub(super) struct Lane {
 
 #[derive(Default)]
 struct Waiting {
-    requests: HashMap<RequestId, oneshot::Sender<Answer>>,
+    requests: HashMap<RequestId, Asked>,
     /// Set once nothing can be asked any more.
     ended: Option<End>,
+}
+
+/// Who waits for a reply, and the most payload that may come with it.
+struct Asked {
+    answer: oneshot::Sender<Answer>,
+    payload_max: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -121,6 +127,7 @@ impl Lane {
 
     /// Sends a request and waits for its reply.
     pub(super) async fn ask(&self, id: RequestId, request: Request, payload: Bytes) -> Answer {
+        let payload_max = payload_of_reply(&request);
         let Ok(frame) = Outgoing::new(&Message::Request(id, request), payload) else {
             return Answer::Broken(ProtocolReason::Limit);
         };
@@ -130,7 +137,7 @@ impl Lane {
             if let Some(end) = waiting.ended {
                 return end.answer();
             }
-            waiting.requests.insert(id, sender);
+            waiting.requests.insert(id, Asked { answer: sender, payload_max });
         }
         if self.queue.send(frame).await.is_err() {
             self.lose(LostReason::Ended);
@@ -186,7 +193,12 @@ impl Lane {
                 let Some(asked) = waiting.requests.remove(&id) else {
                     return Err(End::Broken(ProtocolReason::Mismatched));
                 };
-                drop(asked.send(Answer::Reply(reply, frame.payload)));
+                // Many more bytes than were asked for could be in memory at a time.
+                if frame.payload.len() as u64 > asked.payload_max {
+                    drop(asked.answer.send(Answer::Broken(ProtocolReason::Mismatched)));
+                    return Err(End::Broken(ProtocolReason::Mismatched));
+                }
+                drop(asked.answer.send(Answer::Reply(reply, frame.payload)));
                 Ok(())
             }
             Message::End => Err(End::Lost(LostReason::Ended)),
@@ -198,8 +210,19 @@ impl Lane {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.ended.get_or_insert(end);
         for (_, asked) in waiting.requests.drain() {
-            drop(asked.send(end.answer()));
+            drop(asked.answer.send(end.answer()));
         }
+    }
+}
+
+/// The most payload that answers a request.
+fn payload_of_reply(request: &Request) -> u64 {
+    match request {
+        Request::ReadBlock(read) => read.range.len(),
+        Request::ReadPack(files) => {
+            files.files.iter().fold(0, |sum: u64, (_, stamp)| sum.saturating_add(stamp.size))
+        }
+        _ => 0,
     }
 }
 
