@@ -48,6 +48,11 @@ pub(super) enum Stop {
     State(StateError),
 }
 
+impl Stop {
+    /// A sink told less, or other things, than it was asked for.
+    pub(super) const MISMATCHED: Self = Self::Protocol(ProtocolReason::Mismatched);
+}
+
 impl From<StateError> for Stop {
     fn from(error: StateError) -> Self {
         Self::State(error)

@@ -160,6 +160,10 @@ impl Dispatcher {
         self.open_gate().await?;
         self.wait().await?;
         publish(&self.cx).await?;
+        if !self.cx.publisher.is_empty() {
+            // All that was staged was published, and of some of it nothing was said.
+            return Err(Stop::MISMATCHED);
+        }
         self.make_links().await?;
         self.finish_directories().await
     }
@@ -543,6 +547,9 @@ async fn create(cx: &Arc<Context>, entries: Vec<NewEntry>) -> Result<(), Stop> {
     let outcomes =
         cx.sink.create(request).await.map_err(|e| Context::stop(Side::Destination, e))?;
     for (outcome, entry) in outcomes.into_iter().zip(entries) {
+        if outcome.ticket != entry.ticket {
+            return Err(Stop::MISMATCHED);
+        }
         match outcome.result {
             // A directory is done once its metadata is set.
             Ok(_) if entry.kind == NewKind::Directory => {}
@@ -550,7 +557,7 @@ async fn create(cx: &Arc<Context>, entries: Vec<NewEntry>) -> Result<(), Stop> {
                 let what = EntryAction::Moved;
                 cx.ledger.done(entry.ticket, &entry.path, 0, what, stamp);
             }
-            Ok(None) => {}
+            Ok(None) => return Err(Stop::MISMATCHED),
             Err(error) => {
                 let error = cx.sort(Side::Destination, error.into())?;
                 cx.ledger.fail(Side::Destination, &entry.path, 0, error);

@@ -300,10 +300,11 @@ pub(super) async fn set_metadata(
             cx.sink.set_metadata(set).await.map_err(|e| Context::stop(Side::Destination, e))?;
         for (outcome, (ticket, path, _)) in outcomes.into_iter().zip(batch) {
             match outcome.result {
+                _ if outcome.ticket != *ticket => return Err(Stop::MISMATCHED),
                 Ok(Some(stamp)) => {
                     cx.ledger.done(*ticket, path, stamp.size, EntryAction::Metadata, stamp);
                 }
-                Ok(None) => {}
+                Ok(None) => return Err(Stop::MISMATCHED),
                 Err(error) => {
                     let error = cx.sort(Side::Destination, error.into())?;
                     cx.ledger.fail(Side::Destination, path, 0, error);

@@ -89,7 +89,7 @@ impl Publisher {
         staged.len() >= FILES_STAGED || staged.values().map(|s| s.size).sum::<u64>() >= BYTES_STAGED
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.lock().is_empty()
     }
 
@@ -128,6 +128,11 @@ pub(super) async fn settle(cx: &Context, outcomes: Vec<Outcome>) -> Result<(), S
                 let Some(staged) = cx.publisher.unstage(ticket) else { continue };
                 cx.meter.files_done(1);
                 let Staged { path, size, .. } = &staged;
+                if stamp.size != *size {
+                    let found = fault(FaultKind::Mismatch, Operation::Commit, path);
+                    cx.ledger.fail(Side::Destination, path, *size, found);
+                    continue;
+                }
                 cx.ledger.done(ticket, path, *size, EntryAction::Moved, stamp);
                 arrived.push((ticket, staged, stamp));
             }
