@@ -15,7 +15,8 @@ pub(super) fn serve(words: &[OsString]) -> Outcome {
     let options = understand(words)
         .ok_or_else(|| CliError::usage("bad-value", "xfer agent is started by xfer itself"))?;
     let failed = |error: std::io::Error| {
-        CliError::new(ExitClass::Protocol, "agent-failed", "the agent's session failed").why(error)
+        let class = stdio::exit_class(&error);
+        CliError::new(class, "agent-failed", "the agent's session failed").why(error)
     };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;

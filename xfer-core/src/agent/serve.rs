@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use xfer_protocol::codec::FrameError;
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::hello::{Hello, Role, SessionId};
 use xfer_protocol::limits;
@@ -39,6 +40,9 @@ pub enum ServeError {
     /// A frame could not be read.
     #[error("a frame could not be read")]
     BadFrame,
+    /// A name that leads out, or is none.
+    #[error("a name that leads out, or is none")]
+    UnsafeName,
     /// The controller said nothing for too long.
     #[error("the controller fell silent")]
     Abandoned,
@@ -152,6 +156,9 @@ impl<E: Source + Sink + 'static> Served<E> {
                     Message::Reply(..) => break Err(ServeError::BadFrame),
                 },
                 Err(ReadError::Ended) => break Ok(Last::Stream),
+                Err(ReadError::Frame(FrameError::UnsafeName(_))) => {
+                    break Err(ServeError::UnsafeName);
+                }
                 Err(ReadError::Frame(_)) => break Err(ServeError::BadFrame),
             }
             while tasks.try_join_next().is_some() {}

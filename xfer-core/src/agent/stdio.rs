@@ -11,10 +11,11 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
 
-use super::serve::Served;
+use super::serve::{ServeError, Served};
 use crate::clock::SystemClock;
 use crate::disk::handover::{Handed, Listener, hand_over};
 use crate::endpoint::local::{LocalEndpoint, LocalOptions};
+use crate::error::ExitClass;
 use crate::transport::{Stream, pipe};
 
 /// What the agent's process is told on its command line. Nothing in it is secret.
@@ -45,6 +46,16 @@ pub async fn run(options: AgentOptions) -> io::Result<()> {
         hand_over(&options.session, [rustix::stdio::stdin(), rustix::stdio::stdout()]).await
     } else {
         begin(stream, options).await
+    }
+}
+
+/// The class of what ended a session badly.
+#[must_use]
+pub fn exit_class(error: &io::Error) -> ExitClass {
+    let ended = error.get_ref().and_then(|inner| inner.downcast_ref::<ServeError>());
+    match ended {
+        Some(ServeError::UnsafeName) => ExitClass::Unsafe,
+        _ => ExitClass::Protocol,
     }
 }
 
