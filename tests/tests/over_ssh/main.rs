@@ -2,7 +2,7 @@
 
 mod arrival;
 mod concurrent;
-mod hostile_controller;
+mod hostile;
 mod kills;
 mod logins;
 mod refusals;

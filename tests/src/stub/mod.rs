@@ -1,0 +1,170 @@
+//! A scripted far side that answers as no honest one would
+
+mod listing;
+mod sink;
+mod source;
+mod wire;
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+
+use xfer_protocol::digest::file_digest;
+use xfer_protocol::manifest::ScanItem;
+use xfer_protocol::message::{
+    Located, LocatedKind, Message, PartialIndex, Reply, Request, RequestId, Root, RootIndex,
+    ScanBatch, ScanIndex, Space, Ticket,
+};
+
+pub use source::{CONTENT, LARGE};
+pub use wire::{Controller, frame, from_hex};
+
+/// Entries in one batch, few enough for the longest names
+const BATCH_ENTRIES: usize = 90;
+
+static FLOOD: [u8; 16 << 20] = [0; 16 << 20];
+
+/// How the stub lies, and what it remembers
+struct Stub {
+    row: String,
+    argument: String,
+    /// Files that were sent and not published, with their lengths
+    staged: Vec<(Ticket, u64)>,
+    /// Lengths of the files that are being assembled
+    partials: HashMap<PartialIndex, u64>,
+    /// An answer to be given once more
+    earlier: Option<Vec<u8>>,
+}
+
+/// Answers until the other side hangs up
+///
+/// A row is a word and perhaps an argument. `honest` lies nowhere, and each other word is a match
+/// arm of this module: to either side `raw HEX` sends bytes in place of the first list, `count HEX`
+/// an encoded count of entries, `flood` the largest frames without end, and `wrong-kind REQUEST`
+/// answers that request with what answers another.
+pub fn serve(input: &mut impl Read, output: &mut impl Write, row: &str) -> io::Result<()> {
+    let (row, argument) = row.split_once(' ').unwrap_or((row, ""));
+    let (row, argument) = (row.to_owned(), argument.to_owned());
+    let mut stub =
+        Stub { row, argument, staged: Vec::new(), partials: HashMap::new(), earlier: None };
+    wire::greet(input, output)?;
+    if stub.row == "early" {
+        output.write_all(&reply(RequestId(0), Reply::Done, &[]))?;
+    }
+    loop {
+        output.flush()?;
+        let (id, request) = wire::next_request(input)?;
+        if is_first_list(&request) && stub.row == "flood" {
+            let block = Reply::Block(vec![file_digest(b"")]);
+            let frame = reply(RequestId(u64::MAX / 2), block, &FLOOD);
+            loop {
+                output.write_all(&frame)?;
+            }
+        }
+        output.write_all(&stub.answer(id, request))?;
+    }
+}
+
+fn is_first_list(request: &Request) -> bool {
+    matches!(request, Request::ScanNext(next) if next.sequence == 0)
+}
+
+/// The frame of a reply
+fn reply(id: RequestId, reply: Reply, payload: &[u8]) -> Vec<u8> {
+    frame(&Message::Reply(id, Ok(reply)), payload)
+}
+
+/// What a request is called
+fn name_of(request: &Request) -> String {
+    format!("{request:?}").chars().take_while(|c| c.is_alphanumeric()).collect()
+}
+
+impl Stub {
+    /// All that is sent for one request
+    fn answer(&mut self, id: RequestId, request: Request) -> Vec<u8> {
+        if is_first_list(&request) {
+            match self.row.as_str() {
+                "raw" => return from_hex(&self.argument),
+                // The header ends with the count of none and the mark of the last batch.
+                "count" => {
+                    let empty = ScanBatch { sequence: 0, items: Vec::new(), last: true };
+                    let count = [&from_hex(&self.argument)[..], &[1]].concat();
+                    return wire::ending(&reply(id, Reply::ScanBatch(empty), &[]), 2, &count);
+                }
+                "request" => return frame(&Message::Request(id, Request::Ping), &[]),
+                "unasked" => return reply(RequestId(u64::MAX), Reply::Done, &[]),
+                "end" => return frame(&Message::End, &[]),
+                _ => {}
+            }
+        }
+        if self.row == "wrong-kind" && name_of(&request) == self.argument {
+            let is_done = matches!(self.plain(request).0, Reply::Done);
+            let wrong = if is_done { Reply::Scan(ScanIndex(0)) } else { Reply::Done };
+            return reply(id, wrong, &[]);
+        }
+        let is_payload = matches!(request, Request::ReadPack(_) | Request::WritePack(_));
+        let listed = matches!(request, Request::ScanNext(_));
+        let opens = matches!(request, Request::OpenPartial(_));
+        let (plain, payload) = self.plain(request);
+        let mut bytes = reply(id, plain, &payload);
+        if listed {
+            self.rename(&mut bytes);
+        }
+        if opens {
+            bytes = self.held(&bytes);
+        }
+        match self.row.as_str() {
+            "again" if is_payload => bytes.repeat(2),
+            "later" if is_payload => {
+                let earlier = self.earlier.replace(bytes.clone()).unwrap_or_default();
+                [bytes, earlier].concat()
+            }
+            _ => bytes,
+        }
+    }
+
+    /// A reply of the kind that was asked for
+    fn plain(&mut self, request: Request) -> (Reply, Vec<u8>) {
+        let plain = match request {
+            Request::Locate(locate) => Reply::Located(self.located(locate.path)),
+            Request::OpenRoot(open) => Reply::Root(Root {
+                index: RootIndex(0),
+                path: open.path,
+                device: 1,
+                inode: 1,
+                machine: [9; 16],
+                space: SPACE,
+            }),
+            Request::Space(_) => Reply::Space(SPACE),
+            Request::Scan(_) => Reply::Scan(ScanIndex(0)),
+            Request::ScanNext(next) => Reply::ScanBatch(self.batch(next.sequence)),
+            Request::DataRanges(_) | Request::ReadBlock(_) | Request::ReadPack(_) => {
+                return self.read(request);
+            }
+            other => self.write(other),
+        };
+        (plain, Vec::new())
+    }
+
+    fn located(&self, path: Vec<u8>) -> Vec<Located> {
+        let kind = Some(LocatedKind::Directory);
+        let plain = Located { path, kind };
+        match self.row.as_str() {
+            "located" => vec![Located { path: from_hex(&self.argument), kind }],
+            "located-twice" => {
+                vec![plain, Located { path: from_hex(&self.argument), kind }]
+            }
+            _ => vec![plain],
+        }
+    }
+
+    fn batch(&self, sequence: u64) -> ScanBatch {
+        let entries = self.entries();
+        let at = usize::try_from(sequence).expect("few").saturating_mul(BATCH_ENTRIES);
+        let items: Vec<_> =
+            entries.iter().skip(at).take(BATCH_ENTRIES).cloned().map(ScanItem::Entry).collect();
+        let last = at.saturating_add(BATCH_ENTRIES) >= entries.len();
+        ScanBatch { sequence, items, last }
+    }
+}
+
+const SPACE: Space = Space { bytes_free: 1 << 40, inodes_free: None, volatile: false };
