@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawMode, Stat};
 use rustix::io::Errno;
 
 use super::lock::{LockMode, lock, try_lock};
@@ -18,16 +18,20 @@ const ATTEMPTS: usize = 16;
 /// `WOULDBLOCK` when another transfer holds it.
 pub fn open(directory: BorrowedFd<'_>, partial: &[u8]) -> Result<OwnedFd, Errno> {
     for _ in 0..ATTEMPTS {
-        let flags = OFlags::RDWR | confine::LEAF;
-        match rustix::fs::openat(directory, partial, flags, Mode::empty()) {
-            Ok(file) if is_ours(&rustix::fs::fstat(&file)?) => {
+        match open_lockable(directory, partial) {
+            Ok(Found::File { file, writable, mode }) => {
                 lock(&file, LockMode::Exclusive)?;
-                if stands_at(&file, directory, partial)? {
+                if !stands_at(&file, directory, partial)? {
+                    continue;
+                }
+                if writable {
                     return Ok(file);
                 }
+                // It got its final mode, and its session ended before it was renamed.
+                rustix::fs::fchmod(&file, Mode::from_raw_mode(mode) | Mode::RUSR | Mode::WUSR)?;
             }
-            Ok(_) => remove_any(directory, partial)?,
-            Err(Errno::NOENT) => match create(directory, partial, Mode::RUSR | Mode::WUSR) {
+            Ok(Found::Other) => remove_any(directory, partial)?,
+            Ok(Found::Nothing) => match create(directory, partial, Mode::RUSR | Mode::WUSR) {
                 Ok(file) => {
                     // Whoever opens it in between finds no byte in it, and leaves when it is taken.
                     lock(&file, LockMode::Exclusive)?;
@@ -38,13 +42,47 @@ pub fn open(directory: BorrowedFd<'_>, partial: &[u8]) -> Result<OwnedFd, Errno>
                 Err(Errno::EXIST) => {}
                 Err(errno) => return Err(errno),
             },
-            Err(Errno::LOOP | Errno::NXIO | Errno::ISDIR | Errno::ACCESS | Errno::MLINK) => {
-                remove_any(directory, partial)?;
-            }
             Err(errno) => return Err(errno),
         }
     }
     Err(Errno::WOULDBLOCK)
+}
+
+/// What stands at a partial's name.
+enum Found {
+    /// A file of ours alone, open in a way that lets it be locked.
+    File {
+        file: OwnedFd,
+        writable: bool,
+        mode: RawMode,
+    },
+    /// What nobody can hold as a partial.
+    Other,
+    Nothing,
+}
+
+/// Opens what stands at a partial's name for writing, else in any way that its mode allows.
+fn open_lockable(directory: BorrowedFd<'_>, partial: &[u8]) -> Result<Found, Errno> {
+    for access in [OFlags::RDWR, OFlags::RDONLY, OFlags::WRONLY] {
+        let flags = access | confine::LEAF;
+        match rustix::fs::openat(directory, partial, flags, Mode::empty()) {
+            Ok(file) => {
+                let found = rustix::fs::fstat(&file)?;
+                if !is_ours(&found) {
+                    return Ok(Found::Other);
+                }
+                let writable = access == OFlags::RDWR;
+                return Ok(Found::File { file, writable, mode: found.st_mode });
+            }
+            Err(Errno::ACCESS) => {}
+            Err(Errno::NOENT) => return Ok(Found::Nothing),
+            Err(Errno::LOOP | Errno::NXIO | Errno::ISDIR | Errno::MLINK) => {
+                return Ok(Found::Other);
+            }
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(Found::Other)
 }
 
 /// Makes a partial that must not exist, open for writing.
@@ -77,14 +115,10 @@ pub fn create_anew(
 
 /// Removes a partial that nobody holds; whether it is gone.
 pub fn remove_unheld(directory: BorrowedFd<'_>, partial: &[u8]) -> Result<bool, Errno> {
-    let flags = OFlags::RDWR | confine::LEAF;
-    let file = match rustix::fs::openat(directory, partial, flags, Mode::empty()) {
-        Ok(file) => file,
-        Err(Errno::NOENT) => return Ok(true),
-        Err(Errno::LOOP | Errno::NXIO | Errno::ISDIR | Errno::ACCESS | Errno::MLINK) => {
-            return remove_any(directory, partial).map(|()| true);
-        }
-        Err(errno) => return Err(errno),
+    let file = match open_lockable(directory, partial)? {
+        Found::File { file, .. } => file,
+        Found::Nothing => return Ok(true),
+        Found::Other => return remove_any(directory, partial).map(|()| true),
     };
     match try_lock(&file, LockMode::Exclusive) {
         Err(Errno::WOULDBLOCK) => return Ok(false),
@@ -98,10 +132,7 @@ pub fn remove_unheld(directory: BorrowedFd<'_>, partial: &[u8]) -> Result<bool, 
 
 /// Whether another transfer holds a partial; waits as long as a dying process may take.
 pub fn is_held(directory: BorrowedFd<'_>, partial: &[u8]) -> Result<bool, Errno> {
-    let flags = OFlags::RDWR | confine::LEAF;
-    let Ok(file) = rustix::fs::openat(directory, partial, flags, Mode::empty()) else {
-        return Ok(false);
-    };
+    let Found::File { file, .. } = open_lockable(directory, partial)? else { return Ok(false) };
     match lock(&file, LockMode::Exclusive) {
         Ok(()) => Ok(false),
         Err(Errno::WOULDBLOCK) => Ok(true),
@@ -219,5 +250,30 @@ mod tests {
         }
         drop(create(place.as_fd(), b"partial", Mode::RWXU).unwrap());
         assert_eq!(rename(place.as_fd(), b"partial", b"directory"), Err(Errno::ISDIR));
+    }
+
+    /// A partial gets its final mode before its sync, which may keep even its owner from writing.
+    #[test]
+    fn a_partial_with_its_final_mode_is_held_and_found_again() {
+        use crate::disk::unprivileged;
+
+        for mode in [0o444, 0o222] {
+            unprivileged::run(move |directory| {
+                let place = std::fs::File::open(directory).unwrap();
+                let partial = partial_name(b"file");
+                let first = open(place.as_fd(), &partial).unwrap();
+                file::write_at(&first, b"abc", 0).unwrap();
+                rustix::fs::fchmod(&first, Mode::from_raw_mode(mode)).unwrap();
+                assert_eq!(open(place.as_fd(), &partial).unwrap_err(), Errno::WOULDBLOCK);
+                assert!(is_held(place.as_fd(), &partial).unwrap());
+                assert!(!remove_unheld(place.as_fd(), &partial).unwrap());
+                assert!(stands_at(&first, place.as_fd(), &partial).unwrap());
+                drop(first);
+                let again = open(place.as_fd(), &partial).unwrap();
+                let mut bytes = Vec::new();
+                file::read_at(&again, &mut bytes, 0, 10).unwrap();
+                assert_eq!(bytes, b"abc");
+            });
+        }
     }
 }
