@@ -1,5 +1,7 @@
 //! What the file system says of an inode, in the protocol's words.
 
+use std::time::Duration;
+
 use rustix::fs::{FileType, RawMode, Stat};
 use xfer_protocol::manifest::{Device, Inode, Owner, Stamp, Timestamp};
 
@@ -96,4 +98,58 @@ fn number<T: TryInto<u64>>(field: T) -> u64 {
 
 fn nanoseconds<T: TryInto<u32>>(field: T) -> u32 {
     field.try_into().unwrap_or_default()
+}
+/// The longest tick of the clock that change times are taken from; since Linux 6.13 it is finer
+/// where somebody looks.
+const TICK_MAX: i128 = 10_000_000;
+
+/// Waits until a change now would give a file another change time than it has. What is read from
+/// here on belongs to its stamp: a later change is seen by it.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub fn outlast_tick(changed: Timestamp) {
+    let nanoseconds =
+        |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+    let then = nanoseconds(changed.seconds, i64::from(changed.nanoseconds));
+    loop {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+        let ahead = then - nanoseconds(now.tv_sec, now.tv_nsec);
+        // A time of another machine's clock tells nothing.
+        if !(0..=TICK_MAX).contains(&ahead) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Waits until a change now would give a file another change time than it has.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub fn outlast_tick(_changed: Timestamp) {}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn changed(file: &std::fs::File) -> Timestamp {
+        stamp(&rustix::fs::fstat(file).unwrap()).changed
+    }
+
+    #[test]
+    fn a_change_after_the_tick_has_another_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = std::fs::File::create(directory.path().join("file")).unwrap();
+        for _ in 0..20 {
+            rustix::fs::fchmod(&file, rustix::fs::Mode::RWXU).unwrap();
+            let before = changed(&file);
+            outlast_tick(before);
+            rustix::fs::fchmod(&file, rustix::fs::Mode::RWXU).unwrap();
+            assert_ne!(changed(&file), before);
+        }
+    }
+
+    #[test]
+    fn a_time_to_come_is_not_waited_for() {
+        outlast_tick(Timestamp { seconds: i64::MAX, nanoseconds: 0 });
+    }
 }

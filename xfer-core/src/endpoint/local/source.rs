@@ -148,6 +148,7 @@ impl Shared {
             Ok(_) => Err(changed(&at.path)),
             Err(errno) => Err(fault(errno, Operation::Stat, &at.path)),
         };
+        stat::outlast_tick(at.stamp.changed);
         let result = unchanged().and_then(|()| read()).and_then(|read| unchanged().map(|()| read));
         if result.is_err() {
             self.files.forget(at);
@@ -184,6 +185,7 @@ fn read_whole(
     if stat::stamp(&before) != *stamp {
         return Err(changed(path));
     }
+    stat::outlast_tick(stamp.changed);
     let start = payload.len();
     // Checked with the whole pack against its limit.
     let length = usize::try_from(stamp.size).unwrap_or_default();
