@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use rustix::fs::{AtFlags, FileType, Mode};
+use rustix::fs::{AtFlags, FileType, Mode, Stat};
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::limits;
 use xfer_protocol::manifest::Stamp;
@@ -13,7 +13,7 @@ use super::Shared;
 use super::directories::{Directories, Place};
 use super::roots::{OpenRoot, write_fault};
 use crate::disk::fault::fault;
-use crate::disk::{Errno, is_partial_name, metadata, partial, partial_name, special, stat};
+use crate::disk::{Errno, file, is_partial_name, metadata, partial, partial_name, special, stat};
 
 impl Shared {
     pub(super) fn create(&self, create: &Create) -> Result<Vec<Outcome>, Fault> {
@@ -66,7 +66,7 @@ impl Shared {
             kind => self.make_special(&place, name, kind, entry),
         };
         made.map_err(|errno| write_fault(root, errno, Operation::Create, path))?;
-        root.touch(&path.parent().unwrap_or_default());
+        root.touch(&path.parent().unwrap_or_default(), place.on_root_device);
         if matches!(entry.kind, NewKind::Directory) {
             root.locks
                 .entered(root, path, self.options.confinement)
@@ -116,16 +116,34 @@ impl Shared {
                 metadata::set_at(place.as_fd(), name, metadata, self.preserve).map_err(failed)?;
                 let found = rustix::fs::statat(&*place, name, AtFlags::SYMLINK_NOFOLLOW);
                 let found = found.map_err(failed)?;
-                if stat::file_type(&found) == FileType::Directory {
-                    root.touch(path);
-                } else {
-                    root.found_changed();
-                }
+                self.rely_on_changed(&root, &place, name, path, &found).map_err(failed)?;
                 Ok(Some(stat::stamp(&found)))
             };
             Outcome { ticket: *ticket, result: apply() }
         });
         Ok(outcomes.collect())
+    }
+
+    /// Sees to it that metadata which was set last.
+    fn rely_on_changed(
+        &self,
+        root: &OpenRoot,
+        place: &Place,
+        name: &[u8],
+        path: &RelPath,
+        found: &Stat,
+    ) -> Result<(), Errno> {
+        let (device, _) = stat::identity(found);
+        match stat::file_type(found) {
+            FileType::Directory => root.touch(path, device == root.device),
+            FileType::RegularFile => match file::open_source(place.as_fd(), name) {
+                Ok(Some((file, _))) => return root.rely_on(file, device, path),
+                // Gone, or a mode that keeps even us out.
+                Ok(None) | Err(_) => root.rely_on_name(device, path),
+            },
+            _ => root.rely_on_name(device, path),
+        }
+        Ok(())
     }
 
     pub(super) fn remove_partials(&self, partials: &Paths) -> Result<(), Fault> {

@@ -122,7 +122,8 @@ pub(super) fn open_making(
         let name = directory.name().unwrap_or_default();
         match rustix::fs::mkdirat(&place, name, Mode::RWXU) {
             Ok(()) => {
-                root.touch(&directory.parent().unwrap_or_default());
+                let (device, _) = stat::identity(&rustix::fs::fstat(&place)?);
+                root.touch(&directory.parent().unwrap_or_default(), device == root.device);
                 root.locks.entered(root, directory, confinement)?;
             }
             Err(Errno::EXIST) => {}

@@ -90,7 +90,8 @@ impl Shared {
                 .ok_or_else(|| changed(&at.path))?;
             if hash.reading == Reading::Cached {
                 let device = stat::identity(&rustix::fs::fstat(&*file).map_err(failed)?).0;
-                self.root(at.root, Operation::Hash)?.rely_on(&*file, device).map_err(failed)?;
+                let root = self.root(at.root, Operation::Hash)?;
+                root.rely_on(&*file, device, &at.path).map_err(failed)?;
             }
             Ok(Digests { digests, past_cache: readable.is_past_cache() })
         })
@@ -243,6 +244,7 @@ fn hash_whole(
     if stat::stamp(&opened.before) != *stamp {
         return Err(changed(path));
     }
+    stat::outlast_tick(stamp.changed);
     let direct = match reading {
         Reading::Cached => None,
         Reading::PastCache => {
@@ -269,7 +271,7 @@ fn hash_whole(
         return Err(changed(path));
     }
     if reading == Reading::Cached {
-        root.rely_on(&*file, stat::identity(&after).0).map_err(failed)?;
+        root.rely_on(&*file, stat::identity(&after).0, path).map_err(failed)?;
     }
     let digest = Digest::from_bytes(*hasher.finalize().as_bytes());
     Ok((digest, readable.is_past_cache()))

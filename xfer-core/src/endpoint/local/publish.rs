@@ -1,10 +1,10 @@
 //! From staged to there: sync files, rename, sync directories.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::os::fd::{AsFd, OwnedFd};
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::manifest::Stamp;
 use xfer_protocol::message::{Finish, Outcome, Publish, Ticket};
@@ -137,16 +137,15 @@ impl Shared {
             outcomes.insert(staged.ticket, result.map(Some));
         }
         if publish.durable {
-            let touched = std::mem::take(&mut *guard(&root.touched));
-            let of_renamed = renamed.keys().cloned();
-            let failed = self.sync_directories(&root, touched, of_renamed);
-            for (directory, errno) in failed {
-                for (ticket, path) in renamed.get(&directory).into_iter().flatten() {
+            for (directory, errno) in self.sync_touched(&root) {
+                let files = renamed.get(&directory);
+                if files.is_none() {
+                    root.stays_unsynced(fault(errno, Operation::Sync, &directory));
+                }
+                for (ticket, path) in files.into_iter().flatten() {
                     outcomes.insert(*ticket, Err(fault(errno, Operation::Sync, path)));
                 }
             }
-        } else {
-            renamed.keys().for_each(|directory| root.touch(directory));
         }
         let outcomes: Vec<_> =
             outcomes.into_iter().map(|(ticket, result)| Outcome { ticket, result }).collect();
@@ -160,9 +159,7 @@ impl Shared {
         if finish.durable {
             root.sync_once(|| {
                 root.sync_found().map_err(|errno| root.fault(errno, Operation::Sync))?;
-                let touched = std::mem::take(&mut *guard(&root.touched));
-                let failed = self.sync_directories(&root, touched, std::iter::empty());
-                match failed.into_iter().next() {
+                match self.sync_touched(&root).into_iter().next() {
                     Some((directory, errno)) => Err(fault(errno, Operation::Sync, &directory)),
                     None => Ok(()),
                 }
@@ -201,21 +198,24 @@ impl Shared {
         staged: &Staged,
     ) -> Result<Stamp, Fault> {
         let failed = |errno| write_fault(root, errno, Operation::Commit, path);
-        let (place, name) = match &staged.file {
-            StagedFile::Partial(partial) => {
-                let stamp = rename(partial.place(), partial.name()).map_err(failed)?;
-                self.partials.forget(partial.index());
-                return Ok(stamp);
-            }
-            _ => directories.parent(path)?,
-        };
-        if let StagedFile::Closed { inode: Some(inode), .. } = staged.file {
-            let found = rustix::fs::statat(&*place, partial_name(name), AtFlags::SYMLINK_NOFOLLOW);
-            if stat::identity(&found.map_err(failed)?).1 != inode {
-                return Err(Fault::new(FaultKind::Busy, Operation::Commit, path.clone()));
-            }
+        let parent = path.parent().unwrap_or_default();
+        if let StagedFile::Partial(partial) = &staged.file {
+            let (place, file) = (partial.place().as_fd(), partial.file());
+            let (device, inode) = identity(file).map_err(failed)?;
+            let stamp = rename(place, partial.name(), Some(inode)).map_err(failed)?;
+            root.touch(&parent, device == root.device);
+            self.partials.forget(partial.index());
+            return Ok(stamp);
         }
-        rename(&*place, name).map_err(failed)
+        let (place, name) = directories.parent(path)?;
+        let inode = match &staged.file {
+            StagedFile::Held { file, .. } => Some(identity(file).map_err(failed)?.1),
+            StagedFile::Closed { inode, .. } => *inode,
+            StagedFile::Partial(_) => None,
+        };
+        let stamp = rename(place.as_fd(), name, inode).map_err(failed)?;
+        root.touch(&parent, place.on_root_device);
+        Ok(stamp)
     }
 
     /// Syncs staged files; those that fail are removed and get their outcome.
@@ -232,17 +232,22 @@ impl Shared {
             StagedFile::Partial(_) => false,
         };
         let many = staged.values().filter(on_root).count() > SYNC_EACH_MAX;
-        let whole = match &root.whole {
-            Some(whole) if many => sync::sync_whole(whole).is_ok(),
-            _ => false,
-        };
+        let whole = root.whole.as_ref().filter(|_| many).map(sync::sync_whole);
+        let mut failed: Vec<(RelPath, Errno)> = Vec::new();
+        if let Some(Err(errno)) = whole {
+            // The system tells of it once, and not of whose bytes are lost.
+            failed
+                .extend(staged.iter().filter(|(_, s)| on_root(s)).map(|(p, _)| (p.clone(), errno)));
+            root.stays_unsynced(root.fault(errno, Operation::Sync));
+        }
         let mut singly: Vec<(&RelPath, &Staged)> =
-            staged.iter().filter(|(_, s)| !whole || !on_root(s)).collect();
-        let failed = each_in_threads(&mut singly, |(path, staged)| {
+            staged.iter().filter(|(_, s)| whole.is_none() || !on_root(s)).collect();
+        let one_by_one = each_in_threads(&mut singly, |(path, staged)| {
             self.sync_one(root, path, staged).err().map(|errno| ((*path).clone(), errno))
         });
+        failed.extend(one_by_one.into_iter().flatten());
         let mut staged = staged;
-        for (path, errno) in failed.into_iter().flatten() {
+        for (path, errno) in failed {
             if let Some(lost) = staged.remove(&path) {
                 self.remove_lost(root, &path, &lost);
                 outcomes.insert(lost.ticket, Err(lost_fault(errno, &path)));
@@ -263,8 +268,12 @@ impl Shared {
                 let flags = OFlags::RDONLY | confine::LEAF;
                 let opened = match rustix::fs::openat(&place, name.as_slice(), flags, Mode::empty())
                 {
-                    // A mode that keeps even us out; writing it back does not need the file.
-                    Err(Errno::ACCESS) => return sync::sync_whole(place_for_sync(&place)?),
+                    // A mode that keeps even us out.
+                    Err(Errno::ACCESS) => {
+                        let flags = confine::HANDLE | confine::LEAF;
+                        let handle = rustix::fs::openat(&place, name, flags, Mode::empty())?;
+                        return sync::sync_unreadable(handle.as_fd());
+                    }
                     other => other?,
                 };
                 file::sync(opened)
@@ -283,50 +292,58 @@ impl Shared {
         }
     }
 
-    /// Syncs directories, and returns those that failed.
-    fn sync_directories(
-        &self,
-        root: &OpenRoot,
-        touched: Touched,
-        more: impl Iterator<Item = RelPath>,
-    ) -> Vec<(RelPath, Errno)> {
-        let mut directories: BTreeSet<RelPath> = touched.directories;
-        directories.extend(more);
-        let above: Vec<_> = touched
-            .above
-            .iter()
-            .filter_map(|place| sync::sync_directory(place.as_fd()).err())
-            .map(|errno| (RelPath::root(), errno))
-            .collect();
-        let many = touched.too_many || directories.len() > SYNC_EACH_MAX;
-        if many && let Some(whole) = &root.whole {
-            let failed = sync::sync_whole(whole).err();
-            let failed =
-                failed.into_iter().flat_map(|e| directories.iter().map(move |d| (d.clone(), e)));
-            return above.into_iter().chain(failed).collect();
+    /// Syncs the directories whose names changed, and returns those that failed.
+    fn sync_touched(&self, root: &OpenRoot) -> Vec<(RelPath, Errno)> {
+        let Touched { directories, too_many, elsewhere, above } =
+            std::mem::take(&mut *guard(&root.touched));
+        for place in above {
+            if let Err(errno) = sync::sync_directory(place.as_fd()) {
+                root.stays_unsynced(root.fault(errno, Operation::Sync));
+            }
         }
-        let mut directories: Vec<_> = directories.into_iter().collect();
-        let failed = each_in_threads(&mut directories, |directory| {
-            let synced = confine::open_directory(root.place(), directory, self.options.confinement)
-                .and_then(|place| sync::sync_directory(place.as_fd()));
+        let mut failed = Vec::new();
+        let mut singly: Vec<_> = elsewhere.into_iter().collect();
+        match &root.whole {
+            Some(whole) if too_many || directories.len() > SYNC_EACH_MAX => {
+                if let Err(errno) = sync::sync_whole(whole) {
+                    root.stays_unsynced(root.fault(errno, Operation::Sync));
+                    failed.extend(directories.into_iter().map(|directory| (directory, errno)));
+                }
+            }
+            _ => singly.extend(directories),
+        }
+        let synced = each_in_threads(&mut singly, |directory| {
+            let place = confine::open_directory(root.place(), directory, self.options.confinement);
+            let synced = place.and_then(|place| match sync::sync_directory(place.as_fd()) {
+                Err(Errno::ACCESS) => sync::sync_unreadable(place.as_fd()),
+                other => other,
+            });
             match synced {
                 // Removed again by now, so there is nothing left to last.
                 Ok(()) | Err(Errno::NOENT) => None,
                 Err(errno) => Some((directory.clone(), errno)),
             }
         });
-        above.into_iter().chain(failed.into_iter().flatten()).collect()
+        failed.extend(synced.into_iter().flatten());
+        failed
     }
 }
 
-fn rename(place: impl AsFd, name: &[u8]) -> Result<Stamp, Errno> {
-    partial::rename(place.as_fd(), &partial_name(name), name)?;
-    let found = rustix::fs::statat(place, name, AtFlags::SYMLINK_NOFOLLOW)?;
-    Ok(stat::stamp(&found))
+/// Renames a partial into place. One that another file has replaced meanwhile is somebody else's.
+fn rename(place: BorrowedFd<'_>, name: &[u8], inode: Option<u64>) -> Result<Stamp, Errno> {
+    let partial = partial_name(name);
+    let at = |name: &[u8]| rustix::fs::statat(place, name, AtFlags::SYMLINK_NOFOLLOW);
+    let is_ours = |found: &Stat| inode.is_none_or(|inode| stat::identity(found).1 == inode);
+    if inode.is_some() && !is_ours(&at(&partial)?) {
+        return Err(Errno::BUSY);
+    }
+    partial::rename(place, &partial, name)?;
+    let found = at(name)?;
+    if is_ours(&found) { Ok(stat::stamp(&found)) } else { Err(Errno::BUSY) }
 }
 
-fn place_for_sync(place: &OwnedFd) -> Result<OwnedFd, Errno> {
-    confine::open_for_reading(place.as_fd())
+fn identity(file: impl AsFd) -> Result<(u64, u64), Errno> {
+    Ok(stat::identity(&rustix::fs::fstat(file)?))
 }
 
 /// What a failed sync means: the bytes must be sent again, unless there is no room for them.

@@ -52,6 +52,8 @@ pub(super) struct OpenRoot {
 pub(super) struct Touched {
     pub(super) directories: BTreeSet<RelPath>,
     pub(super) too_many: bool,
+    /// Those on other file systems than the root's, of which syncing that tells nothing.
+    pub(super) elsewhere: BTreeSet<RelPath>,
     /// Directories above the root in which it or its parents were made.
     pub(super) above: Vec<OwnedFd>,
 }
@@ -82,26 +84,28 @@ impl OpenRoot {
     }
 
     /// Remembers that a directory's names changed.
-    pub(super) fn touch(&self, directory: &RelPath) {
+    pub(super) fn touch(&self, directory: &RelPath, on_root_device: bool) {
         let mut touched = guard(&self.touched);
-        if touched.directories.contains(directory) {
+        if touched.directories.contains(directory) || touched.elsewhere.contains(directory) {
             return;
         }
-        if touched.directories.len() >= TOUCHED_MAX {
+        if !on_root_device {
+            touched.elsewhere.insert(directory.clone());
+        } else if touched.directories.len() >= TOUCHED_MAX {
             touched.too_many = true;
         } else {
             touched.directories.insert(directory.clone());
         }
     }
 
-    /// Notes that something found below has other metadata now.
-    pub(super) fn found_changed(&self) {
-        self.found.store(true, Ordering::Relaxed);
-    }
-
-    /// Notes a file below that stands as it was found. What syncing the file system at the end does
-    /// not reach is synced at once.
-    pub(super) fn rely_on(&self, file: impl AsFd, device: u64) -> Result<(), Errno> {
+    /// Notes a file below that stands as it was found, or has other metadata now. What syncing the
+    /// file system at the end does not reach is synced at once.
+    pub(super) fn rely_on(
+        &self,
+        file: impl AsFd,
+        device: u64,
+        path: &RelPath,
+    ) -> Result<(), Errno> {
         if self.access == Access::Read {
             return Ok(());
         }
@@ -109,7 +113,20 @@ impl OpenRoot {
             self.found.store(true, Ordering::Relaxed);
             return Ok(());
         }
+        self.touch(&path.parent().unwrap_or_default(), device == self.device);
         crate::disk::file::sync(file)
+    }
+
+    /// Notes a link or a special file below that has other metadata now: its directory's journal
+    /// brings it to the medium.
+    pub(super) fn rely_on_name(&self, device: u64, path: &RelPath) {
+        self.found.store(true, Ordering::Relaxed);
+        self.touch(&path.parent().unwrap_or_default(), device == self.device);
+    }
+
+    /// Notes a failed sync that no entry's own outcome tells of.
+    pub(super) fn stays_unsynced(&self, failed: Fault) {
+        self.unsynced.get_or_init(|| failed);
     }
 
     /// Syncs at the end; what failed once has failed for as long as the root is open.
@@ -237,6 +254,7 @@ mod tests {
     use xfer_protocol::message::Finish;
 
     use super::*;
+    use crate::endpoint::local::tests::{Lab, packed};
     use crate::endpoint::local::{LocalEndpoint, LocalOptions};
     use crate::endpoint::{Endpoint, Sink};
 
@@ -254,5 +272,25 @@ mod tests {
         let finish = |durable| endpoint.finish(Finish { root: index, durable });
         assert_eq!(finish(true).await, Err(failed.into()));
         assert_eq!(finish(false).await, Ok(()));
+    }
+
+    /// A failed sync of the whole file system is told once, and not of whose bytes are lost: none
+    /// of them is published, and the end fails too.
+    #[tokio::test]
+    async fn a_failed_sync_of_the_whole_counts_for_all() {
+        let lab = Lab::on("/tmp").await;
+        let place = confine::open_root(lab.directory.path().as_os_str().as_encoded_bytes());
+        {
+            let mut roots = guard(&lab.endpoint.shared.roots.open);
+            // What is only a place cannot be synced.
+            Arc::get_mut(&mut roots[0]).unwrap().whole = Some(place.unwrap());
+        }
+        let files = (0..100).map(|number| packed(number, &format!("f{number}"), b"")).collect();
+        lab.pack(files, b"").await;
+        let outcomes = lab.publish(true).await;
+        assert!(outcomes.len() == 100 && outcomes.iter().all(|o| o.result.is_err()));
+        assert!(lab.names().is_empty(), "{:?}", lab.names());
+        let finish = Finish { root: lab.root, durable: true };
+        assert!(lab.endpoint.finish(finish).await.is_err());
     }
 }

@@ -8,10 +8,10 @@ use std::process::Command;
 use super::*;
 
 /// A file system of its own, gone with the value.
-struct Mounted(tempfile::TempDir);
+pub(super) struct Mounted(tempfile::TempDir);
 
 impl Mounted {
-    fn memory(options: &str) -> Option<Self> {
+    pub(super) fn memory(options: &str) -> Option<Self> {
         Self::new(&["-t", "tmpfs", "-o", options, "xfer-test"])
     }
 
@@ -30,10 +30,26 @@ impl Mounted {
         self.0.path()
     }
 
+    /// The same file system at another place too, until the value goes.
+    pub(super) fn bind(&self, at: &Path) -> Bound {
+        let mount = Command::new("mount").arg("--bind").args([self.path(), at]).status();
+        assert!(mount.unwrap().success());
+        Bound(at.to_owned())
+    }
+
     fn remount(&self, options: &str) {
         let options = format!("remount,{options}");
         let mount = Command::new("mount").args(["-o", &options]).arg(self.path()).status();
         assert!(mount.unwrap().success());
+    }
+}
+
+/// A second place of a file system.
+pub(super) struct Bound(PathBuf);
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }
 

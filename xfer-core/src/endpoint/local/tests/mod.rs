@@ -7,6 +7,7 @@
     reason = "tests look at the files themselves, and make bytes of numbers"
 )]
 
+mod durability;
 mod faults;
 mod hostile;
 mod locks;
