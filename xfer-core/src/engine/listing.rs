@@ -9,10 +9,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::manifest::{Entry, EntryKind, ScanItem};
-use xfer_protocol::message::{Scan, ScanIndex, ScanNext};
+use xfer_protocol::message::{Scan, ScanBatch, ScanIndex, ScanNext};
 use xfer_protocol::path::RelPath;
 
-use crate::endpoint::{Endpoint, EndpointResult};
+use crate::endpoint::{Endpoint, EndpointError, EndpointResult, LostReason};
 
 /// Batches asked for at once: hides the round trips of a long link, and no more than are kept to be
 /// told again.
@@ -20,8 +20,10 @@ const BATCHES_AHEAD: usize = 6;
 
 /// The items of one scan, in order.
 pub(super) struct Listing {
-    batches: mpsc::Receiver<EndpointResult<Vec<ScanItem>>>,
+    batches: mpsc::Receiver<EndpointResult<ScanBatch>>,
     items: VecDeque<ScanItem>,
+    /// Whether the last batch is among those that came.
+    ended: bool,
     order: Order,
     _reader: JoinSet<()>,
 }
@@ -71,7 +73,7 @@ impl Listing {
         let mut reader = JoinSet::new();
         reader.spawn(read_batches(endpoint, index, sender));
         let order = Order { lists_directories, last: None, directories: Vec::new() };
-        Ok(Self { batches, items: VecDeque::new(), order, _reader: reader })
+        Ok(Self { batches, items: VecDeque::new(), ended: false, order, _reader: reader })
     }
 
     /// The next item, `None` after the last.
@@ -83,10 +85,14 @@ impl Listing {
                 }
                 return Ok(Some(item));
             }
-            match self.batches.recv().await {
-                None => return Ok(None),
-                Some(batch) => self.items = batch?.into(),
+            if self.ended {
+                return Ok(None);
             }
+            // A list that breaks off is not taken for a shorter tree.
+            let broken = EndpointError::Lost(LostReason::Ended);
+            let batch = self.batches.recv().await.ok_or(broken)??;
+            self.ended = batch.last;
+            self.items = batch.items.into();
         }
     }
 }
@@ -94,7 +100,7 @@ impl Listing {
 async fn read_batches<E>(
     endpoint: Arc<E>,
     scan: ScanIndex,
-    out: mpsc::Sender<EndpointResult<Vec<ScanItem>>>,
+    out: mpsc::Sender<EndpointResult<ScanBatch>>,
 ) where
     E: Endpoint + ?Sized + 'static,
 {
@@ -105,7 +111,7 @@ async fn read_batches<E>(
     let mut batches = pin!(stream::iter(0..).map(ask).buffered(BATCHES_AHEAD));
     while let Some(batch) = batches.next().await {
         let last = batch.as_ref().map_or(true, |batch| batch.last);
-        if out.send(batch.map(|batch| batch.items)).await.is_err() || last {
+        if out.send(batch).await.is_err() || last {
             return;
         }
     }

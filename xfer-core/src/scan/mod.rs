@@ -27,7 +27,7 @@ use xfer_protocol::manifest::{Entry, EntryKind, ScanItem};
 use xfer_protocol::message::ScanOptions;
 use xfer_protocol::path::RelPath;
 
-pub use ahead::ahead;
+pub use ahead::{Step, ahead};
 
 use filter::{Decision, Filter};
 use ignored::IgnoreFiles;

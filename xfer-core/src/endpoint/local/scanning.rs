@@ -6,14 +6,13 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::limits::SCAN_BATCHES_KEPT;
-use xfer_protocol::manifest::ScanItem;
 use xfer_protocol::message::{Scan, ScanBatch, ScanIndex, ScanNext};
 use xfer_protocol::path::RelPath;
 
 use super::roots::OpenRoot;
 use super::{Shared, guard};
 use crate::disk::fault::fault;
-use crate::scan::{Walk, ahead};
+use crate::scan::{Step, Walk, ahead};
 
 /// Scans that one endpoint has begun and not forgotten.
 const SCANS_MAX: usize = 4096;
@@ -23,7 +22,7 @@ pub(super) struct Scans(Mutex<HashMap<ScanIndex, Arc<tokio::sync::Mutex<Running>
 
 /// A scan whose batches are taken one after the other, and kept until their answers have come.
 struct Running {
-    batches: Option<mpsc::Receiver<Vec<ScanItem>>>,
+    batches: Option<mpsc::Receiver<Step>>,
     /// Those that may be asked for again, in order.
     kept: VecDeque<ScanBatch>,
     /// The number of the next one.
@@ -59,22 +58,23 @@ impl Shared {
 }
 
 impl Running {
-    /// A batch that is kept or due; `None` for one that is neither. Waits with nothing taken, so
+    /// A batch that is kept or due; `None` for one that is neither, or of a walk that broke off. Waits with nothing taken, so
     /// that a call which is dropped has happened or has not.
     async fn batch(&mut self, sequence: u64) -> Option<ScanBatch> {
         if sequence >= self.next.saturating_add(SCAN_BATCHES_KEPT) {
             return None;
         }
         while self.next <= sequence {
-            let items = match &mut self.batches {
-                Some(batches) => batches.recv().await,
-                None => None,
+            let (items, last) = match &mut self.batches {
+                Some(batches) => match batches.recv().await? {
+                    Step::Items(items) => (items, false),
+                    Step::End => (Vec::new(), true),
+                },
+                None => (Vec::new(), true),
             };
-            let last = items.is_none();
             if last {
                 self.batches = None;
             }
-            let items = items.unwrap_or_default();
             self.kept.push_back(ScanBatch { sequence: self.next, items, last });
             self.next += 1;
         }
@@ -90,7 +90,7 @@ impl Running {
 /// Batches that a scan may be ahead of whoever takes them.
 const BATCHES_AHEAD: usize = 4;
 
-fn begin(root: &OpenRoot, scan: Scan) -> Result<mpsc::Receiver<Vec<ScanItem>>, Fault> {
+fn begin(root: &OpenRoot, scan: Scan) -> Result<mpsc::Receiver<Step>, Fault> {
     let failed = |errno| fault(errno, Operation::List, &scan.under);
     let place = rustix::io::fcntl_dupfd_cloexec(root.place(), 0).map_err(failed)?;
     if scan.options.follow_links {
