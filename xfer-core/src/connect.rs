@@ -100,7 +100,7 @@ impl Connected {
 }
 
 /// Makes an endpoint in place of a machine, for tests and rehearsals.
-type Stand = Arc<dyn Fn() -> Connected + Send + Sync>;
+type Stand = Arc<dyn Fn() -> Result<Connected, TransferError> + Send + Sync>;
 
 /// Reaches machines.
 #[derive(Clone)]
@@ -139,9 +139,19 @@ impl Connector {
     /// The same with an endpoint in place of a machine.
     #[must_use]
     pub fn with_stand(
-        mut self,
+        self,
         machine: &Machine,
         stand: impl Fn() -> Connected + Send + Sync + 'static,
+    ) -> Self {
+        self.with_failing_stand(machine, move || Ok(stand()))
+    }
+
+    /// The same with what may not be reached every time.
+    #[must_use]
+    pub fn with_failing_stand(
+        mut self,
+        machine: &Machine,
+        stand: impl Fn() -> Result<Connected, TransferError> + Send + Sync + 'static,
     ) -> Self {
         self.stands.insert(host_of(machine), Arc::new(stand));
         self
@@ -190,7 +200,7 @@ impl Connector {
         options: &TransferOptions,
     ) -> Result<Connected, TransferError> {
         if let Some(stand) = self.stands.get(&host_of(machine)) {
-            return Ok(stand());
+            return stand();
         }
         match machine {
             Machine::Local => Ok(Connected::here(Arc::new(LocalEndpoint::new(LocalOptions {
@@ -342,7 +352,7 @@ impl Connector {
         Start {
             session: SessionId(random()),
             sentinels: [random(), random()],
-            silence: options.retry.stall.max(Duration::from_secs(10)),
+            silence: options.retry.silence(),
             join: false,
         }
     }

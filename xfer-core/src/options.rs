@@ -133,6 +133,14 @@ pub struct RetryOptions {
     pub give_up: Duration,
 }
 
+impl RetryOptions {
+    /// How long a far side waits for word from us before it ends and frees what it holds.
+    #[must_use]
+    pub fn silence(&self) -> Duration {
+        self.stall.max(Duration::from_secs(10))
+    }
+}
+
 impl Default for RetryOptions {
     fn default() -> Self {
         Self { attempts: 10, stall: Duration::from_secs(30), give_up: Duration::from_secs(15 * 60) }

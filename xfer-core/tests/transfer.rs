@@ -236,3 +236,22 @@ async fn many_small_files_are_published_in_groups() {
     assert_eq!(summary.payload_bytes, 40_000);
     lab.assert_equal();
 }
+
+/// What a pattern was to bring may be all that its user wanted to keep.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pattern_that_matches_nothing_is_a_missing_source() {
+    let lab = Lab::new();
+    fs::write(lab.source().join("file"), b"bytes").unwrap();
+    for order in [["*.none", "file"], ["file", "*.none"]] {
+        let ready = std::sync::Mutex::new(Some(session().await));
+        let connector = connector(&lab.directory.path().join("state"))
+            .with_stand(&far(), move || ready.lock().unwrap().take().unwrap());
+        let sources = order.map(|name| at(far(), &lab.source().join(name), ""));
+        let transfer = Transfer::new(sources, at(Machine::Local, &lab.destination(), "/"));
+        let quiet = Arc::new(|_: &xfer_core::event::Event| {});
+        let error = run(transfer, connector, quiet, CancellationToken::new()).await.unwrap_err();
+        assert_eq!(error.exit_class(), ExitClass::NotFound);
+        assert!(error.to_string().contains("*.none"), "{error}");
+        assert!(!lab.destination().join("file").exists());
+    }
+}

@@ -1,6 +1,7 @@
 //! One attempt: both ends opened, every source mapped, and each mapping moved.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use xfer_protocol::fault::{FaultKind, Operation};
 use xfer_protocol::manifest::{Entry, EntryKind, ProofLevel, ScanItem};
@@ -28,7 +29,7 @@ use crate::journal::{RecordDraft, RecordKey, RecordReader, Tail, fold_tail};
 use crate::location::Machine;
 use crate::options::VerifyLevel;
 use crate::plan::Policy;
-use crate::plan::mapping::{Mapping, map_sources};
+use crate::plan::mapping::{Mapping, MappingError, map_sources};
 
 /// Partials of one mapping are numbered within this span of the session's numbers.
 const PARTIALS_SPAN: u64 = 1 << 40;
@@ -53,6 +54,7 @@ struct Opened {
 pub(super) async fn attempt(shared: &Shared) -> Result<Summary, Stop> {
     shared.observer.observe(&Event::Phase(Phase::Connect));
     let opened = open(shared).await?;
+    shared.reached.store(true, Ordering::Relaxed);
     let result = move_all(shared, &opened).await;
     for end in opened.sources.iter().chain([&opened.sink]) {
         end.source.close().await;
@@ -116,13 +118,16 @@ async fn map(
         let locate = Locate { path: location.path.clone(), expand };
         let found = sources[of_request[at]].source.locate(locate).await;
         let found = found.map_err(|e| Context::stop(Side::Source, e))?;
+        if found.is_empty() {
+            return Err(Stop::Mapping(MappingError::SourceMissing(at)));
+        }
         rows.extend(found.into_iter().map(|located| (at, located)));
     }
     let path = shared.transfer.destination.path.clone();
     let found = sink.sink.locate(Locate { path, expand: false }).await;
     let found = found.map_err(|e| Context::stop(Side::Destination, e))?;
-    let (Some(to), false) = (found.first(), rows.is_empty()) else {
-        return Err(Stop::Mapping(crate::plan::mapping::MappingError::SourceMissing(0)));
+    let Some(to) = found.first() else {
+        return Err(Stop::Protocol(crate::endpoint::ProtocolReason::Mismatched));
     };
     let mut mappings = map_sources(&rows, to).map_err(Stop::Mapping)?;
     mappings.sort_by(|a, b| a.top.cmp(&b.top));

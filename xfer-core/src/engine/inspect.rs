@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tokio_util::sync::CancellationToken;
 use xfer_protocol::digest::{BlockSize, Digest, TreeAssembler};
@@ -88,6 +89,7 @@ impl Inspection {
         };
         let shared_clock = Arc::clone(&clock);
         let shared = Shared {
+            reached: AtomicBool::new(false),
             began: clock.elapsed(),
             transfer,
             connector,

@@ -20,6 +20,7 @@ mod wrap_up;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -40,6 +41,9 @@ use patience::Patience;
 pub use inspect::{Inspection, Verified};
 pub use ledger::{Counts, Side};
 pub use outcome::MappedPath;
+
+/// How much longer than its silence allows a far side that lost us may hold its locks.
+const SILENCE_MARGIN: Duration = Duration::from_secs(10);
 
 /// What is to be moved, and how.
 #[derive(Clone, Debug)]
@@ -109,6 +113,8 @@ struct Shared {
     clock: Arc<dyn Clock>,
     meter: Arc<Meter>,
     pacer: Arc<Pacer>,
+    /// Whether both ends were once reached: then they are there, and what keeps us from them passes.
+    reached: AtomicBool,
     /// Times the sessions.
     began: Duration,
 }
@@ -135,6 +141,7 @@ pub async fn run(
         connector,
         observer,
         cancel,
+        reached: AtomicBool::new(false),
         began: clock.elapsed(),
         clock,
         meter: Arc::default(),
@@ -147,9 +154,19 @@ pub async fn run(
     shared.until_done().await
 }
 
+/// What may come of another session.
+enum Hope {
+    None,
+    /// It may get farther.
+    OtherSession,
+    /// It comes about at all, once what is in its way has passed.
+    Outage,
+}
+
 impl Shared {
     async fn until_done(&self) -> Result<Summary, TransferError> {
         let mut patience = Patience::new(self.clock.elapsed());
+        let mut lost = None;
         loop {
             let before = self.meter.dealt_with();
             let stop = match self.one_attempt().await {
@@ -161,12 +178,39 @@ impl Shared {
             }
             let error = self.error_of(stop);
             let reached = self.meter.dealt_with().saturating_sub(before);
-            let may_retry = matches!(&error, TransferError::Network(f) if is_passing(f.reason));
-            let retry = &self.transfer.options.retry;
-            let next = patience.after(reached, self.clock.elapsed(), retry).filter(|_| may_retry);
+            let (now, retry) = (self.clock.elapsed(), &self.transfer.options.retry);
+            let next = match self.hope(&error, lost) {
+                Hope::None => None,
+                Hope::OtherSession => patience.after(reached, now, retry),
+                Hope::Outage => patience.after_outage(now, retry),
+            };
+            if matches!(error, TransferError::Network(_)) {
+                lost = Some(now);
+            }
             let Some(attempt) = next else { return Err(error) };
             self.observer.observe(&Event::Retry { reason: error.to_string(), attempt });
             pause(&*self.clock, attempt, self.cancel.cancelled()).await;
+        }
+    }
+
+    /// What may come of another session after an error, where one was lost before, at `lost`.
+    fn hope(&self, error: &TransferError, lost: Option<Duration>) -> Hope {
+        use NetworkReason::{Lost, Stalled, Throttled, TimedOut, Unreachable, Unresolved};
+        match error {
+            TransferError::Network(failure) => match failure.reason {
+                Lost | Stalled => Hope::OtherSession,
+                Throttled | TimedOut | Unreachable | Unresolved => {
+                    let reached = self.reached.load(Ordering::Relaxed);
+                    if reached { Hope::Outage } else { Hope::None }
+                }
+            },
+            // Perhaps the far side of the session that was lost, which does not know it yet.
+            TransferError::Busy { .. } if lost.is_some() => {
+                let since = self.clock.elapsed().saturating_sub(lost.unwrap_or_default());
+                let held = self.transfer.options.retry.silence() + SILENCE_MARGIN;
+                if since < held { Hope::Outage } else { Hope::None }
+            }
+            _ => Hope::None,
         }
     }
 
@@ -194,11 +238,6 @@ impl Shared {
         self.observer.observe(&Event::Progress(self.meter.progress()));
         summary
     }
-}
-
-/// Whether another session may fare better.
-fn is_passing(reason: NetworkReason) -> bool {
-    matches!(reason, NetworkReason::Lost | NetworkReason::Stalled | NetworkReason::TimedOut)
 }
 
 /// Where the network failed, for a person.

@@ -10,13 +10,15 @@ pub(super) struct Patience {
     /// Bytes that the best session dealt with.
     farthest: u64,
     attempts: u32,
+    /// Times that nobody was reached since.
+    outages: u32,
     last_progress: Duration,
 }
 
 impl Patience {
     /// Begins at a moment of the clock.
     pub(super) fn new(now: Duration) -> Self {
-        Self { farthest: 0, attempts: 0, last_progress: now }
+        Self { farthest: 0, attempts: 0, outages: 0, last_progress: now }
     }
 
     /// What follows a session that was lost: the number of the next attempt, or none.
@@ -30,7 +32,7 @@ impl Patience {
         retry: &RetryOptions,
     ) -> Option<u32> {
         if reached > self.farthest {
-            *self = Self { farthest: reached, attempts: 0, last_progress: now };
+            *self = Self { farthest: reached, ..Self::new(now) };
         }
         let waited = now.saturating_sub(self.last_progress);
         if self.attempts >= retry.attempts || waited >= retry.give_up {
@@ -38,6 +40,17 @@ impl Patience {
         }
         self.attempts += 1;
         Some(self.attempts)
+    }
+
+    /// What follows when nobody was reached who had been there before: that says nothing of them,
+    /// so only the time without progress counts.
+    pub(super) fn after_outage(&mut self, now: Duration, retry: &RetryOptions) -> Option<u32> {
+        let waited = now.saturating_sub(self.last_progress);
+        if retry.attempts == 0 || waited >= retry.give_up {
+            return None;
+        }
+        self.outages += 1;
+        Some(self.outages)
     }
 }
 
@@ -69,5 +82,18 @@ mod tests {
         let mut patience = Patience::new(Duration::ZERO);
         assert_eq!(patience.after(1, retry.give_up, &retry), Some(1));
         assert_eq!(patience.after(1, retry.give_up * 2, &retry), None);
+    }
+
+    #[test]
+    fn an_outage_spends_time_alone() {
+        let retry = RetryOptions { attempts: 1, ..RetryOptions::default() };
+        let mut patience = Patience::new(Duration::ZERO);
+        for outage in 1..100 {
+            assert_eq!(patience.after_outage(Duration::from_secs(1), &retry), Some(outage));
+        }
+        assert_eq!(patience.after(0, Duration::ZERO, &retry), Some(1));
+        assert_eq!(patience.after_outage(retry.give_up, &retry), None);
+        let never = RetryOptions { attempts: 0, ..retry };
+        assert_eq!(patience.after_outage(Duration::ZERO, &never), None);
     }
 }
