@@ -5,6 +5,7 @@ mod concurrent;
 mod hostile;
 mod kills;
 mod logins;
+mod memory;
 mod refusals;
 mod sftp;
 mod space;

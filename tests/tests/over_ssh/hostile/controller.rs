@@ -299,7 +299,7 @@ fn ranges_that_cannot_be_kept_are_not() {
     assert_untouched(&lab, "kept");
 }
 
-/// H10: very many small requests, of which no answer is read until all are sent
+/// H10: very many small requests, sent without waiting for an answer
 #[test]
 fn a_million_small_requests_wait_their_turn() {
     let lab = Lab::new();
