@@ -2,15 +2,19 @@
 //!
 //! What a process tells of its own progress lags behind and dies with it; what crossed the wire is
 //! known here. The relay can hold the traffic at a limit, so that what a test does at some point of
-//! a transfer does not come after its end.
+//! a transfer does not come after its end; and it can let every byte arrive late, as a long link.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Bytes taken at once
 const PIECE: usize = 64 << 10;
+
+/// Pieces on a long link at a time
+const PIECES_LATE: usize = 256;
 
 /// Which way bytes go
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +49,11 @@ struct State {
 impl Relay {
     /// Relays to a port of this machine
     pub fn to(server: u16) -> Self {
+        Self::late(server, Duration::ZERO)
+    }
+
+    /// The same over a link on which every byte, in either direction, takes so long
+    pub fn late(server: u16, delay: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
         let port = listener.local_addr().expect("address").port();
         let traffic = Arc::new(Traffic::default());
@@ -59,6 +68,7 @@ impl Relay {
                     let (from, to) = (from.expect("a socket"), to.expect("a socket"));
                     let traffic = Arc::clone(&passed);
                     traffic.lock().lanes += 1;
+                    let to = Outlet::new(to, delay);
                     std::thread::spawn(move || traffic.carry(from, to, direction));
                 }
             }
@@ -118,7 +128,7 @@ impl Traffic {
         true
     }
 
-    fn carry(&self, mut from: TcpStream, mut to: TcpStream, direction: Direction) {
+    fn carry(&self, mut from: TcpStream, mut to: Outlet, direction: Direction) {
         let mut buffer = vec![0; PIECE];
         loop {
             let read = match from.read(&mut buffer) {
@@ -127,14 +137,14 @@ impl Traffic {
                 _ => break,
             };
             self.pass(read, direction);
-            if to.write_all(&buffer[..read]).is_err() {
+            if !to.send(&buffer[..read]) {
                 self.count_rest(&mut from, &mut buffer, direction);
                 // Nobody receives it, and the sender shall know.
                 drop(from.shutdown(Shutdown::Both));
                 break;
             }
         }
-        drop(to.shutdown(Shutdown::Write));
+        to.end();
         self.lock().lanes -= 1;
         self.changed.notify_all();
     }
@@ -157,6 +167,53 @@ impl Traffic {
         drop(state);
         self.changed.notify_all();
     }
+}
+
+/// Where bytes leave, at once or late
+enum Outlet {
+    Now(TcpStream),
+    Late(SyncSender<(Instant, Vec<u8>)>, Duration),
+}
+
+impl Outlet {
+    fn new(to: TcpStream, delay: Duration) -> Self {
+        if delay.is_zero() {
+            return Self::Now(to);
+        }
+        let (sender, pieces) = sync_channel(PIECES_LATE);
+        std::thread::spawn(move || deliver(to, &pieces));
+        Self::Late(sender, delay)
+    }
+
+    /// False once nobody receives
+    fn send(&mut self, bytes: &[u8]) -> bool {
+        match self {
+            Self::Now(to) => to.write_all(bytes).is_ok(),
+            Self::Late(to, delay) => to.send((Instant::now() + *delay, bytes.to_vec())).is_ok(),
+        }
+    }
+
+    fn end(self) {
+        if let Self::Now(to) = self {
+            drop(to.shutdown(Shutdown::Write));
+        }
+    }
+}
+
+fn deliver(mut to: TcpStream, pieces: &Receiver<(Instant, Vec<u8>)>) {
+    for (due, bytes) in pieces {
+        loop {
+            let left = due.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            std::thread::park_timeout(left);
+        }
+        if to.write_all(&bytes).is_err() {
+            return;
+        }
+    }
+    drop(to.shutdown(Shutdown::Write));
 }
 
 #[cfg(test)]
@@ -186,5 +243,23 @@ mod tests {
         assert!(!relay.wait_idle(Duration::from_millis(50)));
         drop((near, far));
         assert!(relay.wait_idle(SOON));
+    }
+
+    #[test]
+    fn a_long_link_brings_everything_late_and_in_order() {
+        let server = TcpListener::bind("127.0.0.1:0").expect("bind");
+        let delay = Duration::from_millis(30);
+        let relay = Relay::late(server.local_addr().expect("address").port(), delay);
+        let mut near = TcpStream::connect(("127.0.0.1", relay.port())).expect("connect");
+        let (mut far, _) = server.accept().expect("accept");
+        let begun = Instant::now();
+        for piece in [&b"one "[..], b"two ", b"three"] {
+            near.write_all(piece).expect("write");
+        }
+        near.shutdown(Shutdown::Write).expect("shut down");
+        let mut text = String::new();
+        far.read_to_string(&mut text).expect("read");
+        assert_eq!(text, "one two three");
+        assert!(begun.elapsed() >= delay, "{:?}", begun.elapsed());
     }
 }

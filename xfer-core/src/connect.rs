@@ -1,13 +1,14 @@
 //! From a location to a live endpoint: the only file that knows all kinds.
 
+mod logins;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
 
-use futures_util::future::join_all;
+use tokio::task::JoinSet;
 use xfer_protocol::hello::SessionId;
 use xfer_protocol::manifest::ProofLevel;
 
@@ -30,14 +31,7 @@ use crate::transport::ssh::{
     NoPrompt, SshConnection, SshError, SshErrorClass, SshOptions, SshTarget,
 };
 
-/// Delay that one stream bears: a server's window of 2 MiB still fills 400 MB/s.
-const DELAY_OF_ONE: Duration = Duration::from_millis(5);
-
-/// Delay for which one more stream is used, where nobody says how many: each carries 100 MB/s.
-const DELAY_OF_EACH: Duration = Duration::from_millis(20);
-
-/// Channels of one login at most: sshd's `MaxSessions` leaves room for the first.
-const CHANNELS_MAX: usize = 8;
+use logins::{Further, Told, Wanted, join_streams};
 
 /// A live endpoint and how it was reached.
 pub struct Connected {
@@ -50,6 +44,7 @@ pub struct Connected {
     /// What the user should know of how it was reached.
     pub notices: Vec<String>,
     far: Far,
+    told: Told,
     /// Ends with the endpoint.
     _keep: Keep,
 }
@@ -64,7 +59,7 @@ enum Far {
 /// What must live as long as an endpoint.
 enum Keep {
     Nothing,
-    Logins { _logins: Vec<SshConnection> },
+    Logins { _first: SshConnection, _further: JoinSet<()> },
     Process { _process: tokio::process::Child },
 }
 
@@ -72,8 +67,24 @@ impl Connected {
     /// An endpoint of this process.
     pub fn here<E: Source + Sink + 'static>(endpoint: Arc<E>) -> Self {
         let source = Arc::clone(&endpoint) as Arc<dyn Source>;
-        let (far, notices) = (Far::Nothing, Vec::new());
-        Self { source, sink: endpoint, route: None, notices, far, _keep: Keep::Nothing }
+        let (far, notices, told) = (Far::Nothing, Vec::new(), Told::default());
+        Self { source, sink: endpoint, route: None, notices, far, told, _keep: Keep::Nothing }
+    }
+
+    /// The route with the streams that carry payload by now.
+    #[must_use]
+    pub fn route_now(&self) -> Option<Route> {
+        let mut route = self.route.clone()?;
+        if let Far::Agent(remote) = &self.far {
+            route.streams = payload_streams(remote);
+        }
+        Some(route)
+    }
+
+    /// What the user should know that happened since; each is told once.
+    #[must_use]
+    pub fn later_notices(&self) -> Vec<String> {
+        std::mem::take(&mut self.told.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Bytes on the wire beside payload.
@@ -243,21 +254,23 @@ impl Connector {
         let remote = self.session(first.stream, &start, options).await;
         let remote = Arc::new(remote.map_err(|error| session_error(&place, error))?);
         start.join = true;
-        let (login, start) = (&login, &start);
         let streams = options.network.streams.map(|streams| streams.get());
-        let wanted = streams.unwrap_or_else(|| streams_for(remote.round_trip())).min(CHANNELS_MAX);
-        // One stream alone carries payload and control; of more, the first is control's.
-        let starting = (1..=wanted)
-            .filter(|_| wanted > 1)
-            .map(|index| async move { (index, bootstrap::start(login, options, start).await) });
-        for (index, next) in join_all(starting).await {
-            // A server that grants no further channel leaves us with those that we have.
-            let (Ok(next), Ok(index)) = (next, u16::try_from(index)) else { continue };
-            let _refused = remote.add_stream(next.stream, index).await;
+        let Wanted { here, beside } = Wanted::of(streams, remote.round_trip());
+        let joined = join_streams(&login, options, &start, &remote, 1..=here).await;
+        let missing = here - joined + beside;
+        let (told, mut further) = (Told::default(), JoinSet::new());
+        if missing > 0 {
+            let mut ssh = self.ssh.clone();
+            ssh.seed = self.unique();
+            let asked = streams.is_some();
+            let (first, options, told) = (login.clone(), options.clone(), Arc::clone(&told));
+            let logins = Further { first, ssh, options, start, told, place, asked };
+            further.spawn(logins.join(Arc::clone(&remote), here, missing));
         }
-        let streams = remote.streams().saturating_sub(1).max(1);
-        let route = Route { kind: "ssh", transport: "ssh".to_owned(), direct: true, streams };
-        Ok(connected(remote, route, Keep::Logins { _logins: vec![login.clone()] }))
+        let (transport, streams) = ("ssh".to_owned(), payload_streams(&remote));
+        let route = Route { kind: "ssh", transport, direct: true, streams };
+        let keep = Keep::Logins { _first: login, _further: further };
+        Ok(Connected { told, ..connected(remote, route, keep) })
     }
 
     /// An endpoint on the files of the machine alone.
@@ -296,7 +309,8 @@ impl Connector {
             route: Some(Route { kind: "sftp", transport, direct: true, streams: 1 }),
             notices,
             far: Far::Sftp(endpoint),
-            _keep: Keep::Logins { _logins: vec![login] },
+            told: Told::default(),
+            _keep: Keep::Logins { _first: login, _further: JoinSet::new() },
         })
     }
 
@@ -358,20 +372,16 @@ impl Connector {
     }
 }
 
-/// How many streams a link of this delay wants: each is one more command that a far shell starts.
-fn streams_for(round_trip: Duration) -> usize {
-    if round_trip < DELAY_OF_ONE {
-        return 1;
-    }
-    let each = round_trip.as_micros().div_ceil(DELAY_OF_EACH.as_micros());
-    usize::try_from(each).unwrap_or(CHANNELS_MAX).saturating_add(1).min(CHANNELS_MAX)
+/// Streams that carry payload: the first does while it is alone.
+fn payload_streams(remote: &RemoteEndpoint) -> usize {
+    remote.streams().saturating_sub(1).max(1)
 }
 
 fn connected(remote: Arc<RemoteEndpoint>, route: Route, keep: Keep) -> Connected {
     let source = Arc::clone(&remote) as Arc<dyn Source>;
     let sink = Arc::clone(&remote) as Arc<dyn Sink>;
-    let (far, notices) = (Far::Agent(remote), Vec::new());
-    Connected { source, sink, route: Some(route), notices, far, _keep: keep }
+    let (far, notices, told) = (Far::Agent(remote), Vec::new(), Told::default());
+    Connected { source, sink, route: Some(route), notices, far, told, _keep: keep }
 }
 
 fn host_of(machine: &Machine) -> Option<SshHost> {

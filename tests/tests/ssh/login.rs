@@ -17,7 +17,7 @@ use xfer_tests::sshd::{Sshd, fingerprint, keygen, keygen_with, public_key};
 use crate::{connect, echo, options};
 
 /// A configuration without a key of its own
-fn keyless(server: &Sshd) -> PathBuf {
+pub(crate) fn keyless(server: &Sshd) -> PathBuf {
     let text = server.client_config_text("here");
     let lines = text.lines().filter(|line| !line.contains("Identit"));
     let path = server.directory().join("ssh_config.keyless");
@@ -231,13 +231,13 @@ async fn a_passphrase_is_asked_for_when_the_host_takes_the_key() {
 }
 
 /// A private ssh-agent
-struct AgentProcess {
+pub(crate) struct AgentProcess {
     child: Child,
-    socket: PathBuf,
+    pub(crate) socket: PathBuf,
 }
 
 impl AgentProcess {
-    fn start(directory: &Path) -> Self {
+    pub(crate) fn start(directory: &Path) -> Self {
         let socket = directory.join("agent");
         let mut child = Command::new("ssh-agent")
             .args(["-D", "-a"])
@@ -252,7 +252,7 @@ impl AgentProcess {
         Self { child, socket }
     }
 
-    fn add(&self, key: &Path) {
+    pub(crate) fn add(&self, key: &Path) {
         let added = Command::new("ssh-add")
             .arg("-q")
             .arg(key)
@@ -271,7 +271,7 @@ impl Drop for AgentProcess {
     }
 }
 
-fn with_agent(server: &Sshd, socket: &Path, extra: &str) -> PathBuf {
+pub(crate) fn with_agent(server: &Sshd, socket: &Path, extra: &str) -> PathBuf {
     let path = server.directory().join("ssh_config.agent");
     let text = fs::read_to_string(keyless(server)).unwrap();
     fs::write(&path, format!("IdentityAgent {}\n{extra}\n{text}", socket.display())).unwrap();

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod again;
 mod channels;
 mod host_keys;
 mod liveness;

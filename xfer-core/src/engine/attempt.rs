@@ -224,7 +224,10 @@ async fn move_all(shared: &Shared, opened: &Opened) -> Result<Summary, Stop> {
         let finished = opened.sink.sink.finish(finish).await;
         finished.map_err(|e| Context::stop(Side::Destination, e))?;
     }
-    let route = opened.sources.iter().chain([&opened.sink]).find_map(|end| end.route.clone());
+    for text in opened.sources.iter().chain([&opened.sink]).flat_map(Connected::later_notices) {
+        shared.observer.observe(&Event::Notice(text));
+    }
+    let route = opened.sources.iter().chain([&opened.sink]).find_map(Connected::route_now);
     let overhead_bytes =
         opened.sources.iter().chain([&opened.sink]).map(|e| e.overhead_bytes()).sum();
     let ends = Ends { root: to.path.clone(), route, overhead_bytes };

@@ -75,6 +75,11 @@ impl Flights {
         state.pump(self.clock.elapsed());
     }
 
+    /// Bytes of payload that landed.
+    pub(super) fn landed_bytes(&self) -> u64 {
+        self.lock().sender.landed_bytes()
+    }
+
     /// Bytes moved on a stream.
     pub(super) fn moved(&self, stream: StreamId, bytes: u64) {
         self.lock().sender.moved(stream, bytes, self.clock.elapsed());

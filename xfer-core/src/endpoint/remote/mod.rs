@@ -128,6 +128,12 @@ impl RemoteEndpoint {
         self.shared.lanes().len()
     }
 
+    /// Bytes of payload that have arrived, in either direction.
+    #[must_use]
+    pub fn payload_bytes(&self) -> u64 {
+        self.shared.flights.landed_bytes()
+    }
+
     /// Bytes written and read beside payload.
     #[must_use]
     pub fn overhead_bytes(&self) -> u64 {

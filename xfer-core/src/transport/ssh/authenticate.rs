@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use russh::client::{AuthResult, Handle};
 use russh::keys::agent::AgentIdentity;
-use russh::keys::{HashAlg, PrivateKey, PublicKey};
+use russh::keys::{Algorithm, HashAlg, PrivateKey, PublicKey};
 use russh::{MethodKind, Signer};
+use tokio::time::timeout;
 
 use super::agent::{Agent, AgentKey};
 use super::environment::Environment;
@@ -16,11 +17,56 @@ use super::host_config::HostConfig;
 use super::host_key::fingerprint;
 use super::identity::{self, FileIdentity};
 use super::login_refused::{KeyOrigin, LoginRefused, OfferedKey};
-use super::prompt::Prompt;
+use super::prompt::{NoPrompt, Prompt};
+use super::tuning::AGENT_ALONE_WITHIN;
 
 /// Some hosts hang up without a word when they have seen enough keys; an earlier end is a lost
 /// connection
 const SILENT_TRIES_MIN: usize = 3;
+
+/// What a host took; a further login offers it again, and nothing else
+pub(super) enum Credential {
+    /// The host asks for nothing
+    Nothing,
+    /// A key that signs without a word from anybody
+    Key(Box<Candidate>),
+    /// A person may have taken part, who is not asked again
+    Person,
+}
+
+/// Logs in once more with what a host took, or says why it cannot be
+pub(super) async fn log_in_again(
+    handle: &mut Handle<Guard>,
+    config: &HostConfig,
+    credential: &Credential,
+    asking: &Asking,
+    notes: &PeerNotes,
+) -> Result<(), SshError> {
+    let prompt: Arc<dyn Prompt> = Arc::new(NoPrompt);
+    let mut agent = None;
+    if let (Credential::Key(key), Some(socket)) = (credential, &config.identity.agent)
+        && matches!(**key, Candidate::Agent(_))
+    {
+        let connected = Agent::connect(socket, handle.agent_session_binding()).await;
+        agent = connected.map(|(agent, _)| agent);
+    }
+    let mut attempt = Attempt::new(handle, config, &prompt, asking);
+    let is_in = match credential {
+        Credential::Nothing => attempt.admitted_without_a_key().await?,
+        Credential::Key(candidate) => {
+            matches!(attempt.offer(candidate, agent.as_mut()).await?, Verdict::Accepted)
+        }
+        Credential::Person => false,
+    };
+    if is_in {
+        return Ok(());
+    }
+    let reason = match notes.has_disconnect() {
+        true => notes.reason(),
+        false => "it does not take what it took before".to_owned(),
+    };
+    Err(SshError::Lost { host: config.host_and_port(), reason })
+}
 
 /// Logs in, or says which keys were offered to no avail
 pub(super) async fn log_in(
@@ -29,16 +75,16 @@ pub(super) async fn log_in(
     prompt: &Arc<dyn Prompt>,
     asking: &Asking,
     notes: &PeerNotes,
-) -> Result<(), SshError> {
+) -> Result<Credential, SshError> {
     let mut keys = Candidates::gather(config, handle).await?;
-    let mut attempt = Attempt { handle, config, prompt, asking, locked: None, methods: Vec::new() };
+    let mut attempt = Attempt::new(handle, config, prompt, asking);
     let mut offered = Vec::new();
     let mut stopped = false;
     let mut queue = std::mem::take(&mut keys.queue).into_iter();
     for candidate in queue.by_ref() {
         let origin = candidate.origin();
         match attempt.offer(&candidate, keys.agent.as_mut()).await? {
-            Verdict::Accepted => return Ok(()),
+            Verdict::Accepted => return Ok(attempt.credential(candidate)),
             Verdict::NotOffered(reason) => keys.unusable.push((origin, reason)),
             Verdict::Refused => offered.push(offered_key(candidate.public(), origin)),
             Verdict::KeysUnwelcome => {
@@ -53,7 +99,7 @@ pub(super) async fn log_in(
         }
     }
     if !stopped && attempt.admitted_without_a_key().await? {
-        return Ok(());
+        return Ok(Credential::Nothing);
     }
     if let Some((path, problem)) = attempt.locked {
         return Err(SshError::Key { path, problem });
@@ -82,7 +128,7 @@ fn offered_key(key: &PublicKey, origin: KeyOrigin) -> OfferedKey {
 }
 
 /// A key that can be offered
-enum Candidate {
+pub(super) enum Candidate {
     Agent(AgentKey),
     File(FileIdentity),
 }
@@ -188,9 +234,38 @@ struct Attempt<'a> {
     /// A key that the host would take and that could not be opened
     locked: Option<(PathBuf, KeyProblem)>,
     methods: Vec<String>,
+    /// Whether the host took a key and wanted more
+    in_parts: bool,
+    /// Whether the last signature took a person's time
+    waited: bool,
+}
+
+impl<'a> Attempt<'a> {
+    fn new(
+        handle: &'a mut Handle<Guard>,
+        config: &'a HostConfig,
+        prompt: &'a Arc<dyn Prompt>,
+        asking: &'a Asking,
+    ) -> Self {
+        let (locked, methods) = (None, Vec::new());
+        let (in_parts, waited) = (false, false);
+        Self { handle, config, prompt, asking, locked, methods, in_parts, waited }
+    }
 }
 
 impl Attempt<'_> {
+    /// What a further login may use of the key that was taken last
+    fn credential(&self, key: Candidate) -> Credential {
+        let is_silent = match &key {
+            Candidate::Agent(key) => !is_in_hardware(&key.public),
+            Candidate::File(file) => file.is_open(),
+        };
+        match is_silent && !self.in_parts && !self.waited {
+            true => Credential::Key(Box::new(key)),
+            false => Credential::Person,
+        }
+    }
+
     async fn offer(
         &mut self,
         candidate: &Candidate,
@@ -202,12 +277,15 @@ impl Attempt<'_> {
             Err(reason) => return Ok(Verdict::NotOffered(reason)),
         };
         let user = self.config.user.clone();
-        let mut signer = KeySigner { candidate, agent, prompt: self.prompt, asking: self.asking };
+        let (prompt, asking) = (self.prompt, self.asking);
+        let mut signer = KeySigner { candidate, agent, prompt, asking, waited: false };
         let answer =
             self.handle.authenticate_publickey_with(user, public, digest, &mut signer).await;
+        self.waited = signer.waited;
         match answer {
             Ok(AuthResult::Success) => Ok(Verdict::Accepted),
-            Ok(AuthResult::Failure { remaining_methods, .. }) => {
+            Ok(AuthResult::Failure { remaining_methods, partial_success }) => {
+                self.in_parts |= partial_success;
                 if !remaining_methods.is_empty() {
                     self.methods = remaining_methods.iter().map(String::from).collect();
                 }
@@ -270,6 +348,8 @@ struct KeySigner<'a> {
     agent: Option<&'a mut Agent>,
     prompt: &'a Arc<dyn Prompt>,
     asking: &'a Asking,
+    /// Whether the agent took so long that it may have asked its owner
+    waited: bool,
 }
 
 enum NotSigned {
@@ -295,8 +375,16 @@ impl Signer for KeySigner<'_> {
     ) -> Result<Vec<u8>, NotSigned> {
         match (self.candidate, self.agent.as_mut()) {
             (Candidate::Agent(key), Some(agent)) => {
-                let signing = agent.sign(&key.public, digest, to_sign);
-                self.asking.person(signing).await.ok_or(NotSigned::Agent)
+                let signing = self.asking.person(agent.sign(&key.public, digest, to_sign));
+                let mut signing = std::pin::pin!(signing);
+                let signed = match timeout(AGENT_ALONE_WITHIN, &mut signing).await {
+                    Ok(signed) => signed,
+                    Err(_) => {
+                        self.waited = true;
+                        signing.await
+                    }
+                };
+                signed.ok_or(NotSigned::Agent)
             }
             (Candidate::Agent(_), None) => Err(NotSigned::Agent),
             (Candidate::File(file), _) => {
@@ -307,6 +395,11 @@ impl Signer for KeySigner<'_> {
             }
         }
     }
+}
+
+/// Whether a key signs only when somebody touches it
+fn is_in_hardware(key: &PublicKey) -> bool {
+    matches!(key.algorithm(), Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256)
 }
 
 /// Appends the signature, as the string that a login request carries

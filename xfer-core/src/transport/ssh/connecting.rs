@@ -1,11 +1,12 @@
 //! From a typed host to a login: hop by hop, patiently, one dial at a time
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::algorithms::{ChaCha20, preferred};
-use super::authenticate::log_in;
+use super::authenticate::{Credential, log_in, log_in_again};
 use super::connection::{Inner, SshConnection};
 use super::dial::{Dialled, dial};
 use super::error::{ConfigurationProblem, ReachProblem, SshError};
@@ -13,6 +14,7 @@ use super::handshake::{Asking, Guard, HandshakeError, PeerNotes, shake_hands};
 use super::host_config::{HostConfig, resolve};
 use super::host_key::HostKeyJudge;
 use super::options::SshOptions;
+use super::prompt::NoPrompt;
 use super::target::SshTarget;
 use super::tuning::{BUSY_PAUSE_MAX, JUMPS_MAX, LOGIN_WITHIN};
 use super::wire::Greeting;
@@ -48,8 +50,17 @@ pub(super) fn connect_hop<'a>(
                 Some(connect_hop(last, &options, passed).await?)
             }
         };
-        patiently(config, jump, options).await
+        patiently(config, jump, options, None).await
     })
+}
+
+/// A further connection to where `first` leads, which was resolved and proven already
+pub(super) async fn connect_again(
+    first: &SshConnection,
+    options: &SshOptions,
+) -> Result<SshConnection, SshError> {
+    let options = SshOptions { interactive: Arc::new(NoPrompt), ..options.clone() };
+    patiently(first.config().clone(), first.jump().cloned(), &options, Some(first)).await
 }
 
 /// Dials again while the host takes no further logins
@@ -57,13 +68,21 @@ async fn patiently(
     config: HostConfig,
     jump: Option<SshConnection>,
     options: &SshOptions,
+    first: Option<&SshConnection>,
 ) -> Result<SshConnection, SshError> {
     let mut waited = Duration::ZERO;
     let mut attempts = 0;
     let mut chacha20 = ChaCha20::Offered;
     loop {
         attempts += 1;
-        let said = match attempt(&config, jump.as_ref(), options, chacha20).await {
+        // A further connection that must wait holds up nobody else.
+        let gate = match first {
+            Some(_) => Some(options.gate.lock().await),
+            None => None,
+        };
+        let attempted = attempt(&config, jump.as_ref(), options, chacha20, first).await;
+        drop(gate);
+        let said = match attempted {
             Ok(connection) => return Ok(connection),
             Err(AttemptError::Terrapin) if chacha20 == ChaCha20::Offered => {
                 chacha20 = ChaCha20::Withheld;
@@ -107,10 +126,14 @@ async fn attempt(
     jump: Option<&SshConnection>,
     options: &SshOptions,
     chacha20: ChaCha20,
+    first: Option<&SshConnection>,
 ) -> Result<SshConnection, AttemptError> {
     let limit = config.route.connect_timeout.unwrap_or(options.connect_timeout);
     let (asking, notes, greeting) = (Asking::default(), PeerNotes::default(), Greeting::default());
-    let judge = HostKeyJudge::prepare(config, &options.interactive, options.seed).await?;
+    let judge = match first.and_then(SshConnection::host_key) {
+        Some(shown) => HostKeyJudge::of_further_connection(config, shown),
+        None => HostKeyJudge::prepare(config, &options.interactive, options.seed).await?,
+    };
     let offered = preferred(&config.algorithms, &judge.known_kinds(), chacha20)
         .map_err(|problem| SshError::Configuration { host: config.typed_host.clone(), problem })?;
     let (guard, lifetime) = Guard::new(judge, asking.clone(), notes.clone());
@@ -127,15 +150,31 @@ async fn attempt(
         problem: ReachProblem::TimedOut(limit),
     };
     let (mut handle, proxy) = asking.within(limit, connecting).await.ok_or_else(timed_out)??;
-    let login = log_in(&mut handle, config, &options.interactive, &asking, &notes);
-    asking.within(LOGIN_WITHIN, login).await.ok_or_else(|| SshError::Lost {
+    let login = async {
+        match first {
+            None => log_in(&mut handle, config, &options.interactive, &asking, &notes).await,
+            Some(first) => {
+                log_in_again(&mut handle, config, first.credential(), &asking, &notes).await?;
+                Ok(Credential::Person)
+            }
+        }
+    };
+    let credential = asking.within(LOGIN_WITHIN, login).await.ok_or_else(|| SshError::Lost {
         host: config.host_and_port(),
         reason: format!("the login did not end in {LOGIN_WITHIN:?}"),
     })??;
     let (config, jump) = (config.clone(), jump.cloned());
     let given_back = AtomicBool::new(false);
-    let inner = Inner { handle, config, notes, lifetime, given_back, _jump: jump, _proxy: proxy };
-    Ok(SshConnection::new(inner))
+    Ok(SshConnection::new(Inner {
+        handle,
+        config,
+        notes,
+        lifetime,
+        given_back,
+        credential,
+        jump,
+        _proxy: proxy,
+    }))
 }
 
 /// What a failed handshake means, by how far it came

@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use russh::client::{Handle, Msg};
+use russh::keys::PublicKey;
 use russh::{Channel, ChannelMsg, Disconnect};
 use tokio::process::Child;
 use tokio::time::timeout;
 
+use super::authenticate::Credential;
 use super::channel::{ChannelKeeper, Exec, Output, collect, open_lane};
-use super::connecting::connect_hop;
+use super::connecting::{connect_again, connect_hop};
 use super::error::{ChannelUse, ReachProblem, SshError};
 use super::handshake::{Guard, HostKeyTrust, Lifetime, PeerNotes};
 use super::host_config::HostConfig;
@@ -35,8 +37,10 @@ pub(super) struct Inner {
     pub(super) lifetime: Lifetime,
     /// Whether a channel was given back, which the host may still count
     pub(super) given_back: AtomicBool,
+    /// What a further login may use
+    pub(super) credential: Credential,
     /// What the bytes run through must outlive the connection.
-    pub(super) _jump: Option<SshConnection>,
+    pub(super) jump: Option<SshConnection>,
     pub(super) _proxy: Option<Child>,
 }
 
@@ -56,6 +60,24 @@ impl SshConnection {
         connect_hop(target, options, Vec::new()).await
     }
 
+    /// Logs in once more where this connection leads, by the same jump host and with what this
+    /// login took; the host must show the same key. Nobody is asked anything.
+    ///
+    /// A host that takes no further logins is asked again with growing pauses until `busy_budget`
+    /// is spent; others of the clones of `options` may dial in between.
+    pub async fn again(&self, options: &SshOptions) -> Result<Self, SshError> {
+        connect_again(self, options).await
+    }
+
+    /// Why there may be no further login beside this one, where that is so
+    pub fn alone(&self) -> Option<&'static str> {
+        match (&self.inner.credential, &self.inner.config.route.proxy_command) {
+            (Credential::Person, _) => Some("it would need somebody to be asked once more"),
+            (_, Some(_)) => Some("a ProxyCommand leads there, which may ask"),
+            _ => None,
+        }
+    }
+
     pub(super) fn new(inner: Inner) -> Self {
         Self { inner: Arc::new(inner) }
     }
@@ -63,6 +85,21 @@ impl SshConnection {
     /// What the host was resolved to
     pub fn config(&self) -> &HostConfig {
         &self.inner.config
+    }
+
+    /// What the host took
+    pub(super) fn credential(&self) -> &Credential {
+        &self.inner.credential
+    }
+
+    /// The key that the host has shown, and how far it is proven by it
+    pub(super) fn host_key(&self) -> Option<(PublicKey, HostKeyTrust)> {
+        self.inner.notes.host_key()
+    }
+
+    /// The connection to the last jump host
+    pub(super) fn jump(&self) -> Option<&Self> {
+        self.inner.jump.as_ref()
     }
 
     /// How far the host's identity is proven

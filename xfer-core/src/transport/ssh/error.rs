@@ -333,6 +333,19 @@ pub enum HostKeyProblem {
         /// The name to remove
         entry: String,
     },
+    /// A further connection is shown another key than the first was
+    #[error(
+        "its {algorithm} key is {fingerprint}, and it showed {expected} a moment ago: another \
+         machine answers now"
+    )]
+    Another {
+        /// The kind of key
+        algorithm: String,
+        /// `SHA256:…` of the key that it shows now
+        fingerprint: String,
+        /// `SHA256:…` of the key that it showed first
+        expected: String,
+    },
     /// Marked `@revoked`
     #[error("its {algorithm} key {fingerprint} is marked @revoked in {}:{line}", path.display())]
     Revoked {
@@ -389,7 +402,7 @@ impl HostKeyProblem {
     fn reason(&self) -> &'static str {
         match self {
             Self::Unknown { .. } | Self::Declined { .. } => "host-key-unknown",
-            Self::Changed { .. } => "host-key-changed",
+            Self::Changed { .. } | Self::Another { .. } => "host-key-changed",
             Self::Revoked { .. } => "host-key-revoked",
             Self::NeedsCertificate { .. } => "host-certificate-unsupported",
             Self::TooShort { .. } => "host-key-too-short",

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use russh::cipher::CHACHA20_POLY1305;
 use russh::client::{Config, DisconnectReason, Handle, Handler, Session, connect_stream};
-use russh::keys::PublicKeyOrCertificate;
+use russh::keys::{PublicKey, PublicKeyOrCertificate};
 use russh::{Limits, Names, Preferred, SshId};
 use tokio::sync::watch;
 
@@ -84,7 +84,7 @@ pub(super) struct PeerNotes(Arc<Mutex<Notes>>);
 struct Notes {
     reason: Option<String>,
     disconnect: bool,
-    trust: Option<HostKeyTrust>,
+    host_key: Option<(PublicKey, HostKeyTrust)>,
 }
 
 impl PeerNotes {
@@ -97,7 +97,12 @@ impl PeerNotes {
     /// How far the host is proven
     pub(super) fn trust(&self) -> HostKeyTrust {
         let notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        notes.trust.unwrap_or(HostKeyTrust::Unproven)
+        notes.host_key.as_ref().map_or(HostKeyTrust::Unproven, |(_, trust)| *trust)
+    }
+
+    /// The key that the host has shown, and how far it is proven by it
+    pub(super) fn host_key(&self) -> Option<(PublicKey, HostKeyTrust)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).host_key.clone()
     }
 
     /// Whether the peer itself ended the connection, with a reason
@@ -112,8 +117,8 @@ impl PeerNotes {
         notes.disconnect = disconnect;
     }
 
-    fn set_trust(&self, trust: HostKeyTrust) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).trust = Some(trust);
+    fn set_host_key(&self, key: PublicKey, trust: HostKeyTrust) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).host_key = Some((key, trust));
     }
 }
 
@@ -167,9 +172,10 @@ impl Handler for Guard {
         &mut self,
         shown: &PublicKeyOrCertificate,
     ) -> Result<bool, HandshakeError> {
-        let verdict = self.judge.judge(&shown.public_key(), &self.asking).await;
+        let key = shown.public_key();
+        let verdict = self.judge.judge(&key, &self.asking).await;
         let trust = verdict.map_err(|error| HandshakeError::Refused(Box::new(error)))?;
-        self.notes.set_trust(trust);
+        self.notes.set_host_key(key, trust);
         Ok(true)
     }
 

@@ -10,13 +10,15 @@ use super::error::{ConfigurationProblem, HostKeyProblem, SshError};
 use super::handshake::{Asking, HostKeyTrust};
 use super::host_config::{HostConfig, StrictHostKeyChecking};
 use super::known_hosts::{self, KnownKey, LookupName, Marker};
-use super::prompt::{HostKeyAnswer, HostKeyQuestion, Prompt};
+use super::prompt::{HostKeyAnswer, HostKeyQuestion, NoPrompt, Prompt};
 use crate::disk::settings_file;
 
 /// Decides about the key that a host shows
 #[derive(Debug)]
 pub(super) struct HostKeyJudge {
     name: LookupName,
+    /// The only key that is taken, where an earlier connection to the host was shown it
+    shown_before: Option<(PublicKey, HostKeyTrust)>,
     known: Vec<KnownKey>,
     checking: StrictHostKeyChecking,
     new_keys_go_to: Option<PathBuf>,
@@ -61,6 +63,7 @@ impl HostKeyJudge {
             })?;
         Ok(Self {
             name,
+            shown_before: None,
             known,
             checking: config.host_key.checking,
             new_keys_go_to: config.host_key.user_files.first().cloned(),
@@ -71,8 +74,29 @@ impl HostKeyJudge {
         })
     }
 
+    /// Takes the key alone that an earlier connection to the host was shown; asks nobody
+    pub(super) fn of_further_connection(
+        config: &HostConfig,
+        shown: (PublicKey, HostKeyTrust),
+    ) -> Self {
+        Self {
+            name: LookupName::of(config),
+            shown_before: Some(shown),
+            known: Vec::new(),
+            checking: StrictHostKeyChecking::Yes,
+            new_keys_go_to: None,
+            hash_names: false,
+            rsa_bits_min: config.algorithms.rsa_bits_min,
+            prompt: Arc::new(NoPrompt),
+            seed: 0,
+        }
+    }
+
     /// The kinds of keys that are listed for the host
     pub(super) fn known_kinds(&self) -> Vec<Algorithm> {
+        if let Some((key, _)) = &self.shown_before {
+            return vec![key.algorithm()];
+        }
         let plain = self.known.iter().filter(|known| known.marker == Marker::None);
         plain.map(|known| known.key.algorithm()).collect()
     }
@@ -93,6 +117,14 @@ impl HostKeyJudge {
         key: &PublicKey,
         asking: &Asking,
     ) -> Result<HostKeyTrust, Box<HostKeyProblem>> {
+        if let Some((before, trust)) = &self.shown_before {
+            if before.key_data() == key.key_data() {
+                return Ok(*trust);
+            }
+            let (algorithm, fingerprint) = (key.algorithm().to_string(), fingerprint(key));
+            let expected = self::fingerprint(before);
+            return Err(HostKeyProblem::Another { algorithm, fingerprint, expected }.into());
+        }
         if let Some(bits) = rsa_bits(key).filter(|bits| *bits < self.rsa_bits_min) {
             return Err(HostKeyProblem::TooShort { bits }.into());
         }

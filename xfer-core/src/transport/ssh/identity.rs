@@ -83,6 +83,11 @@ impl FileIdentity {
         }
     }
 
+    /// Whether it needs no passphrase
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.private, PrivateHalf::Open(_))
+    }
+
     /// The private key; the person is asked when it has a passphrase
     pub(super) async fn unlock(
         &self,

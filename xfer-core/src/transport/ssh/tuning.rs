@@ -53,6 +53,10 @@ pub(super) const AGENT_SIGNS_WITHIN: Duration = Duration::from_secs(60);
 /// Time to open a channel and start a command
 pub(super) const CHANNEL_OPENS_WITHIN: Duration = Duration::from_secs(20);
 
+/// Time that an agent may take for a signature of its own; one that takes longer may have asked its
+/// owner, who is not asked for a further login
+pub(super) const AGENT_ALONE_WITHIN: Duration = Duration::from_millis(300);
+
 /// The first pause before a channel is asked for again that was refused while the host may still
 /// count one that was given back, and the longest
 pub(super) const CHANNEL_PAUSE: Duration = Duration::from_millis(20);

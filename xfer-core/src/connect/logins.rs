@@ -1,0 +1,177 @@
+//! Streams of a session over SSH: channels of the first login, and further logins beside it.
+//!
+//! One connection is bound by the window of its TCP and by one process of the server. Where that is
+//! less than the link gives, further ones are opened while the transfer already runs. They are a
+//! favour of the server: one that it refuses changes nothing, and nobody is asked for one.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use crate::agent::bootstrap::{self, Start};
+use crate::clock::backoff;
+use crate::endpoint::remote::RemoteEndpoint;
+use crate::options::TransferOptions;
+use crate::transport::ssh::{SshConnection, SshOptions};
+
+/// Delay that one stream bears: a server's window of 2 MiB still fills 400 MB/s.
+const DELAY_OF_ONE: Duration = Duration::from_millis(5);
+
+/// Delay for which one more stream is used, where nobody says how many: each carries 100 MB/s. From
+/// this delay on, further logins carry as many again.
+const DELAY_OF_EACH: Duration = Duration::from_millis(20);
+
+/// Channels of one login at most: sshd's `MaxSessions` leaves room for the first.
+const CHANNELS_MAX: usize = 8;
+
+/// Logins beside the first at most.
+const FURTHER_MAX: usize = 3;
+
+/// Streams of payload at most, over all logins.
+const STREAMS_MAX: usize = CHANNELS_MAX * (1 + FURTHER_MAX);
+
+/// The longest pause before each further login: far below what a server would call too many.
+const FURTHER_PAUSE: Duration = Duration::from_secs(1);
+
+/// Payload that must have moved before: what moves less has no use for more streams.
+const FURTHER_PAYLOAD: u64 = 8 << 20;
+
+/// How long a server that takes no more logins is asked again.
+const FURTHER_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Streams of payload that a link wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// Channels of the first login beside its first; none where that one carries payload itself.
+    pub(super) here: usize,
+    /// Streams on logins of their own.
+    pub(super) beside: usize,
+}
+
+impl Wanted {
+    /// What was asked for, or what a link of this delay wants.
+    pub(super) fn of(asked: Option<usize>, round_trip: Duration) -> Self {
+        let (here, beside) = match asked {
+            Some(asked) => {
+                let here = asked.min(CHANNELS_MAX);
+                (here, asked.min(STREAMS_MAX) - here)
+            }
+            None if round_trip < DELAY_OF_ONE => (1, 0),
+            None => {
+                let each = round_trip.as_micros().div_ceil(DELAY_OF_EACH.as_micros());
+                let each = usize::try_from(each).unwrap_or(CHANNELS_MAX).saturating_add(1);
+                let here = each.min(CHANNELS_MAX);
+                (here, if round_trip < DELAY_OF_EACH { 0 } else { here })
+            }
+        };
+        // One stream alone carries payload and control; of more, the first is control's.
+        if here + beside <= 1 { Self { here: 0, beside: 0 } } else { Self { here, beside } }
+    }
+}
+
+/// What became of further logins, for the user.
+pub(super) type Told = Arc<Mutex<Vec<String>>>;
+
+/// Opens channels whose agents join the session, and tells how many did.
+pub(super) async fn join_streams(
+    login: &SshConnection,
+    options: &TransferOptions,
+    start: &Start,
+    remote: &RemoteEndpoint,
+    numbers: std::ops::RangeInclusive<usize>,
+) -> usize {
+    let starting = numbers
+        .map(|number| async move { (number, bootstrap::start(login, options, start).await) });
+    let mut joined = 0;
+    for (number, next) in join_all(starting).await {
+        // A server that grants no further channel leaves us with those that we have.
+        let (Ok(next), Ok(number)) = (next, u16::try_from(number)) else { continue };
+        joined += usize::from(remote.add_stream(next.stream, number).await.is_ok());
+    }
+    joined
+}
+
+/// Logins beside the first.
+pub(super) struct Further {
+    pub(super) first: SshConnection,
+    pub(super) ssh: SshOptions,
+    pub(super) options: TransferOptions,
+    pub(super) start: Start,
+    pub(super) told: Told,
+    pub(super) place: String,
+    /// Whether somebody asked for so many streams.
+    pub(super) asked: bool,
+}
+
+impl Further {
+    /// Logs in again, one login after the other and each after a pause, until so many streams more
+    /// have joined the session. `before` are numbered already.
+    pub(super) async fn join(self, remote: Arc<RemoteEndpoint>, before: usize, missing: usize) {
+        if let Some(why) = self.first.alone() {
+            return if self.asked {
+                self.tell(why)
+            };
+        }
+        let mut ssh = self.ssh.clone();
+        ssh.busy_budget = FURTHER_PATIENCE;
+        let (mut last, mut missing) = (before, missing);
+        for left in (1..=FURTHER_MAX).rev() {
+            if missing == 0 {
+                return;
+            }
+            let pause = backoff(1, FURTHER_PAUSE, ssh.seed.wrapping_add(left as u64));
+            tokio::time::sleep(pause).await;
+            while remote.payload_bytes() < FURTHER_PAYLOAD {
+                tokio::time::sleep(pause).await;
+            }
+            let login = match self.first.again(&ssh).await {
+                Ok(login) => login,
+                Err(error) => return self.tell(&error.to_string()),
+            };
+            let numbers = last + 1..=last + missing.div_ceil(left).min(CHANNELS_MAX);
+            last = *numbers.end();
+            // Its streams keep the login, and it ends with them.
+            let (options, start) = (&self.options, &self.start);
+            missing -= join_streams(&login, options, start, &remote, numbers).await;
+        }
+    }
+
+    fn tell(&self, why: &str) {
+        let text = format!(
+            "{}: the transfer goes on with the connections that it has, for a further one did not \
+             come about: {why}",
+            self.place
+        );
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_link_wants() {
+        let of = |asked, millis| {
+            let Wanted { here, beside } = Wanted::of(asked, Duration::from_millis(millis));
+            (here, beside)
+        };
+        for (asked, millis, wanted) in [
+            (None, 0, (0, 0)),
+            (None, 4, (0, 0)),
+            (None, 5, (2, 0)),
+            (None, 19, (2, 0)),
+            (None, 20, (2, 2)),
+            (None, 100, (6, 6)),
+            (None, 1000, (8, 8)),
+            (Some(1), 1000, (0, 0)),
+            (Some(2), 0, (2, 0)),
+            (Some(8), 0, (8, 0)),
+            (Some(9), 0, (8, 1)),
+            (Some(64), 0, (8, 24)),
+        ] {
+            assert_eq!(of(asked, millis), wanted, "{asked:?} at {millis} ms");
+        }
+    }
+}
