@@ -5,9 +5,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+use rustix::fs::SeekFrom;
+
+/// Bytes of a page, on whose grid file systems tell data from holes
+const PAGE: usize = 4096;
 
 /// What rsync would change to make `destination` equal to `source`, by content and all metadata
 ///
@@ -150,6 +155,31 @@ pub fn allocated(root: &Path) -> u64 {
         inodes.insert((facts.dev(), facts.ino()), facts.blocks() * 512);
     }
     inodes.into_values().sum()
+}
+
+/// Where a file has data by the word of its file system, and what stands there
+pub fn data(path: &Path) -> Vec<(u64, Vec<u8>)> {
+    let file = fs::File::open(path).unwrap_or_else(|error| panic!("open {path:?}: {error}"));
+    let length = file.metadata().expect("stat").len();
+    let mut runs = Vec::new();
+    let mut at = 0;
+    while let Ok(start) = rustix::fs::seek(&file, SeekFrom::Data(at)) {
+        let end = rustix::fs::seek(&file, SeekFrom::Hole(start)).expect("seek a hole");
+        let mut bytes = vec![0; usize::try_from(end.min(length) - start).expect("fits memory")];
+        file.read_exact_at(&mut bytes, start).expect("read data");
+        runs.push((start, bytes));
+        at = end;
+    }
+    runs
+}
+
+/// The same cut into pages, without those of zeros: file systems draw the line in different places
+pub fn without_zeros(runs: Vec<(u64, Vec<u8>)>) -> Vec<(u64, Vec<u8>)> {
+    let pages = runs.into_iter().flat_map(|(start, bytes)| {
+        let pages = bytes.chunks(PAGE).map(<[u8]>::to_vec).collect::<Vec<_>>();
+        (start..).step_by(PAGE).zip(pages)
+    });
+    pages.filter(|(_, page)| page.iter().any(|byte| *byte != 0)).collect()
 }
 
 /// Panics if anything below `root` bears a name of ours

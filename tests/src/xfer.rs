@@ -13,7 +13,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// No run of a test takes longer; one that does has hung
-const ENDS_WITHIN: Duration = Duration::from_secs(600);
+fn ends_within() -> Duration {
+    Duration::from_secs(if long() { 3 * 3600 } else { 600 })
+}
 
 /// The freshly built program
 ///
@@ -156,12 +158,12 @@ impl Running {
 
     /// The next line of standard output that is wanted; `None` when there will be none
     pub fn next_line(&self, wanted: impl Fn(&str) -> bool) -> Option<String> {
-        self.output[0].next(wanted, Instant::now() + ENDS_WITHIN)
+        self.output[0].next(wanted, Instant::now() + ends_within())
     }
 
     /// The next line of standard error that is wanted; `None` when there will be none
     pub fn next_error_line(&self, wanted: impl Fn(&str) -> bool) -> Option<String> {
-        self.output[1].next(wanted, Instant::now() + ENDS_WITHIN)
+        self.output[1].next(wanted, Instant::now() + ends_within())
     }
 
     /// The next event of `--json` that is wanted; `None` when there will be none
@@ -180,7 +182,7 @@ impl Running {
 
     /// Waits for the end; panics when it does not come
     pub fn wait(mut self) -> Ended {
-        let deadline = Instant::now() + ENDS_WITHIN;
+        let deadline = Instant::now() + ends_within();
         for lines in &self.output {
             if !lines.ended(deadline) {
                 drop(self.child.kill());

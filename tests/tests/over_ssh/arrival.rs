@@ -106,18 +106,3 @@ fn owners_and_setuid() {
         tree::owners(&root.join("owners"));
     });
 }
-
-#[test]
-fn a_sparse_file_stays_sparse() {
-    let pair = Pair::new();
-    let [source, there] = ["source", "there"].map(|name| pair.path(name));
-    fs::create_dir(&source).expect("create");
-    tree::sparse_file(&source.join("holes"), 8 * GIB, 5);
-    let push = arguments("push", &[], &[inside(source.clone()), remote(&there)]);
-    let result = pair.xfer.run(&push).expect_code(0).result();
-    // Each of three runs of 1 MiB begins and ends within a span of 64 KiB.
-    let most = 3 * ((1 << 20) + (64 << 10));
-    assert!(number(&result, "payload_bytes") <= most, "{result}");
-    let directory = 64 << 10;
-    assert!(oracle::allocated(&there) <= most + directory, "{} bytes", oracle::allocated(&there));
-}

@@ -2,6 +2,7 @@
 
 mod arrival;
 mod concurrent;
+mod holes;
 mod hostile;
 mod kills;
 mod logins;
