@@ -41,7 +41,7 @@ impl Fixture for Place {
     }
 }
 
-async fn login(server: &Sshd) -> SshConnection {
+pub(crate) async fn login(server: &Sshd) -> SshConnection {
     let mut options = SshOptions::new(Arc::new(NoPrompt), 1);
     options.config_file = Some(server.client_config("here"));
     let target: SshTarget = "here".parse().unwrap();
