@@ -71,7 +71,7 @@ pub const NANOSECONDS_END: u32 = 1_000_000_000;
 pub const FILE_BYTES_MAX: u64 = i64::MAX as u64;
 
 /// Roots that one session may open.
-pub const ROOTS_MAX: usize = 1024;
+pub const ROOTS_MAX: usize = 16 * 1024;
 
 /// Partials that one session may hold open at a time.
 pub const PARTIALS_MAX: usize = 1024;

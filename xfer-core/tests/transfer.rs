@@ -255,3 +255,46 @@ async fn a_pattern_that_matches_nothing_is_a_missing_source() {
         assert!(!lab.destination().join("file").exists());
     }
 }
+
+/// As many as a shell's pattern brings, each with a root and a list of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thousands_of_sources_are_moved() {
+    xfer_core::disk::descriptor::allow_many();
+    let lab = Lab::new();
+    let sources: Vec<_> = (0..4200)
+        .map(|number| {
+            let file = lab.source().join(format!("{number}"));
+            fs::write(&file, format!("{number}")).unwrap();
+            at(Machine::Local, &file, "")
+        })
+        .collect();
+    let mut transfer = Transfer::new(sources, at(Machine::Local, &lab.destination(), "/"));
+    transfer.options.verify.level = VerifyLevel::Received;
+    let connector = connector(&lab.directory.path().join("state"));
+    let quiet = Arc::new(|_: &xfer_core::event::Event| {});
+    let moved = run(transfer, connector, quiet, CancellationToken::new()).await.unwrap();
+    assert_eq!((moved.class, moved.entries.moved), (ExitClass::Done, 4200));
+    assert_eq!(fs::read_dir(lab.destination()).unwrap().count(), 4200);
+}
+
+/// The exit code that an event names is the one that its problem leads to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_says_of_a_problem_what_the_end_says() {
+    let lab = Lab::new();
+    fs::write(lab.source().join("file"), b"bytes").unwrap();
+    fs::create_dir_all(lab.destination().join("file/in the way")).unwrap();
+    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = Arc::clone(&told);
+    let observer = Arc::new(move |event: &xfer_core::event::Event| {
+        if let xfer_core::event::Event::Problem { class, .. } = event {
+            seen.lock().unwrap().push(*class);
+        }
+    });
+    let transfer = Transfer::new(
+        [at(Machine::Local, &lab.source(), "/")],
+        at(Machine::Local, &lab.destination(), ""),
+    );
+    let connector = connector(&lab.directory.path().join("state"));
+    let moved = run(transfer, connector, observer, CancellationToken::new()).await.unwrap();
+    assert_eq!(*told.lock().unwrap(), [moved.class]);
+}

@@ -7,7 +7,7 @@
 
 pub mod base;
 pub mod confine;
-pub(crate) mod descriptor;
+pub mod descriptor;
 pub mod direct;
 pub mod fault;
 pub mod file;

@@ -1,6 +1,6 @@
 //! Scans under way.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::mpsc;
@@ -14,11 +14,17 @@ use super::{Shared, guard};
 use crate::disk::fault::fault;
 use crate::scan::{Step, Walk, ahead};
 
-/// Scans that one endpoint has begun and not forgotten.
+/// Scans that one endpoint remembers; those that have ended make room for others.
 const SCANS_MAX: usize = 4096;
 
 #[derive(Default)]
-pub(super) struct Scans(Mutex<HashMap<ScanIndex, Arc<tokio::sync::Mutex<Running>>>>);
+pub(super) struct Scans(Mutex<Table>);
+
+#[derive(Default)]
+struct Table {
+    scans: BTreeMap<ScanIndex, Arc<tokio::sync::Mutex<Running>>>,
+    begun: u32,
+}
 
 /// A scan whose batches are taken one after the other, and kept until their answers have come.
 struct Running {
@@ -31,7 +37,7 @@ struct Running {
 
 impl Scans {
     pub(super) fn clear(&self) {
-        guard(&self.0).clear();
+        guard(&self.0).scans.clear();
     }
 }
 
@@ -39,21 +45,35 @@ impl Shared {
     pub(super) fn scan(&self, scan: Scan) -> Result<ScanIndex, Fault> {
         let root = self.root(scan.root, Operation::List)?;
         let batches = begin(&root, scan)?;
-        let mut scans = guard(&self.scans.0);
-        if scans.len() >= SCANS_MAX {
+        let mut table = guard(&self.scans.0);
+        if table.scans.len() >= SCANS_MAX && !table.forget_ended() {
             return Err(Fault::new(FaultKind::Limit, Operation::List, RelPath::root()));
         }
-        let index = ScanIndex(u32::try_from(scans.len()).unwrap_or(u32::MAX));
+        let index = ScanIndex(table.begun);
+        table.begun = table.begun.wrapping_add(1);
         let running = Running { batches: Some(batches), kept: VecDeque::new(), next: 0 };
-        scans.insert(index, Arc::new(tokio::sync::Mutex::new(running)));
+        table.scans.insert(index, Arc::new(tokio::sync::Mutex::new(running)));
         Ok(index)
     }
 
     pub(super) async fn scan_next(&self, next: ScanNext) -> Result<ScanBatch, Fault> {
         let unknown = || Fault::new(FaultKind::Protocol, Operation::List, RelPath::root());
-        let running = guard(&self.scans.0).get(&next.scan).map(Arc::clone).ok_or_else(unknown)?;
+        let running =
+            guard(&self.scans.0).scans.get(&next.scan).map(Arc::clone).ok_or_else(unknown)?;
         let mut running = running.lock().await;
         running.batch(next.sequence).await.ok_or_else(unknown)
+    }
+}
+
+impl Table {
+    /// Forgets the oldest scan that has ended; whether there was one.
+    fn forget_ended(&mut self) -> bool {
+        let has_ended = |running: &Arc<tokio::sync::Mutex<Running>>| {
+            running.try_lock().is_ok_and(|running| running.batches.is_none())
+        };
+        let oldest = self.scans.iter().find(|(_, running)| has_ended(running));
+        let oldest = oldest.map(|(index, _)| *index);
+        oldest.is_some_and(|index| self.scans.remove(&index).is_some())
     }
 }
 
