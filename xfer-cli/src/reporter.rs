@@ -119,6 +119,11 @@ impl Reporter {
         state.display.suspend(|| self.output.say(text));
     }
 
+    /// Words that are printed though `-q` was given.
+    fn warn(&self, state: &State, text: &str) {
+        state.display.suspend(|| self.output.warn(text));
+    }
+
     fn begun(&self, sources: &[Location], destination: &Location) {
         self.output.event(&Body::Run {
             version: env!("CARGO_PKG_VERSION"),
@@ -137,8 +142,7 @@ impl Reporter {
         }
     }
 
-    fn problem(&self, state: &mut State, fault: &Fault) {
-        let class = ExitClass::of_fault(fault);
+    fn problem(&self, state: &mut State, fault: &Fault, class: ExitClass) {
         state.problems += 1;
         state.entries.failed += 1;
         state.gravest = Some(state.gravest.map_or(class, |gravest| gravest.gravest(class)));
@@ -149,9 +153,9 @@ impl Reporter {
             message: fault.to_string(),
         });
         if state.problems <= PROBLEMS_SHOWN_MAX {
-            self.print(state, &format!("xfer: problem: {fault}\n"));
+            self.warn(state, &format!("xfer: problem: {fault}\n"));
         } else if state.problems == PROBLEMS_SHOWN_MAX + 1 {
-            self.print(state, "xfer: more problems are not shown; --json and --events tell all\n");
+            self.warn(state, "xfer: more problems are not shown; --json and --events tell all\n");
         }
     }
 
@@ -234,7 +238,7 @@ impl Observer for Reporter {
                 state.progress = *progress;
             }
             Event::Entry { path, action, size } => self.entry(state, path, *action, *size),
-            Event::Problem(fault) => self.problem(state, fault),
+            Event::Problem { fault, class } => self.problem(state, fault, *class),
             Event::Retry { reason, attempt } => {
                 let retry = RetryBody { reason: reason.clone(), attempt: *attempt };
                 self.told(state, None, Some(retry));

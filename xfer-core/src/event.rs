@@ -9,6 +9,7 @@ use xfer_protocol::fault::Fault;
 use xfer_protocol::manifest::ProofLevel;
 use xfer_protocol::path::RelPath;
 
+use crate::error::ExitClass;
 use crate::location::Location;
 
 /// Takes events.
@@ -76,7 +77,12 @@ pub enum Event {
         size: u64,
     },
     /// One entry failed; the transfer goes on.
-    Problem(Fault),
+    Problem {
+        /// What failed, and how.
+        fault: Fault,
+        /// What it makes of the whole, unless something graver does.
+        class: ExitClass,
+    },
     /// A file or pack is tried again.
     Retry {
         /// What failed.

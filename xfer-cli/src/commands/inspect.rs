@@ -8,6 +8,7 @@ use std::sync::Arc;
 use xfer_core::disk::named::is_file;
 use xfer_core::engine::{Inspection, Verified};
 use xfer_core::error::ExitClass;
+use xfer_core::event::Event;
 use xfer_core::location::Location;
 use xfer_core::options::TransferOptions;
 use xfer_core::receipt::{PathText, ReceiptError};
@@ -49,7 +50,8 @@ pub(super) fn list(context: &Context, location: Location) -> Outcome {
                 |entry| print_entry(&entry, output),
                 |fault| {
                     problems += 1;
-                    observer.observe(&xfer_core::event::Event::Problem(fault));
+                    let class = ExitClass::of_fault(&fault);
+                    observer.observe(&Event::Problem { fault, class });
                 },
             )
             .await?;

@@ -94,6 +94,11 @@ impl Output {
         }
     }
 
+    /// Words of what went wrong, printed though `-q` was given.
+    pub(crate) fn warn(&self, text: &str) {
+        self.print(text, text);
+    }
+
     /// Words that `-v` asks for.
     pub(crate) fn detail(&self, level: u32, text: &str) {
         if self.settings.verbose >= level {

@@ -52,11 +52,15 @@ impl Verified {
     /// The class of the gravest problem.
     #[must_use]
     pub fn class(&self) -> ExitClass {
-        let classes = self.problems.iter().map(|fault| match fault.kind {
-            FaultKind::NotFound => ExitClass::Integrity,
-            _ => ExitClass::of_fault(fault),
-        });
-        classes.fold(ExitClass::Done, ExitClass::gravest)
+        self.problems.iter().map(class_of).fold(ExitClass::Done, ExitClass::gravest)
+    }
+}
+
+/// What a problem of one entry makes of the whole: one that is missing is not what it should be.
+fn class_of(fault: &Fault) -> ExitClass {
+    match fault.kind {
+        FaultKind::NotFound => ExitClass::Integrity,
+        _ => ExitClass::of_fault(fault),
     }
 }
 
@@ -200,16 +204,21 @@ impl Inspection {
                         Judgement::Different(fault) => problems.push(fault),
                     }
                 },
-                |fault| self.shared.observer.observe(&Event::Problem(fault)),
+                |fault| self.observe(fault),
             )
             .await?;
         verified.past_cache = past_cache;
         problems.extend(expected.missing());
         for fault in &problems {
-            self.shared.observer.observe(&Event::Problem(fault.clone()));
+            self.observe(fault.clone());
         }
         verified.problems = problems;
         Ok(verified)
+    }
+
+    fn observe(&self, fault: Fault) {
+        let class = class_of(&fault);
+        self.shared.observer.observe(&Event::Problem { fault, class });
     }
 
     /// The digests of all files, below what was asked for: what another location is compared with.
@@ -225,7 +234,7 @@ impl Inspection {
                     files.insert(path, digest);
                 }
             },
-            |fault| self.shared.observer.observe(&Event::Problem(fault)),
+            |fault| self.observe(fault),
         )
         .await?;
         Ok(Expected::of_files(files))

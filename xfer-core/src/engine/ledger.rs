@@ -1,17 +1,18 @@
 //! What became of every entry: counted, and spooled until the record and the receipt are written.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use xfer_protocol::digest::Digest;
-use xfer_protocol::fault::{Fault, FaultKind};
+use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::manifest::{Entry, EntryKind, Metadata, ProofLevel, Stamp, Timestamp};
 use xfer_protocol::message::Ticket;
 use xfer_protocol::path::RelPath;
 
 use super::manifest::{Manifest, Proven};
 use crate::disk::state::{Spool, StateError};
+use crate::error::ExitClass;
 use crate::event::{EntryAction, Event, SharedObserver};
 use crate::journal::{RecordDraft, Recorded, write_unguarded};
 use crate::options::VerifyLevel;
@@ -27,6 +28,18 @@ pub enum Side {
     Source,
     /// Where bytes go.
     Destination,
+}
+
+/// What one entry's problem at one end makes of the whole.
+fn class_of(side: Side, fault: &Fault) -> ExitClass {
+    let during = match (side, fault.kind) {
+        // It was there when its directory was listed.
+        (Side::Source, FaultKind::NotFound) => return ExitClass::SourceChanged,
+        (Side::Destination, FaultKind::NotFound) => return ExitClass::DestinationIo,
+        (Side::Source, _) => Operation::Read,
+        (Side::Destination, _) => Operation::Write,
+    };
+    ExitClass::of_fault(&Fault { during, ..fault.clone() })
 }
 
 /// Counts entries and their bytes by what became of them.
@@ -125,7 +138,9 @@ struct State {
     entries: Counts,
     bytes: Counts,
     problems: Vec<Fault>,
-    problem_kinds: BTreeMap<(Side, FaultKind), u64>,
+    problem_count: u64,
+    /// The class of the gravest problem.
+    gravest: Option<ExitClass>,
     failed_paths: Vec<RelPath>,
     excluded: blake3::Hasher,
     excluded_count: u64,
@@ -266,12 +281,14 @@ impl Ledger {
     /// Notes a failure that is no selected entry's own.
     pub(super) fn problem(&self, side: Side, fault: Fault) {
         let mut state = self.lock();
-        *state.problem_kinds.entry((side, fault.kind)).or_default() += 1;
+        let class = class_of(side, &fault);
+        state.problem_count += 1;
+        state.gravest = Some(state.gravest.map_or(class, |gravest| gravest.gravest(class)));
         if state.problems.len() < PROBLEMS_KEPT {
             state.problems.push(fault.clone());
         }
         drop(state);
-        self.observer.observe(&Event::Problem(fault));
+        self.observer.observe(&Event::Problem { fault, class });
     }
 
     pub(super) fn totals(&self) -> Totals {
@@ -280,7 +297,8 @@ impl Ledger {
             entries: state.entries,
             bytes: state.bytes,
             problems: std::mem::take(&mut state.problems),
-            problem_kinds: state.problem_kinds.clone(),
+            problem_count: state.problem_count,
+            gravest: state.gravest,
             excluded_count: state.excluded_count,
             excluded: Digest::from_bytes(*state.excluded.finalize().as_bytes()),
         }
@@ -387,7 +405,8 @@ pub(super) struct Totals {
     pub(super) entries: Counts,
     pub(super) bytes: Counts,
     pub(super) problems: Vec<Fault>,
-    pub(super) problem_kinds: BTreeMap<(Side, FaultKind), u64>,
+    pub(super) problem_count: u64,
+    pub(super) gravest: Option<ExitClass>,
     pub(super) excluded_count: u64,
     pub(super) excluded: Digest,
 }

@@ -1,15 +1,13 @@
 //! What remains of a transfer: its records, its receipt, its summary.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use xfer_protocol::digest::Digest;
-use xfer_protocol::fault::{Fault, FaultKind};
+use xfer_protocol::fault::Fault;
 use xfer_protocol::manifest::EntryKind;
-use xfer_protocol::path::RelPath;
 
 use super::context::{Context, Stop};
-use super::ledger::{Counts, Kept, Pending, Results, Side, Spooled, Totals};
+use super::ledger::{Counts, Kept, Pending, Results, Spooled, Totals};
 use super::manifest::{Manifest, Proven};
 use super::{MappedPath, Shared, Summary};
 use crate::disk::state::StateDirectory;
@@ -144,7 +142,7 @@ fn summary(
         proof_level: manifest.and_then(|manifest| manifest.level),
         receipt,
         problems: sums.problems,
-        problem_count: sums.problem_kinds.values().sum(),
+        problem_count: sums.problem_count,
         class,
         excluded,
         mapped,
@@ -157,7 +155,8 @@ struct Sums {
     entries: Counts,
     bytes: Counts,
     problems: Vec<Fault>,
-    problem_kinds: BTreeMap<(Side, FaultKind), u64>,
+    problem_count: u64,
+    gravest: Option<ExitClass>,
     excluded_count: u64,
     excluded_lists: blake3::Hasher,
 }
@@ -173,9 +172,9 @@ impl Sums {
             sum.failed += part.failed;
         }
         self.problems.extend(totals.problems);
-        for (kind, count) in totals.problem_kinds {
-            *self.problem_kinds.entry(kind).or_default() += count;
-        }
+        self.problem_count += totals.problem_count;
+        let gravest = [self.gravest, totals.gravest].into_iter().flatten();
+        self.gravest = gravest.reduce(ExitClass::gravest);
         self.excluded_count += totals.excluded_count;
         self.excluded_lists.update(totals.excluded.as_bytes());
     }
@@ -185,21 +184,6 @@ impl Sums {
     }
 
     fn class(&self) -> ExitClass {
-        let classes = self.problem_kinds.keys().map(|(side, kind)| class_of(*side, *kind));
-        classes.fold(ExitClass::Done, ExitClass::gravest)
+        self.gravest.unwrap_or(ExitClass::Done)
     }
-}
-
-/// What a problem at one end makes of the whole.
-fn class_of(side: Side, kind: FaultKind) -> ExitClass {
-    use xfer_protocol::fault::Operation;
-    let during = match side {
-        Side::Source => Operation::Read,
-        Side::Destination => Operation::Write,
-    };
-    if side == Side::Source && kind == FaultKind::NotFound {
-        // It was there when its directory was listed.
-        return ExitClass::SourceChanged;
-    }
-    ExitClass::of_fault(&Fault::new(kind, during, RelPath::root()))
 }
