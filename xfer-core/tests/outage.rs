@@ -88,3 +88,25 @@ async fn what_was_never_reached_is_not_waited_for() {
     let (made, result) = push(&dials, 0).await;
     assert!(made == 1 && result.is_err());
 }
+
+/// A far side that takes its time to answer does not keep a user who stops.
+#[tokio::test]
+async fn a_stop_ends_a_connecting_that_hangs() {
+    let directory = tempfile::tempdir().unwrap();
+    let far = SshHost { user: None, host: "far".into(), port: None };
+    let ssh = SshOptions::new(Arc::new(NoPrompt), 42);
+    // It never says a word.
+    let connector = Connector::new(ssh, Some(directory.path().join("state")))
+        .with_process(far.clone(), vec!["sleep".into(), "3600".into()]);
+    let source = Location { machine: Machine::Local, path: b"/dev/null".to_vec() };
+    let there = Location { machine: Machine::Ssh(far), path: b"there".to_vec() };
+    let cancel = CancellationToken::new();
+    let stop = cancel.clone();
+    let quiet = Arc::new(move |event: &xfer_core::event::Event| {
+        if matches!(event, xfer_core::event::Event::Phase(_)) {
+            stop.cancel();
+        }
+    });
+    let error = run(Transfer::new(vec![source], there), connector, quiet, cancel).await;
+    assert_eq!(error.unwrap_err().exit_class(), ExitClass::Interrupted);
+}

@@ -53,7 +53,11 @@ struct Opened {
 
 pub(super) async fn attempt(shared: &Shared) -> Result<Summary, Stop> {
     shared.observer.observe(&Event::Phase(Phase::Connect));
-    let opened = open(shared).await?;
+    let opened = tokio::select! {
+        opened = open(shared) => opened?,
+        // Nothing has arrived yet that would have to be kept.
+        () = shared.cancel.cancelled() => return Err(Stop::Cancelled),
+    };
     shared.reached.store(true, Ordering::Relaxed);
     let result = move_all(shared, &opened).await;
     for end in opened.sources.iter().chain([&opened.sink]) {
