@@ -3,7 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -298,3 +298,6 @@ async fn an_event_says_of_a_problem_what_the_end_says() {
     let moved = run(transfer, connector, observer, CancellationToken::new()).await.unwrap();
     assert_eq!(*told.lock().unwrap(), [moved.class]);
 }
+
+/// Each is staged by itself, and stays open until it is published.
+/// More than a frame holds of links and of deep paths, in far fewer entries than a batch may have.

@@ -33,6 +33,9 @@ const CREATE_BATCH: usize = 512;
 /// Bytes and files compared in one request.
 const COMPARE_BATCH_BYTES: u64 = 16 << 20;
 
+/// How long workers may take to end by themselves once the transfer is halted.
+const HALT_GRACE: Duration = Duration::from_secs(1);
+
 /// A unit of work for one worker.
 enum Work {
     Copy(Vec<FileWork>),
@@ -444,8 +447,13 @@ impl Dispatcher {
 
     async fn begin(&mut self, work: Work) -> Result<(), Stop> {
         self.check_halt()?;
-        let Some(unit) = self.cx.budget.unit().await else { return Err(Stop::Cancelled) };
         let cx = Arc::clone(&self.cx);
+        let unit = tokio::select! {
+            biased;
+            () = cx.halt.halted() => return self.check_halt(),
+            unit = cx.budget.unit() => unit,
+        };
+        let Some(unit) = unit else { return Err(Stop::Cancelled) };
         self.workers.spawn(async move {
             if let Err(stop) = perform(&cx, work).await {
                 cx.halt.now(stop);
@@ -456,12 +464,26 @@ impl Dispatcher {
         Ok(())
     }
 
+    /// Waits for all workers; once the transfer is halted, for none that waits for a far side.
     async fn wait(&mut self) -> Result<(), Stop> {
-        while let Some(ended) = self.workers.join_next().await {
-            if ended.is_err() {
-                return Err(Stop::Bug("a worker panicked"));
+        let cx = Arc::clone(&self.cx);
+        let halted = async {
+            cx.halt.halted().await;
+            // What a worker finishes now need not come again.
+            tokio::time::sleep(HALT_GRACE).await;
+        };
+        tokio::pin!(halted);
+        loop {
+            tokio::select! {
+                ended = self.workers.join_next() => match ended {
+                    Some(Ok(())) => {}
+                    Some(Err(_)) => return Err(Stop::Bug("a worker panicked")),
+                    None => return self.check_halt(),
+                },
+                () = &mut halted => break,
             }
         }
+        self.workers.shutdown().await;
         self.check_halt()
     }
 

@@ -45,6 +45,9 @@ pub use outcome::MappedPath;
 /// How much longer than its silence allows a far side that lost us may hold its locks.
 const SILENCE_MARGIN: Duration = Duration::from_secs(10);
 
+/// How long a transfer that is to stop may take to publish what has arrived and to let go.
+const STOP_DEADLINE: Duration = Duration::from_secs(12);
+
 /// What is to be moved, and how.
 #[derive(Clone, Debug)]
 pub struct Transfer {
@@ -214,15 +217,23 @@ impl Shared {
         }
     }
 
+    /// Returns long after the user asked the transfer to stop.
+    async fn overdue(&self) {
+        self.cancel.cancelled().await;
+        tokio::time::sleep(STOP_DEADLINE).await;
+    }
+
     /// Runs one attempt with a reporter of its progress beside it.
     async fn one_attempt(&self) -> Result<Summary, Stop> {
         let mut tick = tokio::time::interval(Duration::from_millis(200));
         let attempt = attempt::attempt(self);
-        tokio::pin!(attempt);
+        let overdue = self.overdue();
+        tokio::pin!(attempt, overdue);
         let mut last = (self.meter.progress(), self.clock.elapsed());
         let summary = loop {
             tokio::select! {
                 ended = &mut attempt => break ended,
+                () = &mut overdue => break Err(Stop::Cancelled),
                 _ = tick.tick() => {
                     let (progress, now) = (self.meter.progress(), self.clock.elapsed());
                     self.observer.observe(&Event::Progress(progress));

@@ -11,11 +11,11 @@ use xfer_core::agent::serve::Served;
 use xfer_core::clock::{Clock, SystemClock};
 use xfer_core::endpoint::memory::{MemoryEndpoint, MemoryStore, Method, Profile};
 use xfer_core::endpoint::remote::{RemoteEndpoint, SessionOptions};
-use xfer_core::endpoint::{Endpoint, Sink};
+use xfer_core::endpoint::{Endpoint, EndpointError, Sink};
 use xfer_protocol::digest::{file_digest, range_digests};
 use xfer_protocol::manifest::{Metadata, Timestamp};
 use xfer_protocol::message::{
-    Access, Commit, OpenPartial, OpenRoot, PartialIndex, Publish, Ticket, WriteBlock,
+    Access, Commit, OpenPartial, OpenRoot, PartialIndex, Publish, RootIndex, Ticket, WriteBlock,
 };
 use xfer_protocol::path::RelPath;
 use xfer_protocol::range::ByteRange;
@@ -47,7 +47,7 @@ impl Clock for HandClock {
     }
 }
 
-/// A session of three lanes whose middle one brings no answer any more.
+/// A session of which one lane brings no answer any more.
 struct Lab {
     store: MemoryStore,
     far: Arc<MemoryEndpoint>,
@@ -58,12 +58,17 @@ struct Lab {
 }
 
 impl Lab {
+    /// Three lanes, the middle one of which will be silent.
     async fn new() -> Self {
+        Self::with_lanes(3, 1).await
+    }
+
+    async fn with_lanes(count: u16, silent: u16) -> Self {
         let store = MemoryStore::new(Profile::Disk);
         let far = Arc::new(store.open());
         let served = Served::new(Arc::clone(&far), SystemClock::shared());
         let gate = Arc::new(Gate::default());
-        let mut streams = (0..3).map(|index| {
+        let mut streams = (0..count).map(|index| {
             let (here, there) = tokio::io::duplex(16 << 10);
             let served = served.clone();
             tokio::spawn(async move {
@@ -71,7 +76,7 @@ impl Lab {
                 let _ended = served.stream(stream(Line::new(there))).await;
             });
             let line = Line::new(here);
-            stream(if index == 1 { line.behind(&gate) } else { line })
+            stream(if index == silent { line.behind(&gate) } else { line })
         });
         let clock = Arc::new(HandClock(AtomicU64::new(0)));
         let options = SessionOptions { stall: STALL, random: [7; 16] };
@@ -117,16 +122,23 @@ impl Lab {
         done
     }
 
-    /// Begins a file, writes it as above, and finds every byte of it at the far side.
-    async fn run(&self, then: impl AsyncFnOnce()) -> usize {
+    /// Begins the file.
+    async fn open(&self) -> RootIndex {
         let open = OpenRoot { path: b"/there".to_vec(), access: Access::WriteCreate };
         let root = self.near.open_root(open).await.unwrap().index;
         let (partial, path) = (PartialIndex(1), RelPath::new("file").unwrap());
         let size = self.whole.len() as u64;
         self.near.open_partial(OpenPartial { partial, root, path, size }).await.unwrap();
+        root
+    }
+
+    /// Begins a file, writes it as above, and finds every byte of it at the far side.
+    async fn run(&self, then: impl AsyncFnOnce()) -> usize {
+        let root = self.open().await;
         self.gate.freeze();
         let done = self.write_all(then).await;
-        let (ticket, digest) = (Ticket(0), file_digest(&self.whole));
+        let (partial, ticket) = (PartialIndex(1), Ticket(0));
+        let digest = file_digest(&self.whole);
         let metadata = Metadata { mode: 0o644, ..Metadata::default() };
         self.near.commit(Commit { partial, ticket, digest, metadata }).await.unwrap();
         let publish = Publish { root, durable: true, number: 0 };
@@ -188,4 +200,37 @@ async fn a_lost_lane_costs_what_was_in_flight_on_it_alone() {
     let done = lab.run(async || lab.gate.cut()).await;
     assert_eq!((lab.near.streams(), lab.clock.elapsed()), (2, Duration::ZERO));
     lab.assert_little_was_sent_again(done);
+}
+
+/// However many calls wait when the last lane is lost, and whatever they wait for, none waits on;
+/// nor does one that comes later.
+#[tokio::test]
+async fn without_a_lane_every_call_is_lost() {
+    for calls in [1, 2, BLOCKS] {
+        let lab = Lab::with_lanes(1, 0).await;
+        lab.open().await;
+        lab.gate.freeze();
+        let payload = |index| lab.whole.slice(index * BLOCK..(index + 1) * BLOCK);
+        let ask = async |index| lab.near.write_block(lab.write(index), payload(index)).await;
+        let mut waiting: FuturesUnordered<_> = (0..calls).map(ask).collect();
+        tokio::select! {
+            biased;
+            ended = waiting.next() => panic!("{ended:?} without an answer"),
+            () = until_nothing_moves() => lab.gate.cut(),
+        }
+        for index in 0..calls {
+            let ended = tokio::select! {
+                biased;
+                ended = waiting.next() => ended.unwrap(),
+                () = until_nothing_moves() => panic!("call {index} of {calls} waits on"),
+            };
+            assert!(matches!(ended, Err(EndpointError::Lost(_))), "{ended:?}");
+        }
+        let later = tokio::select! {
+            biased;
+            ended = ask(0) => ended,
+            () = until_nothing_moves() => panic!("a later call waits"),
+        };
+        assert!(matches!(later, Err(EndpointError::Lost(_))), "{later:?}");
+    }
 }

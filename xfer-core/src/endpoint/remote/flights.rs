@@ -28,13 +28,15 @@ struct State {
     waiting: HashMap<UnitId, oneshot::Sender<Turn>>,
     /// Turns that came before their caller asked.
     early: HashMap<UnitId, Turn>,
+    /// Whether no lane is left, so that no turn can come.
+    stranded: bool,
 }
 
 /// Where a unit goes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
     On(StreamId),
-    /// It was on too many streams that were lost.
+    /// It was on too many streams that were lost, or none is left.
     Abandoned,
 }
 
@@ -42,7 +44,13 @@ impl Flights {
     pub(super) fn new(bytes: u64, stall: Duration, seed: u64, clock: Arc<dyn Clock>) -> Self {
         let policy = RetryPolicy { stall, ..RetryPolicy::default() };
         let sender = Sender::new(FlightLimits { units: UNITS_MAX, bytes }, policy, seed);
-        let state = State { sender, next_unit: 0, waiting: HashMap::new(), early: HashMap::new() };
+        let state = State {
+            sender,
+            next_unit: 0,
+            waiting: HashMap::new(),
+            early: HashMap::new(),
+            stranded: false,
+        };
         Self { state: Mutex::new(state), clock }
     }
 
@@ -64,6 +72,7 @@ impl Flights {
 
     pub(super) fn stream_opened(&self, stream: StreamId) {
         let mut state = self.lock();
+        state.stranded = false;
         state.sender.stream_opened(stream);
         state.pump(self.clock.elapsed());
     }
@@ -94,9 +103,10 @@ impl Flights {
         stalled
     }
 
-    /// Tells all who wait that no lane is left.
+    /// Tells all who wait, and all who will, that no lane is left.
     pub(super) fn abandon_all(&self) {
         let mut state = self.lock();
+        state.stranded = true;
         for (_, caller) in state.waiting.drain() {
             let _gone = caller.send(Turn::Abandoned);
         }
@@ -146,6 +156,7 @@ impl Flight<'_> {
             let mut state = self.flights.lock();
             match state.early.remove(&self.unit) {
                 Some(turn) => Err(turn),
+                None if state.stranded => Err(Turn::Abandoned),
                 None => {
                     let (caller, turn) = oneshot::channel();
                     state.waiting.insert(self.unit, caller);

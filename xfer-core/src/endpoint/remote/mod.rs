@@ -213,13 +213,11 @@ impl Shared {
     ) -> EndpointResult<()> {
         let lane = Lane::open(stream, session, index, self).await?;
         let stream = lane.stream();
-        let count = {
-            let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-            lanes.push(lane);
-            lanes.len()
-        };
+        // Held until the flight control knows too: another may just then find the last lane lost.
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        lanes.push(lane);
         // The first lane carries payload only until there is another.
-        if count == 2 {
+        if lanes.len() == 2 {
             self.flights.stream_lost(StreamId(0));
         }
         self.flights.stream_opened(stream);
@@ -244,18 +242,15 @@ impl Shared {
 
     /// Takes a lane out that has ended; its payload goes out again on the others.
     fn forget(&self, lane: &Arc<Lane>) {
-        let (only_first_left, none_left) = {
-            let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-            lanes.retain(|other| !Arc::ptr_eq(other, lane));
-            let is_first = |lane: &Arc<Lane>| lane.stream() == StreamId(0);
-            (lanes.len() == 1 && lanes.iter().all(is_first), lanes.is_empty())
-        };
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        lanes.retain(|other| !Arc::ptr_eq(other, lane));
         self.flights.stream_lost(lane.stream());
-        if only_first_left {
-            self.flights.stream_opened(FIRST_LANE_AGAIN);
-        }
-        if none_left {
-            self.flights.abandon_all();
+        match lanes.as_slice() {
+            [] => self.flights.abandon_all(),
+            [left] if left.stream() == StreamId(0) => {
+                self.flights.stream_opened(FIRST_LANE_AGAIN);
+            }
+            _ => {}
         }
     }
 

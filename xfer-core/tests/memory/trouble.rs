@@ -1,0 +1,54 @@
+//! A far side that fails, falls silent, or changes under the transfer.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use xfer_core::endpoint::memory::{Method, Profile, Trouble};
+use xfer_core::error::{ExitClass, TransferError};
+use xfer_core::options::TransferOptions;
+use xfer_protocol::fault::FaultKind;
+use xfer_protocol::path::RelPath;
+
+use crate::lab::Lab;
+
+/// Far more than any of these takes, and less than for ever.
+const LONG: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn a_failure_ends_calls_that_are_never_answered() {
+    let lab = Lab::new(Profile::Disk);
+    let side = Arc::new(lab.store.open());
+    side.order(Method::WritePack, 0, u64::MAX, Trouble::Stall);
+    side.order(Method::WriteBlock, 2, u64::MAX, Trouble::Fail(FaultKind::NoSpace));
+    let ended = tokio::time::timeout(LONG, lab.push(&side)).await.expect("it waits for ever");
+    assert_eq!(ended.unwrap_err().exit_class(), ExitClass::DestinationIo);
+    assert!(side.fired(Method::WritePack) > 0);
+}
+
+/// Whether a worker waits or the transfer itself does.
+#[tokio::test]
+async fn a_signal_ends_calls_that_are_never_answered() {
+    for method in [Method::WritePack, Method::Publish] {
+        let lab = Lab::new(Profile::Disk);
+        let side = Arc::new(lab.store.open());
+        side.order(method, 0, u64::MAX, Trouble::Stall);
+        let cancel = CancellationToken::new();
+        let push = lab.push_as(&side, TransferOptions::default(), cancel.clone());
+        let ask_to_stop = async {
+            while side.fired(method) == 0 {
+                tokio::task::yield_now().await;
+            }
+            cancel.cancel();
+        };
+        let both = async { tokio::join!(push, ask_to_stop).0 };
+        let ended = tokio::time::timeout(LONG, both).await.expect("it waits for ever");
+        assert!(matches!(ended, Err(TransferError::Stopped { .. })), "{method:?}: {ended:?}");
+    }
+}
+
+/// A sink that has too much open, or is out of descriptors, has room again once what is staged was
+/// published.
+/// A sink remembers a bounded number of digests until it is told to keep what they are of.
+/// A file that never holds still fails alone.
