@@ -54,7 +54,7 @@ pub(super) async fn copy_file(cx: &Arc<Context>, mut work: FileWork) -> Result<(
         };
         drop(cx.publisher.unstage(work.ticket));
         match (side, failed.kind) {
-            (Side::Source, _) => match source_failed(cx, work, failed).await? {
+            (Side::Source, _) => match source_failed(cx, work, failed, u64::MAX).await? {
                 Some(renewed) => work = renewed,
                 None => return Ok(()),
             },
@@ -67,7 +67,6 @@ pub(super) async fn copy_file(cx: &Arc<Context>, mut work: FileWork) -> Result<(
                 return Ok(());
             }
         }
-        work.changes = work.changes.saturating_add(taints);
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::{Fault, FaultKind};
-use xfer_protocol::manifest::{Entry, Metadata, ScanItem, Stamp};
+use xfer_protocol::manifest::{Entry, EntryKind, Metadata, ScanItem, Stamp};
 use xfer_protocol::message::{
     FilesAt, HashFiles, Outcome, PackedFile, Reading, RootIndex, Scan, SetMetadata, Ticket,
     WritePack,
@@ -52,6 +52,10 @@ impl FileWork {
         let wanted = crate::plan::wanted_metadata(entry, &cx.options.preserve);
         Self {
             size: entry.kind.size(),
+            allocated: match entry.kind {
+                EntryKind::File { allocated, .. } => allocated,
+                _ => 0,
+            },
             stamp: entry.stamp(),
             wanted,
             found: None,
@@ -104,7 +108,7 @@ async fn copy_once(cx: &Arc<Context>, files: Vec<FileWork>) -> Result<Vec<FileWo
                 });
                 sent.push(file);
             }
-            Err(fault) => again.extend(source_failed(cx, file, fault).await?),
+            Err(fault) => again.extend(source_failed(cx, file, fault, PACK_FILE_MAX).await?),
         }
     }
     if !packed.is_empty() {
@@ -113,17 +117,23 @@ async fn copy_once(cx: &Arc<Context>, files: Vec<FileWork>) -> Result<Vec<FileWo
     Ok(again)
 }
 
-/// A file that could not be read: what changed is looked at again, the rest has failed.
+/// A file that could not be read: what changed, and still is a file of at most so many bytes, is
+/// copied anew; the rest has failed.
 pub(super) async fn source_failed(
     cx: &Arc<Context>,
     file: FileWork,
     fault: Fault,
+    size_max: u64,
 ) -> Result<Option<FileWork>, Stop> {
     if fault.kind == FaultKind::Changed && file.changes < CHANGES_MAX {
         let event = Event::Retry { reason: fault.to_string(), attempt: file.changes + 1 };
         cx.notice(&event);
         let found = look(cx, cx.source_root, &file.source_path).await?;
-        if let Some(entry) = found.filter(|e| e.kind.size() <= PACK_FILE_MAX) {
+        let is_wanted = |entry: &Entry| match entry.kind {
+            EntryKind::File { size, .. } => size <= size_max,
+            _ => false,
+        };
+        if let Some(entry) = found.filter(is_wanted) {
             let renewed = file.renewed(cx, &entry);
             cx.ledger.rescanned(file.ticket, &entry, renewed.wanted.clone());
             return Ok(Some(renewed));

@@ -51,4 +51,28 @@ async fn a_signal_ends_calls_that_are_never_answered() {
 /// A sink that has too much open, or is out of descriptors, has room again once what is staged was
 /// published.
 /// A sink remembers a bounded number of digests until it is told to keep what they are of.
+#[tokio::test]
+async fn a_large_file_that_changes_while_it_is_read_is_tried_again() {
+    let lab = Lab::new(Profile::Disk);
+    lab.pushed().await;
+    let side = Arc::new(lab.store.open());
+    side.order(Method::ReadBlock, 2, 2, Trouble::Fail(FaultKind::Changed));
+    let summary = lab.pull(&side).await.unwrap();
+    assert_eq!(summary.class, ExitClass::Done, "{:?}", summary.problems);
+    assert!(side.fired(Method::ReadBlock) > 0);
+    let whole = fs::read(lab.source().join("large")).unwrap();
+    assert!(fs::read(lab.directory.path().join("back/large")).unwrap() == whole);
+}
+
 /// A file that never holds still fails alone.
+#[tokio::test]
+async fn a_large_file_that_keeps_changing_fails() {
+    let lab = Lab::new(Profile::Disk);
+    lab.pushed().await;
+    let side = Arc::new(lab.store.open());
+    side.order(Method::ReadBlock, 2, u64::MAX, Trouble::Fail(FaultKind::Changed));
+    let summary = lab.pull(&side).await.unwrap();
+    assert_eq!(summary.class, ExitClass::SourceChanged, "{:?}", summary.problems);
+    assert_eq!(summary.entries.failed, 1);
+    assert!(!lab.directory.path().join("back/large").exists());
+}
