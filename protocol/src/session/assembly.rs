@@ -112,8 +112,8 @@ impl Assembly {
     }
 
     /// Records what a block that an earlier session left hashes to, for a later [`Self::keep`]. Of
-    /// more than [`limits::HASHED_MAX`] of these, the first in the file are dropped, and so sent
-    /// again.
+    /// more than [`limits::HASHED_MAX`] of these, the first in the file are dropped; they can be
+    /// kept once they were hashed again.
     pub fn hashed(&mut self, block: ByteRange, digest: Digest) -> Result<(), Violation> {
         if !is_span(block, self.size) {
             return Err(Violation::OffGrid(block));

@@ -16,7 +16,7 @@ use super::context::{Context, Stop, fault};
 use super::ledger::Side;
 use super::pack::{FileWork, settle_equal, source_failed};
 use super::publisher::{Staged, pieces, pieces_of, publish, publish_if_due};
-use crate::endpoint::EndpointResult;
+use crate::endpoint::{EndpointError, EndpointResult};
 use crate::event::Event;
 use crate::options::VerifyLevel;
 
@@ -167,10 +167,7 @@ fn grid(cx: &Context) -> u64 {
 
 impl Copy<'_> {
     /// Proves what an earlier session left: both ends hash it, and what is equal is kept.
-    async fn keep_held(
-        &mut self,
-        held: Vec<ByteRange>,
-    ) -> Result<RangeSet, (Side, crate::endpoint::EndpointError)> {
+    async fn keep_held(&mut self, held: Vec<ByteRange>) -> Result<RangeSet, (Side, EndpointError)> {
         let mut kept = RangeSet::new();
         if !self.cx.sink.capabilities().rehash {
             return Ok(kept);
@@ -178,31 +175,40 @@ impl Copy<'_> {
         // A block that is partly hole may be whole all the same.
         let blocks: RangeSet =
             held.iter().filter_map(|r| widen(*r, self.block, self.work.size)).collect();
-        for range in blocks.iter() {
-            for piece in pieces_of(range, COMPARE_BYTES) {
-                let ours =
-                    Subject::File(self.cx.source_file(&self.work.source_path, self.work.stamp));
-                let (ours, theirs) = tokio::join!(
-                    self.cx.source.hash_blocks(request(ours, piece)),
-                    self.cx.sink.hash_blocks(request(Subject::Partial(self.partial), piece)),
-                );
-                let ours = ours.map_err(|e| (Side::Source, e))?;
-                let theirs = theirs.map_err(|e| (Side::Destination, e))?;
-                self.cx.meter.verified(piece.len());
-                let blocks = pieces_of(piece, BlockSize::DEFAULT.bytes());
-                for ((range, ours), theirs) in blocks.zip(ours.digests).zip(theirs.digests) {
-                    if ours == theirs && self.tree.add(range, ours).is_ok() {
-                        kept.insert(range);
-                    }
+        let (mut equal, mut hashed) = (RangeSet::new(), 0);
+        for piece in blocks.iter().flat_map(|range| pieces_of(range, COMPARE_BYTES)) {
+            let ours = Subject::File(self.cx.source_file(&self.work.source_path, self.work.stamp));
+            let (ours, theirs) = tokio::join!(
+                self.cx.source.hash_blocks(request(ours, piece)),
+                self.cx.sink.hash_blocks(request(Subject::Partial(self.partial), piece)),
+            );
+            let ours = ours.map_err(|e| (Side::Source, e))?;
+            let theirs = theirs.map_err(|e| (Side::Destination, e))?;
+            self.cx.meter.verified(piece.len());
+            let blocks = pieces_of(piece, BlockSize::DEFAULT.bytes());
+            for ((range, ours), theirs) in blocks.zip(ours.digests).zip(theirs.digests) {
+                if ours == theirs && self.tree.add(range, ours).is_ok() {
+                    equal.insert(range);
+                    kept.insert(range);
                 }
             }
+            hashed += piece.len();
+            if hashed >= COMPARE_BYTES {
+                hashed = 0;
+                self.keep(std::mem::take(&mut equal)).await?;
+            }
         }
-        let ranges: Vec<_> = kept.iter().collect();
-        for ranges in ranges.chunks(xfer_protocol::limits::RANGES_MAX) {
-            let keep = Keep { partial: self.partial, ranges: ranges.to_vec() };
-            self.cx.sink.keep(keep).await.map_err(|e| (Side::Destination, e))?;
-        }
+        self.keep(equal).await?;
         Ok(kept)
+    }
+
+    /// Tells the sink what is proven while it remembers the digests: their number is bounded.
+    async fn keep(&self, equal: RangeSet) -> Result<(), (Side, EndpointError)> {
+        if equal.is_empty() {
+            return Ok(());
+        }
+        let keep = Keep { partial: self.partial, ranges: equal.iter().collect() };
+        self.cx.sink.keep(keep).await.map_err(|error| (Side::Destination, error))
     }
 
     /// Where the source has data, in whole spans; everywhere, unless it is sparse.
@@ -397,7 +403,7 @@ async fn send_block(
     }
 }
 
-fn own(cx: &Context, side: Side, error: crate::endpoint::EndpointError) -> SendError {
+fn own(cx: &Context, side: Side, error: EndpointError) -> SendError {
     match cx.sort(side, error) {
         Ok(failed) => SendError::Entry(side, failed),
         Err(stop) => SendError::Stop(stop),

@@ -52,6 +52,22 @@ async fn a_signal_ends_calls_that_are_never_answered() {
 /// published.
 /// A sink remembers a bounded number of digests until it is told to keep what they are of.
 #[tokio::test]
+async fn what_is_held_of_a_huge_file_is_kept_piece_by_piece() {
+    let lab = Lab::new(Profile::Disk);
+    fs::write(lab.source().join("large"), vec![7; 150 << 20]).unwrap();
+    let side = Arc::new(lab.store.open());
+    side.order(Method::WriteBlock, 140, u64::MAX, Trouble::Fail(FaultKind::NoSpace));
+    lab.push(&side).await.unwrap_err();
+    drop(side);
+    let side = Arc::new(lab.store.open());
+    let summary = lab.push(&side).await.unwrap();
+    assert_eq!(summary.class, ExitClass::Done, "{:?}", summary.problems);
+    assert!(summary.reused_bytes >= 140 << 20, "{}", summary.reused_bytes);
+    assert!(side.calls(Method::Keep) >= 2, "all of it was hashed before anything was kept");
+    lab.assert_equal();
+}
+
+#[tokio::test]
 async fn a_large_file_that_changes_while_it_is_read_is_tried_again() {
     let lab = Lab::new(Profile::Disk);
     lab.pushed().await;
