@@ -172,9 +172,9 @@ impl Dispatcher {
     }
 
     fn refuse(&self, kind: FaultKind, source: &Entry, path: &RelPath, wanted: Metadata) {
-        self.cx.ledger.begin(path, source, wanted);
+        let ticket = self.cx.ledger.begin(path, source, wanted);
         let found = fault(kind, Operation::Create, path);
-        self.cx.ledger.fail(Side::Destination, path, source.kind.size(), found);
+        self.cx.ledger.fail(ticket, Side::Destination, path, source.kind.size(), found);
     }
 
     fn keep(
@@ -493,7 +493,7 @@ impl Dispatcher {
             let there = link.first.kept.or_else(|| self.cx.ledger.finished(link.first.ticket));
             let Some(first) = there else {
                 let found = fault(FaultKind::NotFound, Operation::Create, &link.path);
-                self.cx.ledger.fail(Side::Destination, &link.path, 0, found);
+                self.cx.ledger.fail(link.ticket, Side::Destination, &link.path, 0, found);
                 continue;
             };
             if let Some(digest) = first.digest {
@@ -582,7 +582,7 @@ async fn create(cx: &Arc<Context>, entries: Vec<NewEntry>) -> Result<(), Stop> {
             Ok(None) => return Err(Stop::MISMATCHED),
             Err(error) => {
                 let error = cx.sort(Side::Destination, error.into())?;
-                cx.ledger.fail(Side::Destination, &entry.path, 0, error);
+                cx.ledger.fail(entry.ticket, Side::Destination, &entry.path, 0, error);
             }
         }
     }

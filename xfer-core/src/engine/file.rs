@@ -41,7 +41,10 @@ pub(super) async fn copy_file(cx: &Arc<Context>, mut work: FileWork) -> Result<(
     if work.found.is_some()
         && let Some(digest) = compare(cx, &work).await?
     {
-        return settle_equal(cx, vec![(work, digest)]).await;
+        match settle_equal(cx, vec![(work, digest)]).await?.pop() {
+            Some(bad) => work = bad,
+            None => return Ok(()),
+        }
     }
     let mut taints = 0;
     loop {
@@ -63,7 +66,7 @@ pub(super) async fn copy_file(cx: &Arc<Context>, mut work: FileWork) -> Result<(
                 cx.notice(&Event::Retry { reason: failed.to_string(), attempt: taints });
             }
             _ => {
-                cx.ledger.fail(side, &work.path, work.size, failed);
+                cx.ledger.fail(work.ticket, side, &work.path, work.size, failed);
                 return Ok(());
             }
         }

@@ -100,6 +100,9 @@ const HAS_DIGEST: u8 = 1;
 const DONE: u8 = 2;
 const READ_BACK: u8 = 4;
 const READ_BACK_CACHED: u8 = 8;
+/// How a finished entry and its bytes were counted.
+const ENTRY_MOVED: u8 = 32;
+const BYTES_MOVED: u8 = 64;
 
 /// A finished entry's result.
 #[derive(Clone, Copy, Debug)]
@@ -107,6 +110,7 @@ pub(super) struct Finished {
     pub(super) digest: Option<Digest>,
     pub(super) changed: Timestamp,
     pub(super) inode: u64,
+    /// Whether it was read back, and past the cache.
     pub(super) read_back: Option<bool>,
 }
 
@@ -235,17 +239,19 @@ impl Ledger {
         let mut state = self.lock();
         let Some(slot) = state.slot(ticket) else { return };
         let first = slot.flags & DONE == 0;
-        slot.flags |= DONE;
         slot.changed = at.changed;
         slot.inode = at.inode;
         if first {
-            let unchanged = what == EntryAction::Unchanged;
-            let (entries, bytes) = (&mut state.entries, 1);
-            let count = if unchanged { &mut entries.unchanged } else { &mut entries.moved };
-            *count += bytes;
-            let moved = what == EntryAction::Moved;
-            let count = if moved { &mut state.bytes.moved } else { &mut state.bytes.unchanged };
-            *count += size;
+            slot.flags |= DONE;
+            slot.flags |= match what {
+                EntryAction::Unchanged => 0,
+                EntryAction::Metadata => ENTRY_MOVED,
+                EntryAction::Moved => ENTRY_MOVED | BYTES_MOVED,
+            };
+            let flags = slot.flags;
+            let (entries, bytes) = state.counted(flags);
+            *entries += 1;
+            *bytes += size;
         }
         drop(state);
         if first {
@@ -265,10 +271,16 @@ impl Ledger {
         self.lock().slot(ticket).and_then(|slot| slot.finished())
     }
 
-    /// Notes that an entry failed.
-    pub(super) fn fail(&self, side: Side, path: &RelPath, size: u64, fault: Fault) {
+    /// Notes that an entry failed, even if it was done before.
+    pub(super) fn fail(&self, ticket: Ticket, side: Side, path: &RelPath, size: u64, fault: Fault) {
         {
             let mut state = self.lock();
+            if let Some(slot) = state.slot(ticket).filter(|slot| slot.flags & DONE != 0) {
+                let flags = std::mem::take(&mut slot.flags);
+                let (entries, bytes) = state.counted(flags);
+                *entries -= 1;
+                *bytes = bytes.saturating_sub(size);
+            }
             state.entries.failed += 1;
             state.bytes.failed += size;
             if state.failed_paths.len() < PROBLEMS_KEPT {
@@ -337,6 +349,16 @@ impl State {
 
     fn slot(&mut self, ticket: Ticket) -> Option<&mut Slot> {
         usize::try_from(ticket.0).ok().and_then(|at| self.slots.get_mut(at))
+    }
+
+    /// The counts that an entry belongs to which was finished in a certain way.
+    fn counted(&mut self, flags: u8) -> (&mut u64, &mut u64) {
+        let (entries, bytes) = (&mut self.entries, &mut self.bytes);
+        let (entry_moved, bytes_moved) = (flags & ENTRY_MOVED != 0, flags & BYTES_MOVED != 0);
+        (
+            if entry_moved { &mut entries.moved } else { &mut entries.unchanged },
+            if bytes_moved { &mut bytes.moved } else { &mut bytes.unchanged },
+        )
     }
 
     /// Whether the manifest waits for no earlier mapping.

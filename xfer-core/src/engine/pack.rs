@@ -15,7 +15,7 @@ use xfer_protocol::path::RelPath;
 use super::context::{Context, Stop};
 use super::ledger::Side;
 use super::listing::Listing;
-use super::publisher::{Staged, known, publish, publish_if_due, settle};
+use super::publisher::{Staged, known, publish, publish_if_due, read_back, settle};
 use crate::event::{EntryAction, Event};
 use crate::options::VerifyLevel;
 
@@ -139,7 +139,7 @@ pub(super) async fn source_failed(
             return Ok(Some(renewed));
         }
     }
-    cx.ledger.fail(Side::Source, &file.path, file.size, fault);
+    cx.ledger.fail(file.ticket, Side::Source, &file.path, file.size, fault);
     Ok(None)
 }
 
@@ -245,7 +245,7 @@ pub(super) async fn compare_pack(cx: &Arc<Context>, files: Vec<FileWork>) -> Res
             _ => different.push(file),
         }
     }
-    settle_equal(cx, equal).await?;
+    different.extend(settle_equal(cx, equal).await?);
     for pack in into_packs(different) {
         copy_pack(cx, pack).await?;
     }
@@ -256,11 +256,16 @@ fn found_stamp(file: &FileWork) -> Stamp {
     file.found.map(|(stamp, _)| stamp).unwrap_or_default()
 }
 
-/// Books files whose content is equal; sets their metadata where it is not.
+/// Books files whose content is equal, read back where that is asked; sets their metadata where it
+/// is not equal. Returns files that are not what they seemed to be, and must be copied.
 pub(super) async fn settle_equal(
     cx: &Arc<Context>,
     equal: Vec<(FileWork, Digest)>,
-) -> Result<(), Stop> {
+) -> Result<Vec<FileWork>, Stop> {
+    let (equal, bad) = match cx.options.verify.level {
+        VerifyLevel::Received | VerifyLevel::Durable => (equal, Vec::new()),
+        VerifyLevel::ReadBack => read_back_found(cx, equal).await?,
+    };
     let mut unset = Vec::new();
     for (file, digest) in &equal {
         cx.ledger.digest(file.ticket, *digest);
@@ -282,21 +287,22 @@ pub(super) async fn settle_equal(
     if !unset.is_empty() {
         set_metadata(cx, unset).await?;
     }
-    if cx.options.verify.level == VerifyLevel::ReadBack {
-        let files = equal.into_iter().filter_map(|(file, digest)| {
-            let stamp = cx.ledger.finished(file.ticket).map(|done| Stamp {
-                size: file.size,
-                modified: file.wanted.modified,
-                changed: done.changed,
-                inode: done.inode,
-            })?;
-            let (source, digest) = (file.stamp, Some(digest));
-            let staged = Staged { path: file.path, size: file.size, source, digest };
-            Some((file.ticket, staged, stamp))
-        });
-        super::publisher::read_back(cx, files.collect()).await?;
-    }
-    Ok(())
+    Ok(bad)
+}
+
+/// Parts files that are equal at rest too from those that are not.
+async fn read_back_found(
+    cx: &Context,
+    equal: Vec<(FileWork, Digest)>,
+) -> Result<(Vec<(FileWork, Digest)>, Vec<FileWork>), Stop> {
+    let files = equal.iter().map(|(file, digest)| {
+        let (path, source, digest) = (file.path.clone(), file.stamp, Some(*digest));
+        (file.ticket, Staged { path, size: file.size, source, digest }, found_stamp(file))
+    });
+    let failed = read_back(cx, &files.collect::<Vec<_>>()).await?;
+    let (bad, good): (Vec<_>, Vec<_>) =
+        equal.into_iter().partition(|(file, _)| failed.contains_key(&file.ticket));
+    Ok((good, bad.into_iter().map(|(file, _)| file).collect()))
 }
 
 /// Sets metadata of entries at the sink and books them.
@@ -317,7 +323,7 @@ pub(super) async fn set_metadata(
                 Ok(None) => return Err(Stop::MISMATCHED),
                 Err(error) => {
                     let error = cx.sort(Side::Destination, error.into())?;
-                    cx.ledger.fail(Side::Destination, path, 0, error);
+                    cx.ledger.fail(*ticket, Side::Destination, path, 0, error);
                 }
             }
         }
@@ -347,14 +353,14 @@ pub(super) fn into_packs(files: Vec<FileWork>) -> Vec<Vec<FileWork>> {
 fn fail_each(cx: &Context, side: Side, files: &[FileWork], fault: &Fault) {
     for file in files {
         let own = Fault { path: file.path.clone(), ..fault.clone() };
-        cx.ledger.fail(side, &file.path, file.size, own);
+        cx.ledger.fail(file.ticket, side, &file.path, file.size, own);
     }
 }
 
 fn fail_all(cx: &Context, files: &[FileWork], kind: FaultKind) -> Result<(), Stop> {
     for file in files {
         let own = Fault::new(kind, xfer_protocol::fault::Operation::Write, file.path.clone());
-        cx.ledger.fail(Side::Destination, &file.path, file.size, own);
+        cx.ledger.fail(file.ticket, Side::Destination, &file.path, file.size, own);
     }
     Ok(())
 }

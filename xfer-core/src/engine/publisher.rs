@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use xfer_protocol::digest::{BlockSize, Digest, TreeAssembler};
-use xfer_protocol::fault::{FaultKind, Operation};
+use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::manifest::{ProofLevel, Stamp};
 use xfer_protocol::message::{
     FileAt, FilesAt, HashBlocks, HashFiles, Outcome, PartialIndex, Publish, Reading, Subject,
@@ -17,6 +17,7 @@ use xfer_protocol::range::ByteRange;
 use super::context::{Context, Stop, fault};
 use super::ledger::Side;
 use super::pack::PACK_FILE_MAX;
+use crate::endpoint::EndpointError;
 use crate::event::EntryAction;
 use crate::journal::Known;
 use crate::options::VerifyLevel;
@@ -130,7 +131,7 @@ pub(super) async fn settle(cx: &Context, outcomes: Vec<Outcome>) -> Result<(), S
                 let Staged { path, size, .. } = &staged;
                 if stamp.size != *size {
                     let found = fault(FaultKind::Mismatch, Operation::Commit, path);
-                    cx.ledger.fail(Side::Destination, path, *size, found);
+                    cx.ledger.fail(ticket, Side::Destination, path, *size, found);
                     continue;
                 }
                 cx.ledger.done(ticket, path, *size, EntryAction::Moved, stamp);
@@ -139,18 +140,25 @@ pub(super) async fn settle(cx: &Context, outcomes: Vec<Outcome>) -> Result<(), S
             Err(error) => {
                 let Some(staged) = cx.publisher.unstage(ticket) else { continue };
                 let error = cx.sort(Side::Destination, error.into())?;
-                cx.ledger.fail(Side::Destination, &staged.path, staged.size, error);
+                cx.ledger.fail(ticket, Side::Destination, &staged.path, staged.size, error);
             }
         }
+    }
+    if cx.options.verify.level == VerifyLevel::ReadBack {
+        let mut failed = read_back(cx, &arrived).await?;
+        arrived.retain(|(ticket, staged, _)| match failed.remove(ticket) {
+            Some(found) => {
+                cx.ledger.fail(*ticket, Side::Destination, &staged.path, staged.size, found);
+                false
+            }
+            None => true,
+        });
     }
     let finished = arrived.iter().filter_map(|(_, staged, stamp)| {
         let digest = staged.digest?;
         Some((staged.path.clone(), known(cx, staged.source, *stamp, digest)))
     });
     cx.tail.iter().for_each(|tail| tail.note(finished.clone()));
-    if cx.options.verify.level == VerifyLevel::ReadBack {
-        read_back(cx, arrived).await?;
-    }
     Ok(())
 }
 
@@ -163,24 +171,24 @@ pub(super) fn known(cx: &Context, source: Stamp, destination: Stamp, digest: Dig
     Known { source, destination, digest, level }
 }
 
-/// Reads published files again, past the cache, and compares their digests.
+/// Reads files under their names again, past the cache. Returns what was found of those that are
+/// not what they should be; the others are noted as read back.
 pub(super) async fn read_back(
     cx: &Context,
-    files: Vec<(Ticket, Staged, Stamp)>,
-) -> Result<(), Stop> {
+    files: &[(Ticket, Staged, Stamp)],
+) -> Result<HashMap<Ticket, Fault>, Stop> {
+    let mut failed = HashMap::new();
     let (large, small): (Vec<_>, Vec<_>) =
-        files.into_iter().partition(|(_, staged, _)| staged.size > PACK_FILE_MAX);
+        files.iter().cloned().partition(|(_, staged, _)| staged.size > PACK_FILE_MAX);
     for batch in small.chunks(512) {
         let listed = batch.iter().map(|(_, staged, stamp)| (staged.path.clone(), *stamp));
         let files = FilesAt { root: cx.sink_root, files: listed.collect() };
         let request = HashFiles { files, reading: Reading::PastCache };
-        match cx.sink.hash_files(request).await {
-            Ok((digests, past_cache)) => {
-                for ((ticket, staged, _), found) in batch.iter().zip(digests) {
-                    judge(cx, *ticket, staged, found.map_err(Into::into), past_cache)?;
-                }
-            }
-            Err(error) => return Err(Context::stop(Side::Destination, error)),
+        let (digests, past_cache) =
+            cx.sink.hash_files(request).await.map_err(|e| Context::stop(Side::Destination, e))?;
+        for ((ticket, staged, _), found) in batch.iter().zip(digests) {
+            let judged = judge(cx, *ticket, staged, found.map_err(Into::into), past_cache)?;
+            failed.extend(judged.map(|found| (*ticket, found)));
         }
     }
     for (ticket, staged, stamp) in &large {
@@ -189,41 +197,33 @@ pub(super) async fn read_back(
             Ok((digest, past_cache)) => (Ok(digest), past_cache),
             Err(error) => (Err(error), false),
         };
-        judge(cx, *ticket, staged, found, past_cache)?;
+        let judged = judge(cx, *ticket, staged, found, past_cache)?;
+        failed.extend(judged.map(|found| (*ticket, found)));
     }
-    Ok(())
+    Ok(failed)
 }
 
+/// What is wrong with a file that was read back, if anything is.
 fn judge(
     cx: &Context,
     ticket: Ticket,
     staged: &Staged,
-    found: Result<Digest, crate::endpoint::EndpointError>,
+    found: Result<Digest, EndpointError>,
     past_cache: bool,
-) -> Result<(), Stop> {
+) -> Result<Option<Fault>, Stop> {
     cx.meter.verified(staged.size);
     match found {
         Ok(digest) if staged.digest.is_none_or(|expected| expected == digest) => {
             cx.ledger.read_back(ticket, past_cache);
+            Ok(None)
         }
-        Ok(_) => {
-            let found = fault(FaultKind::Mismatch, Operation::Hash, &staged.path);
-            cx.ledger.fail(Side::Destination, &staged.path, staged.size, found);
-        }
-        Err(error) => {
-            let error = cx.sort(Side::Destination, error)?;
-            cx.ledger.fail(Side::Destination, &staged.path, staged.size, error);
-        }
+        Ok(_) => Ok(Some(fault(FaultKind::Mismatch, Operation::Hash, &staged.path))),
+        Err(error) => cx.sort(Side::Destination, error).map(Some),
     }
-    Ok(())
 }
 
 /// The root of a large file at the sink, hashed in pieces.
-async fn digest_of(
-    cx: &Context,
-    file: FileAt,
-    size: u64,
-) -> Result<(Digest, bool), crate::endpoint::EndpointError> {
+async fn digest_of(cx: &Context, file: FileAt, size: u64) -> Result<(Digest, bool), EndpointError> {
     let block = BlockSize::DEFAULT;
     let mut tree = TreeAssembler::new(size);
     let mut all_past_cache = true;

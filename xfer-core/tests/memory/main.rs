@@ -4,6 +4,7 @@
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod lab;
+mod proof;
 mod trouble;
 
 use std::fs;

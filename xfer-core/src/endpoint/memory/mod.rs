@@ -303,14 +303,20 @@ impl Endpoint for MemoryEndpoint {
     }
 
     async fn hash_blocks(&self, hash: HashBlocks) -> EndpointResult<Digests> {
-        self.call(Method::HashBlocks, |session, tree| session.hash_blocks(tree, &hash)).await
+        let met = self.meet(Method::HashBlocks).await?;
+        let mut answer = self.serve(met, |session, tree| session.hash_blocks(tree, &hash))?;
+        corrupt_first(met, answer.digests.iter_mut());
+        Ok(answer)
     }
 
     async fn hash_files(
         &self,
         hash: HashFiles,
     ) -> EndpointResult<(Vec<Result<Digest, Fault>>, bool)> {
-        self.call(Method::HashFiles, |session, tree| session.hash_files(tree, &hash)).await
+        let met = self.meet(Method::HashFiles).await?;
+        let mut answer = self.serve(met, |session, tree| session.hash_files(tree, &hash))?;
+        corrupt_first(met, answer.0.iter_mut().flatten());
+        Ok(answer)
     }
 
     async fn space(&self, root: RootIndex) -> EndpointResult<Space> {
@@ -411,6 +417,13 @@ fn corrupted(met: Option<Trouble>, bytes: Bytes) -> Bytes {
         *byte ^= 1;
     }
     bytes.into()
+}
+
+/// As if a byte at rest were another one.
+fn corrupt_first<'d>(met: Option<Trouble>, mut digests: impl Iterator<Item = &'d mut Digest>) {
+    if let (Some(Trouble::Corrupt), Some(digest)) = (met, digests.next()) {
+        *digest = Digest::from_bytes(digest.as_bytes().map(|byte| !byte));
+    }
 }
 
 /// Locks; a test that panicked while it held the lock has failed already.

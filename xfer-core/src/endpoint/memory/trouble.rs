@@ -36,7 +36,7 @@ pub enum Method {
 /// What happens to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// It is served, and a bit of the bytes that it brings is wrong.
+    /// It is served, and a bit of the bytes that it brings is wrong, or the first of the digests.
     Corrupt,
     /// It fails and changes nothing.
     Fail(FaultKind),
