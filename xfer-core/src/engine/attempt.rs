@@ -226,6 +226,10 @@ async fn move_all(shared: &Shared, opened: &Opened) -> Result<Summary, Stop> {
         let durable = shared.transfer.options.verify.level.is_durable();
         let finish = Finish { root: to.index, durable };
         let finished = opened.sink.sink.finish(finish).await;
+        if let Err(EndpointError::Fault(_)) = &finished {
+            // Nobody knows which bytes are lost.
+            moved.iter().filter_map(|cx| cx.tail.as_ref()).for_each(Tail::discard);
+        }
         finished.map_err(|e| Context::stop(Side::Destination, e))?;
     }
     for text in opened.sources.iter().chain([&opened.sink]).flat_map(Connected::later_notices) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::{Fault, FaultKind};
-use xfer_protocol::manifest::{Entry, EntryKind, Metadata, ScanItem, Stamp};
+use xfer_protocol::manifest::{Entry, EntryKind, Metadata, ProofLevel, ScanItem, Stamp};
 use xfer_protocol::message::{
     FilesAt, HashFiles, Outcome, PackedFile, Reading, RootIndex, Scan, SetMetadata, Ticket,
     WritePack,
@@ -15,8 +15,9 @@ use xfer_protocol::path::RelPath;
 use super::context::{Context, Stop};
 use super::ledger::Side;
 use super::listing::Listing;
-use super::publisher::{Staged, known, publish, publish_if_due, read_back, settle};
+use super::publisher::{Staged, publish, publish_if_due, read_back, settle};
 use crate::event::{EntryAction, Event};
+use crate::journal::Known;
 use crate::options::VerifyLevel;
 
 /// Bytes of the largest file that travels whole; a larger one is cut into blocks.
@@ -280,7 +281,11 @@ pub(super) async fn settle_equal(
         }
     }
     let finished = equal.iter().filter_map(|(file, digest)| match file.found {
-        Some((stamp, true)) => Some((file.path.clone(), known(cx, file.stamp, stamp, *digest))),
+        // Until the transfer finishes, nobody has synced what was only found.
+        Some((stamp, true)) => {
+            let (source, digest, level) = (file.stamp, *digest, ProofLevel::Received);
+            Some((file.path.clone(), Known { source, destination: stamp, digest, level }))
+        }
         _ => None,
     });
     cx.tail.iter().for_each(|tail| tail.note(finished.clone()));

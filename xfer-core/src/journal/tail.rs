@@ -67,6 +67,14 @@ impl Tail {
         }
     }
 
+    /// Forgets what was noted, for it proves nothing any more.
+    pub fn discard(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        *state = State { given_up: true, ..State::default() };
+        // Where it cannot be removed, nothing could be written either.
+        let _left_behind = self.records.remove(&name(self.key));
+    }
+
     fn append(&self, state: &mut State) -> Result<(), StateError> {
         let mut bytes = Vec::new();
         if state.log.is_none() {

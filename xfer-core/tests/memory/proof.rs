@@ -87,4 +87,34 @@ async fn a_copy_that_went_bad_at_rest_is_replaced() {
 /// What `--quick` believes stays an assumption, its metadata corrected or not.
 /// Files that were found equal are synced when a transfer finishes; one that did not get there
 /// proves nothing of them.
+#[tokio::test]
+async fn what_was_only_found_equal_is_compared_again_after_a_crash() {
+    let lab = many();
+    lab.pushed().await;
+    for (method, stopped) in [(Method::SetMetadata, 1), (Method::Finish, 2)] {
+        fs::remove_dir_all(lab.state()).unwrap();
+        let side = Arc::new(lab.store.open());
+        side.order(method, 0, 1, Trouble::Fail(FaultKind::Io));
+        lab.push(&side).await.unwrap_err();
+        assert_eq!((side.calls(Method::HashFiles), side.fired(method)), (REQUESTS, 1));
+        drop(side);
+        let side = Arc::new(lab.store.open());
+        let summary = lab.push(&side).await.unwrap();
+        assert_eq!((summary.class, summary.payload_bytes), (ExitClass::Done, 0));
+        assert_eq!(side.calls(Method::HashFiles), REQUESTS, "stopped at {stopped}");
+    }
+}
+
 /// A sync that failed at the end may have been that of anything.
+#[tokio::test]
+async fn after_a_failed_finish_everything_is_compared() {
+    let lab = many();
+    let side = Arc::new(lab.store.open());
+    side.order(Method::Finish, 0, 1, Trouble::Fail(FaultKind::Io));
+    lab.push(&side).await.unwrap_err();
+    drop(side);
+    let side = Arc::new(lab.store.open());
+    let summary = lab.push(&side).await.unwrap();
+    assert_eq!((summary.class, summary.payload_bytes), (ExitClass::Done, 0));
+    assert_eq!(side.calls(Method::HashFiles), REQUESTS);
+}
