@@ -143,7 +143,9 @@ impl Dispatcher {
             Action::Keep(evidence) => {
                 self.keep(&source, path, found, wanted, evidence, recorded.as_ref());
             }
-            Action::SetMetadata(evidence) => self.correct(&source, path, wanted, evidence),
+            Action::SetMetadata(evidence) => {
+                self.correct(&source, path, found.as_ref(), wanted, evidence);
+            }
             Action::Create(kind) => self.create(source, path, found, wanted, kind).await?,
             Action::Copy => self.copy(&source, path, found.as_ref(), wanted).await?,
         }
@@ -191,13 +193,7 @@ impl Dispatcher {
             self.kept_directories.push((path.clone(), wanted.clone()));
         }
         self.cx.meter.reused(source.kind.size());
-        let kept = Finished {
-            digest: evidence.digest,
-            changed: found.inode.changed,
-            inode: found.inode.number,
-            read_back: None,
-        };
-        self.note_first_name(source, NO_TICKET, &path, Some(kept));
+        self.note_first_name(source, NO_TICKET, &path, Some(kept(&found, evidence)));
         self.cx.ledger.keep(path, source, found.stamp(), wanted, evidence, recorded);
     }
 
@@ -207,15 +203,36 @@ impl Dispatcher {
             && falls_short(evidence.level, self.cx.options.verify.level)
     }
 
-    fn correct(&mut self, source: &Entry, path: RelPath, wanted: Metadata, evidence: Evidence) {
+    fn correct(
+        &mut self,
+        source: &Entry,
+        path: RelPath,
+        found: Option<&Entry>,
+        wanted: Metadata,
+        evidence: Evidence,
+    ) {
         self.planned(&path, EntryAction::Metadata, 0);
         let ticket = self.cx.ledger.begin(&path, source, wanted.clone());
         if let Some(digest) = evidence.digest {
             self.cx.ledger.digest(ticket, digest);
         }
-        self.note_first_name(source, ticket, &path, None);
+        let assumed = evidence.level == ProofLevel::Assumed;
+        self.note_proof(ticket, assumed, past_cache(evidence.level));
+        // Its content is there already, and can have further names.
+        let kept = found.map(|found| kept(found, evidence));
+        self.note_first_name(source, ticket, &path, kept);
         self.touch_parent(&path);
         self.directories.push((ticket, path, wanted));
+    }
+
+    /// Notes how a file is proven by an earlier transfer, or under the first of its names.
+    fn note_proof(&self, ticket: Ticket, assumed: bool, past_cache: Option<bool>) {
+        if assumed {
+            self.cx.ledger.assumed(ticket);
+        }
+        if let Some(past_cache) = past_cache {
+            self.cx.ledger.read_back(ticket, past_cache);
+        }
     }
 
     async fn create(
@@ -499,6 +516,7 @@ impl Dispatcher {
             if let Some(digest) = first.digest {
                 self.cx.ledger.digest(link.ticket, digest);
             }
+            self.note_proof(link.ticket, first.assumed, first.read_back);
             let metadata = wanted_metadata(&link.source, &self.cx.options.preserve);
             if link.found_inode == Some(first.inode) {
                 let stamp = Stamp {
@@ -541,6 +559,26 @@ fn falls_short(proven: ProofLevel, asked: VerifyLevel) -> bool {
         VerifyLevel::Received => false,
         VerifyLevel::Durable => proven == ProofLevel::Received,
         VerifyLevel::ReadBack => proven < ProofLevel::ReadBackCached,
+    }
+}
+
+/// What stands there and is not touched.
+fn kept(found: &Entry, evidence: Evidence) -> Finished {
+    Finished {
+        digest: evidence.digest,
+        changed: found.inode.changed,
+        inode: found.inode.number,
+        read_back: past_cache(evidence.level),
+        assumed: evidence.level == ProofLevel::Assumed,
+    }
+}
+
+/// Whether a file was read back past the cache; `None` where it was not read back.
+fn past_cache(proven: ProofLevel) -> Option<bool> {
+    match proven {
+        ProofLevel::Assumed | ProofLevel::Received | ProofLevel::Durable => None,
+        ProofLevel::ReadBackCached => Some(false),
+        ProofLevel::ReadBack => Some(true),
     }
 }
 

@@ -100,6 +100,7 @@ const HAS_DIGEST: u8 = 1;
 const DONE: u8 = 2;
 const READ_BACK: u8 = 4;
 const READ_BACK_CACHED: u8 = 8;
+const ASSUMED: u8 = 16;
 /// How a finished entry and its bytes were counted.
 const ENTRY_MOVED: u8 = 32;
 const BYTES_MOVED: u8 = 64;
@@ -112,6 +113,8 @@ pub(super) struct Finished {
     pub(super) inode: u64,
     /// Whether it was read back, and past the cache.
     pub(super) read_back: Option<bool>,
+    /// Whether its content was believed to be equal.
+    pub(super) assumed: bool,
 }
 
 /// What is kept of a mapping on this machine.
@@ -266,6 +269,13 @@ impl Ledger {
         }
     }
 
+    /// Notes that a file's content was believed to be equal.
+    pub(super) fn assumed(&self, ticket: Ticket) {
+        if let Some(slot) = self.lock().slot(ticket) {
+            slot.flags |= ASSUMED;
+        }
+    }
+
     /// Where a finished entry stands, `None` while it does not.
     pub(super) fn finished(&self, ticket: Ticket) -> Option<Finished> {
         self.lock().slot(ticket).and_then(|slot| slot.finished())
@@ -379,7 +389,7 @@ impl State {
         let Some(Kept { manifest: Some(manifest), record, asked, .. }) = &mut self.kept else {
             return;
         };
-        let proven = Proven::found(destination, evidence, *asked);
+        let proven = Proven::found(&source.kind, destination, evidence, *asked);
         let noted = match proven.known(&source.kind, source.stamp()) {
             Some(known) => record.add(&path, &known, recorded),
             None => Ok(()),
@@ -418,6 +428,7 @@ impl Slot {
                 0 => None,
                 flags => Some(flags & READ_BACK_CACHED == 0),
             },
+            assumed: self.flags & ASSUMED != 0,
         })
     }
 }

@@ -92,11 +92,20 @@ pub(super) struct Proven {
 
 impl Proven {
     /// What will be proven of an entry that was found equal.
-    pub(super) fn found(destination: Stamp, evidence: Evidence, asked: VerifyLevel) -> Self {
+    pub(super) fn found(
+        kind: &EntryKind,
+        destination: Stamp,
+        evidence: Evidence,
+        asked: VerifyLevel,
+    ) -> Self {
         let Evidence { digest, level } = evidence;
-        // An assumption stays one; all else that stands there is synced when the transfer finishes.
-        let assumed = level == ProofLevel::Assumed;
-        Self { destination, digest, level: if assumed { level } else { level.max(base(asked)) } }
+        let level = match level {
+            // An assumption stays one.
+            ProofLevel::Assumed => level,
+            // All else that stands there is synced when the transfer finishes.
+            level => level.max(base(kind, asked)),
+        };
+        Self { destination, digest, level }
     }
 
     /// What is proven of an entry; `None` of one that failed.
@@ -107,7 +116,7 @@ impl Proven {
     ) -> Option<Self> {
         match line.result {
             Pending::Known { digest, destination, level } => {
-                Some(Self::found(destination, Evidence { digest, level }, asked))
+                Some(Self::found(&line.kind, destination, Evidence { digest, level }, asked))
             }
             Pending::Slot(slot) => {
                 let done = finished(slot)?;
@@ -118,7 +127,8 @@ impl Proven {
                     inode: done.inode,
                 };
                 let level = match done.read_back {
-                    None => base(asked),
+                    _ if done.assumed => ProofLevel::Assumed,
+                    None => base(&line.kind, asked),
                     Some(true) => ProofLevel::ReadBack,
                     Some(false) => ProofLevel::ReadBackCached,
                 };
@@ -134,10 +144,12 @@ impl Proven {
     }
 }
 
-/// What is proven of all that stands there once the transfer has finished.
-fn base(asked: VerifyLevel) -> ProofLevel {
-    match asked {
-        VerifyLevel::Received => ProofLevel::Received,
-        VerifyLevel::Durable | VerifyLevel::ReadBack => ProofLevel::Durable,
+/// What is proven of what stands there once the transfer has finished, its bytes not read back: of
+/// what has none there is nothing to be read.
+fn base(kind: &EntryKind, asked: VerifyLevel) -> ProofLevel {
+    match (asked, kind) {
+        (VerifyLevel::Received, _) => ProofLevel::Received,
+        (VerifyLevel::Durable, _) | (_, EntryKind::File { .. }) => ProofLevel::Durable,
+        (VerifyLevel::ReadBack, _) => ProofLevel::ReadBack,
     }
 }

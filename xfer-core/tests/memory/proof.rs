@@ -84,7 +84,50 @@ async fn a_copy_that_went_bad_at_rest_is_replaced() {
     }
 }
 
+#[tokio::test]
+async fn a_tree_that_was_read_back_is_proven_so() {
+    let lab = Lab::new(Profile::Disk);
+    let first = push_read_back(&lab, &Arc::new(lab.store.open())).await.unwrap();
+    assert_eq!((first.class, first.proof_level), (ExitClass::Done, Some(ProofLevel::ReadBack)));
+    // By its record, once it has seen the names that were linked last.
+    let mut hashed = 0;
+    for _ in 0..2 {
+        let side = Arc::new(lab.store.open());
+        let next = push_read_back(&lab, &side).await.unwrap();
+        assert_eq!((next.class, next.proof_level), (ExitClass::Done, Some(ProofLevel::ReadBack)));
+        hashed = side.calls(Method::HashFiles) + side.calls(Method::HashBlocks);
+    }
+    assert_eq!(hashed, 0);
+    // Its metadata alone is corrected.
+    let mode = fs::Permissions::from_mode(0o600);
+    fs::set_permissions(lab.source().join("a/b/3"), mode).unwrap();
+    let third = push_read_back(&lab, &Arc::new(lab.store.open())).await.unwrap();
+    assert_eq!((third.class, third.proof_level), (ExitClass::Done, Some(ProofLevel::ReadBack)));
+    assert_ne!(third.manifest_root, first.manifest_root);
+    let fourth = lab.pushed().await;
+    assert_eq!(fourth.proof_level, Some(ProofLevel::Durable));
+}
+
 /// What `--quick` believes stays an assumption, its metadata corrected or not.
+#[tokio::test]
+async fn an_assumption_stays_one() {
+    let lab = Lab::new(Profile::Disk);
+    lab.pushed().await;
+    fs::remove_dir_all(lab.state()).unwrap();
+    let mut options = TransferOptions::default();
+    options.selection.compare = Comparison::Quick;
+    let mode = fs::Permissions::from_mode(0o600);
+    for n in 0..200 {
+        let file = lab.source().join(format!("a/b/{n}"));
+        fs::set_permissions(file, mode.clone()).unwrap();
+    }
+    fs::set_permissions(lab.source().join("large"), mode).unwrap();
+    let side = Arc::new(lab.store.open());
+    let quick = lab.push_as(&side, options, CancellationToken::new()).await.unwrap();
+    assert_eq!((quick.class, quick.payload_bytes), (ExitClass::Done, 0), "{:?}", quick.problems);
+    assert_eq!(quick.proof_level, Some(ProofLevel::Assumed));
+}
+
 /// Files that were found equal are synced when a transfer finishes; one that did not get there
 /// proves nothing of them.
 #[tokio::test]
