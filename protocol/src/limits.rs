@@ -30,7 +30,8 @@ pub const SCAN_ONLY_MAX: usize = 64 * 1024;
 /// Filter rules of one scan.
 pub const FILTER_RULES_MAX: usize = 16 * 1024;
 
-/// Bytes of encoded entries after which a scan batch is sent: a few round trips carry a large tree.
+/// Bytes of encoded entries after which a batch is sent: a few round trips carry a large tree, and
+/// an answer that names every entry once more fits its frame too.
 pub const BATCH_BYTES_TARGET: usize = 128 * 1024;
 
 /// Batches of a scan that are kept to be told again, and that may be asked for at a time: hides the

@@ -301,3 +301,18 @@ async fn an_event_says_of_a_problem_what_the_end_says() {
 
 /// Each is staged by itself, and stays open until it is published.
 /// More than a frame holds of links and of deep paths, in far fewer entries than a batch may have.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_paths_and_links_travel_in_frames_of_their_size() {
+    let lab = Lab::new();
+    for n in 0..600 {
+        symlink(format!("{n:/>3000}"), lab.source().join(format!("l{n}"))).unwrap();
+    }
+    let deep = (0..14).fold(lab.source(), |path, _| path.join("d".repeat(250)));
+    fs::create_dir_all(&deep).unwrap();
+    for n in 0..600 {
+        fs::create_dir(deep.join(format!("{n:0>200}"))).unwrap();
+    }
+    let summary = lab.push(true, VerifyLevel::Durable).await.unwrap();
+    assert_eq!(summary.class, ExitClass::Done, "{:?}", summary.problems.first());
+    lab.assert_equal();
+}

@@ -11,6 +11,7 @@ use xfer_protocol::message::{
 };
 use xfer_protocol::path::RelPath;
 
+use super::batch::{Most, batches};
 use super::context::{Budget, Context, Halt, Stop, fault};
 use super::dispatch::Dispatcher;
 use super::ledger::{Kept, Ledger, Side};
@@ -35,7 +36,7 @@ use crate::plan::mapping::{Mapping, MappingError, map_sources};
 const PARTIALS_SPAN: u64 = 1 << 40;
 
 /// Entries locked in one request; a sink takes no more of them one by one.
-const LOCKS_ASKED: usize = 256;
+const LOCKED: Most = Most::entries(256);
 
 /// How long a stop waits for what has arrived to be published.
 const FLUSH_DEADLINE: std::time::Duration = std::time::Duration::from_secs(10);
@@ -186,8 +187,8 @@ async fn move_all(shared: &Shared, opened: &Opened) -> Result<Summary, Stop> {
     let planned = planned_root(shared);
     let to = opened.root.as_ref().unwrap_or(&planned);
     if !shared.transfer.plan_only {
-        for mappings in opened.mappings.chunks(LOCKS_ASKED) {
-            let entries = mappings.iter().map(|m| m.top.clone()).collect();
+        let tops = opened.mappings.iter().map(|m| m.top.clone());
+        for entries in batches(tops, LOCKED) {
             let lock = Lock { root: to.index, entries };
             opened.sink.sink.lock(lock).await.map_err(|e| Context::stop(Side::Destination, e))?;
         }
@@ -521,9 +522,9 @@ impl Destination {
     async fn remove_partials(self, cx: &Context) -> Result<(), Stop> {
         let failed = cx.ledger.failed_paths();
         let kept: Vec<_> = failed.iter().filter_map(partial_of).collect();
-        let stale: Vec<_> = self.partials.into_iter().filter(|p| !kept.contains(p)).collect();
-        for paths in stale.chunks(1024) {
-            let paths = Paths { root: cx.sink_root, paths: paths.to_vec() };
+        let stale = self.partials.into_iter().filter(|p| !kept.contains(p));
+        for paths in batches(stale, Most::entries(1024)) {
+            let paths = Paths { root: cx.sink_root, paths };
             let removed = cx.sink.remove_partials(paths).await;
             removed.map_err(|e| Context::stop(Side::Destination, e))?;
         }

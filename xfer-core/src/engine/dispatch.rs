@@ -11,11 +11,12 @@ use xfer_protocol::manifest::{Entry, EntryKind, Metadata, ProofLevel, Stamp};
 use xfer_protocol::message::{Create, NewEntry, NewKind, Space, Ticket};
 use xfer_protocol::path::RelPath;
 
+use super::batch::{Batch, Most, batches};
 use super::context::{Context, Stop, fault};
 use super::file::copy_file;
 use super::ledger::{Finished, Side};
 use super::pack::{
-    FileWork, PACK_BYTES, PACK_FILE_MAX, PACK_FILES, compare_pack, copy_pack, set_metadata,
+    FileWork, PACK, PACK_FILE_MAX, PACK_FILES, compare_pack, copy_pack, set_metadata,
 };
 use super::publisher::publish;
 use crate::event::{EntryAction, Event, PlanTotals};
@@ -28,10 +29,10 @@ use crate::plan::{Action, Evidence, decide, metadata_equal, wanted_metadata};
 const BARRIER: Duration = Duration::from_millis(500);
 
 /// Entries created in one request.
-const CREATE_BATCH: usize = 512;
+const CREATED: Most = Most::entries(512);
 
-/// Bytes and files compared in one request.
-const COMPARE_BATCH_BYTES: u64 = 16 << 20;
+/// Files and their bytes compared in one request.
+const COMPARED: Most = Most { entries: PACK_FILES, content: 16 << 20 };
 
 /// How long workers may take to end by themselves once the transfer is halted.
 const HALT_GRACE: Duration = Duration::from_secs(1);
@@ -72,11 +73,9 @@ pub(super) struct Dispatcher {
     need: Need,
     space: Space,
     totals: PlanTotals,
-    pack: Vec<FileWork>,
-    pack_bytes: u64,
-    compare: Vec<FileWork>,
-    compare_bytes: u64,
-    creates: Vec<NewEntry>,
+    pack: Batch<FileWork>,
+    compare: Batch<FileWork>,
+    creates: Batch<NewEntry>,
     directories: Vec<(Ticket, RelPath, Metadata)>,
     kept_directories: Vec<(RelPath, Metadata)>,
     touched: HashSet<RelPath>,
@@ -99,11 +98,9 @@ impl Dispatcher {
             need: Need::default(),
             space,
             totals: PlanTotals::default(),
-            pack: Vec::new(),
-            pack_bytes: 0,
-            compare: Vec::new(),
-            compare_bytes: 0,
-            creates: Vec::new(),
+            pack: Batch::new(PACK),
+            compare: Batch::new(COMPARED),
+            creates: Batch::new(CREATED),
             directories: Vec::new(),
             kept_directories: Vec::new(),
             touched: HashSet::new(),
@@ -251,7 +248,9 @@ impl Dispatcher {
         if is_directory {
             self.directories.push((ticket, path.clone(), wanted.clone()));
         }
-        self.creates.push(NewEntry { ticket, path, kind, metadata: wanted });
+        if let Some(full) = self.creates.push(NewEntry { ticket, path, kind, metadata: wanted }) {
+            self.hand(Work::Create(full)).await?;
+        }
         let replaces = is_directory && found.is_some();
         if replaces && !self.plan_only {
             // What follows lies below it, so it has to be there first.
@@ -260,7 +259,7 @@ impl Dispatcher {
             self.open_gate().await?;
             return self.wait().await;
         }
-        if self.creates.len() >= CREATE_BATCH { self.flush_creates().await } else { Ok(()) }
+        Ok(())
     }
 
     async fn copy(
@@ -280,12 +279,10 @@ impl Dispatcher {
         if is_large(&work) {
             return self.hand(Work::CopyLarge(work)).await;
         }
-        if self.pack_bytes + work.size > PACK_BYTES && !self.pack.is_empty() {
-            self.flush_pack().await?;
+        match self.pack.push(work) {
+            Some(full) => self.hand(Work::Copy(full)).await,
+            None => Ok(()),
         }
-        self.pack_bytes += work.size;
-        self.pack.push(work);
-        if self.pack.len() >= PACK_FILES { self.flush_pack().await } else { Ok(()) }
     }
 
     async fn compare_entry(
@@ -305,12 +302,10 @@ impl Dispatcher {
         if is_large(&work) {
             return self.hand(Work::CopyLarge(work)).await;
         }
-        self.compare_bytes += work.size;
-        self.compare.push(work);
-        if self.compare.len() >= PACK_FILES || self.compare_bytes >= COMPARE_BATCH_BYTES {
-            return self.flush_compare().await;
+        match self.compare.push(work) {
+            Some(full) => self.hand(Work::Compare(full)).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn work(
@@ -408,19 +403,17 @@ impl Dispatcher {
     }
 
     async fn flush_pack(&mut self) -> Result<(), Stop> {
-        self.pack_bytes = 0;
-        let pack = std::mem::take(&mut self.pack);
+        let pack = self.pack.take();
         if pack.is_empty() { Ok(()) } else { self.hand(Work::Copy(pack)).await }
     }
 
     async fn flush_compare(&mut self) -> Result<(), Stop> {
-        self.compare_bytes = 0;
-        let batch = std::mem::take(&mut self.compare);
+        let batch = self.compare.take();
         if batch.is_empty() { Ok(()) } else { self.hand(Work::Compare(batch)).await }
     }
 
     async fn flush_creates(&mut self) -> Result<(), Stop> {
-        let batch = std::mem::take(&mut self.creates);
+        let batch = self.creates.take();
         if batch.is_empty() { Ok(()) } else { self.hand(Work::Create(batch)).await }
     }
 
@@ -532,8 +525,8 @@ impl Dispatcher {
             let kind = NewKind::HardLink { of: link.first.path };
             entries.push(NewEntry { ticket: link.ticket, path: link.path, kind, metadata });
         }
-        for batch in entries.chunks(CREATE_BATCH) {
-            create(&self.cx, batch.to_vec()).await?;
+        for batch in batches(entries, CREATED) {
+            create(&self.cx, batch).await?;
         }
         Ok(())
     }

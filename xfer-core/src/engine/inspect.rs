@@ -14,6 +14,7 @@ use xfer_protocol::message::{
 };
 use xfer_protocol::path::RelPath;
 
+use super::batch::{Batch, Most};
 use super::context::Pacer;
 use super::ledger::Side;
 use super::listing::Listing;
@@ -30,8 +31,7 @@ use crate::plan::mapping::map_sources;
 use crate::verify::{Expected, Judgement};
 
 /// Files and bytes hashed in one request.
-const HASH_FILES: usize = 512;
-const HASH_BYTES: u64 = 64 << 20;
+const HASHED: Most = Most { entries: 512, content: 64 << 20 };
 
 /// What a look found out.
 #[derive(Clone, Debug, Default)]
@@ -148,23 +148,22 @@ impl Inspection {
     ) -> Result<bool, TransferError> {
         let mut listing = self.listing().await?;
         let mut past_cache = true;
-        let mut batch = Vec::new();
-        let mut bytes = 0;
+        let mut batch = Batch::new(HASHED);
         loop {
             self.check_cancelled()?;
             let item = listing.next().await.map_err(|e| self.error(e))?;
             let ended = item.is_none();
-            match item {
-                Some(ScanItem::Entry(found)) => {
-                    bytes += found.kind.size();
-                    batch.push(found);
+            let full = match item {
+                Some(ScanItem::Entry(found)) => batch.push(found),
+                Some(ScanItem::Problem(fault)) => {
+                    problem(fault);
+                    None
                 }
-                Some(ScanItem::Problem(fault)) => problem(fault),
-                _ => {}
-            }
-            if ended || batch.len() >= HASH_FILES || bytes >= HASH_BYTES {
-                bytes = 0;
-                let hashed = self.hash_batch(std::mem::take(&mut batch), reading).await;
+                Some(_) => None,
+                None => Some(batch.take()),
+            };
+            if let Some(full) = full {
+                let hashed = self.hash_batch(full, reading).await;
                 let (rows, batch_past_cache) = hashed.map_err(|e| self.error(e))?;
                 past_cache &= batch_past_cache;
                 for (entry, digest) in rows {
@@ -307,7 +306,7 @@ impl Inspection {
         let broken = || Fault::new(FaultKind::Protocol, Operation::Hash, entry.path.clone());
         let mut tree = TreeAssembler::new(size);
         let mut past_cache = true;
-        for piece in pieces(size, HASH_BYTES) {
+        for piece in pieces(size, HASHED.content) {
             let subject = Subject::File(file.clone());
             let request = HashBlocks { subject, range: piece, block, reading };
             let answer = self.end.source.hash_blocks(request).await?;

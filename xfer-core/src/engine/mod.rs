@@ -4,6 +4,7 @@
 //! finds what is there and moves the rest, exactly as the same command would after a crash.
 
 mod attempt;
+mod batch;
 mod context;
 mod dispatch;
 mod file;

@@ -12,6 +12,7 @@ use xfer_protocol::message::{
 };
 use xfer_protocol::path::RelPath;
 
+use super::batch::{Carried, Most, batches, metadata_bytes, path_bytes};
 use super::context::{Context, Stop};
 use super::ledger::Side;
 use super::listing::Listing;
@@ -24,7 +25,7 @@ use crate::options::VerifyLevel;
 pub(super) const PACK_FILE_MAX: u64 = 4 << 20;
 
 /// Bytes and files after which a pack is sent.
-pub(super) const PACK_BYTES: u64 = 1 << 20;
+pub(super) const PACK: Most = Most { entries: PACK_FILES, content: 1 << 20 };
 pub(super) const PACK_FILES: usize = 256;
 
 /// Times that a file which keeps changing is copied anew.
@@ -63,6 +64,16 @@ impl FileWork {
             changes: self.changes + 1,
             ..self.clone()
         }
+    }
+}
+
+impl Carried for FileWork {
+    fn header_bytes(&self) -> usize {
+        path_bytes(&self.path).max(path_bytes(&self.source_path)) + metadata_bytes(&self.wanted)
+    }
+
+    fn content_bytes(&self) -> u64 {
+        self.size
     }
 }
 
@@ -247,7 +258,7 @@ pub(super) async fn compare_pack(cx: &Arc<Context>, files: Vec<FileWork>) -> Res
         }
     }
     different.extend(settle_equal(cx, equal).await?);
-    for pack in into_packs(different) {
+    for pack in batches(different, PACK) {
         copy_pack(cx, pack).await?;
     }
     Ok(())
@@ -315,44 +326,25 @@ pub(super) async fn set_metadata(
     cx: &Context,
     entries: Vec<(Ticket, RelPath, Metadata)>,
 ) -> Result<(), Stop> {
-    for batch in entries.chunks(1024) {
-        let set = SetMetadata { root: cx.sink_root, entries: batch.to_vec() };
+    for batch in batches(entries, Most::entries(1024)) {
+        let set = SetMetadata { root: cx.sink_root, entries: batch.clone() };
         let outcomes =
             cx.sink.set_metadata(set).await.map_err(|e| Context::stop(Side::Destination, e))?;
         for (outcome, (ticket, path, _)) in outcomes.into_iter().zip(batch) {
             match outcome.result {
-                _ if outcome.ticket != *ticket => return Err(Stop::MISMATCHED),
+                _ if outcome.ticket != ticket => return Err(Stop::MISMATCHED),
                 Ok(Some(stamp)) => {
-                    cx.ledger.done(*ticket, path, stamp.size, EntryAction::Metadata, stamp);
+                    cx.ledger.done(ticket, &path, stamp.size, EntryAction::Metadata, stamp);
                 }
                 Ok(None) => return Err(Stop::MISMATCHED),
                 Err(error) => {
                     let error = cx.sort(Side::Destination, error.into())?;
-                    cx.ledger.fail(*ticket, Side::Destination, path, 0, error);
+                    cx.ledger.fail(ticket, Side::Destination, &path, 0, error);
                 }
             }
         }
     }
     Ok(())
-}
-
-/// Cuts a list of small files into packs.
-pub(super) fn into_packs(files: Vec<FileWork>) -> Vec<Vec<FileWork>> {
-    let mut packs: Vec<Vec<FileWork>> = Vec::new();
-    let mut room = 0;
-    for file in files {
-        match packs.last_mut() {
-            Some(pack) if pack.len() < PACK_FILES && file.size <= room => {
-                room -= file.size;
-                pack.push(file);
-            }
-            _ => {
-                room = PACK_BYTES.saturating_sub(file.size);
-                packs.push(vec![file]);
-            }
-        }
-    }
-    packs
 }
 
 fn fail_each(cx: &Context, side: Side, files: &[FileWork], fault: &Fault) {

@@ -14,6 +14,7 @@ use xfer_protocol::message::{
 use xfer_protocol::path::RelPath;
 use xfer_protocol::range::ByteRange;
 
+use super::batch::{Carried, Most, batches, path_bytes};
 use super::context::{Context, Stop, fault};
 use super::ledger::Side;
 use super::pack::PACK_FILE_MAX;
@@ -30,6 +31,9 @@ const BYTES_STAGED: u64 = 1 << 30;
 /// room for the large files that are staged one by one.
 const FILES_STAGED_MAX: usize = xfer_protocol::limits::BATCH_ENTRIES_MAX - 512;
 
+/// Files and their bytes read back in one request.
+const READ_BACK: Most = Most { entries: 512, content: 256 << 20 };
+
 /// Bytes hashed in one request, so that an answer never takes long.
 const HASH_BYTES: u64 = 256 << 20;
 
@@ -41,6 +45,16 @@ pub(super) struct Staged {
     /// What the source was when its bytes were read.
     pub(super) source: Stamp,
     pub(super) digest: Option<Digest>,
+}
+
+impl Carried for (Ticket, Staged, Stamp) {
+    fn header_bytes(&self) -> usize {
+        path_bytes(&self.1.path)
+    }
+
+    fn content_bytes(&self) -> u64 {
+        self.1.size
+    }
 }
 
 #[derive(Default)]
@@ -180,7 +194,7 @@ pub(super) async fn read_back(
     let mut failed = HashMap::new();
     let (large, small): (Vec<_>, Vec<_>) =
         files.iter().cloned().partition(|(_, staged, _)| staged.size > PACK_FILE_MAX);
-    for batch in small.chunks(512) {
+    for batch in batches(small, READ_BACK) {
         let listed = batch.iter().map(|(_, staged, stamp)| (staged.path.clone(), *stamp));
         let files = FilesAt { root: cx.sink_root, files: listed.collect() };
         let request = HashFiles { files, reading: Reading::PastCache };
