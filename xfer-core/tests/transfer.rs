@@ -300,6 +300,19 @@ async fn an_event_says_of_a_problem_what_the_end_says() {
 }
 
 /// Each is staged by itself, and stays open until it is published.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_sparse_files_are_published_before_too_many_are_open() {
+    let lab = Lab::new();
+    for n in 0..1500_u32 {
+        let file = fs::File::create(lab.source().join(format!("f{n}"))).unwrap();
+        file.set_len(200 << 10).unwrap();
+        file.write_all_at(&n.to_le_bytes(), 0).unwrap();
+    }
+    let summary = lab.push(false, VerifyLevel::Durable).await.unwrap();
+    assert_eq!(summary.class, ExitClass::Done, "{:?}", summary.problems.first());
+    lab.assert_equal();
+}
+
 /// More than a frame holds of links and of deep paths, in far fewer entries than a batch may have.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn long_paths_and_links_travel_in_frames_of_their_size() {

@@ -29,6 +29,9 @@ const HOLE_BYTES: u64 = 64 << 20;
 /// Times that a file is begun anew after its partial was lost to a failed sync.
 const TAINTS_MAX: u32 = 2;
 
+/// Times that a sink which has too much open is asked again; what is staged is published before.
+const LIMITS_MAX: u32 = 3;
+
 /// How one attempt at a file ended, where it did not stop the transfer.
 enum Ended {
     Staged,
@@ -46,7 +49,7 @@ pub(super) async fn copy_file(cx: &Arc<Context>, mut work: FileWork) -> Result<(
             None => return Ok(()),
         }
     }
-    let mut taints = 0;
+    let (mut taints, mut limits) = (0, 0);
     loop {
         if cx.halt.is_halted() {
             return Ok(());
@@ -64,6 +67,12 @@ pub(super) async fn copy_file(cx: &Arc<Context>, mut work: FileWork) -> Result<(
             (_, FaultKind::Tainted | FaultKind::Mismatch) if taints < TAINTS_MAX => {
                 taints += 1;
                 cx.notice(&Event::Retry { reason: failed.to_string(), attempt: taints });
+            }
+            (_, FaultKind::Limit) if limits < LIMITS_MAX => {
+                limits += 1;
+                cx.notice(&Event::Retry { reason: failed.to_string(), attempt: limits });
+                publish(cx).await?;
+                cx.pause(limits).await;
             }
             _ => {
                 cx.ledger.fail(work.ticket, side, &work.path, work.size, failed);
@@ -338,7 +347,15 @@ impl Copy<'_> {
         };
         let FileWork { ticket, path, size, wanted, stamp: source, .. } = self.work.clone();
         self.cx.ledger.digest(ticket, digest);
-        self.cx.publisher.stage(ticket, Staged { path, size, source, digest: Some(digest) });
+        let staged = Staged { path, size, source, digest: Some(digest) };
+        if self.cx.options.verify.level == VerifyLevel::Received {
+            // Such a file is published at once.
+            self.cx.publisher.stage(vec![(ticket, staged)]);
+        } else {
+            while !self.cx.publisher.try_stage_open(ticket, staged.clone()) {
+                publish(self.cx).await?;
+            }
+        }
         let commit = Commit { partial: self.partial, ticket, digest, metadata: wanted };
         match self.cx.sink.commit(commit).await {
             Ok(()) => Ok(Ended::Staged),

@@ -186,7 +186,7 @@ async fn write(
         .collect();
     if cx.options.verify.level == VerifyLevel::Received {
         // Such a pack is published with its own answer.
-        staged.into_iter().for_each(|(ticket, staged)| cx.publisher.stage(ticket, staged));
+        cx.publisher.stage(staged);
     } else {
         while !cx.publisher.try_stage(&staged) {
             publish(cx).await?;

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use xfer_protocol::digest::{BlockSize, Digest, TreeAssembler};
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
+use xfer_protocol::limits::{BATCH_ENTRIES_MAX, HEADER_BYTES_MAX};
 use xfer_protocol::manifest::{ProofLevel, Stamp};
 use xfer_protocol::message::{
     FileAt, FilesAt, HashBlocks, HashFiles, Outcome, PartialIndex, Publish, Reading, Subject,
@@ -27,9 +28,15 @@ use crate::options::VerifyLevel;
 const FILES_STAGED: usize = 2048;
 const BYTES_STAGED: u64 = 1 << 30;
 
-/// Files of packs that are staged at most: all outcomes of a publishing travel in one answer, with
-/// room for the large files that are staged one by one.
-const FILES_STAGED_MAX: usize = xfer_protocol::limits::BATCH_ENTRIES_MAX - 512;
+/// The same for files that were staged one by one: the sink holds each of them open until then.
+const OPEN_STAGED: usize = 128;
+
+/// The same for bytes of their paths, and the most of them: each may come back in one answer.
+const PATH_BYTES_STAGED: usize = HEADER_BYTES_MAX / 2;
+const PATH_BYTES_STAGED_MAX: usize = HEADER_BYTES_MAX / 4 * 3;
+
+/// Files that are staged at most: all outcomes of a publishing travel in one answer.
+const FILES_STAGED_MAX: usize = BATCH_ENTRIES_MAX - 512;
 
 /// Files and their bytes read back in one request.
 const READ_BACK: Most = Most { entries: 512, content: 256 << 20 };
@@ -57,9 +64,18 @@ impl Carried for (Ticket, Staged, Stamp) {
     }
 }
 
+/// What is staged, and its sums.
+#[derive(Default)]
+struct Staging {
+    files: HashMap<Ticket, (Staged, bool)>,
+    bytes: u64,
+    path_bytes: usize,
+    open: usize,
+}
+
 #[derive(Default)]
 pub(super) struct Publisher {
-    staged: Mutex<HashMap<Ticket, Staged>>,
+    staged: Mutex<Staging>,
     /// One publishing at a time: a second would only wait for the same disk.
     running: tokio::sync::Mutex<()>,
     partials: AtomicU64,
@@ -67,25 +83,39 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    /// Notes what is about to be staged; before the sink is asked, for its answer and a publishing
-    /// may overtake each other.
-    pub(super) fn stage(&self, ticket: Ticket, staged: Staged) {
-        self.lock().insert(ticket, staged);
+    /// Notes what is about to be published with its own answer; before the sink is asked, for its
+    /// answer and a publishing may overtake each other.
+    pub(super) fn stage(&self, pack: Vec<(Ticket, Staged)>) {
+        let mut staged = self.lock();
+        pack.into_iter().for_each(|(ticket, file)| staged.add(ticket, file, false));
     }
 
-    /// Notes a whole pack, unless one answer could then not tell of all that is staged.
+    /// Notes a pack that is about to be staged, unless one answer could then not tell of all that
+    /// is.
     pub(super) fn try_stage(&self, pack: &[(Ticket, Staged)]) -> bool {
+        self.try_add(pack, false)
+    }
+
+    /// The same of a file that the sink holds open.
+    pub(super) fn try_stage_open(&self, ticket: Ticket, file: Staged) -> bool {
+        self.try_add(&[(ticket, file)], true)
+    }
+
+    fn try_add(&self, pack: &[(Ticket, Staged)], open: bool) -> bool {
         let mut staged = self.lock();
-        let fits = staged.is_empty() || staged.len() + pack.len() <= FILES_STAGED_MAX;
+        let path_bytes: usize = pack.iter().map(|(_, file)| path_bytes(&file.path)).sum();
+        let fits = staged.files.is_empty()
+            || staged.files.len() + pack.len() <= FILES_STAGED_MAX
+                && staged.path_bytes + path_bytes <= PATH_BYTES_STAGED_MAX;
         if fits {
-            staged.extend(pack.iter().cloned());
+            pack.iter().cloned().for_each(|(ticket, file)| staged.add(ticket, file, open));
         }
         fits
     }
 
-    /// Takes back what could not be staged, or was published with its pack.
+    /// Takes back what could not be staged, or was published.
     pub(super) fn unstage(&self, ticket: Ticket) -> Option<Staged> {
-        self.lock().remove(&ticket)
+        self.lock().remove(ticket)
     }
 
     /// A name for one more partial of this mapping.
@@ -101,15 +131,37 @@ impl Publisher {
 
     fn is_due(&self) -> bool {
         let staged = self.lock();
-        staged.len() >= FILES_STAGED || staged.values().map(|s| s.size).sum::<u64>() >= BYTES_STAGED
+        staged.files.len() >= FILES_STAGED
+            || staged.bytes >= BYTES_STAGED
+            || staged.open >= OPEN_STAGED
+            || staged.path_bytes >= PATH_BYTES_STAGED
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.lock().is_empty()
+        self.lock().files.is_empty()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Ticket, Staged>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Staging> {
         self.staged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Staging {
+    fn add(&mut self, ticket: Ticket, file: Staged, open: bool) {
+        // A file that is copied anew is staged under its ticket again.
+        drop(self.remove(ticket));
+        self.bytes = self.bytes.saturating_add(file.size);
+        self.path_bytes += path_bytes(&file.path);
+        self.open += usize::from(open);
+        self.files.insert(ticket, (file, open));
+    }
+
+    fn remove(&mut self, ticket: Ticket) -> Option<Staged> {
+        let (file, open) = self.files.remove(&ticket)?;
+        self.bytes = self.bytes.saturating_sub(file.size);
+        self.path_bytes -= path_bytes(&file.path);
+        self.open -= usize::from(open);
+        Some(file)
     }
 }
 

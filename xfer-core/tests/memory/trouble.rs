@@ -50,6 +50,19 @@ async fn a_signal_ends_calls_that_are_never_answered() {
 
 /// A sink that has too much open, or is out of descriptors, has room again once what is staged was
 /// published.
+#[tokio::test]
+async fn a_sink_at_its_limit_is_asked_again() {
+    let lab = Lab::new(Profile::Disk);
+    let side = Arc::new(lab.store.open());
+    side.order(Method::OpenPartial, 0, 1, Trouble::Fail(FaultKind::Limit));
+    let summary = lab.push(&side).await.unwrap();
+    assert_eq!(summary.class, ExitClass::Done, "{:?}", summary.problems);
+    assert_eq!(side.fired(Method::OpenPartial), 1);
+    lab.assert_equal();
+    let small = RelPath::new("there/a/b/3").unwrap();
+    assert!(lab.store.read(&small).is_some());
+}
+
 /// A sink remembers a bounded number of digests until it is told to keep what they are of.
 #[tokio::test]
 async fn what_is_held_of_a_huge_file_is_kept_piece_by_piece() {
