@@ -281,6 +281,7 @@ fn arguments(options: &TransferOptions, start: &Start) -> String {
         (preserve.owner, " --owner"),
         (preserve.devices, " --devices"),
         (!preserve.times, " --no-times"),
+        (options.verify.level.is_durable(), " --write-back"),
     ];
     for (_, flag) in flags.iter().filter(|(set, _)| *set) {
         arguments.push_str(flag);

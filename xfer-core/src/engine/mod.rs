@@ -117,7 +117,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     meter: Arc<Meter>,
     pacer: Arc<Pacer>,
-    /// Whether both ends were once reached: then they are there, and what keeps us from them passes.
+    /// Whether both ends were once reached: then they are there, and what keeps us off passes.
     reached: AtomicBool,
     /// Times the sessions.
     began: Duration,

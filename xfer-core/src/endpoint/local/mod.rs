@@ -63,6 +63,8 @@ pub struct LocalOptions {
     pub owner: bool,
     /// Sets modification times. Default: yes.
     pub times: bool,
+    /// Has the system write large files back while they grow, for they will be synced. Default: no.
+    pub write_back: bool,
     /// Bytes of each file system that do not count as free. Default: none.
     pub reserve: u64,
     /// How directories below a root are reached. Default: by the kernel's own confinement.
@@ -76,6 +78,7 @@ impl Default for LocalOptions {
             devices: false,
             owner: false,
             times: true,
+            write_back: false,
             reserve: 0,
             confinement: Confinement::default(),
         }

@@ -78,8 +78,8 @@ impl Table {
 }
 
 impl Running {
-    /// A batch that is kept or due; `None` for one that is neither, or of a walk that broke off. Waits with nothing taken, so
-    /// that a call which is dropped has happened or has not.
+    /// A batch that is kept or due; `None` for one that is neither, or of a walk that broke off.
+    /// Waits with nothing taken, so that a call which is dropped has happened or has not.
     async fn batch(&mut self, sequence: u64) -> Option<ScanBatch> {
         if sequence >= self.next.saturating_add(SCAN_BATCHES_KEPT) {
             return None;
