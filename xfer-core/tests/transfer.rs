@@ -329,3 +329,26 @@ async fn long_paths_and_links_travel_in_frames_of_their_size() {
     assert_eq!(summary.class, ExitClass::Done, "{:?}", summary.problems.first());
     lab.assert_equal();
 }
+
+/// Bytes that are compared count as they are compared, and once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_compared_counts_as_verified() {
+    let lab = Lab::new();
+    lab.fill();
+    lab.push(false, VerifyLevel::Received).await.unwrap();
+    let last = Arc::new(std::sync::Mutex::new(0));
+    let seen = Arc::clone(&last);
+    let observer = Arc::new(move |event: &xfer_core::event::Event| {
+        if let xfer_core::event::Event::Progress(progress) = event {
+            *seen.lock().unwrap() = progress.verified_bytes;
+        }
+    });
+    let (from, to) = (at(Machine::Local, &lab.source(), "/"), lab.destination());
+    let transfer = Transfer::new([from], at(Machine::Local, &to, ""));
+    // Without a record.
+    let connector = connector(&lab.directory.path().join("another state"));
+    let moved = run(transfer, connector, observer, CancellationToken::new()).await.unwrap();
+    assert_eq!((moved.class, moved.payload_bytes), (ExitClass::Done, 0));
+    let small: u64 = (0..300).map(|n| n * 7).sum();
+    assert_eq!(*last.lock().unwrap(), 9_000_001 + small);
+}

@@ -101,6 +101,10 @@ async fn compare(cx: &Arc<Context>, work: &FileWork) -> Result<Option<Digest>, S
             cx.sink.hash_blocks(request(Subject::File(theirs.clone()), piece)),
         );
         let (Ok(ours), Ok(theirs)) = (ours, theirs) else { return Ok(None) };
+        cx.meter.verified(piece.len());
+        if cx.halt.is_halted() {
+            return Err(Stop::Cancelled);
+        }
         if ours.digests != theirs.digests {
             return Ok(None);
         }

@@ -252,6 +252,7 @@ pub(super) async fn compare_pack(cx: &Arc<Context>, files: Vec<FileWork>) -> Res
     let mut equal = Vec::new();
     let mut different = Vec::new();
     for ((file, ours), theirs) in files.into_iter().zip(ours).zip(theirs) {
+        cx.meter.verified(file.size);
         match (ours, theirs) {
             (Ok(ours), Ok(theirs)) if ours == theirs => equal.push((file, ours)),
             _ => different.push(file),
@@ -281,7 +282,6 @@ pub(super) async fn settle_equal(
     let mut unset = Vec::new();
     for (file, digest) in &equal {
         cx.ledger.digest(file.ticket, *digest);
-        cx.meter.verified(file.size);
         cx.meter.reused(file.size);
         match file.found {
             Some((stamp, true)) => {

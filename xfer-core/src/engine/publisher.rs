@@ -19,7 +19,7 @@ use super::batch::{Carried, Most, batches, path_bytes};
 use super::context::{Context, Stop, fault};
 use super::ledger::Side;
 use super::pack::PACK_FILE_MAX;
-use crate::endpoint::EndpointError;
+use crate::endpoint::{EndpointError, LostReason};
 use crate::event::EntryAction;
 use crate::journal::Known;
 use crate::options::VerifyLevel;
@@ -253,6 +253,7 @@ pub(super) async fn read_back(
         let (digests, past_cache) =
             cx.sink.hash_files(request).await.map_err(|e| Context::stop(Side::Destination, e))?;
         for ((ticket, staged, _), found) in batch.iter().zip(digests) {
+            cx.meter.verified(staged.size);
             let judged = judge(cx, *ticket, staged, found.map_err(Into::into), past_cache)?;
             failed.extend(judged.map(|found| (*ticket, found)));
         }
@@ -277,7 +278,6 @@ fn judge(
     found: Result<Digest, EndpointError>,
     past_cache: bool,
 ) -> Result<Option<Fault>, Stop> {
-    cx.meter.verified(staged.size);
     match found {
         Ok(digest) if staged.digest.is_none_or(|expected| expected == digest) => {
             cx.ledger.read_back(ticket, past_cache);
@@ -298,6 +298,10 @@ async fn digest_of(cx: &Context, file: FileAt, size: u64) -> Result<(Digest, boo
         let request = HashBlocks { subject, range: piece, block, reading: Reading::PastCache };
         let answer = cx.sink.hash_blocks(request).await?;
         all_past_cache &= answer.past_cache;
+        cx.meter.verified(piece.len());
+        if cx.halt.is_halted() {
+            return Err(EndpointError::Lost(LostReason::ClosedHere));
+        }
         for (range, digest) in pieces_of(piece, block.bytes()).zip(answer.digests) {
             tree.add(range, digest)
                 .map_err(|_| fault(FaultKind::Protocol, Operation::Hash, &file.path))?;
