@@ -26,6 +26,11 @@ impl Fault {
         Self { kind, path, during, errno: None }
     }
 
+    /// What happened, without the path.
+    pub fn story(&self) -> impl fmt::Display {
+        Story(self)
+    }
+
     /// The same with the system's error number.
     #[must_use]
     pub fn with_errno(self, errno: i32) -> Self {
@@ -35,9 +40,18 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: cannot {}: {}", self.path, self.during, self.kind)?;
-        match self.errno {
-            Some(errno) => write!(f, " (os error {errno})"),
+        write!(f, "{}: {}", self.path, self.story())
+    }
+}
+
+/// What happened, for a reader who knows to which entry.
+struct Story<'a>(&'a Fault);
+
+impl fmt::Display for Story<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot {}: {}", self.0.during, self.0.kind)?;
+        match self.0.errno {
+            Some(errno) => write!(f, ": {}", std::io::Error::from_raw_os_error(errno)),
             None => Ok(()),
         }
     }
@@ -113,8 +127,11 @@ pub enum FaultKind {
     #[error("it is unsafe: it would leave the root, collide, or use a reserved name")]
     Unsafe,
     /// This endpoint cannot do that.
-    #[error("this endpoint cannot do that")]
+    #[error("that cannot be done here")]
     Unsupported,
+    /// The file holds bytes and says that its size is 0, as those of `/proc` do.
+    #[error("it tells no size, as in /proc; copy what it holds to a file first")]
+    Unmeasured,
 }
 
 /// What an endpoint was doing when it failed.

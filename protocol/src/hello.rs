@@ -285,6 +285,7 @@ mod tests {
         }
     }
 
+    /// Rows: B-W9.
     #[test]
     fn whatever_else_answers_is_refused_at_its_first_wrong_byte() {
         let mut wrong: Vec<Vec<u8>> = [
@@ -317,6 +318,7 @@ mod tests {
         assert_eq!(read(&bytes), Ok(HelloProgress::NeedsMore(1024)));
     }
 
+    /// Rows: B-W8.
     #[test]
     fn damaged_bodies_are_refused() {
         let good = hello(Role::Agent).encode();

@@ -98,6 +98,8 @@ mod tests {
 
     proptest! {
         /// Few letters make near-misses and overlaps with itself the rule.
+        ///
+        /// Rows: B-W10.
         #[test]
         fn it_is_found_where_a_slow_search_finds_it(
             mark in prop::collection::vec(0_u8..2, 32),
@@ -118,6 +120,7 @@ mod tests {
         }
     }
 
+    /// Rows: B-W10.
     #[test]
     fn noise_up_to_the_limit_is_borne_and_not_a_byte_more() {
         let sentinel = Sentinel(std::array::from_fn(|i| u8::try_from(i).unwrap() + 100));

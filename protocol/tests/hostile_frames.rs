@@ -74,6 +74,7 @@ fn the_allocator_counts() {
     assert!(peak >= bytes.len());
 }
 
+/// Rows: B-W1, B-W3.
 #[test]
 fn a_frame_cut_at_any_byte_is_refused() {
     for (name, header, payload) in headers() {
@@ -111,6 +112,8 @@ fn any_flipped_bit_is_borne() {
 }
 
 /// At every place where a length or count could be, a huge one.
+///
+/// Rows: B-W1.
 #[test]
 fn a_huge_count_anywhere_takes_no_memory() {
     let huge: [&[u8]; 4] = [

@@ -48,6 +48,7 @@ fn hellos_are_what_we_send_and_read() {
     assert!(vectors.is_empty(), "no sample for {vectors:?}");
 }
 
+/// Rows: B-W1, B-W2, B-W3, B-W4.
 #[test]
 fn what_must_be_refused_is_refused_for_its_reason() {
     let mut vectors = lines(REFUSED);

@@ -197,6 +197,7 @@ mod tests {
         assert_eq!(open(state, &bytes[bytes.len() - 1..]).taken, 1);
     }
 
+    /// Rows: B-W8, B-W9.
     #[test]
     fn strangers_are_told_nothing() {
         let wrong_session = Hello { session: SessionId([1; 16]), ..hello(Role::Controller) };

@@ -116,6 +116,7 @@ fn faults() -> Vec<Sample> {
         FaultKind::Tainted,
         FaultKind::Unsafe,
         FaultKind::Unsupported,
+        FaultKind::Unmeasured,
     ];
     let operations = [
         Operation::Commit,

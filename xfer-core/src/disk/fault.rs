@@ -12,18 +12,19 @@ pub fn kind_of(errno: Errno) -> FaultKind {
     match errno {
         Errno::ACCESS | Errno::PERM => FaultKind::Permission,
         Errno::DQUOT => FaultKind::Quota,
-        Errno::EXIST | Errno::ISDIR | Errno::NOTDIR | Errno::NOTEMPTY => FaultKind::Conflict,
+        // Busy is a mount point: what lies there cannot be replaced by us, however long we wait.
+        Errno::BUSY | Errno::EXIST | Errno::ISDIR | Errno::NOTDIR | Errno::NOTEMPTY => {
+            FaultKind::Conflict
+        }
         Errno::FBIG => FaultKind::FileTooLarge,
         Errno::LOOP | Errno::XDEV => FaultKind::Unsafe,
         Errno::NAMETOOLONG | Errno::ILSEQ => FaultKind::NameTooLong,
         Errno::NOENT | Errno::STALE => FaultKind::NotFound,
         Errno::NOSPC => FaultKind::NoSpace,
-        Errno::NOSYS | Errno::OPNOTSUPP => FaultKind::Unsupported,
+        Errno::MLINK | Errno::NOSYS | Errno::OPNOTSUPP => FaultKind::Unsupported,
         Errno::ROFS => FaultKind::ReadOnly,
-        Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::MLINK | Errno::TOOBIG => {
-            FaultKind::Limit
-        }
-        Errno::WOULDBLOCK | Errno::TXTBSY | Errno::BUSY => FaultKind::Busy,
+        Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::TOOBIG => FaultKind::Limit,
+        Errno::WOULDBLOCK | Errno::TXTBSY => FaultKind::Busy,
         _ => FaultKind::Io,
     }
 }

@@ -80,7 +80,9 @@ pub fn set_on_file(
     }
     for xattr in preserve.xattrs(metadata) {
         let name = xattr.name.as_slice();
-        rustix::fs::fsetxattr(file, name, &xattr.value, XattrFlags::empty())?;
+        let set = rustix::fs::fsetxattr(file, name, &xattr.value, XattrFlags::empty());
+        // Room for attributes is bounded on its own; where it ends, the disk is not full.
+        set.map_err(|errno| if errno == Errno::NOSPC { Errno::OPNOTSUPP } else { errno })?;
     }
     let mode = preserve.mode(metadata);
     if mode != mode_now {

@@ -191,6 +191,7 @@ impl ExitClass {
             FaultKind::Conflict
             | FaultKind::Device
             | FaultKind::NameTooLong
+            | FaultKind::Unmeasured
             | FaultKind::Unsupported => Self::Partial,
             FaultKind::FileTooLarge
             | FaultKind::NoInodes

@@ -541,6 +541,7 @@ pub fn fault_id(kind: FaultKind) -> &'static str {
         FaultKind::Quota => "quota-exceeded",
         FaultKind::ReadOnly => "read-only",
         FaultKind::Tainted => "sync-failed",
+        FaultKind::Unmeasured => "no-size",
         FaultKind::Unsafe => "unsafe-entry",
         FaultKind::Unsupported => "unsupported",
     }

@@ -248,7 +248,14 @@ impl Walk {
         let parent = level.real.as_ref().unwrap_or(&level.path);
         let target = match links::resolve(self.root.as_fd(), parent, found.name) {
             Ok(target) => target,
-            Err(refused) => return batch.problem(refused.at(found.path)),
+            Err(refused) => {
+                let mut fault = refused.at(found.path);
+                // It is the link that leads nowhere; nothing went away while we looked.
+                if fault.kind == FaultKind::NotFound {
+                    fault.kind = FaultKind::Unsupported;
+                }
+                return batch.problem(fault);
+            }
         };
         let directory = stat::is_directory(&target.stat);
         if self.excluded(&found.path, directory) {

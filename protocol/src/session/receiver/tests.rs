@@ -86,6 +86,7 @@ fn what_comes_late_for_a_complete_or_closed_file_is_harmless() {
     assert_eq!(deliver(&mut receiver, &bytes, range(0, 1)), Err(Violation::Unknown(ONE)));
 }
 
+/// Rows: B-W4.
 #[test]
 fn blocks_that_cannot_be_are_refused() {
     let bytes = source(4, 100);

@@ -14,7 +14,7 @@ use xfer_protocol::range::{ByteRange, RangeSet};
 use super::Shared;
 use super::directories::Directories;
 use super::roots::OpenRoot;
-use super::source::changed;
+use super::source::{changed, refuse_unmeasured};
 use crate::disk::direct::{AlignedBuffer, DirectFile};
 use crate::disk::fault::fault;
 use crate::disk::{Errno, file, sparse, stat};
@@ -245,6 +245,9 @@ fn hash_whole(
         return Err(changed(path));
     }
     stat::outlast_tick(stamp.changed);
+    if stamp.size == 0 {
+        refuse_unmeasured(&opened.file, path, Operation::Hash)?;
+    }
     let direct = match reading {
         Reading::Cached => None,
         Reading::PastCache => {

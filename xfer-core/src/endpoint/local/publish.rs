@@ -335,11 +335,11 @@ fn rename(place: BorrowedFd<'_>, name: &[u8], inode: Option<u64>) -> Result<Stam
     let at = |name: &[u8]| rustix::fs::statat(place, name, AtFlags::SYMLINK_NOFOLLOW);
     let is_ours = |found: &Stat| inode.is_none_or(|inode| stat::identity(found).1 == inode);
     if inode.is_some() && !is_ours(&at(&partial)?) {
-        return Err(Errno::BUSY);
+        return Err(Errno::WOULDBLOCK);
     }
     partial::rename(place, &partial, name)?;
     let found = at(name)?;
-    if is_ours(&found) { Ok(stat::stamp(&found)) } else { Err(Errno::BUSY) }
+    if is_ours(&found) { Ok(stat::stamp(&found)) } else { Err(Errno::WOULDBLOCK) }
 }
 
 fn identity(file: impl AsFd) -> Result<(u64, u64), Errno> {

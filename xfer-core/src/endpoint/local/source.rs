@@ -189,13 +189,31 @@ fn read_whole(
     let start = payload.len();
     // Checked with the whole pack against its limit.
     let length = usize::try_from(stamp.size).unwrap_or_default();
-    let count =
-        if length == 0 { 0 } else { file::read_at(&file, payload, 0, length).map_err(failed)? };
+    let count = if length == 0 {
+        refuse_unmeasured(&file, path, Operation::Read)?;
+        0
+    } else {
+        file::read_at(&file, payload, 0, length).map_err(failed)?
+    };
     let after = rustix::fs::fstat(&file).map_err(failed)?;
     if count != length || stat::stamp(&after) != *stamp {
         return Err(changed(path));
     }
     Ok(ReadFile { size: stamp.size, digest: file_digest(&payload[start..]) })
+}
+
+/// Refuses a file that says it is empty and is not, such as those of `/proc`: without a size there
+/// is nothing to tell a whole copy from a cut one.
+pub(super) fn refuse_unmeasured(
+    file: &OwnedFd,
+    path: &RelPath,
+    during: Operation,
+) -> Result<(), Fault> {
+    match file::read_into(file, &mut [0], 0) {
+        Ok(0) => Ok(()),
+        Ok(_) => Err(Fault::new(FaultKind::Unmeasured, during, path.clone())),
+        Err(errno) => Err(fault(errno, during, path)),
+    }
 }
 
 /// A file is not what the scan saw.

@@ -135,6 +135,9 @@ impl Shared {
         let _place = self.handles.acquire().await;
         let handle = self.open_source(root, path, during).await?;
         check(&handle, path, stamp).await?;
+        if stamp.size == 0 && handle.read(0, 1).await.map_err(failed)?.is_some() {
+            return Err(Fault::new(FaultKind::Unmeasured, during, path.clone()).into());
+        }
         let mut offset = 0;
         let mut bytes = Bytes::new();
         while offset < stamp.size {

@@ -77,7 +77,7 @@ fn links_that_leave_loop_or_dangle_are_problems() {
         ("a/absolute", FaultKind::Unsafe),
         ("a/ancestor", FaultKind::Unsafe),
         ("a/beside", FaultKind::Unsafe),
-        ("a/dangling", FaultKind::NotFound),
+        ("a/dangling", FaultKind::Unsupported),
         ("a/itself", FaultKind::Unsafe),
         ("a/ping", FaultKind::Unsafe),
         ("a/pong", FaultKind::Unsafe),
