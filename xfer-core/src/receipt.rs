@@ -125,6 +125,9 @@ pub enum ReceiptError {
         /// Counts from 1.
         line: u64,
     },
+    /// It has another number of entries, or of bytes in them, than its head says.
+    #[error("its entries are not as many, or not as large, as it says")]
+    CountMismatch,
     /// Its lines do not have the root that its head names.
     #[error("its entries do not have the root that it names")]
     RootMismatch,
@@ -242,16 +245,21 @@ impl<R: BufRead> ReceiptReader<R> {
         mut each: impl FnMut(&ReceiptEntry, &ManifestEntry),
     ) -> Result<ReceiptHead, ReceiptError> {
         let mut root = ManifestRoot::default();
+        let (mut entries, mut bytes) = (0_u64, 0_u64);
         while let Some(entry) = self.next_entry()? {
             let manifest = entry.to_manifest().ok_or(ReceiptError::BadLine { line: self.line })?;
             root.add(&manifest);
+            entries += 1;
+            bytes = bytes.saturating_add(manifest.kind.size());
             each(&entry, &manifest);
         }
-        if root.root().to_string() == self.head.manifest_root {
-            Ok(self.head)
-        } else {
-            Err(ReceiptError::RootMismatch)
+        if root.root().to_string() != self.head.manifest_root {
+            return Err(ReceiptError::RootMismatch);
         }
+        if (entries, bytes) != (self.head.entries, self.head.bytes) {
+            return Err(ReceiptError::CountMismatch);
+        }
+        Ok(self.head)
     }
 }
 
@@ -351,8 +359,8 @@ mod tests {
             destination_root: PathText::from(b"/b".as_slice()),
             manifest_root: root.root().to_string(),
             proof_level: "durable".into(),
-            entries: 2,
-            bytes: 3,
+            entries: entries.len() as u64,
+            bytes: entries.iter().map(|e| e.kind.size()).sum(),
             excluded: Excluded::default(),
             failed: 0,
         };
@@ -370,6 +378,16 @@ mod tests {
         let forged = String::from_utf8(text).unwrap().replace("\"size\":3", "\"size\":4");
         let result = ReceiptReader::new(forged.as_bytes()).unwrap().check(|_, _| ());
         assert!(matches!(result, Err(ReceiptError::RootMismatch)));
+    }
+
+    #[test]
+    fn a_receipt_that_miscounts_is_not_believed() {
+        let text = String::from_utf8(receipt(&[entry(b"a", b"one"), entry(b"b", b"two")])).unwrap();
+        for (from, to) in [("\"entries\":2", "\"entries\":3"), ("\"bytes\":6", "\"bytes\":5")] {
+            let forged = text.replacen(from, to, 1);
+            let result = ReceiptReader::new(forged.as_bytes()).unwrap().check(|_, _| ());
+            assert!(matches!(result, Err(ReceiptError::CountMismatch)), "{to}");
+        }
     }
 
     #[test]

@@ -38,6 +38,9 @@ pub enum ManifestError {
         /// Counts from 1.
         line: u64,
     },
+    /// It names a file and something below it.
+    #[error("it names {0} as a file, and something below that")]
+    BelowFile(RelPath),
     /// It names nothing that could be compared.
     #[error("it names no file")]
     Empty,
@@ -157,7 +160,15 @@ fn checksums(mut text: impl BufRead) -> Result<Expected, ManifestError> {
             return Err(refused);
         }
     }
-    Ok(Expected { files, root: None })
+    match files.keys().find_map(|path| file_above(path, &files)) {
+        Some(file) => Err(ManifestError::BelowFile(file)),
+        None => Ok(Expected { files, root: None }),
+    }
+}
+
+/// The file below which a path would lie.
+fn file_above(path: &RelPath, files: &BTreeMap<RelPath, Digest>) -> Option<RelPath> {
+    std::iter::successors(path.parent(), RelPath::parent).find(|above| files.contains_key(above))
 }
 
 /// A line of `b3sum`: 64 digits, two blanks, a name; a leading `\` says that the name is escaped.

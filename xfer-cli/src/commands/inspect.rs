@@ -205,7 +205,9 @@ fn understand(against: &OsStr) -> Result<Against, CliError> {
             ManifestError::Receipt(ReceiptError::RootMismatch) => {
                 (ExitClass::Integrity, "digest-mismatch")
             }
-            ManifestError::Unsafe { .. } => (ExitClass::Unsafe, "manifest-unsafe"),
+            ManifestError::Unsafe { .. } | ManifestError::BelowFile(_) => {
+                (ExitClass::Unsafe, "manifest-unsafe")
+            }
             _ => (ExitClass::State, "manifest-malformed"),
         };
         let what = format!("{place}: neither a receipt nor a manifest that can be believed");
