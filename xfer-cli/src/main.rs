@@ -37,6 +37,7 @@ fn main() -> ExitCode {
     match exit::catch_bugs(|| prepare(&words, clock)) {
         Ok((context, verb)) => {
             let outcome = exit::catch_bugs(|| commands::perform(verb, &context));
+            let outcome = outcome.map_err(|error| error.of_verb(context.verb));
             exit::end(&context.output, outcome)
         }
         Err(error) => exit::end(&spare, Err(error)),

@@ -6,6 +6,12 @@ use xfer_core::error::{Detail, ExitClass, Remedy, TransferError};
 use xfer_core::location::LocationError;
 use xfer_protocol::path::Escaped;
 
+/// Characters of a refused location that are shown.
+const LOCATION_CHARS_MAX: usize = 400;
+
+/// Where to read when nothing better is known.
+const HELP: &str = "see: xfer --help, or xfer VERB --help";
+
 /// A failure, ready to be printed or sent as an event.
 ///
 /// Invariant: no field holds a control byte.
@@ -56,7 +62,15 @@ impl CliError {
 
     /// The same with where to read.
     pub(crate) fn help(self) -> Self {
-        self.next("see: xfer --help, or xfer VERB --help")
+        self.next(HELP)
+    }
+
+    /// The same with where to read of one verb.
+    pub(crate) fn of_verb(mut self, verb: &str) -> Self {
+        for remedy in self.remedies.iter_mut().filter(|remedy| remedy.text == HELP) {
+            remedy.text = format!("see: xfer {verb} --help");
+        }
+        self
     }
 
     /// The text for a person, in the form of the contract.
@@ -131,23 +145,21 @@ fn numbered(line: &str) -> Option<&str> {
 
 impl From<LocationError> for CliError {
     fn from(error: LocationError) -> Self {
-        let what = cut(&error.to_string());
+        let what = cut(&error.to_string(), LOCATION_CHARS_MAX);
         Self::usage(error.reason.id(), what).next(error.reason.remedy())
     }
 }
 
-/// Text with every control byte escaped; what is escaped already stays as it is.
+/// Text with every control byte escaped; what is escaped already stays as it is. Longer text than
+/// anybody reads, such as a line of a file that is none of text, is cut.
 fn one_line(text: &str) -> String {
-    if text.chars().any(char::is_control) {
-        Escaped(text.as_bytes()).to_string()
-    } else {
-        text.to_owned()
-    }
+    const SHOWN_CHARS_MAX: usize = 4000;
+    let text = cut(text, SHOWN_CHARS_MAX);
+    if text.chars().any(char::is_control) { Escaped(text.as_bytes()).to_string() } else { text }
 }
 
-fn cut(text: &str) -> String {
-    const SHOWN_CHARS_MAX: usize = 400;
-    let cut: String = text.chars().take(SHOWN_CHARS_MAX).collect();
+fn cut(text: &str, shown_chars_max: usize) -> String {
+    let cut: String = text.chars().take(shown_chars_max).collect();
     if cut.len() < text.len() { format!("{cut}…") } else { cut }
 }
 

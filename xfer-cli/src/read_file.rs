@@ -56,5 +56,13 @@ fn standard_input(limit: u64) -> Result<Vec<u8>, CliError> {
 
 fn refuse(path: &Path, reason: &'static str, why: &str) -> CliError {
     let place = Escaped(path.as_os_str().as_encoded_bytes());
-    CliError::config(reason, format!("{place}: {why}"))
+    let refused = CliError::config(reason, format!("{place}: {why}"));
+    match reason {
+        "config-missing" => {
+            refused.next("look at the spelling; a relative path is below the working directory")
+        }
+        "config-unreadable" => refused.next("name a regular file, or - for standard input"),
+        "config-too-large" => refused.next("name a smaller file"),
+        _ => refused,
+    }
 }

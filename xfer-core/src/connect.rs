@@ -3,7 +3,7 @@
 mod logins;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
@@ -21,14 +21,16 @@ use crate::endpoint::remote::{RemoteEndpoint, SessionOptions};
 use crate::endpoint::sftp::{SftpEndpoint, SftpOptions};
 use crate::endpoint::{Endpoint, EndpointError, Sink, Source};
 use crate::error::{
-    AuthenticationReason, ConfigReason, Failure, NetworkReason, ProtocolFailure, TransferError,
+    AuthenticationReason, ConfigReason, Failure, NetworkReason, ProtocolFailure, Remedy,
+    TransferError,
 };
 use crate::event::Route;
 use crate::location::{Machine, SshHost};
 use crate::options::{RouteChoice, TransferOptions, VerifyLevel};
 use crate::transport::Stream;
 use crate::transport::ssh::{
-    NoPrompt, SshConnection, SshError, SshErrorClass, SshOptions, SshTarget,
+    KeyProblem, NoPrompt, ReachProblem, SshConnection, SshError, SshErrorClass, SshOptions,
+    SshTarget,
 };
 
 use logins::{Further, Told, Wanted, join_streams};
@@ -191,14 +193,21 @@ impl Connector {
 
     /// Where records and receipts are kept.
     pub fn state_directory(&self) -> Result<StateDirectory, StateError> {
-        match &self.state {
-            Some(path) => StateDirectory::open(path),
-            None => StateDirectory::open(&std::env::temp_dir().join(format!(
-                "xfer-state-{}-{:016x}",
-                rustix::process::geteuid().as_raw(),
-                self.ssh.seed
-            ))),
-        }
+        StateDirectory::open(&self.state_path())
+    }
+
+    /// Whether that lies in a directory of this machine, or is it.
+    #[must_use]
+    pub fn keeps_state_in(&self, directory: &Path) -> bool {
+        StateDirectory::lies_in(&self.state_path(), directory)
+    }
+
+    fn state_path(&self) -> PathBuf {
+        let user = rustix::process::geteuid().as_raw();
+        let lasting = self.state.clone();
+        lasting.unwrap_or_else(|| {
+            std::env::temp_dir().join(format!("xfer-state-{user}-{:016x}", self.ssh.seed))
+        })
     }
 
     /// Opens an endpoint on a machine.
@@ -400,15 +409,42 @@ fn place_of(host: &SshHost) -> String {
 fn ssh_error(place: &str, error: SshError) -> TransferError {
     match error.class() {
         SshErrorClass::Usage | SshErrorClass::Configuration => {
-            TransferError::Config(Failure::new(place, ConfigReason::Malformed).because(error))
+            let (reason, next) = match &error {
+                SshError::Key { path, problem: KeyProblem::OpenToOthers { .. } } => {
+                    (ConfigReason::Key, format!("chmod 600 '{}'", path.display()))
+                }
+                SshError::Key { .. } => {
+                    (ConfigReason::Key, "repeat with -i FILE_OF_ANOTHER_PRIVATE_KEY".to_owned())
+                }
+                _ => {
+                    let host = place.rsplit('@').next().unwrap_or(place);
+                    (
+                        ConfigReason::Ssh,
+                        format!("put that right; ssh -G {host} tells what it reads"),
+                    )
+                }
+            };
+            let failure = Failure::new(place, reason).next(Remedy::text(next));
+            TransferError::Config(failure.because(error))
         }
         SshErrorClass::Network => {
             let reason = match &error {
                 SshError::Busy { .. } => NetworkReason::Throttled,
                 SshError::Lost { .. } => NetworkReason::Lost,
+                SshError::Unreachable { problem: ReachProblem::Name(_), .. } => {
+                    NetworkReason::Unresolved
+                }
                 _ => NetworkReason::Unreachable,
             };
-            TransferError::Network(Failure::new(place, reason).because(error))
+            let next = match reason {
+                NetworkReason::Unresolved => "check the name, and ~/.ssh/config if it is of there",
+                NetworkReason::Unreachable => {
+                    "check host and port (--port N); then repeat the same command: it continues"
+                }
+                _ => "repeat the same command: it continues",
+            };
+            let failure = Failure::new(place, reason).next(Remedy::text(next));
+            TransferError::Network(failure.because(error))
         }
         SshErrorClass::Authentication => {
             let reason = match &error {
@@ -417,7 +453,11 @@ fn ssh_error(place: &str, error: SshError) -> TransferError {
                 _ if error.reason().contains("revoked") => AuthenticationReason::HostKeyRevoked,
                 _ => AuthenticationReason::HostKeyUnknown,
             };
-            TransferError::Authentication(Failure::new(place, reason).because(error))
+            let mut failure = Failure::new(place, reason);
+            if let SshError::HostKey { problem, .. } = &error {
+                failure.next.extend(problem.remedy().map(Remedy::text));
+            }
+            TransferError::Authentication(failure.because(error))
         }
         SshErrorClass::Protocol => {
             let reason = ProtocolFailure::AgentFailed;

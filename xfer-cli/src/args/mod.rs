@@ -99,8 +99,21 @@ pub(crate) struct PatternRow {
     pub(crate) value: OsString,
 }
 
+/// The verb that was typed, where it is one.
+fn typed_verb(words: &[OsString]) -> Option<&str> {
+    let verb = words.get(1)?.to_str()?;
+    command::command().find_subcommand(verb).is_some().then_some(verb)
+}
+
 /// Understands a command line, or says why not.
 pub(crate) fn parse(words: &[OsString]) -> Result<Invocation, CliError> {
+    understand(words).map_err(|error| match typed_verb(words) {
+        Some(verb) => error.of_verb(verb),
+        None => error,
+    })
+}
+
+fn understand(words: &[OsString]) -> Result<Invocation, CliError> {
     let matches = match command::command().try_get_matches_from(words) {
         Ok(matches) => matches,
         Err(error) if !error.use_stderr() => {
@@ -142,9 +155,10 @@ fn verb(
                     Verb::Copy { pull: name == "pull", sources, destination }
                 }
                 _ => {
-                    return Err(
-                        CliError::usage("missing-operand", "a destination is missing").help()
-                    );
+                    return Err(CliError::usage("missing-operand", "a destination is missing")
+                        .next(format!(
+                            "xfer {name} SOURCE... DESTINATION; see: xfer {name} --help"
+                        )));
                 }
             }
         }

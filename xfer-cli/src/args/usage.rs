@@ -11,6 +11,24 @@ use crate::problem::CliError;
 /// Values longer than this are cut: they are no help to anybody.
 const SHOWN_CHARS_MAX: usize = 120;
 
+/// Flags of other tools, and what there is here in their place.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("-p", "for a port: --port N; modes and times are kept anyway"),
+    ("-e", "ssh is what is used; its own -i, -F, -J, -o and --port are taken"),
+    ("--rsh", "ssh is what is used; its own -i, -F, -J, -o and --port are taken"),
+    ("-H", "hard links are kept anyway"),
+    ("-X", "for extended attributes: --xattrs"),
+    ("-S", "holes are kept anyway"),
+];
+
+/// What other tools call our verbs.
+const SYNONYMS: &[(&str, &[&str])] = &[
+    ("push", &["copy", "cp", "put", "send", "upload"]),
+    ("pull", &["download", "fetch", "get", "receive"]),
+    ("ls", &["dir", "list"]),
+    ("verify", &["check", "compare", "diff"]),
+];
+
 pub(super) fn explain(error: &clap::Error) -> CliError {
     let text = |kind| context(error, kind);
     let arg = text(ContextKind::InvalidArg).map(|arg| flag_only(&arg)).unwrap_or_default();
@@ -42,9 +60,7 @@ pub(super) fn explain(error: &clap::Error) -> CliError {
             };
             CliError::usage("flags-conflict", what).help()
         }
-        ErrorKind::MissingRequiredArgument => {
-            CliError::usage("missing-operand", format!("what is missing: {arg}")).help()
-        }
+        ErrorKind::MissingRequiredArgument => missing(&arg),
         ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             CliError::usage("no-verb", "no verb was given").help()
         }
@@ -56,6 +72,14 @@ pub(super) fn explain(error: &clap::Error) -> CliError {
         }
         _ => CliError::usage("usage", "the command line is not understood").help(),
     }
+}
+
+fn missing(arg: &str) -> CliError {
+    let what = match arg {
+        "<LOCATION>..." => "source and destination are missing: SOURCE... DESTINATION".to_owned(),
+        _ => format!("{} is missing", arg.trim_matches(['<', '>'])),
+    };
+    CliError::usage("missing-operand", what).help()
 }
 
 fn unknown_flag(error: &clap::Error, arg: &str) -> CliError {
@@ -73,6 +97,10 @@ fn unknown_flag(error: &clap::Error, arg: &str) -> CliError {
         return CliError::usage("not-in-this-version", what).help();
     }
     let unknown = CliError::usage("unknown-flag", format!("unknown flag {}", shown(arg)));
+    let known = ELSEWHERE.iter().find(|(flag, _)| *flag == arg).map(|(_, here)| *here);
+    if let Some(here) = known {
+        return unknown.next(here);
+    }
     match context(error, ContextKind::SuggestedArg) {
         Some(suggestion) => unknown.next(format!("did you mean {}?", shown(&suggestion))),
         None => unknown.help(),
@@ -85,10 +113,18 @@ fn unknown_verb(error: &clap::Error, verb: &str) -> CliError {
         return CliError::usage("not-in-this-version", what).help();
     }
     let unknown = CliError::usage("unknown-verb", format!("unknown verb {}", shown(verb)));
-    match context(error, ContextKind::SuggestedSubcommand) {
+    let synonym = SYNONYMS.iter().find(|(_, theirs)| theirs.contains(&verb)).map(|(ours, _)| *ours);
+    let similar = context(error, ContextKind::SuggestedSubcommand);
+    let similar = similar.filter(|suggestion| is_similar(verb, suggestion));
+    match synonym.map(str::to_owned).or(similar) {
         Some(suggestion) => unknown.next(format!("did you mean {}?", shown(&suggestion))),
-        None => unknown.help(),
+        None => unknown.next("the verb comes first: xfer push SOURCE... DESTINATION; xfer --help"),
     }
+}
+
+/// Whether one word may be the other with a slip of the hand.
+fn is_similar(typed: &str, verb: &str) -> bool {
+    typed.chars().next() == verb.chars().next() && typed.len().abs_diff(verb.len()) <= 2
 }
 
 fn context(error: &clap::Error, kind: ContextKind) -> Option<String> {

@@ -46,6 +46,7 @@ pub(crate) fn size(text: &str) -> Result<u64, Refusal> {
     const EXPECTED: Refusal = "expected a size such as 1048576, 500MB, 1.5GB or 2GiB";
     let (number, unit) = split_number(text).ok_or(EXPECTED)?;
     let unit = match &*unit.to_ascii_lowercase() {
+        "" | "b" if text.contains('.') => return Err(EXPECTED),
         "" | "b" => 1,
         other => prefix(other.strip_suffix('b').ok_or(EXPECTED)?).ok_or(EXPECTED)?,
     };

@@ -12,8 +12,9 @@ use crate::problem::CliError;
 
 /// Serves one session.
 pub(super) fn serve(words: &[OsString]) -> Outcome {
-    let options = understand(words)
-        .ok_or_else(|| CliError::usage("bad-value", "xfer agent is started by xfer itself"))?;
+    let options = understand(words).ok_or_else(|| {
+        CliError::usage("bad-value", "xfer agent is started by xfer itself").help()
+    })?;
     let failed = |error: std::io::Error| {
         let class = stdio::exit_class(&error);
         CliError::new(class, "agent-failed", "the agent's session failed").why(error)

@@ -53,6 +53,7 @@ pub(super) fn export(file: &Path, output: &Output) -> Outcome {
     let failed = |reason, count, what| {
         let what = format!("{} {what}", amounts::entries(count));
         CliError::new(ExitClass::Partial, reason, what)
+            .next("use the receipt itself: xfer verify LOCATION --against FILE")
     };
     if unwritable > 0 {
         return Err(failed("name-not-utf8", unwritable, "left out: b3sum cannot name them"));
@@ -85,4 +86,5 @@ fn refused(file: &Path, error: ReceiptError) -> CliError {
     let place = Escaped(file.as_os_str().as_encoded_bytes());
     CliError::new(class, reason, format!("{place}: it is no receipt that can be believed"))
         .why(error)
+        .next("name one that a push or pull wrote: it says where, and --receipt FILE chooses")
 }

@@ -43,7 +43,9 @@ impl Sink {
         let refused = |errno: Errno| {
             let place = Escaped(path.as_os_str().as_encoded_bytes());
             let what = format!("{place}: it cannot be written");
-            CliError::config("output-unwritable", what).why(errno)
+            CliError::config("output-unwritable", what)
+                .why(errno)
+                .next("name a file that you may write, in a directory that is there")
         };
         let file = open_output(path, append).map_err(refused)?;
         Ok(Self::to(Target::File(file)))

@@ -146,7 +146,10 @@ impl Merged {
         allowed: fn(&Flag) -> bool,
     ) -> Result<(), CliError> {
         let shown = Escaped(path.as_os_str().as_encoded_bytes());
-        let malformed = |what: String| CliError::config("config-malformed", what);
+        let malformed = |what: String| {
+            CliError::config("config-malformed", what)
+                .next("write KEY = VALUE with text in quotes; xfer config show lists the keys")
+        };
         let text = std::str::from_utf8(bytes)
             .map_err(|_| malformed(format!("{shown}: it is not UTF-8")))?;
         let table: toml::Table = text
@@ -189,7 +192,8 @@ impl Merged {
                 None => None,
             };
             let Some((name, value, sense)) = found else { continue };
-            let refused = |why: &str| CliError::usage("bad-value", format!("${name}: {why}"));
+            let refused =
+                |why: &str| CliError::usage("bad-value", format!("${name}: {why}")).help();
             let words = match flag.kind {
                 Kind::Switch { .. } => match truth(&value) {
                     Some(truth) => vec![switch_word(flag, truth == sense)],
@@ -290,7 +294,7 @@ fn forbidden(place: &str, key: &str) -> CliError {
     let error =
         CliError::config("config-unknown-key", format!("{place}: there is no such setting"));
     match flags::find(key) {
-        Some(flag) => error.why(format!("{} belongs to one run; give it as a flag", flag.typed())),
+        Some(flag) => error.next(format!("{} belongs to one run; give it as a flag", flag.typed())),
         None => error.next("see: xfer config show"),
     }
 }

@@ -30,7 +30,7 @@ pub(super) fn rules<'a>(
         }
     }
     if rules.len() > PATTERNS_MAX {
-        return Err(CliError::usage("bad-pattern", "there are too many patterns"));
+        return Err(CliError::usage("bad-pattern", "there are too many patterns").help());
     }
     Ok(rules)
 }
@@ -47,6 +47,7 @@ pub(super) fn paths(list: &Path, end: u8) -> Result<Vec<RelPath>, CliError> {
         let path = RelPath::new(plain(line)).map_err(|error| {
             let place = Escaped(list.as_os_str().as_bytes());
             CliError::config("config-malformed", format!("{place}: entry {}: {error}", index + 1))
+                .next("write one path a line, each below the source")
         })?;
         paths.push(path);
     }

@@ -30,6 +30,8 @@ pub enum FileSystem {
     Memory,
     /// On a local disk, known to tell of failed writes by `syncfs`.
     Disk,
+    /// On another machine.
+    Network,
     /// Anything else.
     Other,
 }
@@ -40,14 +42,18 @@ pub fn file_system(file: impl AsFd) -> FileSystem {
     const BTRFS: u64 = 0x9123_683e;
     const EXT: u64 = 0xef53;
     const F2FS: u64 = 0xf2f5_2010;
+    const CIFS: u64 = 0xff53_4d42;
+    const NFS: u64 = 0x6969;
     const OVERLAY: u64 = 0x794c_7630;
     const RAMFS: u64 = 0x8584_58f6;
+    const SMB2: u64 = 0xfe53_4d42;
     const TMPFS: u64 = 0x0102_1994;
     const XFS: u64 = 0x5846_5342;
     let Ok(found) = rustix::fs::fstatfs(file) else { return FileSystem::Other };
     // The kind is 32 bits wide, and sign-extended on some machines.
     match u64::try_from(i128::from(found.f_type) & 0xffff_ffff).unwrap_or_default() {
         BTRFS | EXT | F2FS | XFS => FileSystem::Disk,
+        CIFS | NFS | SMB2 => FileSystem::Network,
         OVERLAY => FileSystem::Overlay,
         RAMFS | TMPFS => FileSystem::Memory,
         _ => FileSystem::Other,
@@ -64,7 +70,7 @@ fn is_volatile(directory: BorrowedFd<'_>) -> bool {
     match file_system(directory) {
         FileSystem::Memory => true,
         FileSystem::Overlay => overlay_is_volatile(directory),
-        FileSystem::Disk | FileSystem::Other => false,
+        FileSystem::Disk | FileSystem::Network | FileSystem::Other => false,
     }
 }
 

@@ -7,6 +7,8 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::space::{FileSystem, file_system};
+
 /// A directory that belongs to us and that nobody else may write.
 #[derive(Clone, Debug)]
 pub struct StateDirectory(PathBuf);
@@ -23,8 +25,16 @@ pub enum StateError {
         cause: io::Error,
     },
     /// Others could forge what is in it.
-    #[error("{} belongs to somebody else, or others may write to it", .0.display())]
-    NotPrivate(PathBuf),
+    #[error("{} {why}", path.display())]
+    NotPrivate {
+        /// The directory.
+        path: PathBuf,
+        /// Who could, and how.
+        why: &'static str,
+    },
+    /// Its locks and syncs are another machine's to keep.
+    #[error("{} lies on a network file system, where a lock may not hold", .0.display())]
+    OnNetwork(PathBuf),
 }
 
 impl StateDirectory {
@@ -33,11 +43,37 @@ impl StateDirectory {
         let failed = |cause| StateError::Io { path: path.to_owned(), cause };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         let found = fs::symlink_metadata(path).map_err(failed)?;
-        let owner = rustix::process::geteuid().as_raw();
-        if !found.is_dir() || found.uid() != owner || found.mode() & 0o022 != 0 {
-            return Err(StateError::NotPrivate(path.to_owned()));
+        let path = path.to_owned();
+        if let Some(why) = exposure(&found) {
+            return Err(StateError::NotPrivate { path, why });
         }
-        Ok(Self(path.to_owned()))
+        let opened = File::open(&path).map_err(failed)?;
+        match file_system(&opened) {
+            FileSystem::Network => Err(StateError::OnNetwork(path)),
+            _ => Ok(Self(path)),
+        }
+    }
+
+    /// Whether a state directory lies in a directory or is it, either of which may yet have to be
+    /// made.
+    #[must_use]
+    pub fn lies_in(path: &Path, directory: &Path) -> bool {
+        resolved(path).starts_with(resolved(directory))
+    }
+
+    /// Makes sure that a file which the user named can be made or replaced when there is something
+    /// to write; leaves nothing behind.
+    pub fn try_file(file: &Path, unique: u64) -> Result<(), StateError> {
+        let (directory, name) = Self::holding(file)?;
+        if file.is_dir() {
+            let cause = io::Error::from(io::ErrorKind::IsADirectory);
+            return Err(StateError::Io { path: file.to_owned(), cause });
+        }
+        let made = directory.create(&name, unique).map(drop);
+        made.map_err(|error| match error {
+            StateError::Io { cause, .. } => StateError::Io { path: file.to_owned(), cause },
+            other => other,
+        })
     }
 
     /// The directory that holds a file which the user named, and the file's name in it.
@@ -128,6 +164,33 @@ impl StateDirectory {
         fs::remove_file(&path).map_err(failed)?;
         Ok(Spool { path, file: BufWriter::with_capacity(1 << 16, file) })
     }
+}
+
+/// Why others could write what we would believe; `None` for a directory of our own.
+fn exposure(found: &fs::Metadata) -> Option<&'static str> {
+    if found.is_symlink() {
+        return Some("is a link, which may lead anywhere");
+    }
+    if !found.is_dir() {
+        return Some("is no directory");
+    }
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        return Some("belongs to somebody else");
+    }
+    (found.mode() & 0o022 != 0).then_some("may be written by others")
+}
+
+/// The real path of what may not be there: of the nearest directory above it that is, and the rest.
+fn resolved(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    for above in absolute.ancestors() {
+        if let Ok(real) = fs::canonicalize(above) {
+            let rest = absolute.strip_prefix(above).unwrap_or_else(|_| Path::new(""));
+            // Joining nothing would add a slash.
+            return if rest.as_os_str().is_empty() { real } else { real.join(rest) };
+        }
+    }
+    absolute
 }
 
 fn private() -> fs::OpenOptions {
@@ -292,7 +355,31 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let directory = tempfile::tempdir().unwrap();
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(matches!(StateDirectory::open(directory.path()), Err(StateError::NotPrivate(_))));
+        assert!(matches!(
+            StateDirectory::open(directory.path()),
+            Err(StateError::NotPrivate { .. })
+        ));
+    }
+
+    #[test]
+    fn a_place_is_found_through_links_and_before_it_is_made() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::create_dir(at("real")).unwrap();
+        std::os::unix::fs::symlink("real", at("link")).unwrap();
+        for (path, within, lies) in [
+            ("real/state/xfer", "real", true),
+            ("real/state/xfer", "link", true),
+            ("link/state/xfer", "real", true),
+            ("link/state/xfer", "real/state/xfer", true),
+            ("real/state/xfer", "real/state/xfe", false),
+            ("real/state/xfer", "real/state/xfer/below", false),
+            ("missing/state", "missing", true),
+            ("missing/state", "real", false),
+        ] {
+            let found = StateDirectory::lies_in(&at(path), &at(within));
+            assert_eq!(found, lies, "{path} in {within}");
+        }
     }
 
     #[test]

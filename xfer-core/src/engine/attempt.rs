@@ -1,5 +1,8 @@
 //! One attempt: both ends opened, every source mapped, and each mapping moved.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -24,7 +27,7 @@ use crate::connect::Connected;
 use crate::disk::is_partial_name;
 use crate::disk::state::StateDirectory;
 use crate::endpoint::{EndpointError, MetadataKinds, TimeGrain};
-use crate::error::{TransferError, UsageReason};
+use crate::error::{ConfigReason, Failure, Remedy, TransferError, UsageReason};
 use crate::event::{Event, Phase};
 use crate::journal::{RecordDraft, RecordKey, RecordReader, Tail, fold_tail};
 use crate::location::Machine;
@@ -54,6 +57,7 @@ struct Opened {
 
 pub(super) async fn attempt(shared: &Shared) -> Result<Summary, Stop> {
     shared.observer.observe(&Event::Phase(Phase::Connect));
+    try_receipt(shared)?;
     let opened = tokio::select! {
         opened = open(shared) => opened?,
         // Nothing has arrived yet that would have to be kept.
@@ -83,6 +87,8 @@ async fn open(shared: &Shared) -> Result<Opened, Stop> {
     for machine in machines {
         sources.push(shared.connector.connect(machine, network).await.map_err(Stop::Error)?);
     }
+    // What is not there need not wait for a machine far away to be told.
+    let located = locate(shared, &sources, &of_request).await?;
     let to = &transfer.destination;
     let sink = shared.connector.connect(&to.machine, network).await.map_err(Stop::Error)?;
     for end in sources.iter().chain([&sink]) {
@@ -92,7 +98,8 @@ async fn open(shared: &Shared) -> Result<Opened, Stop> {
         }
     }
     check_provable(shared, &sink)?;
-    let mappings = map(shared, &sources, &of_request, &sink).await?;
+    let mappings = map(shared, located, &sink).await?;
+    refuse_own_records(shared, &mappings)?;
     let root = open_destination(shared, &sink, &mappings).await?;
     Ok(Opened { sources, sink, of_request, mappings, root })
 }
@@ -111,23 +118,31 @@ fn check_provable(shared: &Shared, sink: &Connected) -> Result<(), Stop> {
     Err(Stop::Error(TransferError::Unprovable { location, level }))
 }
 
-async fn map(
+/// Finds every source, with its place in the request.
+async fn locate(
     shared: &Shared,
     sources: &[Connected],
     of_request: &[usize],
-    sink: &Connected,
-) -> Result<Vec<Mapping>, Stop> {
+) -> Result<Vec<(usize, Located)>, Stop> {
     let mut rows: Vec<(usize, Located)> = Vec::new();
     for (at, location) in shared.transfer.sources.iter().enumerate() {
         let expand = location.machine != Machine::Local;
         let locate = Locate { path: location.path.clone(), expand };
         let found = sources[of_request[at]].source.locate(locate).await;
         let found = found.map_err(|e| Context::stop(Side::Source, e))?;
-        if found.is_empty() {
+        if found.iter().all(|located| located.kind.is_none()) {
             return Err(Stop::Mapping(MappingError::SourceMissing(at)));
         }
         rows.extend(found.into_iter().map(|located| (at, located)));
     }
+    Ok(rows)
+}
+
+async fn map(
+    shared: &Shared,
+    rows: Vec<(usize, Located)>,
+    sink: &Connected,
+) -> Result<Vec<Mapping>, Stop> {
     let path = shared.transfer.destination.path.clone();
     let found = sink.sink.locate(Locate { path, expand: false }).await;
     let found = found.map_err(|e| Context::stop(Side::Destination, e))?;
@@ -137,6 +152,35 @@ async fn map(
     let mut mappings = map_sources(&rows, to).map_err(Stop::Mapping)?;
     mappings.sort_by(|a, b| a.top.cmp(&b.top));
     Ok(mappings)
+}
+
+/// Refuses a destination entry in which our own records lie: a copy would replace what says how far
+/// it got.
+fn refuse_own_records(shared: &Shared, mappings: &[Mapping]) -> Result<(), Stop> {
+    let to = &shared.transfer.destination;
+    let is_hit = |mapping: &Mapping| {
+        let entry = below(&mapping.destination_root, &mapping.top);
+        shared.connector.keeps_state_in(Path::new(OsStr::from_bytes(&entry)))
+    };
+    if to.machine != Machine::Local || !mappings.iter().any(is_hit) {
+        return Ok(());
+    }
+    let elsewhere = "keep them elsewhere: XDG_STATE_HOME=/a/directory/of/yours";
+    let failure = Failure::new(to.to_string(), ConfigReason::StateInDestination);
+    Err(Stop::Error(TransferError::Config(failure.next(Remedy::text(elsewhere)))))
+}
+
+/// Makes sure before the first byte that there will be a place for the receipt.
+fn try_receipt(shared: &Shared) -> Result<(), Stop> {
+    let Some(path) = shared.transfer.options.disk.receipt.as_deref() else { return Ok(()) };
+    if shared.transfer.plan_only {
+        return Ok(());
+    }
+    StateDirectory::try_file(path, shared.connector.unique()).map_err(|error| {
+        let failure = Failure::new(path.to_string_lossy(), ConfigReason::Output);
+        let next = Remedy::text("name a file in a directory that is there: --receipt FILE");
+        Stop::Error(TransferError::Config(failure.next(next).because(error)))
+    })
 }
 
 /// Opens the one root that all mappings share; a plan alone makes nothing, not even that.

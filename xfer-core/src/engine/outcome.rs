@@ -9,8 +9,8 @@ use super::{Shared, network};
 use crate::disk::state::StateError;
 use crate::endpoint::{LostReason, ProtocolReason};
 use crate::error::{
-    ConfigReason, Failure, LimitReason, NetworkReason, ProtocolFailure, StateReason, StopSignal,
-    TransferError, UsageReason,
+    ConfigReason, Failure, LimitReason, NetworkReason, ProtocolFailure, Remedy, StateReason,
+    StopSignal, TransferError, UsageReason, is_no_directory,
 };
 use crate::location::{Location, Machine};
 use crate::plan::mapping::MappingError;
@@ -41,6 +41,7 @@ impl Shared {
                         TransferError::NotFound { location, fault }
                     }
                     FaultKind::Protocol => protocol(&far, ProtocolFailure::Broken),
+                    _ if is_no_directory(&fault) => UsageReason::FileInTheWay(location).into(),
                     _ => TransferError::Root { location, fault },
                 }
             }
@@ -61,14 +62,7 @@ impl Shared {
                 let location = self.transfer.destination.clone();
                 TransferError::Preflight { location, shortage }
             }
-            Stop::State(error @ StateError::NotPrivate(_)) => {
-                let failure = Failure::new("the state directory", ConfigReason::Exposed);
-                TransferError::Config(failure.because(error))
-            }
-            Stop::State(error) => {
-                let failure = Failure::new("the state directory", StateReason::Unwritable);
-                TransferError::State(failure.because(error))
-            }
+            Stop::State(error) => state(error),
         }
     }
 
@@ -84,9 +78,8 @@ impl Shared {
             MappingError::NotADirectory => {
                 TransferError::Usage(UsageReason::NotDirectory(self.transfer.destination.clone()))
             }
-            MappingError::BadName { source_index, .. } => {
-                let name = source(source_index).last_name().unwrap_or_default().to_vec();
-                TransferError::Usage(UsageReason::SameName(name))
+            MappingError::BadName { name, reason } => {
+                TransferError::Usage(UsageReason::BadName { name, reason })
             }
         }
     }
@@ -110,6 +103,27 @@ impl Shared {
 
 fn protocol(place: &Location, reason: ProtocolFailure) -> TransferError {
     TransferError::Protocol(Failure::new(place.to_string(), reason))
+}
+
+/// What is wrong with our own records, and what to do about it.
+fn state(error: StateError) -> TransferError {
+    const PLACE: &str = "the state directory";
+    let elsewhere = Remedy::text("keep it elsewhere: XDG_STATE_HOME=/a/directory/of/yours");
+    match &error {
+        StateError::NotPrivate { path, .. } => {
+            let own = format!("make it yours alone: chmod 700 '{}'", path.display());
+            let failure = Failure::new(PLACE, ConfigReason::Exposed).next(Remedy::text(own));
+            TransferError::Config(failure.next(elsewhere).because(error))
+        }
+        StateError::OnNetwork(_) => {
+            let failure = Failure::new(PLACE, ConfigReason::StateOnNetwork).next(elsewhere);
+            TransferError::Config(failure.because(error))
+        }
+        StateError::Io { .. } => {
+            let failure = Failure::new(PLACE, StateReason::Unwritable).next(elsewhere);
+            TransferError::State(failure.because(error))
+        }
+    }
 }
 
 fn missing(location: &Location) -> TransferError {

@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
-use xfer_protocol::path::Escaped;
+use xfer_protocol::path::{Escaped, PathError};
 
 use crate::location::{Location, LocationError};
 
@@ -39,7 +39,7 @@ pub enum TransferError {
         fault: Fault,
     },
     /// A root that cannot be read or written; the fault decides the class.
-    #[error("{location}: {fault}")]
+    #[error("{location}: {}", of_root(fault))]
     Root {
         /// As typed.
         location: Location,
@@ -207,8 +207,21 @@ pub enum UsageReason {
     #[error("the source lies inside the destination {0}")]
     SourceInDestination(Location),
     /// The destination must be a directory.
-    #[error("{0} is not a directory, and several sources or a trailing / need one")]
+    #[error(
+        "{0} is a file, and a directory, several sources or a trailing / need a directory there"
+    )]
     NotDirectory(Location),
+    /// A file stands where the path of a location needs a directory.
+    #[error("{0} cannot be opened as a directory: a file is in the way")]
+    FileInTheWay(Location),
+    /// A name that no file system takes.
+    #[error("{} cannot be the name of an entry: {reason}", Escaped(.name))]
+    BadName {
+        /// The name.
+        name: Vec<u8>,
+        /// What is wrong with it.
+        reason: PathError,
+    },
     /// A pull whose destination is elsewhere.
     #[error("{0} is not on this machine; pull copies to this machine, push to any")]
     PullElsewhere(Location),
@@ -225,11 +238,45 @@ impl UsageReason {
             Self::SameEntry(_) => "same-entry",
             Self::DestinationInSource(_) => "destination-in-source",
             Self::SourceInDestination(_) => "source-in-destination",
-            Self::NotDirectory(_) => "not-a-directory",
+            Self::NotDirectory(_) | Self::FileInTheWay(_) => "not-a-directory",
+            Self::BadName { .. } => "bad-name",
             Self::PullElsewhere(_) => "pull-elsewhere",
             Self::Pattern(_) => "bad-pattern",
         }
     }
+}
+
+impl UsageReason {
+    fn remedy(&self) -> &'static str {
+        match self {
+            Self::Location(error) => error.reason.remedy(),
+            Self::SameName(_) => "copy them one at a time, to different names",
+            Self::SameEntry(_) => "name another destination",
+            Self::DestinationInSource(_) => "name a destination outside of the source",
+            Self::SourceInDestination(_) => "name a destination that does not hold the source",
+            Self::NotDirectory(_) => "name a directory, or move that file out of the way",
+            Self::FileInTheWay(_) => "look at each part of that path; one of them is a file",
+            Self::BadName { .. } => "name a destination whose last part is shorter",
+            Self::PullElsewhere(_) => "use xfer push",
+            Self::Pattern(_) => "see: man gitignore, for what a pattern may say",
+        }
+    }
+}
+
+/// How to find what was meant by a location that is not there.
+fn location_remedy(location: &Location) -> Remedy {
+    let is_pattern = location.path.iter().any(|byte| b"*?[".contains(byte));
+    Remedy::text(match (is_pattern, location.is_local()) {
+        (true, true) => "nothing matched; here a pattern is expanded by the shell, not by xfer",
+        (true, false) => "nothing there matches that pattern",
+        (false, true) => "look at the spelling; a relative path is below the working directory",
+        (false, false) => "look at the spelling; a relative path there is below home",
+    })
+}
+
+/// A failure of a root: its location says where.
+fn of_root(fault: &Fault) -> String {
+    if fault.path.is_root() { fault.story().to_string() } else { fault.to_string() }
 }
 
 /// Declares a reason: each variant with its stable id and its sentence.
@@ -269,10 +316,18 @@ reasons! {
         Forbidden = "config-forbidden-key", "it sets what it may not set";
         /// Others could write or read it.
         Exposed = "config-exposed", "others may read or write it";
+        /// A configuration of ssh.
+        Ssh = "ssh-config-unusable", "its ssh configuration cannot be used";
         /// A private key that cannot be used.
-        Key = "key-unusable", "the key cannot be used";
+        Key = "key-unusable", "a key for it cannot be used";
         /// A directory that is needed is not known or cannot be used.
         Directory = "no-directory", "there is no usable directory";
+        /// A directory of records on a network file system.
+        StateOnNetwork = "state-on-network", "it lies on a network file system";
+        /// A directory of records in the destination.
+        StateInDestination = "state-in-destination", "xfer's own records lie in it, nothing sent";
+        /// A file for results.
+        Output = "output-unwritable", "it cannot be written";
     }
 }
 
@@ -420,7 +475,6 @@ impl TransferError {
             Self::Usage(reason) => reason.id(),
             Self::Config(failure) => failure.reason.id(),
             Self::NotFound { .. } => "not-found",
-            Self::Root { fault, .. } if is_no_directory(fault) => "not-a-directory",
             Self::Root { fault, .. } | Self::Unsafe { fault, .. } => fault_id(fault.kind),
             Self::Partial { gravest, .. } => class_id(*gravest),
             Self::Preflight { shortage: Shortage::Bytes { .. }, .. } => "no-space",
@@ -483,10 +537,8 @@ impl TransferError {
 
     fn usual_remedy(&self) -> Option<Remedy> {
         Some(Remedy::text(match self {
-            Self::Usage(UsageReason::Location(error)) => error.reason.remedy(),
-            Self::Usage(UsageReason::SameName(_)) => "copy them one at a time, to different names",
-            Self::Usage(UsageReason::PullElsewhere(_)) => "use xfer push",
-            Self::Usage(_) => "see: xfer push --help",
+            Self::Usage(reason) => reason.remedy(),
+            Self::NotFound { location, .. } => return Some(location_remedy(location)),
             Self::Preflight { .. } => {
                 "free some space there, or send less (--exclude); then repeat the same command"
             }
@@ -500,6 +552,9 @@ impl TransferError {
             Self::Root { fault, .. } if fault.kind == FaultKind::Permission => {
                 "use a place that you may write, or log in as a user who may"
             }
+            Self::Root { fault, .. } if fault.kind == FaultKind::NameTooLong => {
+                "name a destination each of whose parts is shorter"
+            }
             Self::Internal(_) => "please report it, with the output of the same command and -vv",
             _ => return None,
         }))
@@ -509,14 +564,14 @@ impl TransferError {
 /// A root that the system refuses is no partial success: nothing can be done there.
 fn class_of_root(fault: &Fault) -> ExitClass {
     match ExitClass::of_fault(fault) {
-        _ if is_no_directory(fault) => ExitClass::Usage,
+        _ if fault.kind == FaultKind::NameTooLong => ExitClass::Usage,
         ExitClass::Partial | ExitClass::SourceChanged => ExitClass::Other,
         class => class,
     }
 }
 
-/// What was named as a directory is none.
-fn is_no_directory(fault: &Fault) -> bool {
+/// Whether what was named as a directory is none.
+pub(crate) fn is_no_directory(fault: &Fault) -> bool {
     fault.kind == FaultKind::Conflict && fault.path.is_root() && fault.during == Operation::Open
 }
 

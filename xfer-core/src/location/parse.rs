@@ -89,6 +89,8 @@ pub(super) fn parse_colon_path(path: &[u8]) -> Result<Vec<u8>, LocationReason> {
         _ if looks_like_password(path) => Err(LocationReason::Password),
         [b'~', b'/', below @ ..] => Ok(below.to_vec()),
         [b'~', ..] => Err(LocationReason::OtherHome),
+        // Somebody means an IPv6 address, or a module of rsync's daemon.
+        [b':', ..] => Err(LocationReason::DoubleColon),
         _ => Ok(path.to_vec()),
     }
 }
@@ -134,7 +136,10 @@ fn later(text: &[u8]) -> Option<LaterScheme> {
 
 fn colon_form(host: &[u8], path: &[u8]) -> Result<Location, LocationReason> {
     let (user, host) = split_user(host);
-    let path = parse_colon_path(path)?;
+    let path = match parse_colon_path(path) {
+        Err(LocationReason::DoubleColon) if host.starts_with(b"[") => path.to_vec(),
+        other => other?,
+    };
     if !host.is_empty() && host.iter().all(u8::is_ascii_digit) {
         return Err(LocationReason::NumericHost);
     }

@@ -50,8 +50,11 @@ pub enum LocationReason {
     #[error("that is no user name")]
     BadUser,
     /// Brackets that do not hold an IPv6 address followed by what must follow.
-    #[error("brackets must hold an IPv6 address")]
+    #[error("brackets must hold an IPv6 address, and a : follows them")]
     BadAddress,
+    /// `HOST::…`, or an IPv6 address without brackets.
+    #[error("one : stands between host and path, and an IPv6 address stands in brackets")]
+    DoubleColon,
     /// No port of 1 to 65535.
     #[error("a port is a number from 1 to 65535")]
     BadPort,
@@ -171,6 +174,7 @@ impl LocationReason {
             Self::BadHost | Self::NumericHost => "bad-host",
             Self::BadUser => "bad-user",
             Self::BadAddress => "bad-address",
+            Self::DoubleColon => "double-colon",
             Self::BadPort => "bad-port",
             Self::FileHost => "file-on-another-machine",
             Self::BadEscape | Self::EncodedSeparator => "bad-encoding",
@@ -198,6 +202,9 @@ impl LocationReason {
             }
             Self::BadUser => "write USER@HOST:path with the login name on that machine",
             Self::BadAddress => "write [ADDRESS]:path, or ssh://[ADDRESS]:PORT/path",
+            Self::DoubleColon => {
+                "write HOST:path or [ADDRESS]:path; rsync's HOST::MODULE is not spoken here"
+            }
             Self::BadPort => "write ssh://HOST:22/path, or use --port 22",
             Self::FileHost => "write file:///path, or HOST:path for another machine",
             Self::BadEscape | Self::EncodedSeparator => {

@@ -1,7 +1,7 @@
 //! Where each source goes: rsync's rules about directories and trailing slashes.
 
 use xfer_protocol::message::{Located, LocatedKind};
-use xfer_protocol::path::{PathError, RelPath};
+use xfer_protocol::path::{Escaped, PathError, RelPath};
 
 /// One source and its place at the destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,10 +32,10 @@ impl Mapping {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MappingError {
     /// A name that is none.
-    #[error("the name of source {source_index} cannot be used: {reason}")]
+    #[error("{} cannot be the name of an entry: {reason}", Escaped(.name))]
     BadName {
-        /// Which source, from zero.
-        source_index: usize,
+        /// The name.
+        name: Vec<u8>,
         /// Why.
         reason: PathError,
     },
@@ -86,9 +86,12 @@ fn map_one(
     if located.kind.is_none() {
         return Err(MappingError::SourceMissing(source));
     }
-    let bad = |reason| MappingError::BadName { source_index: source, reason };
+    let named = |name: Vec<u8>| {
+        let bad = |reason| MappingError::BadName { name: name.clone(), reason };
+        RelPath::new(name.clone()).map_err(bad)
+    };
     let (parent, name) = split_name(&located.path);
-    let own_name = RelPath::new(name).map_err(bad)?;
+    let own_name = named(name)?;
     let (source_root, under) = if is_directory(located) {
         (located.path.clone(), RelPath::root())
     } else {
@@ -100,7 +103,7 @@ fn map_one(
         (destination.path.clone(), top)
     } else {
         let (root, name) = split_name(&destination.path);
-        (root, RelPath::new(name).map_err(bad)?)
+        (root, named(name)?)
     };
     Ok(Mapping { source, source_root, under, destination_root, top })
 }

@@ -303,10 +303,7 @@ pub enum KeyProblem {
 #[derive(Debug, Error)]
 pub enum HostKeyProblem {
     /// Not in any known_hosts file
-    #[error(
-        "its {algorithm} key {fingerprint} is in no known_hosts file; check the fingerprint, then \
-         connect once with ssh, or repeat with -o StrictHostKeyChecking=accept-new"
-    )]
+    #[error("its {algorithm} key {fingerprint} is in no known_hosts file")]
     Unknown {
         /// The kind of key
         algorithm: String,
@@ -316,7 +313,7 @@ pub enum HostKeyProblem {
     /// Another key is known
     #[error(
         "its {algorithm} key is {fingerprint}, and {}:{line} lists {expected}; somebody may stand \
-         between, or the machine was made anew: if you know why, ssh-keygen -R '{entry}'",
+         between, or the machine was made anew",
         path.display()
     )]
     Changed {
@@ -399,6 +396,28 @@ pub enum HostKeyProblem {
 }
 
 impl HostKeyProblem {
+    /// What to do about it, where something can be done from here
+    pub fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Unknown { .. } => Some(
+                "check the fingerprint; if it is right: repeat with \
+                 -o StrictHostKeyChecking=accept-new"
+                    .to_owned(),
+            ),
+            Self::Changed { entry, .. } => {
+                Some(format!("find out why; if it is right: ssh-keygen -R '{entry}', and repeat"))
+            }
+            Self::Revoked { .. } => Some("do not connect; ask who runs that host".to_owned()),
+            Self::NeedsCertificate { .. } => {
+                Some("list the key itself in known_hosts, if the fingerprint is right".to_owned())
+            }
+            Self::Another { .. } => {
+                Some("find out why it changed meanwhile; then repeat the same command".to_owned())
+            }
+            Self::Declined { .. } | Self::NotRecorded { .. } | Self::TooShort { .. } => None,
+        }
+    }
+
     fn reason(&self) -> &'static str {
         match self {
             Self::Unknown { .. } | Self::Declined { .. } => "host-key-unknown",

@@ -7,6 +7,8 @@ use std::process::Stdio;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
+use xfer_protocol::path::Escaped;
+
 use super::error::ConfigurationProblem;
 use super::options::SshOptions;
 use super::settings::Settings;
@@ -39,7 +41,7 @@ pub(super) async fn resolve(
     if !status.success() {
         let text = String::from_utf8_lossy(&stderr);
         let said = text.lines().find(|line| !line.starts_with("Pseudo-terminal"));
-        let said = said.unwrap_or("it gave no reason").escape_debug().to_string();
+        let said = Escaped(said.unwrap_or("it gave no reason").as_bytes()).to_string();
         return Err(ConfigurationProblem::Refused(said));
     }
     let stdout = String::from_utf8(stdout)

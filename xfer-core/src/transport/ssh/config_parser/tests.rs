@@ -133,6 +133,7 @@ async fn both(
     (answers.pop().unwrap(), ours)
 }
 
+/// Rows: B-K3, B-K4, B-K5, B-K6, B-K7.
 #[tokio::test]
 async fn our_parser_agrees_with_ssh() {
     let directory = tempfile::tempdir().unwrap();
@@ -174,6 +175,7 @@ async fn options_win_as_they_do_in_ssh() {
     assert_eq!(ours.unwrap(), theirs.unwrap());
 }
 
+/// Rows: B-K2, B-K3.
 #[tokio::test]
 async fn what_is_not_implemented_is_refused_and_never_ignored() {
     let directory = tempfile::tempdir().unwrap();
@@ -187,6 +189,7 @@ async fn what_is_not_implemented_is_refused_and_never_ignored() {
     }
 }
 
+/// Rows: B-K6.
 #[tokio::test]
 async fn strange_files_are_refused_or_read_as_ssh_reads_them() {
     let directory = tempfile::tempdir().unwrap();
@@ -209,6 +212,7 @@ async fn strange_files_are_refused_or_read_as_ssh_reads_them() {
     assert!(resolve_host(&target, &options(&path, "/no/such/ssh")).await.is_err());
 }
 
+/// Rows: B-K9.
 #[test]
 fn a_file_that_others_may_write_is_refused() {
     use std::os::unix::fs::PermissionsExt;
