@@ -91,6 +91,7 @@ fn what_was_received_is_not_durable_for_having_been_recorded() {
     assert_eq!(verified, 0, "bytes looked at though recorded");
 }
 
+/// Rows: B-N1, B-N2, B-N3, B-N5, B-N6.
 #[test]
 fn everything_awkward() {
     let sparse_length = if xfer_tests::xfer::long() { 1024 * GIB } else { 8 * GIB };

@@ -119,6 +119,7 @@ async fn a_known_kind_of_key_is_asked_for_first() {
     }
 }
 
+/// Rows: B-P4.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_form_of_line_counts_as_it_does_in_ssh() {
     let server = Sshd::start("");
@@ -159,6 +160,8 @@ async fn every_form_of_line_counts_as_it_does_in_ssh() {
 }
 
 /// A million lines are read as they come, and the last of them counts
+///
+/// Rows: B-P4.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_list_of_hosts_is_searched_to_its_end() {
     let server = Sshd::start("");
@@ -173,6 +176,7 @@ async fn a_long_list_of_hosts_is_searched_to_its_end() {
     assert!(connect(&options(&config(&server, &known, "yes")), "here").await.is_ok());
 }
 
+/// Rows: B-P4.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_key_is_refused_whatever_else_is_said() {
     let server = Sshd::start("");
@@ -186,6 +190,7 @@ async fn a_revoked_key_is_refused_whatever_else_is_said() {
     }
 }
 
+/// Rows: B-P4.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_authority_alone_is_named_as_the_reason() {
     let server = Sshd::start("");

@@ -99,6 +99,7 @@ async fn every_supported_kind_of_key_logs_in() {
     }
 }
 
+/// Rows: B-P1, B-P2, B-P3.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_can_not_be_used_is_a_configuration_error() {
     let server = Sshd::start("");
@@ -173,6 +174,8 @@ fn with_bad_checkints(key: &[u8]) -> Vec<u8> {
 }
 
 /// Line ends of another system change nothing: ssh reads such a key too
+///
+/// Rows: B-P2.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_with_other_line_ends_logs_in() {
     let server = Sshd::start("");
@@ -199,6 +202,7 @@ impl Prompt for Typist {
     }
 }
 
+/// Rows: B-P2.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_passphrase_is_asked_for_when_the_host_takes_the_key() {
     let server = Sshd::start("");

@@ -1,0 +1,185 @@
+//! Files that are named: patterns, lists, output, receipts and manifests
+
+use std::fs;
+
+use crate::place::{Place, assert_shown_safely, by_shell, judge};
+
+#[test]
+fn patterns() {
+    let long = "a".repeat(100_000);
+    let nested = "{".repeat(3000);
+    let stars = "*a".repeat(3000);
+    for pattern in ["[", "a[!", "", &long, &nested, &stars, "[z-a]"] {
+        for flag in ["--exclude", "--include"] {
+            judge(&[("B-C9", &["push", flag, pattern, "@s", "@d"], 2, "bad-pattern")]);
+        }
+    }
+    judge(&[(
+        "B-C9",
+        &["push", "--exclude-from", "@broken-patterns", "@s", "@d"],
+        2,
+        "bad-pattern",
+    )]);
+}
+
+#[test]
+fn lists_of_patterns_and_paths() {
+    for flag in ["--exclude-from", "--files-from", "--files-from0"] {
+        for (file, reason) in [
+            ("@missing", "config-missing"),
+            ("@s", "config-unreadable"),
+            ("@fifo", "config-unreadable"),
+            ("/dev/zero", "config-unreadable"),
+            ("@world", "config-exposed"),
+        ] {
+            let place = Place::new();
+            let words = ["push", flag, file, "@s", "@d"];
+            let told = place.refuses("B-C8", || place.command(&words), 3, reason);
+            let name = file.trim_start_matches('@');
+            assert!(told.lines().next().unwrap().contains(name), "{told}");
+        }
+    }
+    judge(&[
+        ("B-C8", &["push", "--exclude-from", "@huge", "@s", "@d"], 3, "config-too-large"),
+        ("B-C8", &["push", "--files-from", "@climbing", "@s", "@d"], 3, "config-malformed"),
+    ]);
+}
+
+/// What no endless reading can be is refused although it comes from elsewhere
+#[test]
+fn a_list_on_standard_input_has_an_end() {
+    for script in ["exec \"$@\" < /dev/zero", "exec \"$@\" <&-"] {
+        let place = Place::new();
+        let words = ["push", "--exclude-from", "-", "@s", "@d"];
+        let ended = xfer_tests::xfer::Running::start(by_shell(&place, script, &words)).wait();
+        assert!([0, 2, 3].contains(&ended.code()), "B-C8: {script}: {}", ended.stderr);
+        assert_shown_safely("B-C8", &ended);
+    }
+}
+
+#[test]
+fn output() {
+    judge(&[
+        ("B-C8", &["push", "--events", "@fifo", "@s", "@d"], 3, "output-unwritable"),
+        ("B-C8", &["push", "--events", "@s", "@s", "@d"], 3, "output-unwritable"),
+        ("B-C8", &["push", "--log-file", "/nonexistent/x", "@s", "@d"], 3, "output-unwritable"),
+        ("B-C8", &["push", "--receipt", "/nonexistent/x", "@s", "@d"], 3, "output-unwritable"),
+        ("B-C8", &["push", "--receipt", "@s", "@s", "@d"], 3, "output-unwritable"),
+        ("B-C8", &["push", "--receipt", "@file/below", "@s", "@d"], 3, "output-unwritable"),
+    ]);
+}
+
+/// A receipt is kept in a file of its own, and one that cannot be made leaves nothing behind
+#[test]
+fn a_receipt_is_tried_and_not_yet_made() {
+    let place = Place::new();
+    let words = ["push", "--receipt", "@r", "@missing", "@d"];
+    place.refuses("B-C8", || place.command(&words), 4, "not-found");
+    let left: Vec<_> = fs::read_dir(place.xfer.home())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.contains(".r.") || name == "r")
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn receipts_and_manifests_that_are_none() {
+    judge(&[
+        ("B-M1", &["receipt", "show", "@missing"], 4, "not-found"),
+        ("B-M1", &["receipt", "show", "@file"], 14, "receipt-malformed"),
+        ("B-M1", &["receipt", "export", "@empty"], 14, "receipt-malformed"),
+        ("B-M1", &["verify", "@d", "--against", "@empty"], 14, "manifest-malformed"),
+        ("B-M1", &["verify", "@d", "--against", "@file"], 14, "manifest-malformed"),
+        ("B-M1", &["verify", "@d", "--against", "@missing"], 4, "not-found"),
+    ]);
+}
+
+#[test]
+fn manifests() {
+    let digest = "0".repeat(64);
+    let line = |name: &str| format!("{digest}  {name}\n");
+    let twice = format!("{}{}  a\n", line("a"), "1".repeat(64));
+    for (row, text, code, reason) in [
+        ("B-M1", format!("{}garbage", line("a")), 14, "manifest-malformed"),
+        ("B-M1", "{\"schema\":\"xfer.receipt/999\"}\n".to_owned(), 14, "manifest-malformed"),
+        ("B-M1", "{\"schema\":\"xfer.receipt/0\"}\n".to_owned(), 14, "manifest-malformed"),
+        ("B-M1", format!("{{{}", "[".repeat(100_000)), 14, "manifest-malformed"),
+        ("B-M2", line("../up"), 16, "manifest-unsafe"),
+        ("B-M2", line(".."), 16, "manifest-unsafe"),
+        ("B-M2", line("/absolute"), 16, "manifest-unsafe"),
+        ("B-M2", line("a//b"), 16, "manifest-unsafe"),
+        ("B-M2", line("a\0b"), 16, "manifest-unsafe"),
+        ("B-M2", line(&"a/".repeat(6000)), 16, "manifest-unsafe"),
+        ("B-M2", twice, 16, "manifest-unsafe"),
+        ("B-M2", format!("{}{}", line("a"), line("a/b")), 16, "manifest-unsafe"),
+        ("B-M3", digest[1..].to_owned(), 14, "manifest-malformed"),
+        ("B-M3", format!("{digest}g  a\n"), 14, "manifest-malformed"),
+        ("B-M3", format!("{digest}00  a\n"), 14, "manifest-malformed"),
+        ("B-M3", format!("SHA256 (a) = {digest}\n"), 14, "manifest-malformed"),
+    ] {
+        let place = Place::new();
+        fs::write(place.path("manifest"), text).unwrap();
+        let words = ["verify", "@d", "--against", "@manifest"];
+        place.refuses(row, || place.command(&words), code, reason);
+    }
+}
+
+/// A receipt of a push of `s` into `copy/s`, and the place
+fn with_receipt() -> (Place, String) {
+    let place = Place::new();
+    let words = place.words(&["push", "--receipt", "@r", "@s", "@copy/"]);
+    place.xfer.run(words).expect_code(0);
+    let whole = fs::read_to_string(place.path("r")).unwrap();
+    (place, whole)
+}
+
+/// A receipt that was cut anywhere, or has anything behind its end, is not believed
+#[test]
+fn damaged_receipts() {
+    let (place, whole) = with_receipt();
+    let whole = whole.as_bytes();
+    let lines: Vec<usize> = (1..whole.len()).filter(|at| whole[at - 1] == b'\n').collect();
+    let cuts = lines.iter().copied().chain((1..whole.len()).step_by(whole.len() / 5));
+    let longer = [whole, b"{}\n"].concat();
+    for bytes in cuts.map(|cut| &whole[..cut]).chain([&longer[..]]) {
+        fs::write(place.path("r"), bytes).unwrap();
+        let ended = place.xfer.run(place.words(&["verify", "@copy/s", "--against", "@r"]));
+        assert!([7, 14].contains(&ended.code()), "B-M1: {}: {}", bytes.len(), ended.stderr);
+        assert_shown_safely("B-M1", &ended);
+    }
+}
+
+/// A receipt that says something else than what was proven
+#[test]
+fn forged_receipts() {
+    let (place, whole) = with_receipt();
+    let entries = whole.lines().count() - 1;
+    let count = |n: usize| format!("\"entries\":{n}");
+    let one = whole.lines().last().unwrap();
+    for (row, from, to) in [
+        ("B-M3", "\"size\":4", "\"size\":-1"),
+        ("B-M3", "\"size\":4", "\"size\":9223372036854775808"),
+        ("B-M3", "\"size\":4", "\"size\":18446744073709551615"),
+        ("B-M3", "\"mode\":420", "\"mode\":65535"),
+        ("B-M3", "\"blake3\":\"", "\"sha256\":\""),
+        ("B-M3", "\"blake3\":\"", "\"blake3\":\"00"),
+        ("B-M3", "\"kind\":\"file\"", "\"kind\":\"portal\""),
+        ("B-M4", &count(entries), &count(entries + 1)),
+        ("B-M4", &count(entries), &count(0)),
+        ("B-M4", one, &format!("{one}\n{one}")),
+        ("B-M2", "\"path\":\"s/file\"", "\"path\":\"../file\""),
+        ("B-M2", "\"path\":\"s/file\"", "\"path\":\"/file\""),
+        ("B-M5", "\"manifest_root\":\"", "\"manifest_root\":\"0"),
+        ("B-M5", "\"size\":4", "\"size\":5"),
+    ] {
+        assert!(whole.contains(from), "{row}: no {from} in {whole}");
+        fs::write(place.path("r"), whole.replacen(from, to, 1)).unwrap();
+        let ended = place.xfer.run(place.words(&["verify", "@copy/s", "--against", "@r"]));
+        let refused = [7, 12, 14, 16].contains(&ended.code());
+        assert!(refused, "{row}: {to}: {}: {}", ended.code(), ended.stderr);
+        assert_shown_safely(row, &ended);
+    }
+    fs::write(place.path("r"), &whole).unwrap();
+    place.xfer.run(place.words(&["verify", "@copy", "--against", "@r"])).expect_code(0);
+}
