@@ -161,6 +161,7 @@ impl Reporter {
 
     fn entry(&self, state: &mut State, path: &RelPath, action: EntryAction, size: u64) {
         let (name, sign) = match action {
+            EntryAction::Compare => ("compare", '?'),
             _ if self.dry_run && action != EntryAction::Unchanged => ("planned", '+'),
             EntryAction::Moved => ("moved", '+'),
             EntryAction::Unchanged => ("unchanged", '='),
@@ -202,11 +203,15 @@ impl Observer for Reporter {
         match event {
             Event::Begun { sources, destination } => self.begun(sources, destination),
             Event::Mapped { source, destination } => {
-                self.planned(&format!("{} -> {}\n", Escaped(source), Escaped(destination)));
-                state.mapping.push(Mapping {
+                let row = Mapping {
                     source: PathText::from(&source[..]),
                     destination: PathText::from(&destination[..]),
-                });
+                };
+                // A further session maps anew.
+                if !state.mapping.contains(&row) {
+                    self.planned(&format!("{} -> {}\n", Escaped(source), Escaped(destination)));
+                    state.mapping.push(row);
+                }
             }
             Event::Route(route) => {
                 self.output.event(&Body::Route(RouteBody::from(route)));
@@ -293,6 +298,8 @@ impl State {
             bytes: self.plan.bytes,
             entries_to_move: self.plan.entries_to_move,
             bytes_to_move: self.plan.bytes_to_move,
+            entries_to_compare: self.plan.entries_to_compare,
+            bytes_to_compare: self.plan.bytes_to_compare,
             excluded: self.plan.excluded,
             complete: self.plan.complete,
         }

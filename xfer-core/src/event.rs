@@ -47,7 +47,7 @@ pub enum Event {
     },
     /// The route was chosen.
     Route(Route),
-    /// The plan as known so far; `complete` once the scan has ended.
+    /// The plan as known so far; `complete` once all sources are scanned.
     Plan(PlanTotals),
     /// Work began on a file large enough to be shown by itself.
     FileBegun {
@@ -118,8 +118,12 @@ pub struct PlanTotals {
     pub bytes: u64,
     /// Entries to move.
     pub entries_to_move: u64,
-    /// Bytes to move, re-used ones not counted.
+    /// Bytes to move, with those that earlier sessions moved.
     pub bytes_to_move: u64,
+    /// Files that stand there with the same size and no record: their content decides.
+    pub entries_to_compare: u64,
+    /// Their bytes, which both ends read; what differs is moved too.
+    pub bytes_to_compare: u64,
     /// Entries left out by a filter; an excluded directory counts once.
     pub excluded: u64,
     /// Whether the scan has ended.
@@ -148,6 +152,8 @@ pub enum EntryAction {
     Unchanged,
     /// Only its metadata was set.
     Metadata,
+    /// Its content will decide; of a plan alone.
+    Compare,
 }
 
 /// Phases of a transfer, which overlap; each is announced when it begins.

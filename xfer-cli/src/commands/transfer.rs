@@ -146,8 +146,16 @@ fn counts(counts: Counts) -> CountsBody {
 
 fn print_plan(state: &State, output: &Output) {
     let plan = state.plan;
+    let compared = match plan.entries_to_compare {
+        0 => String::new(),
+        entries => format!(
+            "to compare by content: {}, {}; ",
+            amounts::entries(entries),
+            amounts::bytes(plan.bytes_to_compare)
+        ),
+    };
     let line = format!(
-        "plan {}, {}; to move: {}, {}; left out: {}\n",
+        "plan {}, {}; to move: {}, {}; {compared}left out: {}\n",
         amounts::entries(plan.entries),
         amounts::bytes(plan.bytes),
         amounts::entries(plan.entries_to_move),

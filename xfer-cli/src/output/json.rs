@@ -48,6 +48,10 @@ pub(crate) enum Body {
         entries_to_move: u64,
         /// Bytes to move.
         bytes_to_move: u64,
+        /// Files whose content decides.
+        entries_to_compare: u64,
+        /// Their bytes.
+        bytes_to_compare: u64,
         /// Entries that a filter left out.
         excluded: u64,
         /// Whether nothing more will be found.
@@ -61,7 +65,7 @@ pub(crate) enum Body {
     Entry {
         /// Below the destination, or below the location that is listed.
         path: PathText,
-        /// `moved`, `unchanged`, `metadata`, `planned` or `listed`.
+        /// `moved`, `unchanged`, `metadata`, `planned`, `compare` or `listed`.
         action: &'static str,
         /// What it is, where it is listed.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -123,7 +127,7 @@ pub(crate) enum Body {
 }
 
 /// A source and the entry that it becomes.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Mapping {
     /// As resolved.
     pub(crate) source: PathText,

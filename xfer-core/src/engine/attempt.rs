@@ -20,6 +20,7 @@ use super::dispatch::Dispatcher;
 use super::ledger::{Kept, Ledger, Side};
 use super::listing::Listing;
 use super::manifest::Manifest;
+use super::preflight::Preflight;
 use super::publisher::{Publisher, publish};
 use super::wrap_up::{Ends, wrap_up};
 use super::{MappedPath, Shared, Summary};
@@ -40,6 +41,9 @@ const PARTIALS_SPAN: u64 = 1 << 40;
 
 /// Entries locked in one request; a sink takes no more of them one by one.
 const LOCKED: Most = Most::entries(256);
+
+/// Files that wait for the scans of later sources, before those that fit are moved first.
+const FILES_WAITING_MAX: usize = 100_000;
 
 /// How long a stop waits for what has arrived to be published.
 const FLUSH_DEADLINE: std::time::Duration = std::time::Duration::from_secs(10);
@@ -226,8 +230,6 @@ fn planned_root(shared: &Shared) -> Root {
 
 async fn move_all(shared: &Shared, opened: &Opened) -> Result<Summary, Stop> {
     let state = shared.connector.state_directory().map_err(Stop::State)?;
-    let mut moved = Vec::new();
-    let mut mapped = Vec::new();
     let planned = planned_root(shared);
     let to = opened.root.as_ref().unwrap_or(&planned);
     if !shared.transfer.plan_only {
@@ -242,30 +244,20 @@ async fn move_all(shared: &Shared, opened: &Opened) -> Result<Summary, Stop> {
         manifest = Some(Manifest::new(state.spool(shared.connector.unique())?));
     }
     shared.observer.observe(&Event::Phase(Phase::Scan));
-    for (at, mapping) in opened.mappings.iter().enumerate() {
-        let source = &opened.sources[opened.of_request[mapping.source]];
-        let open = OpenRoot { path: mapping.source_root.clone(), access: Access::Read };
-        let root = source.source.open_root(open).await;
-        let root = root.map_err(|e| Context::stop(Side::Source, e))?;
-        let paths = refuse_nesting(shared, mapping, &root, to)?;
-        shared.observer.observe(&Event::Mapped {
-            source: paths.source.clone(),
-            destination: paths.destination.clone(),
-        });
-        let key = RecordKey::of(&[&root.machine, &paths.source, &to.machine, &paths.destination]);
-        let (record, kept) = kept(shared, &state, key, manifest.take())?;
-        let cx = context(shared, opened, source, mapping, (root.index, to.index), at, kept);
-        let is_there = opened.root.is_some();
-        let comparable = is_there && cx.policy.inodes && root.machine == to.machine;
-        let beside = comparable.then_some(to);
-        if let Err(stop) = move_one(shared, &cx, record, to, is_there, beside).await {
-            flush(shared, &cx).await;
+    let mut pending = Pending::default();
+    let moved = move_mappings(shared, opened, to, &state, &mut manifest, &mut pending).await;
+    let Pending { moved: contexts, scanned } = pending;
+    // A plan alone leaves them as they are.
+    drop(scanned);
+    let mapped = match moved {
+        Ok(mapped) => mapped,
+        Err(stop) => {
+            for cx in &contexts {
+                flush(shared, cx).await;
+            }
             return Err(stop);
         }
-        mapped.push(paths);
-        manifest = cx.ledger.manifest();
-        moved.push(cx);
-    }
+    };
     shared.observer.observe(&Event::Phase(Phase::Verify));
     if !shared.transfer.plan_only {
         let durable = shared.transfer.options.verify.level.is_durable();
@@ -273,7 +265,7 @@ async fn move_all(shared: &Shared, opened: &Opened) -> Result<Summary, Stop> {
         let finished = opened.sink.sink.finish(finish).await;
         if let Err(EndpointError::Fault(_)) = &finished {
             // Nobody knows which bytes are lost.
-            moved.iter().filter_map(|cx| cx.tail.as_ref()).for_each(Tail::discard);
+            contexts.iter().filter_map(|cx| cx.tail.as_ref()).for_each(Tail::discard);
         }
         finished.map_err(|e| Context::stop(Side::Destination, e))?;
     }
@@ -284,7 +276,51 @@ async fn move_all(shared: &Shared, opened: &Opened) -> Result<Summary, Stop> {
     let overhead_bytes =
         opened.sources.iter().chain([&opened.sink]).map(|e| e.overhead_bytes()).sum();
     let ends = Ends { root: to.path.clone(), route, overhead_bytes };
-    wrap_up(shared, moved, mapped, ends, manifest, &state)
+    wrap_up(shared, contexts, mapped, ends, manifest, &state)
+}
+
+/// Scans every mapping, then moves them: whether all fits is known before the first byte, unless
+/// there is room in plenty.
+async fn move_mappings(
+    shared: &Shared,
+    opened: &Opened,
+    to: &Root,
+    state: &StateDirectory,
+    manifest: &mut Option<Manifest>,
+    pending: &mut Pending,
+) -> Result<Vec<MappedPath>, Stop> {
+    let roots = open_sources(shared, opened, to).await?;
+    let reserve = shared.transfer.options.disk.reserve;
+    let (began, sent) = (shared.clock.elapsed(), shared.meter.progress().payload_bytes);
+    let preflight = Arc::new(Preflight::new(to.space, reserve, began, sent));
+    let mut mapped = Vec::with_capacity(roots.len());
+    for (at, (mapping, (root, paths))) in opened.mappings.iter().zip(roots).enumerate() {
+        let source = &opened.sources[opened.of_request[mapping.source]];
+        let key = RecordKey::of(&[&root.machine, &paths.source, &to.machine, &paths.destination]);
+        let (record, kept) = kept(shared, state, key, manifest.take())?;
+        let cx = context(shared, opened, source, mapping, (root.index, to.index), at, kept);
+        let is_there = opened.root.is_some();
+        let comparable = is_there && cx.policy.inodes && root.machine == to.machine;
+        let beside = comparable.then_some(to);
+        pending.moved.push(Arc::clone(&cx));
+        let may_lead = pending.scanned.is_empty();
+        let plan_only = shared.transfer.plan_only;
+        let dispatcher = Dispatcher::new(&cx, &preflight, may_lead, plan_only);
+        let scanned = scan_one(shared, &cx, dispatcher, record, is_there, beside).await?;
+        *manifest = cx.ledger.manifest();
+        pending.scanned.push((cx, scanned.0, scanned.1));
+        mapped.push(paths);
+        if pending.files() > FILES_WAITING_MAX && preflight.may_begin(shared.clock.elapsed()) {
+            pending.move_scanned().await?;
+        }
+    }
+    shared.observer.observe(&Event::Plan(preflight.complete()));
+    preflight.check()?;
+    if !shared.transfer.plan_only {
+        pending.make_room_known(&preflight).await?;
+        pending.move_scanned().await?;
+    }
+    Ok(mapped)
 }
 
 fn context(
@@ -398,15 +434,71 @@ fn lies_in(path: &[u8], directory: &[u8]) -> bool {
         .is_some_and(|rest| rest.starts_with(b"/") || directory.ends_with(b"/"))
 }
 
+/// Opens the root of every mapping: where all goes is known before anything is scanned.
+async fn open_sources(
+    shared: &Shared,
+    opened: &Opened,
+    to: &Root,
+) -> Result<Vec<(Root, MappedPath)>, Stop> {
+    let mut roots = Vec::with_capacity(opened.mappings.len());
+    for mapping in &opened.mappings {
+        let source = &opened.sources[opened.of_request[mapping.source]];
+        let open = OpenRoot { path: mapping.source_root.clone(), access: Access::Read };
+        let root = source.source.open_root(open).await;
+        let root = root.map_err(|e| Context::stop(Side::Source, e))?;
+        let paths = refuse_nesting(shared, mapping, &root, to)?;
+        shared.observer.observe(&Event::Mapped {
+            source: paths.source.clone(),
+            destination: paths.destination.clone(),
+        });
+        roots.push((root, paths));
+    }
+    Ok(roots)
+}
+
+/// Mappings in their order, and what is left to be done of those that are scanned.
+#[derive(Default)]
+struct Pending {
+    moved: Vec<Arc<Context>>,
+    scanned: Vec<(Arc<Context>, Dispatcher, Destination)>,
+}
+
+impl Pending {
+    fn files(&self) -> usize {
+        self.scanned.iter().map(|(_, dispatcher, _)| dispatcher.files_waiting()).sum()
+    }
+
+    /// Finds out how much has to be written anew, where not all of it might fit.
+    async fn make_room_known(&mut self, preflight: &Preflight) -> Result<(), Stop> {
+        if preflight.check_rewrites().is_ok() {
+            return Ok(());
+        }
+        preflight.needs(|need| need.rewrite = 0);
+        for (_, dispatcher, _) in &mut self.scanned {
+            dispatcher.compare_first().await?;
+        }
+        preflight.check_rewrites()
+    }
+
+    /// Moves what is scanned, one mapping after the other.
+    async fn move_scanned(&mut self) -> Result<(), Stop> {
+        for (cx, dispatcher, there) in std::mem::take(&mut self.scanned) {
+            dispatcher.finish().await?;
+            there.remove_partials(&cx).await?;
+        }
+        Ok(())
+    }
+}
+
 /// Scans both ends of one mapping in step and hands every entry on.
-async fn move_one(
+async fn scan_one(
     shared: &Shared,
     cx: &Arc<Context>,
+    mut dispatcher: Dispatcher,
     mut records: RecordReader,
-    root: &Root,
     is_there: bool,
     beside: Option<&Root>,
-) -> Result<(), Stop> {
+) -> Result<(Dispatcher, Destination), Stop> {
     let scan = Scan {
         root: cx.source_root,
         under: cx.mapping.under.clone(),
@@ -415,7 +507,6 @@ async fn move_one(
     let stop = |e| Context::stop(Side::Source, e);
     let mut source = Listing::begin(Arc::clone(&cx.source), scan).await.map_err(stop)?;
     let mut there = Destination::begin(cx, is_there).await?;
-    let mut dispatcher = Dispatcher::new(cx, root.space, shared.transfer.plan_only);
     if is_there {
         dispatcher.held(held_for_top(cx).await);
     }
@@ -444,8 +535,8 @@ async fn move_one(
         nothing_yet = false;
     }
     there.drain(cx, &mut dispatcher).await?;
-    dispatcher.finish().await?;
-    if shared.transfer.plan_only { Ok(()) } else { there.remove_partials(cx).await }
+    dispatcher.scanned().await?;
+    Ok((dispatcher, there))
 }
 
 /// Refuses a source that holds the destination's root under another name, as a bind mount gives it

@@ -2,31 +2,28 @@
 //! worker.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 use xfer_protocol::fault::{FaultKind, Operation};
 use xfer_protocol::manifest::{Entry, EntryKind, Metadata, ProofLevel, Stamp};
-use xfer_protocol::message::{Create, NewEntry, NewKind, Space, Ticket};
+use xfer_protocol::message::{Create, NewEntry, NewKind, Ticket};
 use xfer_protocol::path::RelPath;
 
 use super::batch::{Batch, Most, batches};
 use super::context::{Context, Stop, fault};
-use super::file::copy_file;
+use super::file::{copy_file, find_equal};
 use super::ledger::{Finished, Side};
 use super::pack::{
-    FileWork, PACK, PACK_FILE_MAX, PACK_FILES, compare_pack, copy_pack, set_metadata,
+    FileWork, PACK, PACK_FILE_MAX, PACK_FILES, compare_files, compare_pack, copy_pack, set_metadata,
 };
+use super::preflight::Preflight;
 use super::publisher::publish;
-use crate::event::{EntryAction, Event, PlanTotals};
+use crate::event::{EntryAction, Event};
 use crate::journal::Recorded;
 use crate::options::VerifyLevel;
-use crate::plan::space::{Need, check, may_begin};
 use crate::plan::{Action, Evidence, decide, metadata_equal, wanted_metadata};
-
-/// Payload waits this long for the scan to end before it may flow under it.
-const BARRIER: Duration = Duration::from_millis(500);
 
 /// Entries created in one request.
 const CREATED: Most = Most::entries(512);
@@ -68,11 +65,10 @@ pub(super) struct Dispatcher {
     workers: JoinSet<()>,
     waiting: Vec<Work>,
     gate_open: bool,
+    /// Whether the gate may open before all mappings are scanned.
+    may_lead: bool,
     plan_only: bool,
-    began: Duration,
-    need: Need,
-    space: Space,
-    totals: PlanTotals,
+    preflight: Arc<Preflight>,
     pack: Batch<FileWork>,
     compare: Batch<FileWork>,
     creates: Batch<NewEntry>,
@@ -87,17 +83,22 @@ pub(super) struct Dispatcher {
 const NO_TICKET: Ticket = Ticket(u64::MAX);
 
 impl Dispatcher {
-    pub(super) fn new(cx: &Arc<Context>, space: Space, plan_only: bool) -> Self {
+    /// One for a mapping. While an earlier one is not finished it may not lead: what is staged is
+    /// published for the whole destination, so mappings move one after the other.
+    pub(super) fn new(
+        cx: &Arc<Context>,
+        preflight: &Arc<Preflight>,
+        may_lead: bool,
+        plan_only: bool,
+    ) -> Self {
         Self {
             cx: Arc::clone(cx),
             workers: JoinSet::new(),
             waiting: Vec::new(),
             gate_open: false,
+            may_lead,
             plan_only,
-            began: cx.clock.elapsed(),
-            need: Need::default(),
-            space,
-            totals: PlanTotals::default(),
+            preflight: Arc::clone(preflight),
             pack: Batch::new(PACK),
             compare: Batch::new(COMPARED),
             creates: Batch::new(CREATED),
@@ -111,7 +112,7 @@ impl Dispatcher {
 
     /// Counts bytes that partials of earlier sessions hold.
     pub(super) fn held(&mut self, allocated: u64) {
-        self.need.held = self.need.held.saturating_add(allocated);
+        self.preflight.needs(|need| need.held = need.held.saturating_add(allocated));
     }
 
     /// Decides about one entry of the source and sets the work in motion.
@@ -149,16 +150,62 @@ impl Dispatcher {
         self.open_gate_if_due().await
     }
 
-    /// Ends the plan: checks it against the space there is, and waits for all work.
-    pub(super) async fn finish(mut self) -> Result<(), Stop> {
+    /// Notes that the scan has ended.
+    pub(super) async fn scanned(&mut self) -> Result<(), Stop> {
         self.flush_small().await?;
         self.flush_creates().await?;
-        self.totals.complete = true;
-        self.announce();
-        check(&self.need, &self.space, self.cx.options.disk.reserve).map_err(Stop::Shortage)?;
-        if self.plan_only {
-            return Ok(());
+        self.preflight.scanned(self.cx.ledger.selected());
+        Ok(())
+    }
+
+    /// Files whose work has not begun.
+    pub(super) fn files_waiting(&self) -> usize {
+        let files = |work: &Work| match work {
+            Work::Copy(files) | Work::Compare(files) => files.len(),
+            Work::CopyLarge(_) => 1,
+            Work::Create(entries) => entries.len(),
+        };
+        self.waiting.iter().map(files).sum()
+    }
+
+    /// Compares all that waits for it before anything is sent; what differs is counted as room that
+    /// will be needed.
+    pub(super) async fn compare_first(&mut self) -> Result<(), Stop> {
+        let different = Arc::new(Mutex::new(Vec::new()));
+        let (compared, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.waiting).into_iter().partition(|work| match work {
+                Work::Compare(_) => true,
+                Work::CopyLarge(file) => file.found.is_some(),
+                Work::Copy(_) | Work::Create(_) => false,
+            });
+        self.waiting = rest;
+        for work in compared {
+            let (cx, different) = (Arc::clone(&self.cx), Arc::clone(&different));
+            self.spawn(async move {
+                let found = match work {
+                    Work::CopyLarge(file) => find_equal(&cx, file).await?.into_iter().collect(),
+                    Work::Compare(files) => compare_files(&cx, files).await?,
+                    other => return perform(&cx, other).await,
+                };
+                different.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
+                Ok(())
+            })
+            .await?;
         }
+        self.wait().await?;
+        let files = std::mem::take(&mut *different.lock().unwrap_or_else(PoisonError::into_inner));
+        let (large, small): (Vec<_>, Vec<_>) = files.into_iter().partition(is_large);
+        large.iter().chain(&small).for_each(|file| self.may_rewrite(file));
+        for file in large {
+            self.waiting.push(Work::CopyLarge(FileWork { found: None, ..file }));
+        }
+        self.waiting.extend(batches(small, PACK).into_iter().map(Work::Copy));
+        Ok(())
+    }
+
+    /// Does all that waits, and waits for it; the plan must have been checked against the space
+    /// that there is.
+    pub(super) async fn finish(mut self) -> Result<(), Stop> {
         self.open_gate().await?;
         self.wait().await?;
         publish(&self.cx).await?;
@@ -242,7 +289,7 @@ impl Dispatcher {
     ) -> Result<(), Stop> {
         let is_directory = kind == NewKind::Directory;
         self.planned(&path, EntryAction::Moved, 0);
-        self.need.inodes += 1;
+        self.preflight.needs(|need| need.inodes += 1);
         self.touch_parent(&path);
         let ticket = self.cx.ledger.begin(&path, &source, wanted.clone());
         if is_directory {
@@ -254,9 +301,11 @@ impl Dispatcher {
         let replaces = is_directory && found.is_some();
         if replaces && !self.plan_only {
             // What follows lies below it, so it has to be there first.
-            self.flush_small().await?;
             self.flush_creates().await?;
-            self.open_gate().await?;
+            let waiting = std::mem::take(&mut self.waiting).into_iter();
+            let (creates, rest) = waiting.partition(|work| matches!(work, Work::Create(_)));
+            self.waiting = rest;
+            self.begin_all(creates).await?;
             return self.wait().await;
         }
         Ok(())
@@ -271,9 +320,10 @@ impl Dispatcher {
     ) -> Result<(), Stop> {
         let mut work = self.work(source, path, found, wanted);
         work.found = None;
-        let written = work.size.min(work.allocated.max(1).next_multiple_of(4096));
-        self.need.bytes = self.need.bytes.saturating_add(written);
-        self.need.inodes += u64::from(found.is_none());
+        self.preflight.needs(|need| {
+            need.bytes = need.bytes.saturating_add(written(&work));
+            need.inodes += u64::from(found.is_none());
+        });
         self.touch_parent(&work.path);
         self.planned(&work.path, EntryAction::Moved, work.size);
         if is_large(&work) {
@@ -293,11 +343,8 @@ impl Dispatcher {
         wanted: Metadata,
     ) -> Result<(), Stop> {
         let work = self.work(source, path, found, wanted);
-        self.planned(&work.path, EntryAction::Unchanged, 0);
-        self.compare(work).await
-    }
-
-    async fn compare(&mut self, work: FileWork) -> Result<(), Stop> {
+        self.planned(&work.path, EntryAction::Compare, work.size);
+        self.may_rewrite(&work);
         self.touch_parent(&work.path);
         if is_large(&work) {
             return self.hand(Work::CopyLarge(work)).await;
@@ -306,6 +353,11 @@ impl Dispatcher {
             Some(full) => self.hand(Work::Compare(full)).await,
             None => Ok(()),
         }
+    }
+
+    /// Counts the room for a file that may have to be written anew, beside the old one.
+    fn may_rewrite(&self, work: &FileWork) {
+        self.preflight.needs(|need| need.rewrite = need.rewrite.max(written(work)));
     }
 
     fn work(
@@ -351,6 +403,10 @@ impl Dispatcher {
         let tells_inodes = policy.inodes;
         let wanted = wanted_metadata(source, &policy.preserve);
         let ticket = self.cx.ledger.begin(path, source, wanted);
+        let is_there = |kept: Finished| found.is_some_and(|f| f.inode.number == kept.inode);
+        if found.is_none() || first.kept.is_some_and(|kept| !is_there(kept)) {
+            self.planned(path, EntryAction::Moved, 0);
+        }
         self.touch_parent(path);
         self.links.push(Link {
             ticket,
@@ -383,18 +439,11 @@ impl Dispatcher {
     }
 
     fn planned(&mut self, path: &RelPath, action: EntryAction, bytes: u64) {
-        self.totals.entries_to_move += u64::from(action == EntryAction::Moved);
-        self.totals.bytes_to_move += bytes;
+        self.preflight.planned(action, bytes);
         if self.plan_only {
             let event = Event::Entry { path: path.clone(), action, size: bytes };
             self.cx.notice(&event);
         }
-    }
-
-    fn announce(&mut self) {
-        let (entries, bytes, excluded) = self.cx.ledger.selected();
-        self.totals = PlanTotals { entries, bytes, excluded, ..self.totals };
-        self.cx.notice(&Event::Plan(self.totals));
     }
 
     async fn flush_small(&mut self) -> Result<(), Stop> {
@@ -429,20 +478,25 @@ impl Dispatcher {
     }
 
     async fn open_gate_if_due(&mut self) -> Result<(), Stop> {
-        let waited = self.cx.clock.elapsed().saturating_sub(self.began);
-        if self.gate_open || self.plan_only || waited < BARRIER {
+        if self.gate_open || self.plan_only || !self.may_lead {
             return self.check_halt();
         }
-        if may_begin(&self.need, &self.space) {
-            self.announce();
+        if self.preflight.may_begin(self.cx.clock.elapsed()) {
+            let selected = self.cx.ledger.selected();
+            self.cx.notice(&Event::Plan(self.preflight.so_far(selected)));
             return self.open_gate().await;
         }
-        Ok(())
+        self.check_halt()
     }
 
     async fn open_gate(&mut self) -> Result<(), Stop> {
         self.gate_open = true;
-        for work in std::mem::take(&mut self.waiting) {
+        let waiting = std::mem::take(&mut self.waiting);
+        self.begin_all(waiting).await
+    }
+
+    async fn begin_all(&mut self, all: Vec<Work>) -> Result<(), Stop> {
+        for work in all {
             self.begin(work).await?;
         }
         Ok(())
@@ -456,6 +510,14 @@ impl Dispatcher {
     }
 
     async fn begin(&mut self, work: Work) -> Result<(), Stop> {
+        let cx = Arc::clone(&self.cx);
+        self.spawn(async move { perform(&cx, work).await }).await
+    }
+
+    async fn spawn(
+        &mut self,
+        work: impl Future<Output = Result<(), Stop>> + Send + 'static,
+    ) -> Result<(), Stop> {
         self.check_halt()?;
         let cx = Arc::clone(&self.cx);
         let unit = tokio::select! {
@@ -465,7 +527,7 @@ impl Dispatcher {
         };
         let Some(unit) = unit else { return Err(Stop::Cancelled) };
         self.workers.spawn(async move {
-            if let Err(stop) = perform(&cx, work).await {
+            if let Err(stop) = work.await {
                 cx.halt.now(stop);
             }
             drop(unit);
@@ -573,6 +635,11 @@ fn past_cache(proven: ProofLevel) -> Option<bool> {
         ProofLevel::ReadBackCached => Some(false),
         ProofLevel::ReadBack => Some(true),
     }
+}
+
+/// Bytes that a file takes at the destination, holes not counted.
+fn written(work: &FileWork) -> u64 {
+    work.size.min(work.allocated.max(1).next_multiple_of(4096))
 }
 
 fn is_large(work: &FileWork) -> bool {

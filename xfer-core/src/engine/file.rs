@@ -41,13 +41,9 @@ enum Ended {
 
 /// Copies a large file, or finds it equal.
 pub(super) async fn copy_file(cx: &Arc<Context>, mut work: FileWork) -> Result<(), Stop> {
-    if work.found.is_some()
-        && let Some(digest) = compare(cx, &work).await?
-    {
-        match settle_equal(cx, vec![(work, digest)]).await?.pop() {
-            Some(bad) => work = bad,
-            None => return Ok(()),
-        }
+    match find_equal(cx, work).await? {
+        Some(different) => work = different,
+        None => return Ok(()),
     }
     let (mut taints, mut limits) = (0, 0);
     loop {
@@ -86,6 +82,17 @@ async fn publish_one(cx: &Arc<Context>) -> Result<(), Stop> {
     match cx.options.verify.level {
         VerifyLevel::Received => publish(cx).await,
         VerifyLevel::Durable | VerifyLevel::ReadBack => publish_if_due(cx).await,
+    }
+}
+
+/// Books a file if what stands at the destination is equal, else returns it.
+pub(super) async fn find_equal(
+    cx: &Arc<Context>,
+    work: FileWork,
+) -> Result<Option<FileWork>, Stop> {
+    match compare(cx, &work).await? {
+        Some(digest) => Ok(settle_equal(cx, vec![(work, digest)]).await?.pop()),
+        None => Ok(Some(work)),
     }
 }
 

@@ -16,6 +16,7 @@ mod meter;
 mod outcome;
 mod pack;
 mod patience;
+mod preflight;
 mod publisher;
 mod wrap_up;
 

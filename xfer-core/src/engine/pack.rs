@@ -234,6 +234,17 @@ fn split_damaged(
 
 /// Compares small files by content; copies those that differ.
 pub(super) async fn compare_pack(cx: &Arc<Context>, files: Vec<FileWork>) -> Result<(), Stop> {
+    for pack in batches(compare_files(cx, files).await?, PACK) {
+        copy_pack(cx, pack).await?;
+    }
+    Ok(())
+}
+
+/// Compares small files by content; returns those that differ.
+pub(super) async fn compare_files(
+    cx: &Arc<Context>,
+    files: Vec<FileWork>,
+) -> Result<Vec<FileWork>, Stop> {
     let ours = files.iter().map(|f| (f.source_path.clone(), f.stamp)).collect();
     let theirs = files.iter().map(|f| (f.path.clone(), found_stamp(f))).collect();
     let reading = Reading::Cached;
@@ -259,10 +270,7 @@ pub(super) async fn compare_pack(cx: &Arc<Context>, files: Vec<FileWork>) -> Res
         }
     }
     different.extend(settle_equal(cx, equal).await?);
-    for pack in batches(different, PACK) {
-        copy_pack(cx, pack).await?;
-    }
-    Ok(())
+    Ok(different)
 }
 
 fn found_stamp(file: &FileWork) -> Stamp {

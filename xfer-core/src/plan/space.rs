@@ -13,11 +13,14 @@ pub struct Need {
     pub inodes: u64,
     /// Bytes that partials of earlier sessions occupy already.
     pub held: u64,
+    /// Bytes of the largest file that is yet to be compared with what stands in its place: should
+    /// it differ, it is written beside that.
+    pub rewrite: u64,
 }
 
 /// Checks a complete plan, or what is known of it so far.
 pub fn check(need: &Need, space: &Space, reserve: u64) -> Result<(), Shortage> {
-    let needed = need.bytes.saturating_sub(need.held);
+    let needed = need.bytes.saturating_add(need.rewrite).saturating_sub(need.held);
     let reserve_due = if needed == 0 { 0 } else { reserve.min(space.bytes_free / 10) };
     if needed.saturating_add(reserve_due) > space.bytes_free {
         return Err(Shortage::Bytes {
@@ -36,7 +39,8 @@ pub fn check(need: &Need, space: &Space, reserve: u64) -> Result<(), Shortage> {
 /// shortage is never found after the first byte.
 #[must_use]
 pub fn may_begin(need: &Need, space: &Space) -> bool {
-    let plenty_of_bytes = need.bytes.saturating_mul(4) < space.bytes_free;
+    let bytes = need.bytes.saturating_add(need.rewrite);
+    let plenty_of_bytes = bytes.saturating_mul(4) < space.bytes_free;
     plenty_of_bytes && space.inodes_free.is_none_or(|free| need.inodes.saturating_mul(4) < free)
 }
 
@@ -48,7 +52,7 @@ mod tests {
 
     #[test]
     fn what_partials_hold_is_not_asked_for_again() {
-        let need = Need { bytes: 1500, inodes: 1, held: 600 };
+        let need = Need { bytes: 1500, inodes: 1, held: 600, rewrite: 0 };
         assert_eq!(check(&need, &SPACE, 50), Ok(()));
         let need = Need { held: 500, ..need };
         assert!(matches!(check(&need, &SPACE, 50), Err(Shortage::Bytes { needed: 1050, .. })));
@@ -56,7 +60,7 @@ mod tests {
 
     #[test]
     fn inodes_count_too() {
-        let need = Need { bytes: 1, inodes: 11, held: 0 };
+        let need = Need { bytes: 1, inodes: 11, held: 0, rewrite: 0 };
         assert_eq!(check(&need, &SPACE, 0), Err(Shortage::Inodes { needed: 11, free: 10 }));
     }
 
@@ -68,7 +72,9 @@ mod tests {
 
     #[test]
     fn payload_waits_where_room_is_short() {
-        assert!(may_begin(&Need { bytes: 100, inodes: 1, held: 0 }, &SPACE));
-        assert!(!may_begin(&Need { bytes: 300, inodes: 1, held: 0 }, &SPACE));
+        assert!(may_begin(&Need { bytes: 100, inodes: 1, held: 0, rewrite: 0 }, &SPACE));
+        for (bytes, rewrite) in [(300, 0), (100, 200)] {
+            assert!(!may_begin(&Need { bytes, inodes: 1, held: 0, rewrite }, &SPACE));
+        }
     }
 }

@@ -1,0 +1,98 @@
+//! The plan of all mappings together: what is to be done, and whether it fits.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use xfer_protocol::message::Space;
+
+use super::context::Stop;
+use crate::event::{EntryAction, PlanTotals};
+use crate::plan::space::{Need, check, may_begin};
+
+/// Payload waits this long for the scans to end before it may flow under them.
+const BARRIER: Duration = Duration::from_millis(500);
+
+/// Sums what the scans of one session find, whatever their mapping.
+pub(super) struct Preflight {
+    space: Space,
+    reserve: u64,
+    began: Duration,
+    state: Mutex<State>,
+}
+
+struct State {
+    need: Need,
+    totals: PlanTotals,
+    /// Entries, bytes and excluded entries of mappings that are scanned.
+    scanned: (u64, u64, u64),
+}
+
+impl Preflight {
+    /// One for a destination with this space. Payload of earlier sessions was planned too.
+    pub(super) fn new(space: Space, reserve: u64, began: Duration, moved: u64) -> Self {
+        let totals = PlanTotals { bytes_to_move: moved, ..PlanTotals::default() };
+        let state = State { need: Need::default(), totals, scanned: (0, 0, 0) };
+        Self { space, reserve, began, state: Mutex::new(state) }
+    }
+
+    /// Counts what will be taken at the destination.
+    pub(super) fn needs(&self, count: impl FnOnce(&mut Need)) {
+        count(&mut self.lock().need);
+    }
+
+    /// Counts an entry about which was decided.
+    pub(super) fn planned(&self, action: EntryAction, bytes: u64) {
+        let totals = &mut self.lock().totals;
+        let (entries, sum) = match action {
+            EntryAction::Moved => (&mut totals.entries_to_move, &mut totals.bytes_to_move),
+            EntryAction::Compare => (&mut totals.entries_to_compare, &mut totals.bytes_to_compare),
+            EntryAction::Unchanged | EntryAction::Metadata => return,
+        };
+        *entries += 1;
+        *sum += bytes;
+    }
+
+    /// The totals, with what was selected so far of the mapping that is being scanned.
+    pub(super) fn so_far(&self, selected: (u64, u64, u64)) -> PlanTotals {
+        let mut state = self.lock();
+        let (entries, bytes, excluded) = sum(state.scanned, selected);
+        state.totals = PlanTotals { entries, bytes, excluded, ..state.totals };
+        state.totals
+    }
+
+    /// Notes what was selected of a mapping whose scan has ended.
+    pub(super) fn scanned(&self, selected: (u64, u64, u64)) {
+        let mut state = self.lock();
+        state.scanned = sum(state.scanned, selected);
+    }
+
+    /// The totals, once every mapping is scanned.
+    pub(super) fn complete(&self) -> PlanTotals {
+        PlanTotals { complete: true, ..self.so_far((0, 0, 0)) }
+    }
+
+    /// Whether payload may flow although the scans go on.
+    pub(super) fn may_begin(&self, now: Duration) -> bool {
+        let need = self.lock().need;
+        now.saturating_sub(self.began) >= BARRIER && may_begin(&need, &self.space)
+    }
+
+    /// Whether all that is known to be written fits.
+    pub(super) fn check(&self) -> Result<(), Stop> {
+        check(&Need { rewrite: 0, ..self.lock().need }, &self.space, self.reserve)
+            .map_err(Stop::Shortage)
+    }
+
+    /// Whether it fits if every file that is yet to be compared turns out to differ.
+    pub(super) fn check_rewrites(&self) -> Result<(), Stop> {
+        check(&self.lock().need, &self.space, self.reserve).map_err(Stop::Shortage)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn sum(left: (u64, u64, u64), right: (u64, u64, u64)) -> (u64, u64, u64) {
+    (left.0 + right.0, left.1 + right.1, left.2 + right.2)
+}
