@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use xfer_protocol::digest::Digest;
-use xfer_protocol::fault::{Fault, FaultKind};
+use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::manifest::{Entry, EntryKind, Metadata, ProofLevel, ScanItem, Stamp};
 use xfer_protocol::message::{
     FilesAt, HashFiles, Outcome, PackedFile, Reading, RootIndex, Scan, SetMetadata, Ticket,
@@ -13,7 +13,7 @@ use xfer_protocol::message::{
 use xfer_protocol::path::RelPath;
 
 use super::batch::{Carried, Most, batches, metadata_bytes, path_bytes};
-use super::context::{Context, Stop};
+use super::context::{Context, Stop, fault};
 use super::ledger::Side;
 use super::listing::Listing;
 use super::publisher::{Staged, publish, publish_if_due, read_back, settle};
@@ -77,24 +77,32 @@ impl Carried for FileWork {
     }
 }
 
+/// A file that is worth another attempt, and what it fails with if there is none.
+type Again = (FileWork, Side, Fault);
+
 /// Copies small files.
 pub(super) async fn copy_pack(cx: &Arc<Context>, mut files: Vec<FileWork>) -> Result<(), Stop> {
     let mut attempt = 0;
     while !files.is_empty() && !cx.halt.is_halted() {
-        files = copy_once(cx, files).await?;
-        if !files.is_empty() {
-            attempt += 1;
-            if !cx.may_retry(attempt) {
-                return fail_all(cx, &files, FaultKind::Mismatch);
-            }
-            cx.pause(attempt).await;
+        let again = copy_once(cx, files).await?;
+        if again.is_empty() {
+            return Ok(());
         }
+        attempt += 1;
+        if !cx.may_retry(attempt) {
+            for (file, side, fault) in again {
+                cx.ledger.fail(file.ticket, side, &file.path, file.size, fault);
+            }
+            return Ok(());
+        }
+        files = again.into_iter().map(|(file, ..)| file).collect();
+        cx.pause(attempt).await;
     }
     Ok(())
 }
 
 /// One attempt; returns what is worth another.
-async fn copy_once(cx: &Arc<Context>, files: Vec<FileWork>) -> Result<Vec<FileWork>, Stop> {
+async fn copy_once(cx: &Arc<Context>, files: Vec<FileWork>) -> Result<Vec<Again>, Stop> {
     let listed = files.iter().map(|f| (f.source_path.clone(), f.stamp)).collect();
     let request = FilesAt { root: cx.source_root, files: listed };
     let (reads, payload) = match cx.source.read_pack(request).await {
@@ -120,11 +128,18 @@ async fn copy_once(cx: &Arc<Context>, files: Vec<FileWork>) -> Result<Vec<FileWo
                 });
                 sent.push(file);
             }
-            Err(fault) => again.extend(source_failed(cx, file, fault, PACK_FILE_MAX).await?),
+            Err(fault) => {
+                let renewed = source_failed(cx, file, fault.clone(), PACK_FILE_MAX).await?;
+                again.extend(renewed.map(|file| (file, Side::Source, fault)));
+            }
         }
     }
     if !packed.is_empty() {
-        again.extend(write(cx, sent, packed, payload).await?);
+        let damaged = write(cx, sent, packed, payload).await?.into_iter();
+        again.extend(damaged.map(|file| {
+            let found = fault(FaultKind::Mismatch, Operation::Write, &file.path);
+            (file, Side::Destination, found)
+        }));
     }
     Ok(again)
 }
@@ -360,12 +375,4 @@ fn fail_each(cx: &Context, side: Side, files: &[FileWork], fault: &Fault) {
         let own = Fault { path: file.path.clone(), ..fault.clone() };
         cx.ledger.fail(file.ticket, side, &file.path, file.size, own);
     }
-}
-
-fn fail_all(cx: &Context, files: &[FileWork], kind: FaultKind) -> Result<(), Stop> {
-    for file in files {
-        let own = Fault::new(kind, xfer_protocol::fault::Operation::Write, file.path.clone());
-        cx.ledger.fail(file.ticket, Side::Destination, &file.path, file.size, own);
-    }
-    Ok(())
 }
