@@ -267,6 +267,18 @@ impl Merged {
         }
     }
 
+    /// The one of two keys that takes precedence, where both are set in different places.
+    pub(crate) fn nearer<'a>(&self, one: &'a str, other: &'a str) -> &'a str {
+        let rank = |id: &str| {
+            self.values.get(id).map(|(origin, _)| match origin {
+                Origin::File(_) => 0,
+                Origin::Environment(_) => 1,
+                Origin::Flag => 2,
+            })
+        };
+        if rank(other) > rank(one) { other } else { one }
+    }
+
     /// Rows of key, value and origin, in the order of the flags.
     pub(crate) fn rows(&self) -> Vec<(String, String, Option<Origin>)> {
         let mut rows = Vec::new();

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use xfer_core::scan::filter::PATTERNS_MAX;
 use xfer_protocol::message::FilterRule;
 use xfer_protocol::path::{Escaped, RelPath};
 
@@ -13,9 +14,6 @@ use crate::read_file::{LIST_BYTES_MAX, TEXT_BYTES_MAX, read};
 
 /// Bytes of one pattern: longer ones are no patterns, and compile slowly.
 const PATTERN_BYTES_MAX: usize = 4096;
-
-/// Patterns of one transfer: each is matched against each entry.
-const PATTERNS_MAX: usize = 100_000;
 
 /// The filter's rules, from the least to the most important.
 pub(super) fn rules<'a>(
@@ -30,7 +28,8 @@ pub(super) fn rules<'a>(
         }
     }
     if rules.len() > PATTERNS_MAX {
-        return Err(CliError::usage("bad-pattern", "there are too many patterns").help());
+        let what = format!("there are {} patterns, more than {PATTERNS_MAX}", rules.len());
+        return Err(CliError::usage("bad-pattern", what).help());
     }
     Ok(rules)
 }

@@ -171,11 +171,9 @@ fn selection(merged: &Merged, now: Timestamp) -> Result<SelectionOptions, CliErr
         Comparison::Recorded
     };
     let age = |id| merged.value(id, values::time).map(|time| time.map(|time| since(time, now)));
-    let only = match (merged.path("files-from"), merged.path("files-from0")) {
-        (Some(list), _) => Some(lists::paths(&list, b'\n')?),
-        (None, Some(list)) => Some(lists::paths(&list, 0)?),
-        (None, None) => None,
-    };
+    let list = merged.nearer("files-from", "files-from0");
+    let end = if list == "files-from" { b'\n' } else { 0 };
+    let only = merged.path(list).map(|list| lists::paths(&list, end)).transpose()?;
     Ok(SelectionOptions {
         filter: FilterRules {
             rules: lists::rules(merged.patterns())?,

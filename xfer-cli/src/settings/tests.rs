@@ -142,6 +142,39 @@ fn lists_of_paths() {
 }
 
 #[test]
+fn the_nearer_of_two_lists_of_paths_counts() {
+    let place = Place::new();
+    for (name, text) in [("lines", "a\n"), ("nul", "b\0")] {
+        fs::write(place.path(name), text).unwrap();
+    }
+    let (lines, nul) = (place.path("lines"), place.path("nul"));
+    for (variable, list, flag, nearer, expected) in [
+        ("XFER_FILES_FROM", &lines, "--files-from0", &nul, "b"),
+        ("XFER_FILES_FROM0", &nul, "--files-from", &lines, "a"),
+    ] {
+        let list = list.display().to_string();
+        let flag = format!("{flag} {}", nearer.display());
+        let merged = place.merge(&[(variable, &list)], &flag).unwrap();
+        let settings = CopySettings::resolve(&merged, &place.surroundings(&[])).unwrap();
+        let only: Vec<_> =
+            settings.options.selection.only.unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(only, [expected], "{variable}");
+    }
+}
+
+#[test]
+fn more_patterns_than_a_scan_takes_are_refused() {
+    let place = Place::new();
+    let list = place.path("patterns");
+    for (count, fits) in [(10_000, true), (10_001, false)] {
+        fs::write(&list, "x\n".repeat(count)).unwrap();
+        let told = place.copy(&format!("--exclude-from {}", list.display()));
+        let told = told.map_err(|error| (error.class.code(), error.reason)).map(drop);
+        assert_eq!(told, if fits { Ok(()) } else { Err((2, "bad-pattern")) });
+    }
+}
+
+#[test]
 fn no_home_is_a_configuration_error() {
     for home in [None, Some("relative"), Some("/nonexistent/home")] {
         let mut place = Place::new();
