@@ -45,10 +45,12 @@ pub(crate) struct State {
     pub(crate) plan: PlanTotals,
     /// The route.
     pub(crate) route: Option<Route>,
-    /// Entries, by what became of them.
-    pub(crate) entries: CountsBody,
-    /// Bytes, by what became of them.
-    pub(crate) bytes: CountsBody,
+    /// Entries, by what became of them in this session.
+    entries: CountsBody,
+    /// Bytes, by what became of them in this session.
+    bytes: CountsBody,
+    /// Entries and bytes that earlier sessions moved.
+    moved_earlier: (u64, u64),
     /// How many problems.
     pub(crate) problems: u64,
     /// The class of the gravest.
@@ -173,8 +175,10 @@ impl Reporter {
         } else {
             (&mut state.entries.unchanged, &mut state.bytes.unchanged)
         };
-        *entries += 1;
-        *bytes += size;
+        if !self.dry_run {
+            *entries += 1;
+            *bytes += size;
+        }
         state.files.remove(path);
         self.output.event(&Body::Entry {
             path: PathText::from(path.as_bytes()),
@@ -256,6 +260,9 @@ impl Observer for Reporter {
                 self.print(state, &format!("xfer: {}\n", Escaped(text.as_bytes())));
             }
             Event::Phase(phase) => {
+                if *phase == Phase::Connect {
+                    state.begin_session();
+                }
                 state.phase = state.phase.max_by_order(*phase);
                 self.told(state, None, None);
             }
@@ -266,6 +273,22 @@ impl Observer for Reporter {
 }
 
 impl State {
+    /// Another session finds anew what there is, and tells its problems anew.
+    fn begin_session(&mut self) {
+        self.moved_earlier.0 += self.entries.moved;
+        self.moved_earlier.1 += self.bytes.moved;
+        (self.entries, self.bytes, self.problems) = Default::default();
+    }
+
+    /// Entries and bytes, by what became of them in all sessions.
+    pub(crate) fn counts(&self) -> (CountsBody, CountsBody) {
+        let sum = |counts: CountsBody, earlier: u64| {
+            let unchanged = counts.unchanged.saturating_sub(earlier);
+            CountsBody { moved: counts.moved + earlier, unchanged, ..counts }
+        };
+        (sum(self.entries, self.moved_earlier.0), sum(self.bytes, self.moved_earlier.1))
+    }
+
     fn progress_body(&self) -> ProgressBody {
         let files = self.files.iter().filter(|(_, (done, size))| done < size);
         ProgressBody {

@@ -20,7 +20,7 @@ use super::transfer::output_failure;
 use super::{Context, done, reach};
 use crate::Outcome;
 use crate::moment;
-use crate::output::json::{Body, CountsBody, ResultBody};
+use crate::output::json::{Body, CountsBody, ResultBody, RouteBody};
 use crate::output::{Output, amounts, result_of, result_of_error};
 use crate::problem::CliError;
 use crate::read_file::{LIST_BYTES_MAX, read};
@@ -133,7 +133,8 @@ fn conclude(
     output: &Output,
 ) -> ExitClass {
     let extra = if exact { verified.unexpected } else { 0 };
-    let unread = reporter.finish(|state| state.problems);
+    let (unread, route) =
+        reporter.finish(|state| (state.problems, state.route.as_ref().map(RouteBody::from)));
     let differences = (verified.problems.len() as u64).max(unread) + extra;
     let mut class = verified.class();
     if class == ExitClass::Done && differences > 0 {
@@ -169,6 +170,7 @@ fn conclude(
             unchanged: verified.bytes,
             ..CountsBody::default()
         },
+        route: route.clone(),
         proof_level: Some(level),
         problems: differences,
         ..body

@@ -70,14 +70,17 @@ pub(super) fn copy_with(
 
 /// Prints a failure, and ends the events with what is known.
 pub(super) fn output_failure(reporter: &Reporter, error: &CliError, output: &Output) {
-    let body = reporter.finish(|state| ResultBody {
-        entries: state.entries,
-        bytes: state.bytes,
-        payload_bytes: state.progress.payload_bytes,
-        reused_bytes: state.progress.reused_bytes,
-        route: state.route.as_ref().map(RouteBody::from),
-        problems: state.problems,
-        ..result_of_error(error)
+    let body = reporter.finish(|state| {
+        let (entries, bytes) = state.counts();
+        ResultBody {
+            entries,
+            bytes,
+            payload_bytes: state.progress.payload_bytes,
+            reused_bytes: state.progress.reused_bytes,
+            route: state.route.as_ref().map(RouteBody::from),
+            problems: state.problems,
+            ..result_of_error(error)
+        }
     });
     output.error(error);
     output.last(body);

@@ -560,7 +560,7 @@ impl Dispatcher {
     }
 
     async fn make_links(&mut self) -> Result<(), Stop> {
-        let mut entries = Vec::new();
+        let (mut entries, mut sizes) = (Vec::new(), Vec::new());
         for link in std::mem::take(&mut self.links) {
             let there = link.first.kept.or_else(|| self.cx.ledger.finished(link.first.ticket));
             let Some(first) = there else {
@@ -584,11 +584,14 @@ impl Dispatcher {
                 self.cx.ledger.done(link.ticket, &link.path, stamp.size, what, stamp);
                 continue;
             }
+            sizes.push(link.source.kind.size());
             let kind = NewKind::HardLink { of: link.first.path };
             entries.push(NewEntry { ticket: link.ticket, path: link.path, kind, metadata });
         }
+        let mut sizes = sizes.into_iter();
         for batch in batches(entries, CREATED) {
-            create(&self.cx, batch).await?;
+            let sizes: Vec<_> = sizes.by_ref().take(batch.len()).collect();
+            create(&self.cx, batch, &sizes).await?;
         }
         Ok(())
     }
@@ -658,29 +661,31 @@ async fn perform(cx: &Arc<Context>, work: Work) -> Result<(), Stop> {
         }
         Work::CopyLarge(file) => copy_file(cx, file).await,
         Work::Compare(files) => compare_pack(cx, files).await,
-        Work::Create(entries) => create(cx, entries).await,
+        Work::Create(entries) => create(cx, entries, &[]).await,
     }
 }
 
-async fn create(cx: &Arc<Context>, entries: Vec<NewEntry>) -> Result<(), Stop> {
+/// Makes entries; those that are names of files have sizes too.
+async fn create(cx: &Arc<Context>, entries: Vec<NewEntry>, sizes: &[u64]) -> Result<(), Stop> {
+    let sizes = sizes.iter().copied().chain(std::iter::repeat(0));
     let request = Create { root: cx.sink_root, entries: entries.clone() };
     let outcomes =
         cx.sink.create(request).await.map_err(|e| Context::stop(Side::Destination, e))?;
-    for (outcome, entry) in outcomes.into_iter().zip(entries) {
+    for ((outcome, entry), size) in outcomes.into_iter().zip(entries).zip(sizes) {
         if outcome.ticket != entry.ticket {
             return Err(Stop::MISMATCHED);
         }
         match outcome.result {
             // A directory is done once its metadata is set.
-            Ok(_) if entry.kind == NewKind::Directory => {}
+            Ok(_) if entry.kind == NewKind::Directory => cx.ledger.made(entry.ticket),
             Ok(Some(stamp)) => {
                 let what = EntryAction::Moved;
-                cx.ledger.done(entry.ticket, &entry.path, 0, what, stamp);
+                cx.ledger.done(entry.ticket, &entry.path, size, what, stamp);
             }
             Ok(None) => return Err(Stop::MISMATCHED),
             Err(error) => {
                 let error = cx.sort(Side::Destination, error.into())?;
-                cx.ledger.fail(entry.ticket, Side::Destination, &entry.path, 0, error);
+                cx.ledger.fail(entry.ticket, Side::Destination, &entry.path, size, error);
             }
         }
     }

@@ -94,6 +94,7 @@ impl Inspection {
         let shared_clock = Arc::clone(&clock);
         let shared = Shared {
             reached: AtomicBool::new(false),
+            moved_earlier: std::sync::Mutex::default(),
             began: clock.elapsed(),
             transfer,
             connector,
@@ -105,6 +106,9 @@ impl Inspection {
         };
         let machine = &location.machine;
         let end = shared.connector.connect(machine, &shared.transfer.options).await?;
+        if let Some(route) = end.route_now() {
+            shared.observer.observe(&Event::Route(route));
+        }
         let (root, under) = shared.locate_one(&end, location).await?;
         Ok(Self { shared, end, root, under })
     }

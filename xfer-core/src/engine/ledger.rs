@@ -49,7 +49,7 @@ pub struct Counts {
     pub selected: u64,
     /// Made or replaced.
     pub moved: u64,
-    /// Found equal.
+    /// Found equal, if need be but for the metadata, which was set.
     pub unchanged: u64,
     /// Left for later.
     pub deferred: u64,
@@ -60,6 +60,13 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// What earlier sessions of the transfer moved was moved, though the last one found it there.
+    pub(super) fn with_earlier(&mut self, moved: u64) {
+        let found = moved.min(self.unchanged);
+        self.unchanged -= found;
+        self.moved += found;
+    }
+
     /// Selected entries of which nobody said what became of them: an outcome that was lost must not
     /// pass for success.
     pub(super) fn unaccounted(&self) -> u64 {
@@ -101,9 +108,10 @@ const DONE: u8 = 2;
 const READ_BACK: u8 = 4;
 const READ_BACK_CACHED: u8 = 8;
 const ASSUMED: u8 = 16;
-/// How a finished entry and its bytes were counted.
-const ENTRY_MOVED: u8 = 32;
-const BYTES_MOVED: u8 = 64;
+/// A finished entry was counted as moved.
+const MOVED: u8 = 32;
+/// A directory that is done once its metadata is set was made.
+const MADE: u8 = 64;
 
 /// A finished entry's result.
 #[derive(Clone, Copy, Debug)]
@@ -230,6 +238,13 @@ impl Ledger {
         }
     }
 
+    /// Notes that a directory was made, which is done once its metadata is set.
+    pub(super) fn made(&self, ticket: Ticket) {
+        if let Some(slot) = self.lock().slot(ticket) {
+            slot.flags |= MADE;
+        }
+    }
+
     /// Notes that an entry stands under its own name.
     pub(super) fn done(
         &self,
@@ -242,15 +257,11 @@ impl Ledger {
         let mut state = self.lock();
         let Some(slot) = state.slot(ticket) else { return };
         let first = slot.flags & DONE == 0;
+        let what = if slot.flags & MADE == 0 { what } else { EntryAction::Moved };
         slot.changed = at.changed;
         slot.inode = at.inode;
         if first {
-            slot.flags |= DONE;
-            slot.flags |= match what {
-                EntryAction::Unchanged => 0,
-                EntryAction::Metadata => ENTRY_MOVED,
-                EntryAction::Moved => ENTRY_MOVED | BYTES_MOVED,
-            };
+            slot.flags |= DONE | if what == EntryAction::Moved { MOVED } else { 0 };
             let flags = slot.flags;
             let (entries, bytes) = state.counted(flags);
             *entries += 1;
@@ -326,6 +337,12 @@ impl Ledger {
         }
     }
 
+    /// Entries and bytes that were moved so far.
+    pub(super) fn moved(&self) -> (u64, u64) {
+        let state = self.lock();
+        (state.entries.moved, state.bytes.moved)
+    }
+
     /// The paths that failed, up to a bound.
     pub(super) fn failed_paths(&self) -> Vec<RelPath> {
         self.lock().failed_paths.clone()
@@ -364,11 +381,11 @@ impl State {
     /// The counts that an entry belongs to which was finished in a certain way.
     fn counted(&mut self, flags: u8) -> (&mut u64, &mut u64) {
         let (entries, bytes) = (&mut self.entries, &mut self.bytes);
-        let (entry_moved, bytes_moved) = (flags & ENTRY_MOVED != 0, flags & BYTES_MOVED != 0);
-        (
-            if entry_moved { &mut entries.moved } else { &mut entries.unchanged },
-            if bytes_moved { &mut bytes.moved } else { &mut bytes.unchanged },
-        )
+        if flags & MOVED == 0 {
+            (&mut entries.unchanged, &mut bytes.unchanged)
+        } else {
+            (&mut entries.moved, &mut bytes.moved)
+        }
     }
 
     /// Whether the manifest waits for no earlier mapping.

@@ -120,6 +120,8 @@ struct Shared {
     pacer: Arc<Pacer>,
     /// Whether both ends were once reached: then they are there, and what keeps us off passes.
     reached: AtomicBool,
+    /// Entries and bytes that sessions moved which were lost.
+    moved_earlier: std::sync::Mutex<(u64, u64)>,
     /// Times the sessions.
     began: Duration,
 }
@@ -147,6 +149,7 @@ pub async fn run(
         observer,
         cancel,
         reached: AtomicBool::new(false),
+        moved_earlier: std::sync::Mutex::default(),
         began: clock.elapsed(),
         clock,
         meter: Arc::default(),

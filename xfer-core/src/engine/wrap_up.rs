@@ -1,6 +1,6 @@
 //! What remains of a transfer: its records, its receipt, its summary.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::Fault;
@@ -46,6 +46,9 @@ pub(super) fn wrap_up(
             manifest = settle(results, manifest)?;
         }
     }
+    let earlier = *shared.moved_earlier.lock().unwrap_or_else(PoisonError::into_inner);
+    sums.entries.with_earlier(earlier.0);
+    sums.bytes.with_earlier(earlier.1);
     let receipt = match &mut manifest {
         Some(manifest) => {
             let head = receipt_head(shared, manifest, &sums, &ends);
