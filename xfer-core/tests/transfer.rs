@@ -352,3 +352,18 @@ async fn what_is_compared_counts_as_verified() {
     let small: u64 = (0..300).map(|n| n * 7).sum();
     assert_eq!(*last.lock().unwrap(), 9_000_001 + small);
 }
+
+/// A request that no frame holds is no fault of the far side, which never saw it.
+#[tokio::test]
+async fn what_no_frame_holds_is_told_as_ours() {
+    use xfer_core::endpoint::{EndpointError, ProtocolReason};
+    use xfer_protocol::message::{RootIndex, Scan, ScanOptions};
+    use xfer_protocol::path::RelPath;
+    let far = session().await;
+    let row = |n: usize| RelPath::new(format!("{n:0>200}")).unwrap();
+    let only = Some((0..6000).map(row).collect());
+    let options = ScanOptions { only, ..ScanOptions::default() };
+    let scan = Scan { root: RootIndex(0), under: RelPath::root(), options };
+    let refused = far.source.scan(scan).await.unwrap_err();
+    assert!(matches!(refused, EndpointError::Protocol(ProtocolReason::Oversize)), "{refused}");
+}

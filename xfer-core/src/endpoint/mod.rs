@@ -160,6 +160,9 @@ pub enum ProtocolReason {
     /// An answer of the wrong kind, to no question, or with the wrong payload.
     #[error("an answer does not fit its question")]
     Mismatched,
+    /// A request of ours that no frame holds.
+    #[error("what is asked is more than a frame may hold")]
+    Oversize,
     /// A name that leads out of its root, or can be none.
     #[error("an entry's name leads out of its place")]
     UnsafeName,

@@ -3,14 +3,15 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
+use xfer_protocol::codec::encode;
 use xfer_protocol::fault::{FaultKind, Operation};
 use xfer_protocol::manifest::{Entry, EntryKind, ProofLevel, ScanItem};
 use xfer_protocol::message::{
-    Access, Finish, Locate, Located, Lock, OpenRoot, Paths, Root, RootIndex, Scan, ScanOptions,
-    Space,
+    Access, Finish, Locate, Located, Lock, Message, OpenRoot, Paths, Request, RequestId, Root,
+    RootIndex, Scan, ScanOptions, Space,
 };
 use xfer_protocol::path::RelPath;
 
@@ -29,7 +30,7 @@ use crate::disk::is_partial_name;
 use crate::disk::state::StateDirectory;
 use crate::endpoint::{EndpointError, MetadataKinds, TimeGrain};
 use crate::error::{ConfigReason, Failure, Remedy, TransferError, UsageReason};
-use crate::event::{Event, Phase};
+use crate::event::{Event, Phase, Route};
 use crate::journal::{RecordDraft, RecordKey, RecordReader, Tail, fold_tail};
 use crate::location::Machine;
 use crate::options::VerifyLevel;
@@ -104,6 +105,7 @@ async fn open(shared: &Shared) -> Result<Opened, Stop> {
     check_provable(shared, &sink)?;
     let mappings = map(shared, located, &sink).await?;
     refuse_own_records(shared, &mappings)?;
+    check_lists(shared, &sources, &of_request, &mappings)?;
     let root = open_destination(shared, &sink, &mappings).await?;
     Ok(Opened { sources, sink, of_request, mappings, root })
 }
@@ -122,6 +124,32 @@ fn check_provable(shared: &Shared, sink: &Connected) -> Result<(), Stop> {
     Err(Stop::Error(TransferError::Unprovable { location, level }))
 }
 
+/// Refuses lists of paths and patterns that are more than a far source can be told in one request.
+fn check_lists(
+    shared: &Shared,
+    sources: &[Connected],
+    of_request: &[usize],
+    mappings: &[Mapping],
+) -> Result<(), Stop> {
+    let is_asked = |mapping: &&Mapping| {
+        let stores = |route: &Route| route.kind == "sftp";
+        let end = &sources[of_request[mapping.source]];
+        let far = shared.transfer.sources[mapping.source].machine != Machine::Local;
+        far && !end.route.as_ref().is_some_and(stores)
+    };
+    let longest = mappings.iter().filter(is_asked).max_by_key(|m| m.under.as_bytes().len());
+    let Some(mapping) = longest else { return Ok(()) };
+    let (under, options) = (mapping.under.clone(), shared.transfer.options.source_scan());
+    let scan = Scan { root: RootIndex(u32::MAX), under, options };
+    match encode(&Message::Request(RequestId(u64::MAX), Request::Scan(scan)), 0) {
+        Ok(_) => Ok(()),
+        Err(_) => {
+            let location = shared.transfer.sources[mapping.source].clone();
+            Err(Stop::Error(UsageReason::ListTooLong(location).into()))
+        }
+    }
+}
+
 /// Finds every source, with its place in the request.
 async fn locate(
     shared: &Shared,
@@ -133,7 +161,8 @@ async fn locate(
         let expand = location.machine != Machine::Local;
         let locate = Locate { path: location.path.clone(), expand };
         let found = sources[of_request[at]].source.locate(locate).await;
-        let found = found.map_err(|e| Context::stop(Side::Source, e))?;
+        let stop = |e| shared.of_source(at, Context::stop(Side::Source, e));
+        let found = found.map_err(stop)?;
         if found.iter().all(|located| located.kind.is_none()) {
             return Err(Stop::Mapping(MappingError::SourceMissing(at)));
         }
@@ -207,6 +236,17 @@ async fn open_destination(
     }
 }
 
+impl Shared {
+    /// Notes what a session moved that was lost.
+    fn note_moved(&self, moved: impl Iterator<Item = (u64, u64)>) {
+        let mut earlier = self.moved_earlier.lock().unwrap_or_else(PoisonError::into_inner);
+        for (entries, bytes) in moved {
+            earlier.0 += entries;
+            earlier.1 += bytes;
+        }
+    }
+}
+
 /// What has arrived is published even when the user stops the transfer: it need not come again.
 async fn flush(shared: &Shared, cx: &Context) {
     if shared.cancel.is_cancelled() && !shared.transfer.plan_only {
@@ -255,6 +295,8 @@ async fn move_all(shared: &Shared, opened: &Opened) -> Result<Summary, Stop> {
             for cx in &contexts {
                 flush(shared, cx).await;
             }
+            let moved = contexts.iter().map(|cx| cx.ledger.moved());
+            shared.note_moved(moved);
             return Err(stop);
         }
     };
@@ -306,19 +348,20 @@ async fn move_mappings(
         let may_lead = pending.scanned.is_empty();
         let plan_only = shared.transfer.plan_only;
         let dispatcher = Dispatcher::new(&cx, &preflight, may_lead, plan_only);
-        let scanned = scan_one(shared, &cx, dispatcher, record, is_there, beside).await?;
+        let scanned = scan_one(shared, &cx, dispatcher, record, is_there, beside).await;
+        let scanned = scanned.map_err(|stop| shared.of_source(mapping.source, stop))?;
         *manifest = cx.ledger.manifest();
         pending.scanned.push((cx, scanned.0, scanned.1));
         mapped.push(paths);
         if pending.files() > FILES_WAITING_MAX && preflight.may_begin(shared.clock.elapsed()) {
-            pending.move_scanned().await?;
+            pending.move_scanned(shared).await?;
         }
     }
     shared.observer.observe(&Event::Plan(preflight.complete()));
     preflight.check()?;
     if !shared.transfer.plan_only {
         pending.make_room_known(&preflight).await?;
-        pending.move_scanned().await?;
+        pending.move_scanned(shared).await?;
     }
     Ok(mapped)
 }
@@ -445,7 +488,8 @@ async fn open_sources(
         let source = &opened.sources[opened.of_request[mapping.source]];
         let open = OpenRoot { path: mapping.source_root.clone(), access: Access::Read };
         let root = source.source.open_root(open).await;
-        let root = root.map_err(|e| Context::stop(Side::Source, e))?;
+        let stop = |e| shared.of_source(mapping.source, Context::stop(Side::Source, e));
+        let root = root.map_err(stop)?;
         let paths = refuse_nesting(shared, mapping, &root, to)?;
         shared.observer.observe(&Event::Mapped {
             source: paths.source.clone(),
@@ -481,9 +525,10 @@ impl Pending {
     }
 
     /// Moves what is scanned, one mapping after the other.
-    async fn move_scanned(&mut self) -> Result<(), Stop> {
+    async fn move_scanned(&mut self, shared: &Shared) -> Result<(), Stop> {
         for (cx, dispatcher, there) in std::mem::take(&mut self.scanned) {
-            dispatcher.finish().await?;
+            let finished = dispatcher.finish().await;
+            finished.map_err(|stop| shared.of_source(cx.mapping.source, stop))?;
             there.remove_partials(&cx).await?;
         }
         Ok(())

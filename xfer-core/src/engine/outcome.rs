@@ -32,24 +32,15 @@ impl Shared {
             Stop::Bug(what) => TransferError::Internal(what),
             Stop::Cancelled => TransferError::Stopped { signal: StopSignal::Interrupt },
             Stop::Error(error) => error,
-            Stop::Fault(side, fault) => {
-                let location = self.location_of(side);
-                match fault.kind {
-                    FaultKind::Busy => TransferError::Busy { location, fault },
-                    FaultKind::Unsafe => TransferError::Unsafe { location, fault },
-                    FaultKind::NotFound if side == Side::Source => {
-                        TransferError::NotFound { location, fault }
-                    }
-                    FaultKind::Protocol => protocol(&far, ProtocolFailure::Broken),
-                    _ if is_no_directory(&fault) => UsageReason::FileInTheWay(location).into(),
-                    _ => TransferError::Root { location, fault },
-                }
-            }
+            Stop::Fault(side, fault) => self.fault_at(self.location_of(side), side, fault),
             Stop::Lost(LostReason::Stalled) => network(&far, NetworkReason::Stalled),
             Stop::Lost(_) => network(&far, NetworkReason::Lost),
             Stop::Mapping(error) => self.mapping_error(error),
             Stop::Protocol(ProtocolReason::Limit) => {
                 TransferError::Limit(Failure::new(far.to_string(), LimitReason::Frame))
+            }
+            Stop::Protocol(ProtocolReason::Oversize) => {
+                TransferError::Limit(Failure::new(far.to_string(), LimitReason::Request))
             }
             Stop::Protocol(ProtocolReason::UnsafeName) => {
                 let fault = Fault::new(FaultKind::Unsafe, Operation::List, RelPath::root());
@@ -63,6 +54,29 @@ impl Shared {
                 TransferError::Preflight { location, shortage }
             }
             Stop::State(error) => state(error),
+        }
+    }
+
+    /// A stop of one source names that source.
+    pub(super) fn of_source(&self, at: usize, stop: Stop) -> Stop {
+        match (stop, self.transfer.sources.get(at)) {
+            (Stop::Fault(Side::Source, fault), Some(location)) => {
+                Stop::Error(self.fault_at(location.clone(), Side::Source, fault))
+            }
+            (stop, _) => stop,
+        }
+    }
+
+    fn fault_at(&self, location: Location, side: Side, fault: Fault) -> TransferError {
+        match fault.kind {
+            FaultKind::Busy => TransferError::Busy { location, fault },
+            FaultKind::Unsafe => TransferError::Unsafe { location, fault },
+            FaultKind::NotFound if side == Side::Source => {
+                TransferError::NotFound { location, fault }
+            }
+            FaultKind::Protocol => protocol(&self.far_location(), ProtocolFailure::Broken),
+            _ if is_no_directory(&fault) => UsageReason::FileInTheWay(location).into(),
+            _ => TransferError::Root { location, fault },
         }
     }
 

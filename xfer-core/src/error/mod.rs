@@ -225,6 +225,9 @@ pub enum UsageReason {
     /// A pull whose destination is elsewhere.
     #[error("{0} is not on this machine; pull copies to this machine, push to any")]
     PullElsewhere(Location),
+    /// More paths or patterns than a far source takes.
+    #[error("the lists of paths and patterns are longer than {0} can be asked to heed at once")]
+    ListTooLong(Location),
     /// A pattern that cannot be read.
     #[error("the pattern {} cannot be read", Escaped(.0.as_bytes()))]
     Pattern(String),
@@ -241,6 +244,7 @@ impl UsageReason {
             Self::NotDirectory(_) | Self::FileInTheWay(_) => "not-a-directory",
             Self::BadName { .. } => "bad-name",
             Self::PullElsewhere(_) => "pull-elsewhere",
+            Self::ListTooLong(_) => "list-too-long",
             Self::Pattern(_) => "bad-pattern",
         }
     }
@@ -258,6 +262,7 @@ impl UsageReason {
             Self::FileInTheWay(_) => "look at each part of that path; one of them is a file",
             Self::BadName { .. } => "name a destination whose last part is shorter",
             Self::PullElsewhere(_) => "use xfer push",
+            Self::ListTooLong(_) => "split the list, and copy part by part",
             Self::Pattern(_) => "see: man gitignore, for what a pattern may say",
         }
     }
@@ -390,6 +395,8 @@ reasons! {
     LimitReason {
         /// A frame or field.
         Frame = "frame-limit", "it sent more than a frame may hold";
+        /// A frame or field of ours.
+        Request = "request-limit", "what is asked of it is more than a frame may hold";
         /// The tree.
         Tree = "tree-limit", "the tree exceeds a limit of xfer";
         /// Open files or threads of this process.

@@ -129,7 +129,7 @@ impl Lane {
     pub(super) async fn ask(&self, id: RequestId, request: Request, payload: Bytes) -> Answer {
         let payload_max = payload_of_reply(&request);
         let Ok(frame) = Outgoing::new(&Message::Request(id, request), payload) else {
-            return Answer::Broken(ProtocolReason::Limit);
+            return Answer::Broken(ProtocolReason::Oversize);
         };
         let (sender, answer) = oneshot::channel();
         {
