@@ -1,17 +1,13 @@
 //! One attempt: both ends opened, every source mapped, and each mapping moved.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use xfer_protocol::codec::encode;
 use xfer_protocol::fault::{FaultKind, Operation};
-use xfer_protocol::manifest::{Entry, EntryKind, ProofLevel, ScanItem};
+use xfer_protocol::manifest::{Entry, EntryKind, ScanItem};
 use xfer_protocol::message::{
-    Access, Finish, Locate, Located, Lock, Message, OpenRoot, Paths, Request, RequestId, Root,
-    RootIndex, Scan, ScanOptions, Space,
+    Access, Finish, Locate, Located, Lock, OpenRoot, Paths, Root, RootIndex, Scan, ScanOptions,
+    Space,
 };
 use xfer_protocol::path::RelPath;
 
@@ -23,17 +19,18 @@ use super::listing::Listing;
 use super::manifest::Manifest;
 use super::preflight::Preflight;
 use super::publisher::{Publisher, publish};
+use super::refusals::{
+    check_lists, check_provable, refuse_nesting, refuse_own_records, refuse_recursion, try_receipt,
+};
 use super::wrap_up::{Ends, wrap_up};
 use super::{MappedPath, Shared, Summary};
 use crate::connect::Connected;
 use crate::disk::is_partial_name;
 use crate::disk::state::StateDirectory;
 use crate::endpoint::{EndpointError, MetadataKinds, TimeGrain};
-use crate::error::{ConfigReason, Failure, Remedy, TransferError, UsageReason};
-use crate::event::{Event, Phase, Route};
+use crate::event::{Event, Phase};
 use crate::journal::{RecordDraft, RecordKey, RecordReader, Tail, fold_tail};
 use crate::location::Machine;
-use crate::options::VerifyLevel;
 use crate::plan::Policy;
 use crate::plan::mapping::{Mapping, MappingError, map_sources};
 
@@ -110,46 +107,6 @@ async fn open(shared: &Shared) -> Result<Opened, Stop> {
     Ok(Opened { sources, sink, of_request, mappings, root })
 }
 
-/// Refuses before the first byte what could not be proven after the last.
-fn check_provable(shared: &Shared, sink: &Connected) -> Result<(), Stop> {
-    let (least, level) = match shared.transfer.options.verify.level {
-        VerifyLevel::Received => (ProofLevel::Received, "received"),
-        VerifyLevel::Durable => (ProofLevel::Durable, "durable"),
-        VerifyLevel::ReadBack => (ProofLevel::ReadBackCached, "read-back"),
-    };
-    if sink.sink.capabilities().proof_levels.iter().any(|given| *given >= least) {
-        return Ok(());
-    }
-    let location = shared.transfer.destination.clone();
-    Err(Stop::Error(TransferError::Unprovable { location, level }))
-}
-
-/// Refuses lists of paths and patterns that are more than a far source can be told in one request.
-fn check_lists(
-    shared: &Shared,
-    sources: &[Connected],
-    of_request: &[usize],
-    mappings: &[Mapping],
-) -> Result<(), Stop> {
-    let is_asked = |mapping: &&Mapping| {
-        let stores = |route: &Route| route.kind == "sftp";
-        let end = &sources[of_request[mapping.source]];
-        let far = shared.transfer.sources[mapping.source].machine != Machine::Local;
-        far && !end.route.as_ref().is_some_and(stores)
-    };
-    let longest = mappings.iter().filter(is_asked).max_by_key(|m| m.under.as_bytes().len());
-    let Some(mapping) = longest else { return Ok(()) };
-    let (under, options) = (mapping.under.clone(), shared.transfer.options.source_scan());
-    let scan = Scan { root: RootIndex(u32::MAX), under, options };
-    match encode(&Message::Request(RequestId(u64::MAX), Request::Scan(scan)), 0) {
-        Ok(_) => Ok(()),
-        Err(_) => {
-            let location = shared.transfer.sources[mapping.source].clone();
-            Err(Stop::Error(UsageReason::ListTooLong(location).into()))
-        }
-    }
-}
-
 /// Finds every source, with its place in the request.
 async fn locate(
     shared: &Shared,
@@ -185,35 +142,6 @@ async fn map(
     let mut mappings = map_sources(&rows, to).map_err(Stop::Mapping)?;
     mappings.sort_by(|a, b| a.top.cmp(&b.top));
     Ok(mappings)
-}
-
-/// Refuses a destination entry in which our own records lie: a copy would replace what says how far
-/// it got.
-fn refuse_own_records(shared: &Shared, mappings: &[Mapping]) -> Result<(), Stop> {
-    let to = &shared.transfer.destination;
-    let is_hit = |mapping: &Mapping| {
-        let entry = below(&mapping.destination_root, &mapping.top);
-        shared.connector.keeps_state_in(Path::new(OsStr::from_bytes(&entry)))
-    };
-    if to.machine != Machine::Local || !mappings.iter().any(is_hit) {
-        return Ok(());
-    }
-    let elsewhere = "keep them elsewhere: XDG_STATE_HOME=/a/directory/of/yours";
-    let failure = Failure::new(to.to_string(), ConfigReason::StateInDestination);
-    Err(Stop::Error(TransferError::Config(failure.next(Remedy::text(elsewhere)))))
-}
-
-/// Makes sure before the first byte that there will be a place for the receipt.
-fn try_receipt(shared: &Shared) -> Result<(), Stop> {
-    let Some(path) = shared.transfer.options.disk.receipt.as_deref() else { return Ok(()) };
-    if shared.transfer.plan_only {
-        return Ok(());
-    }
-    StateDirectory::try_file(path, shared.connector.unique()).map_err(|error| {
-        let failure = Failure::new(path.to_string_lossy(), ConfigReason::Output);
-        let next = Remedy::text("name a file in a directory that is there: --receipt FILE");
-        Stop::Error(TransferError::Config(failure.next(next).because(error)))
-    })
 }
 
 /// Opens the one root that all mappings share; a plan alone makes nothing, not even that.
@@ -431,52 +359,6 @@ fn kept(
     Ok((old, Some((Kept { spool, manifest, record, asked }, Tail::new(records, key)))))
 }
 
-/// Refuses a transfer whose ends lie in each other.
-fn refuse_nesting(
-    shared: &Shared,
-    mapping: &Mapping,
-    source: &Root,
-    destination: &Root,
-) -> Result<MappedPath, Stop> {
-    let from = below(&source.path, &mapping.under);
-    let to = below(&destination.path, &mapping.top);
-    if source.machine == destination.machine {
-        let location = shared.transfer.sources[mapping.source].clone();
-        let same_directory = (source.device, source.inode)
-            == (destination.device, destination.inode)
-            && mapping.under == mapping.top;
-        let reason = if from == to || same_directory {
-            Some(UsageReason::SameEntry(location))
-        } else if lies_in(&to, &from) {
-            Some(UsageReason::DestinationInSource(location))
-        } else if lies_in(&from, &to) && !mapping.top.is_root() {
-            Some(UsageReason::SourceInDestination(location))
-        } else {
-            None
-        };
-        if let Some(reason) = reason {
-            return Err(Stop::Error(reason.into()));
-        }
-    }
-    Ok(MappedPath { source: from, destination: to })
-}
-
-fn below(root: &[u8], path: &RelPath) -> Vec<u8> {
-    let mut joined = root.to_vec();
-    if !path.is_root() {
-        if !joined.ends_with(b"/") {
-            joined.push(b'/');
-        }
-        joined.extend_from_slice(path.as_bytes());
-    }
-    joined
-}
-
-fn lies_in(path: &[u8], directory: &[u8]) -> bool {
-    path.strip_prefix(directory)
-        .is_some_and(|rest| rest.starts_with(b"/") || directory.ends_with(b"/"))
-}
-
 /// Opens the root of every mapping: where all goes is known before anything is scanned.
 async fn open_sources(
     shared: &Shared,
@@ -582,23 +464,6 @@ async fn scan_one(
     there.drain(cx, &mut dispatcher).await?;
     dispatcher.scanned().await?;
     Ok((dispatcher, there))
-}
-
-/// Refuses a source that holds the destination's root under another name, as a bind mount gives it
-/// one: its scan would list what the transfer writes. `root` is one on the source's machine.
-fn refuse_recursion(
-    shared: &Shared,
-    cx: &Context,
-    entry: &Entry,
-    root: Option<&Root>,
-) -> Result<(), Stop> {
-    let is_root =
-        |root: &Root| (root.device, root.inode) == (entry.inode.device, entry.inode.number);
-    if entry.kind == EntryKind::Directory && !entry.path.is_root() && root.is_some_and(is_root) {
-        let location = shared.transfer.sources[cx.mapping.source].clone();
-        return Err(Stop::Error(UsageReason::DestinationInSource(location).into()));
-    }
-    Ok(())
 }
 
 /// Bytes that the partial of a single file holds: it lies beside the mapped entry, not below it.

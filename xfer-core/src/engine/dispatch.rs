@@ -1,7 +1,7 @@
 //! From entries to work: each entry of the source is decided about, grouped, and handed to a
 //! worker.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,9 +14,10 @@ use xfer_protocol::path::RelPath;
 use super::batch::{Batch, Most, batches};
 use super::context::{Context, Stop, fault};
 use super::file::{copy_file, find_equal};
+use super::late::Late;
 use super::ledger::{Finished, Side};
 use super::pack::{
-    FileWork, PACK, PACK_FILE_MAX, PACK_FILES, compare_files, compare_pack, copy_pack, set_metadata,
+    FileWork, PACK, PACK_FILES, compare_files, compare_pack, copy_pack, set_metadata,
 };
 use super::preflight::Preflight;
 use super::publisher::publish;
@@ -72,9 +73,7 @@ pub(super) struct Dispatcher {
     pack: Batch<FileWork>,
     compare: Batch<FileWork>,
     creates: Batch<NewEntry>,
-    directories: Vec<(Ticket, RelPath, Metadata)>,
-    kept_directories: Vec<(RelPath, Metadata)>,
-    touched: HashSet<RelPath>,
+    late: Late,
     links: Vec<Link>,
     first_names: HashMap<(u64, u64), FirstName>,
 }
@@ -102,9 +101,7 @@ impl Dispatcher {
             pack: Batch::new(PACK),
             compare: Batch::new(COMPARED),
             creates: Batch::new(CREATED),
-            directories: Vec::new(),
-            kept_directories: Vec::new(),
-            touched: HashSet::new(),
+            late: Late::default(),
             links: Vec::new(),
             first_names: HashMap::new(),
         }
@@ -194,7 +191,7 @@ impl Dispatcher {
         }
         self.wait().await?;
         let files = std::mem::take(&mut *different.lock().unwrap_or_else(PoisonError::into_inner));
-        let (large, small): (Vec<_>, Vec<_>) = files.into_iter().partition(is_large);
+        let (large, small): (Vec<_>, Vec<_>) = files.into_iter().partition(FileWork::is_large);
         large.iter().chain(&small).for_each(|file| self.may_rewrite(file));
         for file in large {
             self.waiting.push(Work::CopyLarge(FileWork { found: None, ..file }));
@@ -234,7 +231,7 @@ impl Dispatcher {
     ) {
         let Some(found) = found else { return };
         if source.kind == EntryKind::Directory {
-            self.kept_directories.push((path.clone(), wanted.clone()));
+            self.late.add_if_touched(&path, NO_TICKET, wanted.clone());
         }
         self.cx.meter.reused(source.kind.size());
         self.note_first_name(source, NO_TICKET, &path, Some(kept(&found, evidence)));
@@ -265,8 +262,8 @@ impl Dispatcher {
         // Its content is there already, and can have further names.
         let kept = found.map(|found| kept(found, evidence));
         self.note_first_name(source, ticket, &path, kept);
-        self.touch_parent(&path);
-        self.directories.push((ticket, path, wanted));
+        self.late.touch_parent(&path);
+        self.late.add(&path, ticket, wanted);
     }
 
     /// Notes how a file is proven by an earlier transfer, or under the first of its names.
@@ -290,10 +287,10 @@ impl Dispatcher {
         let is_directory = kind == NewKind::Directory;
         self.planned(&path, EntryAction::Moved, 0);
         self.preflight.needs(|need| need.inodes += 1);
-        self.touch_parent(&path);
+        self.late.touch_parent(&path);
         let ticket = self.cx.ledger.begin(&path, &source, wanted.clone());
         if is_directory {
-            self.directories.push((ticket, path.clone(), wanted.clone()));
+            self.late.add(&path, ticket, wanted.clone());
         }
         if let Some(full) = self.creates.push(NewEntry { ticket, path, kind, metadata: wanted }) {
             self.hand(Work::Create(full)).await?;
@@ -321,12 +318,12 @@ impl Dispatcher {
         let mut work = self.work(source, path, found, wanted);
         work.found = None;
         self.preflight.needs(|need| {
-            need.bytes = need.bytes.saturating_add(written(&work));
+            need.bytes = need.bytes.saturating_add(work.written());
             need.inodes += u64::from(found.is_none());
         });
-        self.touch_parent(&work.path);
+        self.late.touch_parent(&work.path);
         self.planned(&work.path, EntryAction::Moved, work.size);
-        if is_large(&work) {
+        if work.is_large() {
             return self.hand(Work::CopyLarge(work)).await;
         }
         match self.pack.push(work) {
@@ -345,8 +342,8 @@ impl Dispatcher {
         let work = self.work(source, path, found, wanted);
         self.planned(&work.path, EntryAction::Compare, work.size);
         self.may_rewrite(&work);
-        self.touch_parent(&work.path);
-        if is_large(&work) {
+        self.late.touch_parent(&work.path);
+        if work.is_large() {
             return self.hand(Work::CopyLarge(work)).await;
         }
         match self.compare.push(work) {
@@ -357,7 +354,7 @@ impl Dispatcher {
 
     /// Counts the room for a file that may have to be written anew, beside the old one.
     fn may_rewrite(&self, work: &FileWork) {
-        self.preflight.needs(|need| need.rewrite = need.rewrite.max(written(work)));
+        self.preflight.needs(|need| need.rewrite = need.rewrite.max(work.written()));
     }
 
     fn work(
@@ -407,7 +404,7 @@ impl Dispatcher {
         if found.is_none() || first.kept.is_some_and(|kept| !is_there(kept)) {
             self.planned(path, EntryAction::Moved, 0);
         }
-        self.touch_parent(path);
+        self.late.touch_parent(path);
         self.links.push(Link {
             ticket,
             path: path.clone(),
@@ -429,12 +426,6 @@ impl Dispatcher {
             let key = (source.inode.device, source.inode.number);
             let first = || FirstName { path: path.clone(), ticket, kept };
             self.first_names.entry(key).or_insert_with(first);
-        }
-    }
-
-    fn touch_parent(&mut self, path: &RelPath) {
-        if let Some(parent) = path.parent().filter(|p| !self.touched.contains(p)) {
-            self.touched.insert(parent);
         }
     }
 
@@ -599,14 +590,13 @@ impl Dispatcher {
     /// Sets what was put off: directories last, children before parents, for work below changes
     /// times.
     async fn finish_directories(self) -> Result<(), Stop> {
-        let mut last = self.directories;
-        for (path, wanted) in self.kept_directories {
-            if self.touched.contains(&path) {
-                last.push((NO_TICKET, path, wanted));
+        let mut batch = Batch::new(CREATED);
+        for entry in self.late.into_entries() {
+            if let Some(full) = batch.push(entry) {
+                set_metadata(&self.cx, full).await?;
             }
         }
-        last.sort_by(|a, b| b.1.cmp(&a.1));
-        set_metadata(&self.cx, last).await
+        set_metadata(&self.cx, batch.take()).await
     }
 }
 
@@ -638,16 +628,6 @@ fn past_cache(proven: ProofLevel) -> Option<bool> {
         ProofLevel::ReadBackCached => Some(false),
         ProofLevel::ReadBack => Some(true),
     }
-}
-
-/// Bytes that a file takes at the destination, holes not counted.
-fn written(work: &FileWork) -> u64 {
-    work.size.min(work.allocated.max(1).next_multiple_of(4096))
-}
-
-fn is_large(work: &FileWork) -> bool {
-    let has_holes = work.size > 1 << 17 && work.allocated.saturating_add(1 << 16) < work.size;
-    work.size > PACK_FILE_MAX || has_holes
 }
 
 async fn perform(cx: &Arc<Context>, work: Work) -> Result<(), Stop> {

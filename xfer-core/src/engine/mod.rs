@@ -9,6 +9,7 @@ mod context;
 mod dispatch;
 mod file;
 mod inspect;
+mod late;
 mod ledger;
 mod listing;
 mod manifest;
@@ -18,6 +19,7 @@ mod pack;
 mod patience;
 mod preflight;
 mod publisher;
+mod refusals;
 mod wrap_up;
 
 use std::path::PathBuf;

@@ -49,6 +49,18 @@ pub(super) struct FileWork {
 }
 
 impl FileWork {
+    /// Bytes that it takes at the destination, holes not counted.
+    pub(super) fn written(&self) -> u64 {
+        self.size.min(self.allocated.max(1).next_multiple_of(4096))
+    }
+
+    /// Whether it is cut into blocks.
+    pub(super) fn is_large(&self) -> bool {
+        let allocated = self.allocated.saturating_add(1 << 16);
+        let has_holes = self.size > 1 << 17 && allocated < self.size;
+        self.size > PACK_FILE_MAX || has_holes
+    }
+
     /// Takes what a later look at the source found.
     fn renewed(&self, cx: &Context, entry: &Entry) -> Self {
         let wanted = crate::plan::wanted_metadata(entry, &cx.options.preserve);
