@@ -228,6 +228,7 @@ impl Connector {
                 devices: options.preserve.devices,
                 owner: options.preserve.owner,
                 times: options.preserve.times,
+                xattrs: options.preserve.xattrs,
                 ..LocalOptions::default()
             })))),
             Machine::Ssh(host) => match self.processes.get(host) {

@@ -93,6 +93,16 @@ impl Lab {
         through_session: bool,
         level: VerifyLevel,
     ) -> Result<Summary, TransferError> {
+        let mut options = TransferOptions::default();
+        options.verify.level = level;
+        self.push_with(through_session, options).await
+    }
+
+    async fn push_with(
+        &self,
+        through_session: bool,
+        options: TransferOptions,
+    ) -> Result<Summary, TransferError> {
         let mut connector = connector(&self.directory.path().join("state"));
         let machine = if through_session {
             let ready = std::sync::Mutex::new(Some(session().await));
@@ -101,8 +111,6 @@ impl Lab {
         } else {
             Machine::Local
         };
-        let mut options = TransferOptions::default();
-        options.verify.level = level;
         let transfer = Transfer {
             sources: vec![at(Machine::Local, &self.source(), "/")],
             destination: at(machine, &self.destination(), ""),
@@ -366,4 +374,30 @@ async fn what_no_frame_holds_is_told_as_ours() {
     let scan = Scan { root: RootIndex(0), under: RelPath::root(), options };
     let refused = far.source.scan(scan).await.unwrap_err();
     assert!(matches!(refused, EndpointError::Protocol(ProtocolReason::Oversize)), "{refused}");
+}
+
+/// Attributes that the source has not are removed, so that the next transfer finds all equal.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn extended_attributes_become_those_of_the_source() {
+    use rustix::fs::XattrFlags;
+    let lab = Lab::new();
+    lab.fill();
+    let set = |path: std::path::PathBuf, name: &str| {
+        rustix::fs::setxattr(path, name, b"value", XattrFlags::empty()).unwrap();
+    };
+    set(lab.source().join("large"), "user.kept");
+    set(lab.source().join("a/b/f7"), "user.kept");
+    let mut options = TransferOptions::default();
+    options.preserve.xattrs = true;
+    lab.push_with(false, options.clone()).await.unwrap();
+    for name in ["large", "a/b/f7", "a/b/f8", "a", "empty"] {
+        set(lab.destination().join(name), "user.extra");
+    }
+    // It has to be sent again, and loses it all the same.
+    fs::write(lab.source().join("a/b/f9"), "changed").unwrap();
+    set(lab.destination().join("a/b/f9"), "user.extra");
+    lab.push_with(false, options.clone()).await.unwrap();
+    lab.assert_equal();
+    let third = lab.push_with(false, options).await.unwrap();
+    assert_eq!((third.class, third.entries.moved), (ExitClass::Done, 0));
 }

@@ -51,6 +51,7 @@ fn understand(words: &[OsString]) -> Option<AgentOptions> {
             "--devices" => options.endpoint.devices = true,
             "--no-times" => options.endpoint.times = false,
             "--write-back" => options.endpoint.write_back = true,
+            "--xattrs" => options.endpoint.xattrs = true,
             _ => return None,
         }
     }

@@ -1,9 +1,9 @@
 //! Extended attributes that are carried with an entry.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 use xfer_protocol::limits;
 use xfer_protocol::manifest::Xattr;
@@ -18,16 +18,9 @@ use super::confine::HANDLE;
 pub fn read(parent: BorrowedFd<'_>, name: &CStr) -> Result<Vec<Xattr>, Errno> {
     let flags = HANDLE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let held = rustix::fs::openat(parent, name, flags, Mode::empty())?;
-    let place = c_string(format!("/proc/self/fd/{}", held.as_raw_fd()).as_bytes());
-    let mut listed = vec![0; limits::XATTR_BYTES_MAX];
-    let length = match rustix::fs::listxattr(&place, &mut listed[..]) {
-        Ok(length) => length,
-        Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
-        Err(Errno::RANGE) => return Err(Errno::TOOBIG),
-        Err(errno) => return Err(errno),
-    };
-    listed.truncate(length);
+    let place = own_name(held.as_fd());
     let privileged = rustix::process::geteuid().is_root();
+    let listed = list(Holder::Handle(held.as_fd()))?;
     let mut found = Vec::new();
     let mut bytes = 0;
     let mut value = vec![0; limits::XATTR_BYTES_MAX];
@@ -47,6 +40,77 @@ pub fn read(parent: BorrowedFd<'_>, name: &CStr) -> Result<Vec<Xattr>, Errno> {
     }
     found.sort_unstable();
     Ok(found)
+}
+
+/// An inode whose attributes are changed.
+#[derive(Clone, Copy, Debug)]
+pub enum Holder<'a> {
+    /// A descriptor that opens nothing, named through `/proc`.
+    Handle(BorrowedFd<'a>),
+    /// An open file or directory.
+    Open(BorrowedFd<'a>),
+}
+
+/// Sets attributes; with `exactly`, those that are carried and not among them are removed. What may
+/// not be carried is left out. Whether there was anything to do comes back.
+///
+/// # Errors
+/// `ACCESS` where the mode does not let us write; `OPNOTSUPP` where the file system keeps none of
+/// that kind.
+pub fn set(
+    holder: Holder<'_>,
+    wanted: &[Xattr],
+    privileged: bool,
+    exactly: bool,
+) -> Result<bool, Errno> {
+    let mut changed = false;
+    if exactly {
+        let listed = list(holder)?;
+        let superfluous =
+            |name: &&[u8]| is_carried(name, privileged) && wanted.iter().all(|x| x.name != *name);
+        for name in listed.split(|&b| b == 0).filter(superfluous) {
+            let removed = match holder {
+                Holder::Handle(held) => rustix::fs::removexattr(own_name(held), name),
+                Holder::Open(file) => rustix::fs::fremovexattr(file, name),
+            };
+            match removed {
+                Ok(()) | Err(Errno::NODATA) => changed = true,
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+    for Xattr { name, value } in wanted.iter().filter(|x| is_carried(&x.name, privileged)) {
+        let (name, flags) = (name.as_slice(), XattrFlags::empty());
+        let set = match holder {
+            Holder::Handle(held) => rustix::fs::setxattr(own_name(held), name, value, flags),
+            Holder::Open(file) => rustix::fs::fsetxattr(file, name, value, flags),
+        };
+        // Room for attributes is bounded on its own; where it ends, the disk is not full.
+        set.map_err(|errno| if errno == Errno::NOSPC { Errno::OPNOTSUPP } else { errno })?;
+        changed = true;
+    }
+    Ok(changed)
+}
+
+/// The names of an inode's attributes, each ended by NUL.
+fn list(holder: Holder<'_>) -> Result<Vec<u8>, Errno> {
+    let mut listed = vec![0; limits::XATTR_BYTES_MAX];
+    let length = match holder {
+        Holder::Handle(held) => rustix::fs::listxattr(own_name(held), &mut listed[..]),
+        Holder::Open(file) => rustix::fs::flistxattr(file, &mut listed[..]),
+    };
+    match length {
+        Ok(length) => listed.truncate(length),
+        Err(Errno::OPNOTSUPP) => listed.clear(),
+        Err(Errno::RANGE) => return Err(Errno::TOOBIG),
+        Err(errno) => return Err(errno),
+    }
+    Ok(listed)
+}
+
+/// The name that a descriptor has for this process.
+fn own_name(held: BorrowedFd<'_>) -> CString {
+    c_string(format!("/proc/self/fd/{}", held.as_raw_fd()).as_bytes())
 }
 
 /// Whether an attribute belongs to the data, and can be set again: labels of a security module

@@ -65,6 +65,8 @@ pub struct LocalOptions {
     pub times: bool,
     /// Has the system write large files back while they grow, for they will be synced. Default: no.
     pub write_back: bool,
+    /// Removes extended attributes that the source lacks where it sets metadata. Default: no.
+    pub xattrs: bool,
     /// Bytes of each file system that do not count as free. Default: none.
     pub reserve: u64,
     /// How directories below a root are reached. Default: by the kernel's own confinement.
@@ -79,6 +81,7 @@ impl Default for LocalOptions {
             owner: false,
             times: true,
             write_back: false,
+            xattrs: false,
             reserve: 0,
             confinement: Confinement::default(),
         }
@@ -116,7 +119,7 @@ impl LocalEndpoint {
     /// An endpoint with nothing open.
     #[must_use]
     pub fn new(options: LocalOptions) -> Self {
-        let preserve = Preserve::new(options.times, options.owner);
+        let preserve = Preserve::new(options.times, options.owner, options.xattrs);
         let shared = Shared {
             options,
             capabilities: capabilities(preserve),

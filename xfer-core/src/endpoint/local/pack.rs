@@ -65,7 +65,7 @@ impl Shared {
             return Err(Fault::new(FaultKind::Unsafe, Operation::Write, path.clone()));
         }
         let partial = partial_name(name);
-        let written = self.write_partial(root, &place, &partial, packed, bytes);
+        let written = self.write_partial(root, &place, &partial, packed, bytes, publish);
         let file = written.map_err(|errno| write_fault(root, errno, Operation::Write, path))?;
         if publish {
             file::close(file).map_err(|errno| {
@@ -87,7 +87,7 @@ impl Shared {
     }
 
     /// Writes a file whole under its partial's name. One that fails is removed: the rest of a small
-    /// file is not worth resuming.
+    /// file is not worth resuming. The mode of one that is published next is looked at there.
     fn write_partial(
         &self,
         root: &OpenRoot,
@@ -95,10 +95,11 @@ impl Shared {
         name: &[u8],
         packed: &PackedFile,
         bytes: &[u8],
+        publish: bool,
     ) -> Result<OwnedFd, Errno> {
         let mode = self.preserve.mode(&packed.metadata);
         let plain = packed.metadata.owner.is_none_or(|_| !self.preserve.owner)
-            && packed.metadata.xattrs.is_empty();
+            && !self.preserve.changes_xattrs(&packed.metadata);
         let first = if plain { raw_mode(mode & 0o777) } else { Mode::RUSR | Mode::WUSR };
         let file = match partial::create(place.as_fd(), name, first) {
             Err(Errno::EXIST) => {
@@ -118,7 +119,9 @@ impl Shared {
                 let now = rustix::fs::fstat(&file)?;
                 return set_on_file(file.as_fd(), &now, &packed.metadata, self.preserve);
             }
-            if mode & (self.umask | 0o7000) != 0 {
+            let kept = || rustix::fs::fstat(&file).map(|found| stat::permissions(&found) == mode);
+            // What the umask spares, a directory's default access list can still take.
+            if mode & (self.umask | 0o7000) != 0 || !(publish || kept()?) {
                 rustix::fs::fchmod(&file, raw_mode(mode))?;
             }
             if self.preserve.times {

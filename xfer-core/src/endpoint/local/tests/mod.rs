@@ -7,6 +7,7 @@
     reason = "tests look at the files themselves, and make bytes of numbers"
 )]
 
+mod attributes;
 mod durability;
 mod faults;
 mod hostile;
