@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use xfer_protocol::digest::Digest;
-use xfer_protocol::manifest::{EntryKind, ManifestEntry, Metadata, Timestamp};
+use xfer_protocol::manifest::{Device, EntryKind, ManifestEntry, Metadata, Timestamp};
 use xfer_protocol::path::RelPath;
 
 /// The name of the form.
@@ -102,6 +102,9 @@ pub struct ReceiptEntry {
     /// What a symbolic link holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<PathText>,
+    /// Whether a device is a block device, its major and its minor number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<(bool, u32, u32)>,
     /// Permission bits.
     pub mode: u32,
     /// Modification time: seconds and nanoseconds.
@@ -176,6 +179,10 @@ pub fn write_entry(out: &mut Vec<u8>, entry: &ManifestEntry) {
         blake3: entry.digest.map(|d| d.to_string()),
         content: match &entry.kind {
             EntryKind::Symlink { content } => Some(PathText::from(content.as_slice())),
+            _ => None,
+        },
+        device: match entry.kind {
+            EntryKind::Device(device) => Some((device.block, device.major, device.minor)),
             _ => None,
         },
         mode: entry.metadata.mode,
@@ -282,6 +289,10 @@ impl ReceiptEntry {
     #[must_use]
     pub fn to_manifest(&self) -> Option<ManifestEntry> {
         let kind = match self.kind.as_str() {
+            "device" => {
+                let (block, major, minor) = self.device?;
+                EntryKind::Device(Device { block, major, minor })
+            }
             "directory" => EntryKind::Directory,
             "fifo" => EntryKind::Fifo,
             "file" => EntryKind::File { size: self.size?, allocated: self.size? },
@@ -388,6 +399,28 @@ mod tests {
             let result = ReceiptReader::new(forged.as_bytes()).unwrap().check(|_, _| ());
             assert!(matches!(result, Err(ReceiptError::CountMismatch)), "{to}");
         }
+    }
+
+    #[test]
+    fn every_kind_of_entry_is_read_as_it_was_written() {
+        let kinds = [
+            EntryKind::Device(Device { block: true, major: 259, minor: 1 << 20 }),
+            EntryKind::Device(Device { block: false, major: 1, minor: 3 }),
+            EntryKind::Directory,
+            EntryKind::Fifo,
+            EntryKind::File { size: 7, allocated: 7 },
+            EntryKind::Socket,
+            EntryKind::Symlink { content: b"\xff/..".to_vec() },
+        ];
+        let entries = kinds.iter().zip(0..).map(|(kind, number)| {
+            let path = RelPath::new(format!("{number}")).unwrap();
+            manifest_entry(path, kind, &Metadata::default(), None)
+        });
+        let entries: Vec<_> = entries.collect();
+        let mut seen = Vec::new();
+        let text = receipt(&entries);
+        ReceiptReader::new(&text[..]).unwrap().check(|_, m| seen.push(m.clone())).unwrap();
+        assert_eq!(seen, entries);
     }
 
     #[test]
