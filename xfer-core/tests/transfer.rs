@@ -14,13 +14,14 @@ use xfer_core::connect::{Connected, Connector};
 use xfer_core::endpoint::Endpoint;
 use xfer_core::endpoint::local::{LocalEndpoint, LocalOptions};
 use xfer_core::endpoint::remote::{RemoteEndpoint, SessionOptions};
-use xfer_core::engine::{Summary, Transfer, run};
+use xfer_core::engine::{Inspection, Summary, Transfer, Verified, run};
 use xfer_core::error::{ExitClass, TransferError};
 use xfer_core::location::{Location, Machine, SshHost};
 use xfer_core::options::{TransferOptions, VerifyLevel};
 use xfer_core::receipt::ReceiptReader;
 use xfer_core::transport::Stream;
 use xfer_core::transport::ssh::{NoPrompt, SshOptions};
+use xfer_core::verify::Expected;
 
 fn connector(state: &Path) -> Connector {
     Connector::new(SshOptions::new(Arc::new(NoPrompt), 42), Some(state.to_owned()))
@@ -119,6 +120,19 @@ impl Lab {
         };
         let quiet = Arc::new(|_: &xfer_core::event::Event| {});
         run(transfer, connector, quiet, CancellationToken::new()).await
+    }
+
+    /// Reads the destination again and compares it with a receipt.
+    async fn verify(&self, receipt: &[u8]) -> Verified {
+        let connector = connector(&self.directory.path().join("state"));
+        let quiet = Arc::new(|_: &xfer_core::event::Event| {});
+        let place = at(Machine::Local, &self.destination(), "");
+        let options = TransferOptions::default();
+        let looked = Inspection::open(&place, options, connector, quiet, CancellationToken::new());
+        let looked = looked.await.unwrap();
+        let verified = looked.verify(Expected::read(receipt).unwrap()).await.unwrap();
+        looked.close().await;
+        verified
     }
 
     fn assert_equal(&self) {
@@ -400,4 +414,31 @@ async fn extended_attributes_become_those_of_the_source() {
     lab.assert_equal();
     let third = lab.push_with(false, options).await.unwrap();
     assert_eq!((third.class, third.entries.moved), (ExitClass::Done, 0));
+}
+
+/// Everything that a receipt names is looked at again, not its files alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_entry_of_a_receipt_is_verified() {
+    let lab = Lab::new();
+    lab.fill();
+    let pushed = lab.push(false, VerifyLevel::Durable).await.unwrap();
+    let receipt = fs::read(pushed.receipt.unwrap()).unwrap();
+    let whole = lab.verify(&receipt).await;
+    assert_eq!((whole.class(), whole.problems.len(), whole.unexpected), (ExitClass::Done, 0, 0));
+    assert_eq!(whole.equal, pushed.entries.selected);
+    let (link, empty) = (lab.destination().join("a/dangling"), lab.destination().join("empty"));
+    let broken = async |what: &str| {
+        let found = lab.verify(&receipt).await;
+        assert_eq!((found.class(), found.problems.len()), (ExitClass::Integrity, 1), "{what}");
+    };
+    fs::remove_file(&link).unwrap();
+    broken("a lost link").await;
+    symlink("elsewhere", &link).unwrap();
+    broken("a link to elsewhere").await;
+    fs::remove_file(&link).unwrap();
+    symlink("nowhere", &link).unwrap();
+    fs::remove_dir(&empty).unwrap();
+    broken("a lost directory").await;
+    fs::write(&empty, "").unwrap();
+    broken("a file in the place of a directory").await;
 }

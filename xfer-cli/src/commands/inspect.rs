@@ -14,7 +14,7 @@ use xfer_core::options::TransferOptions;
 use xfer_core::receipt::{PathText, ReceiptError};
 use xfer_core::verify::{Expected, ManifestError};
 use xfer_protocol::manifest::{Entry, EntryKind};
-use xfer_protocol::path::Escaped;
+use xfer_protocol::path::{Escaped, RelPath};
 
 use super::transfer::output_failure;
 use super::{Context, done, reach};
@@ -105,9 +105,9 @@ fn verify_with(
             Against::Manifest(expected) => expected,
             Against::Location(other) => {
                 let other = open(other).await?;
-                let digests = other.digests().await?;
+                let expected = other.expectations().await?;
                 other.close().await;
-                digests
+                expected
             }
         };
         let looked = open(location.clone()).await?;
@@ -135,12 +135,13 @@ fn conclude(
     let extra = if exact { verified.unexpected } else { 0 };
     let (unread, route) =
         reporter.finish(|state| (state.problems, state.route.as_ref().map(RouteBody::from)));
-    let differences = (verified.problems.len() as u64).max(unread) + extra;
+    let unproven = tell_unproven(verified, output);
+    let different = (verified.problems.len() as u64).max(unread);
+    let differences = different + extra + unproven;
     let mut class = verified.class();
     if class == ExitClass::Done && differences > 0 {
         class = ExitClass::Partial;
     }
-    let medium = if verified.past_cache { "from the medium" } else { "perhaps from the cache" };
     let level = if verified.past_cache { "read-back" } else { "read-back-cached" };
     output.event(&Body::Verify {
         asked: "read-back",
@@ -148,15 +149,13 @@ fn conclude(
         entries: verified.equal,
         bytes: verified.bytes,
     });
-    let verdict = if differences == 0 { "equal" } else { "different" };
+    let verdict = match differences {
+        0 => "equal",
+        all if all == unproven => "unproven",
+        _ => "different",
+    };
     output.event(&Body::Verdict { verdict, entries: verified.equal, differences });
-    let text = format!(
-        "{verdict}: {location}: {} equal ({}, read {medium}), {} different, {} not spoken of\n",
-        amounts::entries(verified.equal),
-        amounts::bytes(verified.bytes),
-        amounts::count(differences - extra),
-        amounts::count(verified.unexpected),
-    );
+    let text = in_words(verdict, verified, location, different, unproven);
     output.result(text.as_bytes());
     let counted = |body: ResultBody| ResultBody {
         entries: CountsBody {
@@ -181,16 +180,74 @@ fn conclude(
     } else {
         let reason = match class {
             ExitClass::Integrity => "digest-mismatch",
-            _ if differences == extra => "unexpected-entries",
+            _ if differences == unproven => "not-provable",
+            _ if different == 0 => "unexpected-entries",
             _ => "some-entries-failed",
         };
-        let what = format!("{location}: {} differ", amounts::entries(differences));
+        let how = if reason == "not-provable" { "cannot be proven" } else { "differ" };
+        let what = format!("{location}: {} {how}", amounts::entries(differences));
         let error = CliError::new(class, reason, what)
             .next("copy them again: push or pull with --checksum");
         output.error(&error);
         output.last(counted(result_of_error(&error)));
     }
     class
+}
+
+fn in_words(
+    verdict: &str,
+    verified: &Verified,
+    location: &Location,
+    different: u64,
+    unproven: u64,
+) -> String {
+    let medium = if verified.past_cache { "from the medium" } else { "perhaps from the cache" };
+    let unprovable = match unproven {
+        0 => String::new(),
+        count => format!(", {} not provable", amounts::count(count)),
+    };
+    format!(
+        "{verdict}: {location}: {} equal ({}, read {medium}), {} different, \
+         {} not spoken of{unprovable}\n",
+        amounts::entries(verified.equal),
+        amounts::bytes(verified.bytes),
+        amounts::count(different),
+        amounts::count(verified.unexpected),
+    )
+}
+
+/// Unproven files that are printed; all are sent as events.
+const UNPROVEN_SHOWN_MAX: usize = 50;
+
+/// Tells what is there, or is said to be, and cannot be proven; how many entries that are.
+fn tell_unproven(verified: &Verified, output: &Output) -> u64 {
+    let tell = |path: &RelPath, message: String| {
+        output.event(&Body::Problem {
+            path: Some(PathText::from(path.as_bytes())),
+            reason: "not-provable",
+            exit_code: ExitClass::Partial.code(),
+            message,
+        });
+    };
+    for (at, path) in verified.unproven.iter().enumerate() {
+        let message = format!("{path}: no digest of it is known, so nothing proves its bytes");
+        if at < UNPROVEN_SHOWN_MAX {
+            output.say(&format!("xfer: problem: {message}\n"));
+        }
+        tell(path, message);
+    }
+    if verified.failed > 0 {
+        let failed = amounts::entries(verified.failed);
+        let message = format!("{failed} failed when the receipt was written, so it proves less");
+        output.say(&format!("xfer: problem: {message}\n"));
+        tell(&RelPath::root(), message);
+    }
+    if verified.nothing_expected {
+        let message = "nothing that should be there was named".to_owned();
+        output.say(&format!("xfer: problem: {message}\n"));
+        tell(&RelPath::root(), message);
+    }
+    verified.unproven.len() as u64 + verified.failed + u64::from(verified.nothing_expected)
 }
 
 /// A plain path to a regular file is a receipt or a manifest; all else is a location.

@@ -115,11 +115,11 @@ pub(crate) enum Body {
     },
     /// A comparison ended.
     Verdict {
-        /// `equal` or `different`.
+        /// `equal`, `different` or `unproven`.
         verdict: &'static str,
-        /// Entries compared.
+        /// Entries found equal.
         entries: u64,
-        /// Entries that differ.
+        /// Entries that differ or cannot be proven.
         differences: u64,
     },
     /// Always the last line.

@@ -28,7 +28,7 @@ use crate::event::{Event, Progress, SharedObserver};
 use crate::location::Location;
 use crate::options::TransferOptions;
 use crate::plan::mapping::map_sources;
-use crate::verify::{Expected, Judgement};
+use crate::verify::{Expectation, Expected, Judgement};
 
 /// Files and bytes hashed in one request.
 const HASHED: Most = Most { entries: 512, content: 64 << 20 };
@@ -36,14 +36,20 @@ const HASHED: Most = Most { entries: 512, content: 64 << 20 };
 /// What a look found out.
 #[derive(Clone, Debug, Default)]
 pub struct Verified {
-    /// Files that are what they should be.
+    /// Entries that are what they should be.
     pub equal: u64,
-    /// Their bytes.
+    /// Bytes of the files among them.
     pub bytes: u64,
-    /// Files that nobody spoke of.
+    /// Entries that nobody spoke of.
     pub unexpected: u64,
-    /// Files that differ, are missing, or could not be read.
+    /// Entries that differ or are missing.
     pub problems: Vec<Fault>,
+    /// Files that are there, and of whose bytes no digest is known.
+    pub unproven: Vec<RelPath>,
+    /// Entries that failed when the receipt was written; it does not say which.
+    pub failed: u64,
+    /// Whether nothing was expected here at all, so that nothing is proven.
+    pub nothing_expected: bool,
     /// Whether all bytes are known to have come from the medium.
     pub past_cache: bool,
 }
@@ -59,7 +65,7 @@ impl Verified {
 /// What a problem of one entry makes of the whole: one that is missing is not what it should be.
 fn class_of(fault: &Fault) -> ExitClass {
     match fault.kind {
-        FaultKind::NotFound => ExitClass::Integrity,
+        FaultKind::NotFound | FaultKind::Conflict => ExitClass::Integrity,
         _ => ExitClass::of_fault(fault),
     }
 }
@@ -188,22 +194,26 @@ impl Inspection {
     /// # Errors
     /// As [`Self::list`].
     pub async fn verify(&self, expected: Expected) -> Result<Verified, TransferError> {
-        let mut expected = expected.seen_from(&self.resolved());
-        let mut verified = Verified::default();
+        let mut expected = expected.seen_from(&self.root.path, &self.under);
+        let mut verified = Verified {
+            failed: expected.failed(),
+            nothing_expected: expected.is_empty(),
+            ..Verified::default()
+        };
         let mut problems = Vec::new();
         let past_cache = self
             .hash(
                 Reading::PastCache,
                 |entry, digest| {
-                    let (Some(digest), Some(path)) = (digest, self.relative(&entry.path)) else {
-                        return;
-                    };
-                    match expected.judge(&path, digest) {
+                    let Some(path) = self.relative(&entry.path) else { return };
+                    match expected.judge(&path, &entry.kind, digest) {
                         Judgement::Equal => {
                             verified.equal += 1;
                             verified.bytes += entry.kind.size();
                         }
+                        Judgement::Beside => {}
                         Judgement::Unexpected => verified.unexpected += 1,
+                        Judgement::Unproven => verified.unproven.push(path),
                         Judgement::Different(fault) => problems.push(fault),
                     }
                 },
@@ -224,32 +234,28 @@ impl Inspection {
         self.shared.observer.observe(&Event::Problem { fault, class });
     }
 
-    /// The digests of all files, below what was asked for: what another location is compared with.
+    /// All entries with the digests of files: what another location is compared with.
     ///
     /// # Errors
     /// As [`Self::list`].
-    pub async fn digests(&self) -> Result<Expected, TransferError> {
-        let mut files = BTreeMap::new();
+    pub async fn expectations(&self) -> Result<Expected, TransferError> {
+        let mut entries = BTreeMap::new();
         self.hash(
             Reading::Cached,
             |entry, digest| {
-                if let (Some(path), Some(digest)) = (self.relative(&entry.path), digest) {
-                    files.insert(path, digest);
+                if let Some(path) = self.relative(&entry.path) {
+                    entries.insert(path, Expectation::of(&entry.kind, digest));
                 }
             },
             |fault| self.observe(fault),
         )
         .await?;
-        Ok(Expected::of_files(files))
+        Ok(Expected::of_entries(entries))
     }
 
     /// Lets go of the location.
     pub async fn close(self) {
         self.end.source.close().await;
-    }
-
-    fn resolved(&self) -> Vec<u8> {
-        self.root.path.clone()
     }
 
     /// A single file is known by its own name, everything else by its path below the root.

@@ -1,0 +1,113 @@
+//! What `verify` calls equal, different and not provable
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot set its stage may panic")]
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use xfer_tests::xfer::{Ended, Xfer};
+
+struct Place {
+    xfer: Xfer,
+    root: PathBuf,
+}
+
+impl Place {
+    /// A source with a file, a link and a directory
+    fn new() -> Self {
+        let xfer = Xfer::new();
+        let root = xfer.home().join("place");
+        fs::create_dir_all(root.join("source/empty")).unwrap();
+        fs::write(root.join("source/file"), "content").unwrap();
+        symlink("file", root.join("source/link")).unwrap();
+        Self { xfer, root }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    fn push(&self, flags: &[&str], destination: &str, code: i32) {
+        let mut words: Vec<OsString> = vec!["push".into(), "--receipt".into()];
+        words.push(self.path("receipt").into());
+        words.extend(flags.iter().map(OsString::from));
+        words.extend([self.path("source/").into(), self.path(destination).into()]);
+        self.xfer.run(words).expect_code(code);
+    }
+
+    /// Compares a place with another, and judges the exit code, the reason and the verdict
+    fn verify(&self, place: &Path, against: &str, expected: (i32, &str, &str)) -> Ended {
+        let words = ["verify".into(), place.into(), "--against".into(), self.path(against)];
+        let words = words.iter().map(|word| word.as_os_str());
+        let (code, reason, verdict) = expected;
+        let ended = self.xfer.run(words.chain(["--json".as_ref()])).expect_code(code);
+        let result = ended.result();
+        assert_eq!(result["reason"], reason, "{result}");
+        let events = ended.events();
+        let told = events.iter().find(|event| event["type"] == "verdict").unwrap();
+        assert_eq!(told["verdict"], verdict, "{told}");
+        ended
+    }
+}
+
+const EQUAL: (i32, &str, &str) = (0, "done", "equal");
+const DIFFERENT: (i32, &str, &str) = (7, "digest-mismatch", "different");
+const UNPROVEN: (i32, &str, &str) = (5, "not-provable", "unproven");
+
+#[test]
+fn a_lost_link_is_missed() {
+    let place = Place::new();
+    place.push(&[], "copy", 0);
+    let copy = place.path("copy");
+    for against in ["receipt", "source"] {
+        place.verify(&copy, against, EQUAL);
+        fs::remove_file(copy.join("link")).unwrap();
+        place.verify(&copy, against, DIFFERENT);
+        symlink("elsewhere", copy.join("link")).unwrap();
+        place.verify(&copy, against, DIFFERENT);
+        fs::remove_file(copy.join("link")).unwrap();
+        symlink("file", copy.join("link")).unwrap();
+        fs::remove_dir(copy.join("empty")).unwrap();
+        place.verify(&copy, against, DIFFERENT);
+        fs::create_dir(copy.join("empty")).unwrap();
+    }
+    // What the receipt does not name is no difference, in another location it is.
+    symlink("x", copy.join("more")).unwrap();
+    place.verify(&copy, "receipt", EQUAL);
+    place.verify(&copy, "source", (5, "unexpected-entries", "different"));
+    place.verify(&copy.join("file"), "receipt", EQUAL);
+    place.verify(&copy.join("more"), "receipt", UNPROVEN);
+}
+
+#[test]
+fn what_was_assumed_is_not_proven() {
+    let place = Place::new();
+    let copied = std::process::Command::new("cp")
+        .arg("-a")
+        .args([place.path("source"), place.path("copy")])
+        .status();
+    assert!(copied.unwrap().success());
+    place.push(&["--quick"], "copy", 0);
+    let copy = place.path("copy");
+    let ended = place.verify(&copy, "receipt", UNPROVEN);
+    assert!(ended.stderr.contains("file: no digest of it is known"), "{}", ended.stderr);
+    fs::write(copy.join("file"), "Content").unwrap();
+    place.verify(&copy, "receipt", UNPROVEN);
+    fs::write(copy.join("file"), "more content").unwrap();
+    place.verify(&copy, "receipt", DIFFERENT);
+}
+
+#[test]
+fn a_receipt_with_failures_proves_less() {
+    let place = Place::new();
+    fs::create_dir_all(place.path("copy/file")).unwrap();
+    place.push(&[], "copy", 5);
+    let ended = place.verify(&place.path("copy"), "receipt", UNPROVEN);
+    assert!(
+        ended.stderr.contains("1 entry failed when the receipt was written"),
+        "{}",
+        ended.stderr
+    );
+}
