@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use xfer_protocol::fault::FaultKind;
-use xfer_protocol::manifest::{EntryKind, Metadata, Timestamp, Xattr};
+use xfer_protocol::manifest::{EntryKind, Metadata, ScanItem, Timestamp, Xattr};
 use xfer_protocol::message::{
-    Access, Lock, NewKind, OpenPartial, OpenRoot, PartialIndex, Publish, SetMetadata, WritePack,
+    Access, Lock, NewKind, OpenPartial, OpenRoot, PartialIndex, Publish, ScanOptions, SetMetadata,
+    WritePack,
 };
 use xfer_protocol::path::RelPath;
 
@@ -174,6 +175,11 @@ pub async fn what_stands_in_the_way_is_kept<F: Fixture>(fixture: &F) {
             stand.commit(0, &whole).await.unwrap();
             let outcomes = stand.publish().await;
             let refused = outcomes[0].result.clone().unwrap_err().kind;
+            // It is complete: a later session need not send it again.
+            let partial = |item: &ScanItem| matches!(item, ScanItem::Partial { .. });
+            let items = stand.scan("", ScanOptions::default()).await;
+            let kept = items.iter().filter(|item| partial(item)).count();
+            assert_eq!(kept, usize::from(stand.capabilities().rehash));
             stand.side.discard(PartialIndex(0)).await.unwrap();
             refused
         }

@@ -87,13 +87,13 @@ impl Shared {
             let synced = async { self.sftp.open(&from, Opening::Read).await?.sync().await };
             synced.await.map_err(|error| sort(error, Operation::Sync, path))?;
         }
-        let renamed = self.put_in_place(root, path, Operation::Commit).await;
-        if renamed.is_ok()
-            && let Some(index) = staged.partial
-        {
-            self.partials.forget(index);
-        }
-        renamed
+        let Some(index) = staged.partial else {
+            return self.put_in_place(root, path, Operation::Commit).await;
+        };
+        // One that cannot be renamed is complete all the same: a later session resumes it.
+        let stamp = self.rename_into_place(root, path, Operation::Commit).await?;
+        self.partials.forget(index);
+        Ok(stamp)
     }
 
     /// Renames what lies under an entry's partial name over the entry; where that fails, the entry
@@ -104,16 +104,23 @@ impl Shared {
         path: &RelPath,
         during: Operation,
     ) -> EndpointResult<Stamp> {
+        let renamed = self.rename_into_place(root, path, during).await;
+        if renamed.as_ref().is_err_and(is_own) {
+            self.drop_partial(root, path).await;
+        }
+        renamed
+    }
+
+    /// The same, but what fails stays under its partial's name.
+    async fn rename_into_place(
+        &self,
+        root: &OpenRoot,
+        path: &RelPath,
+        during: Operation,
+    ) -> EndpointResult<Stamp> {
         let (from, to) = (root.partial_at(path), root.at(path));
-        let failed = match self.sftp.rename(&from, &to).await {
-            Ok(()) => None,
-            Err(error) => Some(self.rename_fault(root, error, path, during).await),
-        };
-        if let Some(error) = failed {
-            if is_own(&error) {
-                self.drop_partial(root, path).await;
-            }
-            return Err(error);
+        if let Err(error) = self.sftp.rename(&from, &to).await {
+            return Err(self.rename_fault(root, error, path, during).await);
         }
         self.touch(root, &path.parent().unwrap_or_default()).await?;
         let found = self.sftp.attributes(&to, false).await;
