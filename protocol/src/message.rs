@@ -153,10 +153,20 @@ pub struct Root {
     pub device: u64,
     /// See `device`.
     pub inode: u64,
-    /// Identifies the machine and boot: two endpoints with one value share their file systems.
+    /// Identifies the machine and boot: two endpoints with one value share their file systems. The
+    /// first half is the machine's over its boots, as far as that can be told.
     pub machine: [u8; 16],
     /// Free space at the moment of opening.
     pub space: Space,
+}
+
+impl Root {
+    /// Names the machine in records: the same after it was started again, where it has a name that
+    /// lasts. Two machines may have one such name, so it proves nothing.
+    #[must_use]
+    pub fn machine_over_boots(&self) -> &[u8] {
+        &self.machine[..8]
+    }
 }
 
 /// Free space of a root's file system.

@@ -7,6 +7,8 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW};
+
 use super::space::{FileSystem, file_system};
 
 /// A directory that belongs to us and that nobody else may write.
@@ -154,6 +156,31 @@ impl StateDirectory {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Marks a file as used now.
+    pub fn touch(&self, name: &str) -> Result<(), StateError> {
+        let path = self.path_of(name);
+        let touched = File::open(&path).and_then(|file| {
+            let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+            let times = Timestamps { last_access: now, last_modification: now };
+            Ok(rustix::fs::futimens(&file, &times)?)
+        });
+        touched.map_err(|cause| StateError::Io { path, cause })
+    }
+
+    /// Removes the files that were last modified before a moment, in seconds since 1970.
+    pub fn remove_older_than(&self, moment: i64) -> Result<(), StateError> {
+        let failed = |cause| StateError::Io { path: self.0.clone(), cause };
+        for entry in fs::read_dir(&self.0).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            // What is gone by now, or cannot be told of, is nobody's loss.
+            let Ok(found) = entry.metadata() else { continue };
+            if found.is_file() && found.mtime() < moment {
+                let _as_far_as_it_goes = fs::remove_file(entry.path());
+            }
+        }
+        Ok(())
     }
 
     /// A file without a name, for what outgrows memory.

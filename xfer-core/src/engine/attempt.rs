@@ -29,7 +29,7 @@ use crate::disk::is_partial_name;
 use crate::disk::state::StateDirectory;
 use crate::endpoint::{EndpointError, MetadataKinds, TimeGrain};
 use crate::event::{Event, Phase};
-use crate::journal::{RecordDraft, RecordKey, RecordReader, Tail, fold_tail};
+use crate::journal::{RecordDraft, RecordKey, RecordReader, Tail, fold_tail, forget_unused};
 use crate::location::Machine;
 use crate::plan::Policy;
 use crate::plan::mapping::{Mapping, MappingError, map_sources};
@@ -210,6 +210,7 @@ async fn move_all(shared: &Shared, opened: &Opened) -> Result<Summary, Stop> {
     let mut manifest = None;
     if !shared.transfer.plan_only {
         manifest = Some(Manifest::new(state.spool(shared.connector.unique())?));
+        let _as_far_as_it_went = forget_unused(&state.child("records")?, shared.clock.now().seconds);
     }
     shared.observer.observe(&Event::Phase(Phase::Scan));
     let mut pending = Pending::default();
@@ -266,7 +267,9 @@ async fn move_mappings(
     let mut mapped = Vec::with_capacity(roots.len());
     for (at, (mapping, (root, paths))) in opened.mappings.iter().zip(roots).enumerate() {
         let source = &opened.sources[opened.of_request[mapping.source]];
-        let key = RecordKey::of(&[&root.machine, &paths.source, &to.machine, &paths.destination]);
+        let machines = [root.machine_over_boots(), to.machine_over_boots()];
+        let ends = [machines[0], &paths.source[..], machines[1], &paths.destination];
+        let key = RecordKey::of(&ends);
         let (record, kept) = kept(shared, state, key, manifest.take())?;
         let cx = context(shared, opened, source, mapping, (root.index, to.index), at, kept);
         let is_there = opened.root.is_some();

@@ -30,6 +30,16 @@ const MAGIC: &[u8; 8] = b"xfer-rc1";
 /// Bytes before the first line of a record or of a tail.
 const HEAD_BYTES: usize = 24;
 
+/// How long a record that no transfer uses is kept: longer than most pauses, and not for ever, for
+/// machines come and go.
+const UNUSED_MAX_SECONDS: i64 = 90 * 24 * 60 * 60;
+
+/// Removes records and tails that no transfer has used for 90 days; `now` is in seconds since 1970.
+/// It costs a look at each file of the directory.
+pub fn forget_unused(records: &StateDirectory, now: i64) -> Result<(), StateError> {
+    records.remove_older_than(now.saturating_sub(UNUSED_MAX_SECONDS))
+}
+
 /// What an earlier, verified transfer says of one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {
@@ -212,6 +222,43 @@ mod tests {
         assert_eq!(reader.find(&path("d")), None);
         let other = RecordKey::of(&[b"ab", b""]);
         assert_eq!(RecordReader::open(&records, other).unwrap().find(&path("a")), None);
+    }
+
+    #[test]
+    fn only_what_no_transfer_uses_any_more_is_forgotten() {
+        let directory = tempfile::tempdir().unwrap();
+        let (records, key) = written(directory.path());
+        let other = RecordKey::of(&[b"other"]);
+        RecordWriter::create(&records, other, 2).unwrap().commit(false).unwrap();
+        #[expect(clippy::disallowed_methods, reason = "the test looks at the file itself")]
+        let now = std::fs::metadata(records.path_of(&key.file_name())).unwrap();
+        let now = std::os::unix::fs::MetadataExt::mtime(&now);
+        let aged = |key: RecordKey, days: i64| {
+            let seconds = now - days * 24 * 60 * 60;
+            let modified = xfer_protocol::manifest::Timestamp { seconds, nanoseconds: 0 };
+            #[expect(clippy::disallowed_methods, reason = "the test makes the file old")]
+            let file = std::fs::File::open(records.path_of(&key.file_name())).unwrap();
+            crate::disk::metadata::set_modified(&file, modified).unwrap();
+        };
+        let is_there = |key: RecordKey| records.path_of(&key.file_name()).exists();
+        aged(key, 89);
+        aged(other, 91);
+        forget_unused(&records, now).unwrap();
+        assert!(is_there(key) && !is_there(other));
+        // A transfer that finds nothing to change uses its record all the same.
+        aged(key, 91);
+        let mut old = RecordReader::open(&records, key).unwrap();
+        let mut draft = RecordDraft::after(&old, &records, key, 3);
+        for name in ["a", "a/b", "c"] {
+            let found = old.find(&path(name)).unwrap();
+            draft.add(&path(name), &found.known, Some(&found)).unwrap();
+        }
+        draft.commit(false).unwrap();
+        forget_unused(&records, now).unwrap();
+        assert!(is_there(key));
+        aged(key, 91);
+        forget_unused(&records, now).unwrap();
+        assert!(!is_there(key));
     }
 
     /// Every flipped bit and every cut leaves either the true answer or none.

@@ -83,7 +83,14 @@ impl Tail {
             bytes.extend_from_slice(&self.key.0);
         }
         state.waiting.sort_by(|a, b| a.0.cmp(&b.0));
-        state.waiting.dedup_by(|later, first| later.0 == first.0);
+        // The sort is stable: of one path's notes, the last is the latest.
+        state.waiting.dedup_by(|later, first| {
+            let same = later.0 == first.0;
+            if same {
+                std::mem::swap(later, first);
+            }
+            same
+        });
         for line in &state.waiting {
             write_line(&mut bytes, line);
         }
@@ -99,7 +106,8 @@ pub fn fold_tail(records: &StateDirectory, key: RecordKey, unique: u64) -> Resul
     let Some(file) = records.read_sections(&name(key))? else { return Ok(()) };
     // What is later counts more.
     let mut readers = vec![RecordReader::open(records, key)?];
-    readers.extend(groups(&file, key).into_iter().map(|at| RecordReader::over(file.from(at))));
+    let groups = groups(&file, key);
+    readers.extend(groups.iter().map(|at| RecordReader::over(file.from(*at))));
     let mut heads: BinaryHeap<_> = BinaryHeap::new();
     let mut taken = Vec::new();
     let mut take = |at: usize, heads: &mut BinaryHeap<_>| -> Option<Known> {
@@ -107,7 +115,7 @@ pub fn fold_tail(records: &StateDirectory, key: RecordKey, unique: u64) -> Resul
         heads.push(Reverse((path, Reverse(at))));
         Some(known)
     };
-    for at in 0..=groups(&file, key).len() {
+    for at in 0..=groups.len() {
         taken.push(take(at, &mut heads));
     }
     let mut writer = RecordWriter::create(records, key, unique)?;
@@ -199,6 +207,10 @@ mod tests {
             expected.extend(files.clone().map(|number| (number, size)));
             tail.note(files.map(|number| (path(number), known(size))));
         }
+        // The same file twice in one group.
+        let twice = [(3, 7), (4, 7), (3, 8)].map(|(n, size)| (path(n), known(size + GROUP_BYTES)));
+        expected.extend([(4, 7 + GROUP_BYTES), (3, 8 + GROUP_BYTES)]);
+        tail.note(twice);
         // Too few to be appended.
         tail.note([(path(1), known(9))]);
         drop(tail);
