@@ -305,7 +305,8 @@ pub struct ReadFile {
 pub enum Subject {
     /// A file under its own name, unchanged since its stamp.
     File(FileAt),
-    /// What a partial holds. Its pages are written back and dropped from the cache first.
+    /// What a partial holds. Where the endpoint has a cache of its own, its pages are written back
+    /// and dropped first; a server of SFTP is asked for the bytes and answers from where it likes.
     Partial(PartialIndex),
 }
 

@@ -77,7 +77,9 @@ pub enum Violation {
     Unproven(ByteRange),
 }
 
-/// The table of files being assembled at a sink, each an [`Assembly`].
+/// The table of files being assembled at a sink, each an [`Assembly`]: the model of what a sink
+/// must answer. Endpoints hold files open and lock them, so they keep such a table in a form of
+/// their own; this one runs on a virtual clock and under fuzzing.
 ///
 /// Whatever concerns a partial that was closed not long ago succeeds and changes nothing: a
 /// repeated call, or a copy of a block that was overtaken on another stream.

@@ -31,12 +31,9 @@ impl DirectFile {
         opened: BorrowedFd<'_>,
     ) -> Result<Self, Errno> {
         if file_system(opened) != FileSystem::Memory
-            && let Some(direct) = open_direct(directory, name)
+            && let Some(direct) = open_direct(directory, name, opened)
         {
-            let identity = |file| rustix::fs::fstat(file).map(|s| stat::identity(&s));
-            if identity(direct.as_fd())? == identity(opened)? {
-                return Ok(Self { file: direct, direct: true });
-            }
+            return Ok(Self { file: direct, direct: true });
         }
         file::drop_cache(opened)?;
         let file = rustix::io::fcntl_dupfd_cloexec(opened, 0)?;
@@ -89,10 +86,13 @@ impl AlignedBuffer {
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn open_direct(directory: BorrowedFd<'_>, name: &[u8]) -> Option<OwnedFd> {
+fn open_direct(directory: BorrowedFd<'_>, name: &[u8], opened: BorrowedFd<'_>) -> Option<OwnedFd> {
     use rustix::fs::{Mode, OFlags};
     let flags = OFlags::RDONLY | OFlags::DIRECT | super::confine::LEAF;
     let file = rustix::fs::openat(directory, name, flags, Mode::empty()).ok()?;
+    // Whatever else has the name by now, a device perhaps, is not read from.
+    let identity = |file| rustix::fs::fstat(file).ok().map(|s| stat::identity(&s));
+    identity(file.as_fd()).filter(|found| Some(*found) == identity(opened))?;
     // Some file systems open it and refuse to read.
     let mut probe = AlignedBuffer::default();
     rustix::io::pread(&file, probe.space(ALIGNMENT), 0).ok()?;
@@ -100,7 +100,11 @@ fn open_direct(directory: BorrowedFd<'_>, name: &[u8]) -> Option<OwnedFd> {
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn open_direct(_directory: BorrowedFd<'_>, _name: &[u8]) -> Option<OwnedFd> {
+fn open_direct(
+    _directory: BorrowedFd<'_>,
+    _name: &[u8],
+    _opened: BorrowedFd<'_>,
+) -> Option<OwnedFd> {
     None
 }
 
