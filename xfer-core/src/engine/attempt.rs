@@ -210,7 +210,8 @@ async fn move_all(shared: &Shared, opened: &Opened) -> Result<Summary, Stop> {
     let mut manifest = None;
     if !shared.transfer.plan_only {
         manifest = Some(Manifest::new(state.spool(shared.connector.unique())?));
-        let _as_far_as_it_went = forget_unused(&state.child("records")?, shared.clock.now().seconds);
+        let _as_far_as_it_went =
+            forget_unused(&state.child("records")?, shared.clock.now().seconds);
     }
     shared.observer.observe(&Event::Phase(Phase::Scan));
     let mut pending = Pending::default();
