@@ -136,7 +136,11 @@ impl RelPath {
 
     fn join_checked(&self, below: &[u8]) -> Result<Self, PathError> {
         let separator = usize::from(!self.is_root());
-        if self.0.len() + separator + below.len() > limits::PATH_BYTES_MAX {
+        let components = |bytes: &[u8]| bytes.iter().filter(|&&b| b == b'/').count() + 1;
+        let above = if self.is_root() { 0 } else { components(&self.0) };
+        if self.0.len() + separator + below.len() > limits::PATH_BYTES_MAX
+            || above + components(below) > limits::PATH_DEPTH_MAX
+        {
             return Err(PathError::TooLong);
         }
         let mut bytes = Vec::with_capacity(self.0.len() + separator + below.len());
@@ -286,4 +290,21 @@ fn is_unsafe_to_show(c: char) -> bool {
     let invisible = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     let turns_lines = matches!(c, '\u{2028}'..='\u{202e}');
     c.is_control() || invisible || turns_lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_path_leads_deeper_than_the_limit() {
+        let deepest = RelPath::new(vec!["d"; limits::PATH_DEPTH_MAX].join("/")).unwrap();
+        let above = deepest.parent().unwrap();
+        assert_eq!(above.child(b"d"), Ok(deepest.clone()));
+        assert_eq!(deepest.child(b"d"), Err(PathError::TooLong));
+        let top = RelPath::new("top").unwrap();
+        assert_eq!(top.join(&deepest), Err(PathError::TooLong));
+        assert!(top.join(&above).is_ok());
+        assert_eq!(RelPath::root().join(&deepest), Ok(deepest));
+    }
 }

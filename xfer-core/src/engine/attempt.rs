@@ -9,7 +9,7 @@ use xfer_protocol::message::{
     Access, Finish, Locate, Located, Lock, OpenRoot, Paths, Root, RootIndex, Scan, ScanOptions,
     Space,
 };
-use xfer_protocol::path::RelPath;
+use xfer_protocol::path::{PathError, RelPath};
 
 use super::batch::{Most, batches};
 use super::context::{Budget, Context, Halt, Stop, fault};
@@ -446,8 +446,18 @@ async fn scan_one(
         match item {
             ScanItem::Entry(entry) => {
                 refuse_recursion(shared, cx, &entry, beside)?;
-                let Ok(path) = cx.mapping.destination_of(&entry.path) else {
-                    return Err(Stop::Protocol(crate::endpoint::ProtocolReason::Mismatched));
+                let path = match cx.mapping.destination_of(&entry.path) {
+                    Ok(path) => path,
+                    // Where it goes it would lie deeper than any path may lead.
+                    Err(PathError::TooLong) => {
+                        let found = fault(FaultKind::Limit, Operation::Create, &entry.path);
+                        cx.ledger.problem(Side::Destination, found);
+                        nothing_yet = false;
+                        continue;
+                    }
+                    Err(_) => {
+                        return Err(Stop::Protocol(crate::endpoint::ProtocolReason::Mismatched));
+                    }
                 };
                 let found = there.find(cx, &path, &mut dispatcher).await?;
                 let recorded = records.find(&path);
