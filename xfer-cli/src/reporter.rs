@@ -1,5 +1,6 @@
 //! From the engine's events to lines, bars and counts.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,6 +24,21 @@ const EVENT_EVERY: Duration = Duration::from_millis(100);
 
 /// Large files whose progress is told at a time.
 const FILES_SHOWN_MAX: usize = 8;
+
+/// Characters of a problem that are shown at each end where it is longer: a path may have 32 KiB.
+/// Events hold all of it.
+const SHOWN_AT_AN_END: usize = 500;
+
+/// The two ends of a long text.
+fn shortened(text: &str) -> Cow<'_, str> {
+    let count = text.chars().count();
+    if count <= 2 * SHOWN_AT_AN_END {
+        return Cow::Borrowed(text);
+    }
+    let first: String = text.chars().take(SHOWN_AT_AN_END).collect();
+    let last: String = text.chars().skip(count - SHOWN_AT_AN_END).collect();
+    Cow::Owned(format!("{first} … {last}"))
+}
 
 /// Problems that are printed; all are sent as events.
 const PROBLEMS_SHOWN_MAX: u64 = 50;
@@ -155,7 +171,7 @@ impl Reporter {
             message: fault.to_string(),
         });
         if state.problems <= PROBLEMS_SHOWN_MAX {
-            self.warn(state, &format!("xfer: problem: {fault}\n"));
+            self.warn(state, &format!("xfer: problem: {}\n", shortened(&fault.to_string())));
         } else if state.problems == PROBLEMS_SHOWN_MAX + 1 {
             self.warn(state, "xfer: more problems are not shown; --json and --events tell all\n");
         }
