@@ -96,10 +96,6 @@ impl Stack {
         Self { levels: Vec::new(), open_from: 0 }
     }
 
-    pub(super) fn depth(&self) -> usize {
-        self.levels.last().map_or(0, |level| level.path.components().count())
-    }
-
     pub(super) fn last(&self) -> Option<&Level> {
         self.levels.last()
     }

@@ -281,9 +281,6 @@ impl Walk {
         wanted: Wanted,
         batch: &mut Batch,
     ) {
-        if self.stack.depth() >= limits::PATH_DEPTH_MAX {
-            return batch.problem(Fault::new(FaultKind::Limit, Operation::List, path));
-        }
         let listed = opened.map_err(ListError::System).and_then(|directory| {
             let children = match wanted {
                 Wanted::All => Children::All(Names::list(directory.as_fd(), &mut self.listing)?),
