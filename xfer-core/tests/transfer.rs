@@ -390,6 +390,102 @@ async fn what_no_frame_holds_is_told_as_ours() {
     assert!(matches!(refused, EndpointError::Protocol(ProtocolReason::Oversize)), "{refused}");
 }
 
+/// A file system in memory on a directory, as long as this is there.
+struct Mounted(std::path::PathBuf);
+
+impl Mounted {
+    /// `None` without the right to mount.
+    fn on(directory: std::path::PathBuf) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("not tested: mounting a file system needs root");
+            return None;
+        }
+        let mount = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "xfer-test"])
+            .arg(&directory)
+            .status();
+        assert!(mount.unwrap().success());
+        Some(Self(directory))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// What cannot be linked is copied, once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_name_on_another_file_system_is_a_copy() {
+    for through_session in [false, true] {
+        let lab = Lab::new();
+        lab.fill();
+        fs::create_dir(lab.source().join("mounted")).unwrap();
+        let names = [("large", "mounted/large"), ("a/b/f9", "mounted/small"), ("a/b/f9", "near")];
+        for (first, second) in names {
+            fs::hard_link(lab.source().join(first), lab.source().join(second)).unwrap();
+        }
+        fs::create_dir_all(lab.destination().join("mounted")).unwrap();
+        let Some(_mounted) = Mounted::on(lab.destination().join("mounted")) else { return };
+        let first = lab.push(through_session, VerifyLevel::Durable).await.unwrap();
+        assert_eq!(
+            (first.class, first.problem_count),
+            (ExitClass::Done, 0),
+            "{:?}",
+            first.problems
+        );
+        for (one, two) in names {
+            let [one, two] = [one, two].map(|name| lab.destination().join(name));
+            assert!(fs::read(&one).unwrap() == fs::read(&two).unwrap());
+            let [one, two] = [one, two].map(|path| fs::metadata(path).unwrap());
+            assert_eq!(one.modified().unwrap(), two.modified().unwrap());
+            assert_eq!(one.dev() == two.dev(), one.ino() == two.ino());
+        }
+        let text = fs::read(first.receipt.unwrap()).unwrap();
+        assert_eq!(lab.verify(&text).await.class(), ExitClass::Done);
+        let second = lab.push(through_session, VerifyLevel::Durable).await.unwrap();
+        assert_eq!((second.class, second.payload_bytes), (ExitClass::Done, 0));
+        assert_eq!(second.manifest_root, first.manifest_root);
+        // A changed file is sent to each of its places.
+        fs::write(lab.source().join("near"), "changed").unwrap();
+        let third = lab.push(through_session, VerifyLevel::Durable).await.unwrap();
+        assert_eq!((third.class, third.payload_bytes), (ExitClass::Done, 14));
+        assert_eq!(fs::read(lab.destination().join("mounted/small")).unwrap(), b"changed");
+    }
+}
+
+/// Another file system counts its files by itself: an equal number there is not the same file.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_equal_inode_on_another_file_system_is_another_file() {
+    let lab = Lab::new();
+    fs::create_dir(lab.source().join("mounted")).unwrap();
+    fs::write(lab.source().join("a"), "linked").unwrap();
+    fs::hard_link(lab.source().join("a"), lab.source().join("mounted/a")).unwrap();
+    let there = lab.destination();
+    fs::create_dir(&there).unwrap();
+    let Some(_outer) = Mounted::on(there.clone()) else { return };
+    fs::create_dir(there.join("mounted")).unwrap();
+    let Some(_inner) = Mounted::on(there.join("mounted")) else { return };
+    let number = |name: &str| fs::metadata(there.join(name)).unwrap().ino();
+    let make = |name: &str, content: &str| {
+        fs::write(there.join(name), content).unwrap();
+        number(name)
+    };
+    // Both count from the same number on.
+    let wanted = (0..100).map(|n| make(&format!("{n}"), "")).max().unwrap() + 1;
+    assert_eq!(make("a", "linked"), wanted);
+    let found = (0..1000).find(|n| make(&format!("mounted/{n}"), "forged") == wanted);
+    let Some(found) = found else {
+        eprintln!("not tested: needs file systems that count alike");
+        return;
+    };
+    fs::rename(there.join(format!("mounted/{found}")), there.join("mounted/a")).unwrap();
+    let summary = lab.push(false, VerifyLevel::Durable).await.unwrap();
+    assert_eq!(summary.class, ExitClass::Done);
+    assert_eq!(fs::read(there.join("mounted/a")).unwrap(), b"linked");
+}
+
 /// Attributes that the source has not are removed, so that the next transfer finds all equal.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn extended_attributes_become_those_of_the_source() {

@@ -36,6 +36,10 @@ pub fn make(directory: BorrowedFd<'_>, name: &[u8], kind: &NewKind) -> Result<()
 }
 
 /// Gives a regular file one more name, at one instant, over whatever is there but a directory.
+///
+/// # Errors
+/// `OPNOTSUPP` where the file can have no such name, and what is there was left alone: another file
+/// system, one without hard links, as many names as it may have, a file that is not ours to link.
 pub fn link(
     of_directory: BorrowedFd<'_>,
     of: &[u8],
@@ -51,21 +55,32 @@ pub fn link(
         Ok(found) if stat::identity(&found) == stat::identity(&file) => return Ok(()),
         Ok(found) if stat::file_type(&found) == FileType::Directory => return Err(Errno::ISDIR),
         Ok(_) => {}
-        Err(Errno::NOENT) => {
-            match rustix::fs::linkat(of_directory, of, directory, name, AtFlags::empty()) {
-                Err(Errno::EXIST) => {}
-                other => return other,
-            }
-        }
+        Err(Errno::NOENT) => match give_name(of_directory, of, directory, name) {
+            Err(Errno::EXIST) => {}
+            other => return other,
+        },
         Err(errno) => return Err(errno),
     }
     partial::remove_any(directory, partial)?;
-    rustix::fs::linkat(of_directory, of, directory, partial, AtFlags::empty())?;
+    give_name(of_directory, of, directory, partial)?;
     let renamed = partial::rename(directory, partial, name);
     if renamed.is_err() {
         let _ = partial::remove_any(directory, partial);
     }
     renamed
+}
+
+fn give_name(
+    of_directory: BorrowedFd<'_>,
+    of: &[u8],
+    directory: BorrowedFd<'_>,
+    name: &[u8],
+) -> Result<(), Errno> {
+    let linked = rustix::fs::linkat(of_directory, of, directory, name, AtFlags::empty());
+    linked.map_err(|errno| match errno {
+        Errno::XDEV | Errno::MLINK | Errno::PERM => Errno::OPNOTSUPP,
+        other => other,
+    })
 }
 
 #[cfg(not(target_vendor = "apple"))]

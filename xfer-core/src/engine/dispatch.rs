@@ -10,12 +10,13 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use xfer_protocol::fault::{FaultKind, Operation};
 use xfer_protocol::manifest::{Entry, EntryKind, Metadata, ProofLevel};
-use xfer_protocol::message::{Create, NewEntry, NewKind, Ticket};
+use xfer_protocol::message::{NewEntry, NewKind, Ticket};
 use xfer_protocol::path::RelPath;
 
 use self::links::{FirstName, Link};
 use super::batch::{Batch, Most, batches};
 use super::context::{Context, Stop, fault};
+use super::create::create;
 use super::file::{copy_file, find_equal};
 use super::late::Late;
 use super::ledger::{Finished, Side};
@@ -190,13 +191,15 @@ impl Dispatcher {
     pub(super) async fn finish(mut self) -> Result<(), Stop> {
         self.open_gate().await?;
         self.wait().await?;
-        publish(&self.cx).await?;
-        if !self.cx.publisher.is_empty() {
-            // All that was staged was published, and of some of it nothing was said.
-            return Err(Stop::MISMATCHED);
-        }
+        self.publish_all().await?;
         self.make_links().await?;
         self.finish_directories().await
+    }
+
+    async fn publish_all(&self) -> Result<(), Stop> {
+        publish(&self.cx).await?;
+        // All that was staged was published; of what is left nothing was said.
+        if self.cx.publisher.is_empty() { Ok(()) } else { Err(Stop::MISMATCHED) }
     }
 
     fn refuse(&self, kind: FaultKind, source: &Entry, path: &RelPath, wanted: Metadata) {
@@ -219,7 +222,8 @@ impl Dispatcher {
             self.late.add_if_touched(&path, NO_TICKET, wanted.clone());
         }
         self.cx.meter.reused(source.kind.size());
-        self.note_first_name(source, NO_TICKET, &path, Some(kept(&found, evidence)));
+        let kept = kept(&found, evidence);
+        self.note_first_name(source, NO_TICKET, &path, Some(&found), Some(kept));
         self.cx.ledger.keep(path, source, found.stamp(), wanted, evidence, recorded);
     }
 
@@ -246,7 +250,7 @@ impl Dispatcher {
         self.note_proof(ticket, assumed, past_cache(evidence.level));
         // Its content is there already, and can have further names.
         let kept = found.map(|found| kept(found, evidence));
-        self.note_first_name(source, ticket, &path, kept);
+        self.note_first_name(source, ticket, &path, found, kept);
         self.late.touch_parent(&path);
         self.late.add(&path, ticket, wanted);
     }
@@ -301,6 +305,7 @@ impl Dispatcher {
         wanted: Metadata,
     ) -> Result<(), Stop> {
         let mut work = self.work(source, path, found, wanted);
+        self.note_first_name(source, work.ticket, &work.path, found, None);
         work.found = None;
         self.preflight.needs(|need| {
             need.bytes = need.bytes.saturating_add(work.written());
@@ -308,6 +313,10 @@ impl Dispatcher {
         });
         self.late.touch_parent(&work.path);
         self.planned(&work.path, EntryAction::Moved, work.size);
+        self.send(work).await
+    }
+
+    async fn send(&mut self, work: FileWork) -> Result<(), Stop> {
         if work.is_large() {
             return self.hand(Work::CopyLarge(work)).await;
         }
@@ -325,9 +334,14 @@ impl Dispatcher {
         wanted: Metadata,
     ) -> Result<(), Stop> {
         let work = self.work(source, path, found, wanted);
+        self.note_first_name(source, work.ticket, &work.path, found, None);
         self.planned(&work.path, EntryAction::Compare, work.size);
         self.may_rewrite(&work);
         self.late.touch_parent(&work.path);
+        self.compare(work).await
+    }
+
+    async fn compare(&mut self, work: FileWork) -> Result<(), Stop> {
         if work.is_large() {
             return self.hand(Work::CopyLarge(work)).await;
         }
@@ -343,14 +357,13 @@ impl Dispatcher {
     }
 
     fn work(
-        &mut self,
+        &self,
         source: &Entry,
         path: RelPath,
         found: Option<&Entry>,
         wanted: Metadata,
     ) -> FileWork {
         let ticket = self.cx.ledger.begin(&path, source, wanted.clone());
-        self.note_first_name(source, ticket, &path, None);
         let allocated = match source.kind {
             EntryKind::File { allocated, .. } => allocated,
             _ => 0,
@@ -543,35 +556,8 @@ async fn perform(cx: &Arc<Context>, work: Work) -> Result<(), Stop> {
         }
         Work::CopyLarge(file) => copy_file(cx, file).await,
         Work::Compare(files) => compare_pack(cx, files).await,
-        Work::Create(entries) => create(cx, entries, &[]).await,
+        Work::Create(entries) => create(cx, entries, &[]).await.map(drop),
     }
-}
-
-/// Makes entries; those that are names of files have sizes too.
-async fn create(cx: &Arc<Context>, entries: Vec<NewEntry>, sizes: &[u64]) -> Result<(), Stop> {
-    let sizes = sizes.iter().copied().chain(std::iter::repeat(0));
-    let request = Create { root: cx.sink_root, entries: entries.clone() };
-    let outcomes =
-        cx.sink.create(request).await.map_err(|e| Context::stop(Side::Destination, e))?;
-    for ((outcome, entry), size) in outcomes.into_iter().zip(entries).zip(sizes) {
-        if outcome.ticket != entry.ticket {
-            return Err(Stop::MISMATCHED);
-        }
-        match outcome.result {
-            // A directory is done once its metadata is set.
-            Ok(_) if entry.kind == NewKind::Directory => cx.ledger.made(entry.ticket),
-            Ok(Some(stamp)) => {
-                let what = EntryAction::Moved;
-                cx.ledger.done(entry.ticket, &entry.path, size, what, stamp);
-            }
-            Ok(None) => return Err(Stop::MISMATCHED),
-            Err(error) => {
-                let error = cx.sort(Side::Destination, error.into())?;
-                cx.ledger.fail(entry.ticket, Side::Destination, &entry.path, size, error);
-            }
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 mod attempt;
 mod batch;
 mod context;
+mod create;
 mod dispatch;
 mod file;
 mod inspect;

@@ -58,7 +58,9 @@ impl Shared {
             NewKind::Directory => make_directory(&place, name),
             NewKind::HardLink { of } => {
                 let (of_place, of_name) = directories.parent(of)?;
-                special::link(of_place.as_fd(), of_name, place.as_fd(), name, &partial_name(name))
+                // Not its own partial: where it cannot be linked, a copy goes on from that.
+                let partial = partial_name(&partial_name(name));
+                special::link(of_place.as_fd(), of_name, place.as_fd(), name, &partial)
             }
             NewKind::Symlink { content } if content.len() > limits::SYMLINK_BYTES_MAX => {
                 return Err(bad(FaultKind::Limit));

@@ -96,7 +96,14 @@ impl Shared {
         of: &RelPath,
     ) -> EndpointResult<Stamp> {
         self.reach(root, of, Operation::Create, false).await?;
-        self.make_in_partial(root, path, NewName::HardLink(&root.at(of))).await?;
+        let made = self.make_in_partial(root, path, NewName::HardLink(&root.at(of))).await;
+        made.map_err(|error| match error {
+            // Across file systems, or with too many names: version 3 has one word for all.
+            EndpointError::Fault(fault) if fault.kind == FaultKind::Io => {
+                Fault { kind: FaultKind::Unsupported, ..fault }.into()
+            }
+            other => other,
+        })?;
         let stamp = self.put_in_place(root, path, Operation::Create).await?;
         // Renaming one name of a file over another of the same file changes nothing and leaves
         // both.

@@ -1,14 +1,18 @@
 //! Hard links: the second name of a file waits for the first.
 
+use std::collections::VecDeque;
+
 use xfer_protocol::fault::{FaultKind, Operation};
 use xfer_protocol::manifest::{Entry, EntryKind, Stamp};
 use xfer_protocol::message::{NewEntry, NewKind, Ticket};
 use xfer_protocol::path::RelPath;
 
-use super::{CREATED, Dispatcher, create};
+use super::{CREATED, Dispatcher};
 use crate::engine::batch::batches;
 use crate::engine::context::{Stop, fault};
+use crate::engine::create::create;
 use crate::engine::ledger::{Finished, Side};
+use crate::engine::pack::FileWork;
 use crate::event::EntryAction;
 use crate::plan::wanted_metadata;
 
@@ -17,8 +21,10 @@ pub(super) struct Link {
     ticket: Ticket,
     path: RelPath,
     first: FirstName,
+    /// Its inode, where it was a name of the first one's file already.
     found_inode: Option<u64>,
-    source: Entry,
+    /// The same file as one of its own, for a destination that cannot link it.
+    copy: FileWork,
 }
 
 /// The name under which a file with several names is dealt with.
@@ -26,6 +32,8 @@ pub(super) struct Link {
 pub(super) struct FirstName {
     path: RelPath,
     ticket: Ticket,
+    /// Device and inode of what stood there.
+    found: Option<(u64, u64)>,
     /// What stands there, where it was found equal.
     kept: Option<Finished>,
 }
@@ -48,23 +56,19 @@ impl Dispatcher {
         {
             return false;
         }
-        let key = (source.inode.device, source.inode.number);
-        let Some(first) = self.first_names.get(&key).cloned() else { return false };
-        let tells_inodes = policy.inodes;
+        let Some(first) = self.first_names.get(&identity(source)).cloned() else { return false };
         let wanted = wanted_metadata(source, &policy.preserve);
-        let ticket = self.cx.ledger.begin(path, source, wanted);
-        let is_there = |kept: Finished| found.is_some_and(|f| f.inode.number == kept.inode);
-        if found.is_none() || first.kept.is_some_and(|kept| !is_there(kept)) {
+        let same_size = found.filter(|f| {
+            matches!(f.kind, EntryKind::File { .. }) && f.kind.size() == source.kind.size()
+        });
+        let copy = self.work(source, path.clone(), same_size, wanted);
+        let one_file = found.map(identity) == first.found;
+        let found_inode = found.filter(|_| one_file && policy.inodes).map(|f| f.inode.number);
+        if found.is_none() || first.kept.is_some() && !one_file {
             self.planned(path, EntryAction::Moved, 0);
         }
         self.late.touch_parent(path);
-        self.links.push(Link {
-            ticket,
-            path: path.clone(),
-            first,
-            found_inode: found.filter(|_| tells_inodes).map(|f| f.inode.number),
-            source: source.clone(),
-        });
+        self.links.push(Link { ticket: copy.ticket, path: path.clone(), first, found_inode, copy });
         true
     }
 
@@ -73,17 +77,18 @@ impl Dispatcher {
         source: &Entry,
         ticket: Ticket,
         path: &RelPath,
+        found: Option<&Entry>,
         kept: Option<Finished>,
     ) {
         if source.inode.links > 1 && matches!(source.kind, EntryKind::File { .. }) {
-            let key = (source.inode.device, source.inode.number);
-            let first = || FirstName { path: path.clone(), ticket, kept };
-            self.first_names.entry(key).or_insert_with(first);
+            let found = found.map(identity);
+            let first = || FirstName { path: path.clone(), ticket, found, kept };
+            self.first_names.entry(identity(source)).or_insert_with(first);
         }
     }
 
     pub(super) async fn make_links(&mut self) -> Result<(), Stop> {
-        let (mut entries, mut sizes) = (Vec::new(), Vec::new());
+        let (mut entries, mut copies) = (Vec::new(), VecDeque::new());
         for link in std::mem::take(&mut self.links) {
             let there = link.first.kept.or_else(|| self.cx.ledger.finished(link.first.ticket));
             let Some(first) = there else {
@@ -94,11 +99,11 @@ impl Dispatcher {
             if let Some(digest) = first.digest {
                 self.cx.ledger.digest(link.ticket, digest);
             }
-            self.note_proof(link.ticket, first.assumed, first.read_back);
-            let metadata = wanted_metadata(&link.source, &self.cx.options.preserve);
+            let metadata = link.copy.wanted.clone();
             if link.found_inode == Some(first.inode) {
+                self.note_proof(link.ticket, first.assumed, first.read_back);
                 let stamp = Stamp {
-                    size: link.source.kind.size(),
+                    size: link.copy.size,
                     modified: metadata.modified,
                     changed: first.changed,
                     inode: first.inode,
@@ -107,15 +112,39 @@ impl Dispatcher {
                 self.cx.ledger.done(link.ticket, &link.path, stamp.size, what, stamp);
                 continue;
             }
-            sizes.push(link.source.kind.size());
+            copies.push_back((link.copy, first));
             let kind = NewKind::HardLink { of: link.first.path };
             entries.push(NewEntry { ticket: link.ticket, path: link.path, kind, metadata });
         }
-        let mut sizes = sizes.into_iter();
+        let mut copied = false;
         for batch in batches(entries, CREATED) {
-            let sizes: Vec<_> = sizes.by_ref().take(batch.len()).collect();
-            create(&self.cx, batch, &sizes).await?;
+            let copies: Vec<_> = copies.drain(..batch.len()).collect();
+            let sizes: Vec<_> = copies.iter().map(|(copy, _)| copy.size).collect();
+            let unlinkable = create(&self.cx, batch, &sizes).await?;
+            for (copy, first) in copies {
+                if !unlinkable.contains(&copy.ticket) {
+                    self.note_proof(copy.ticket, first.assumed, first.read_back);
+                    continue;
+                }
+                copied = true;
+                // Equal already, where an earlier transfer could not link it either.
+                if copy.found.is_some() {
+                    self.compare(copy).await?;
+                } else {
+                    self.send(copy).await?;
+                }
+            }
         }
-        Ok(())
+        if !copied {
+            return Ok(());
+        }
+        self.flush_small().await?;
+        self.wait().await?;
+        self.publish_all().await
     }
+}
+
+/// Which file it is, on which file system.
+fn identity(entry: &Entry) -> (u64, u64) {
+    (entry.inode.device, entry.inode.number)
 }

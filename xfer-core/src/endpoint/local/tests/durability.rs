@@ -78,3 +78,28 @@ async fn a_partial_that_was_replaced_is_not_published() {
     assert_eq!(outcome.result.unwrap_err().kind, FaultKind::Busy);
     assert!(!lab.at("file").exists());
 }
+
+/// A name on another file system is copied then, and the copy goes on from what was received of it.
+#[tokio::test]
+async fn a_link_that_cannot_be_made_leaves_the_partial_alone() {
+    let Some(mount) = faults::Mounted::memory("size=4m") else { return };
+    let lab = Lab::on("/tmp").await;
+    std::fs::create_dir_all(lab.at("mount")).unwrap();
+    let _bound = mount.bind(&lab.at("mount"));
+    for name in ["first", "mount/old"] {
+        std::fs::write(lab.at(name), b"").unwrap();
+    }
+    for (index, name) in [(1, "old"), (2, "new")] {
+        let path = format!("mount/{name}");
+        lab.open_partial(index, &path, MIB).await;
+        let metadata = metadata();
+        let kind = NewKind::HardLink { of: rel("first") };
+        let entry = NewEntry { ticket: Ticket(index), path: rel(&path), kind, metadata };
+        let create = Create { root: lab.root, entries: vec![entry] };
+        let outcome = lab.endpoint.create(create).await.unwrap().remove(0);
+        assert_eq!(outcome.result.unwrap_err().kind, FaultKind::Unsupported);
+        let partial = crate::disk::partial_name(name.as_bytes());
+        let partial = format!("mount/{}", std::str::from_utf8(&partial).unwrap());
+        assert!(lab.at(&partial).exists(), "{name}");
+    }
+}
