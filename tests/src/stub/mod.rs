@@ -113,7 +113,8 @@ impl Stub {
             bytes = self.held(&bytes);
         }
         match self.row.as_str() {
-            "again" if is_payload => bytes.repeat(2),
+            // More is asked after either, so that the second is always seen.
+            "again" if is_payload || listed => bytes.repeat(2),
             "later" if is_payload => {
                 let earlier = self.earlier.replace(bytes.clone()).unwrap_or_default();
                 [bytes, earlier].concat()
