@@ -42,6 +42,24 @@ fn variables() {
     }
 }
 
+/// What is meant for trees leaves nothing out of an installation
+#[test]
+fn the_program_is_installed_whatever_is_left_out_of_trees() {
+    for (name, value) in [
+        ("XFER_MAX_SIZE", "1MB"),
+        ("XFER_EXCLUDE", "*"),
+        ("XFER_MIN_AGE", "3650d"),
+        ("XFER_DRY_RUN", "1"),
+    ] {
+        let place = Place::new();
+        let mut command = place.command(&["install", "@named/"]);
+        command.env(name, value);
+        let ended = Running::start(command).wait();
+        assert_eq!(ended.code(), 0, "{name}: {}", ended.stderr);
+        assert!(place.path("named/xfer").exists(), "{name}: nothing was installed");
+    }
+}
+
 /// What others put into the environment for themselves neither harms nor comes to light
 #[test]
 fn variables_of_others() {

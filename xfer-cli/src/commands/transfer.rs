@@ -29,17 +29,18 @@ pub(super) fn copy(
         return Err(TransferError::from(UsageReason::PullElsewhere(destination)).into());
     }
     let connector = reach::connector(context)?;
-    copy_with(context, connector, sources, destination)
+    let settings = CopySettings::resolve(&context.merged, &context.around)?;
+    copy_with(context, connector, settings, sources, destination)
 }
 
-/// Copies by a connector.
+/// Copies by a connector, as the settings say.
 pub(super) fn copy_with(
     context: &Context,
     connector: Connector,
+    settings: CopySettings,
     sources: Vec<Location>,
     destination: Location,
 ) -> Outcome {
-    let settings = CopySettings::resolve(&context.merged, &context.around)?;
     let dry_run = settings.dry_run;
     let asked = settings.options.verify.level;
     let transfer = Transfer { sources, destination, options: settings.options, plan_only: dry_run };

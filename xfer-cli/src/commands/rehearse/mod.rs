@@ -25,6 +25,7 @@ use crate::Outcome;
 use crate::output::json::{Body, ResultBody};
 use crate::output::{Output, amounts, result_of};
 use crate::problem::CliError;
+use crate::settings::CopySettings;
 
 /// The name by which the embedded peer goes.
 const PEER: &str = "embedded-peer";
@@ -78,7 +79,8 @@ pub(super) fn rehearsed_push(
         Machine::Ssh(host) if host.host == PEER => with_peer(connector, host.clone())?,
         _ => connector,
     };
-    transfer::copy_with(context, connector, vec![source], destination)
+    let settings = CopySettings::resolve(&context.merged, &context.around)?;
+    transfer::copy_with(context, connector, settings, vec![source], destination)
 }
 
 fn with_peer(
