@@ -125,8 +125,8 @@ pub enum RouteChoice {
 /// When to try again and when to give up.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryOptions {
-    /// Attempts for one block or pack. Default: 10.
-    pub attempts: u32,
+    /// Further tries of a block, a pack or a session. Default: 10.
+    pub retries: u32,
     /// Silence after which a stream is given up. Default: 30 s.
     pub stall: Duration,
     /// Time without a verified byte after which the transfer gives up. Default: 15 min.
@@ -143,7 +143,7 @@ impl RetryOptions {
 
 impl Default for RetryOptions {
     fn default() -> Self {
-        Self { attempts: 10, stall: Duration::from_secs(30), give_up: Duration::from_secs(15 * 60) }
+        Self { retries: 10, stall: Duration::from_secs(30), give_up: Duration::from_secs(15 * 60) }
     }
 }
 

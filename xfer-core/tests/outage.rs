@@ -26,7 +26,7 @@ enum Dial {
 }
 
 /// Pushes one file while the dials meet what they meet; how many were made, and what came of it.
-async fn push(dials: &[Dial], attempts: u32) -> (usize, Result<Summary, TransferError>) {
+async fn push(dials: &[Dial], retries: u32) -> (usize, Result<Summary, TransferError>) {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("file");
     std::fs::write(&file, vec![7; 100_000]).unwrap();
@@ -53,7 +53,7 @@ async fn push(dials: &[Dial], attempts: u32) -> (usize, Result<Summary, Transfer
     let source = Location { machine: Machine::Local, path };
     let mut transfer =
         Transfer::new(vec![source], Location { machine: far, path: b"/there".to_vec() });
-    transfer.options.retry.attempts = attempts;
+    transfer.options.retry.retries = retries;
     let quiet = Arc::new(|_: &xfer_core::event::Event| {});
     let result = run(transfer, connector, quiet, CancellationToken::new()).await;
     let made = dials.len() - left.lock().unwrap().len();

@@ -236,7 +236,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         "retries",
         Kind::Value("N", |v| values::retries(v).map(drop)),
         Group::Travel,
-        "Try a block N times (default 10)",
+        "Try again N times (default 10)",
     ),
     flag(
         "reserve",

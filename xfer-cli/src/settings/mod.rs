@@ -148,7 +148,7 @@ impl CopySettings {
                 agent_binary: connection.agent_binary,
             },
             retry: RetryOptions {
-                attempts: merged.value("retries", values::retries)?.unwrap_or(retry.attempts),
+                retries: merged.value("retries", values::retries)?.unwrap_or(retry.retries),
                 stall: connection.stall,
                 ..retry
             },

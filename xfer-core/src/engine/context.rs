@@ -117,7 +117,7 @@ impl Context {
 
     /// Whether bytes that failed their check may be fetched once more.
     pub(super) fn may_retry(&self, attempt: u32) -> bool {
-        attempt < self.options.retry.attempts
+        attempt < self.options.retry.retries
     }
 
     /// The pause before an attempt, unless the others are halted.

@@ -100,13 +100,13 @@ pub(super) async fn copy_pack(cx: &Arc<Context>, mut files: Vec<FileWork>) -> Re
         if again.is_empty() {
             return Ok(());
         }
-        attempt += 1;
         if !cx.may_retry(attempt) {
             for (file, side, fault) in again {
                 cx.ledger.fail(file.ticket, side, &file.path, file.size, fault);
             }
             return Ok(());
         }
+        attempt += 1;
         files = again.into_iter().map(|(file, ..)| file).collect();
         cx.pause(attempt).await;
     }

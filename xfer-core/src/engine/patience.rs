@@ -35,7 +35,7 @@ impl Patience {
             *self = Self { farthest: reached, ..Self::new(now) };
         }
         let waited = now.saturating_sub(self.last_progress);
-        if self.attempts >= retry.attempts || waited >= retry.give_up {
+        if self.attempts >= retry.retries || waited >= retry.give_up {
             return None;
         }
         self.attempts += 1;
@@ -46,7 +46,7 @@ impl Patience {
     /// so only the time without progress counts.
     pub(super) fn after_outage(&mut self, now: Duration, retry: &RetryOptions) -> Option<u32> {
         let waited = now.saturating_sub(self.last_progress);
-        if retry.attempts == 0 || waited >= retry.give_up {
+        if retry.retries == 0 || waited >= retry.give_up {
             return None;
         }
         self.outages += 1;
@@ -58,8 +58,8 @@ impl Patience {
 mod tests {
     use super::*;
 
-    fn after(sessions: &[u64], attempts: u32) -> Vec<Option<u32>> {
-        let retry = RetryOptions { attempts, ..RetryOptions::default() };
+    fn after(sessions: &[u64], retries: u32) -> Vec<Option<u32>> {
+        let retry = RetryOptions { retries, ..RetryOptions::default() };
         let mut patience = Patience::new(Duration::ZERO);
         sessions.iter().map(|reached| patience.after(*reached, Duration::ZERO, &retry)).collect()
     }
@@ -86,14 +86,14 @@ mod tests {
 
     #[test]
     fn an_outage_spends_time_alone() {
-        let retry = RetryOptions { attempts: 1, ..RetryOptions::default() };
+        let retry = RetryOptions { retries: 1, ..RetryOptions::default() };
         let mut patience = Patience::new(Duration::ZERO);
         for outage in 1..100 {
             assert_eq!(patience.after_outage(Duration::from_secs(1), &retry), Some(outage));
         }
         assert_eq!(patience.after(0, Duration::ZERO, &retry), Some(1));
         assert_eq!(patience.after_outage(retry.give_up, &retry), None);
-        let never = RetryOptions { attempts: 0, ..retry };
+        let never = RetryOptions { retries: 0, ..retry };
         assert_eq!(patience.after_outage(Duration::ZERO, &never), None);
     }
 }

@@ -105,3 +105,18 @@ async fn a_large_file_that_keeps_changing_fails() {
     assert_eq!(summary.entries.failed, 1);
     assert!(!lab.directory.path().join("back/large").exists());
 }
+
+/// A number of retries is one of further tries, for a pack as for a block.
+#[tokio::test]
+async fn a_damaged_pack_is_sent_again_as_often_as_is_asked() {
+    for (retries, class) in [(0, ExitClass::Integrity), (1, ExitClass::Done)] {
+        let lab = Lab::new(Profile::Disk);
+        let side = Arc::new(lab.store.open());
+        side.order(Method::WritePack, 0, 1, Trouble::Corrupt);
+        let mut options = TransferOptions::default();
+        options.retry.retries = retries;
+        let summary = lab.push_as(&side, options, CancellationToken::new()).await.unwrap();
+        assert_eq!(summary.class, class, "{retries}: {:?}", summary.problems);
+        assert_eq!(side.fired(Method::WritePack), 1);
+    }
+}
