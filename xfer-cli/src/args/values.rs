@@ -8,7 +8,7 @@ use xfer_protocol::manifest::Timestamp;
 
 use crate::moment;
 
-/// Streams beyond which no route gains: stores admit 64, SSH four connections of 16 channels.
+/// Streams beyond which no route gains: stores admit 64, SSH four logins of 8 channels.
 const STREAMS_MAX: usize = 64;
 
 /// Retries beyond which a count is a mistake.
