@@ -77,8 +77,8 @@ pub const ROOTS_MAX: usize = 16 * 1024;
 /// Partials that one session may hold open at a time.
 pub const PARTIALS_MAX: usize = 1024;
 
-/// Requests that one session may have under way.
-pub const REQUESTS_MAX: usize = 1024;
+/// Scans that one session remembers.
+pub const SCANS_MAX: usize = 4096;
 
 /// Bytes that a remote shell may print before our sentinel.
 pub const NOISE_BYTES_MAX: usize = 64 * 1024;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::mpsc;
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
-use xfer_protocol::limits::SCAN_BATCHES_KEPT;
+use xfer_protocol::limits::{SCAN_BATCHES_KEPT, SCANS_MAX};
 use xfer_protocol::message::{Scan, ScanBatch, ScanIndex, ScanNext};
 use xfer_protocol::path::RelPath;
 
@@ -13,9 +13,6 @@ use super::roots::OpenRoot;
 use super::{Shared, guard};
 use crate::disk::fault::fault;
 use crate::scan::{Step, Walk, ahead};
-
-/// Scans that one endpoint remembers; those that have ended make room for others.
-const SCANS_MAX: usize = 4096;
 
 #[derive(Default)]
 pub(super) struct Scans(Mutex<Table>);

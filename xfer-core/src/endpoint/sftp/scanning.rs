@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::mpsc;
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
-use xfer_protocol::limits::SCAN_BATCHES_KEPT;
+use xfer_protocol::limits::{SCAN_BATCHES_KEPT, SCANS_MAX};
 use xfer_protocol::manifest::ScanItem;
 use xfer_protocol::message::{Scan, ScanBatch, ScanIndex, ScanNext};
 use xfer_protocol::path::RelPath;
@@ -13,9 +13,6 @@ use xfer_protocol::path::RelPath;
 use super::walk::Walk;
 use super::{Shared, guard};
 use crate::endpoint::EndpointResult;
-
-/// Scans that one endpoint has begun and not forgotten.
-const SCANS_MAX: usize = 4096;
 
 /// Batches that a scan may be ahead of whoever takes them.
 const BATCHES_AHEAD: usize = 4;
