@@ -111,6 +111,13 @@ impl Context {
         }
     }
 
+    /// Notes a failure at the source that is no selected entry's own, under the name that the entry
+    /// has at the destination, as all are told.
+    pub(super) fn source_problem(&self, found: Fault) {
+        let path = self.mapping.destination_of(&found.path).unwrap_or(found.path);
+        self.ledger.problem(Side::Source, Fault { path, ..found });
+    }
+
     pub(super) fn notice(&self, event: &Event) {
         self.observer.observe(event);
     }

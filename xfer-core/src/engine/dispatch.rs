@@ -503,10 +503,11 @@ impl Dispatcher {
     }
 
     /// Sets what was put off: directories last, children before parents, for work below changes
-    /// times.
+    /// times. Where an entry failed, something else may stand in its place.
     async fn finish_directories(self) -> Result<(), Stop> {
         let mut batch = Batch::new(CREATED);
-        for entry in self.late.into_entries() {
+        let ledger = &self.cx.ledger;
+        for entry in self.late.into_entries().filter(|entry| !ledger.has_failed(entry.0)) {
             if let Some(full) = batch.push(entry) {
                 set_metadata(&self.cx, full).await?;
             }

@@ -67,6 +67,11 @@ impl Counts {
         self.moved += found;
     }
 
+    /// What nothing was done about is left for later.
+    pub fn defer_rest(&mut self) {
+        self.deferred += self.unaccounted();
+    }
+
     /// Selected entries of which nobody said what became of them: an outcome that was lost must not
     /// pass for success.
     pub(super) fn unaccounted(&self) -> u64 {
@@ -112,6 +117,8 @@ const ASSUMED: u8 = 16;
 const MOVED: u8 = 32;
 /// A directory that is done once its metadata is set was made.
 const MADE: u8 = 64;
+/// Whatever comes of the entry later, it failed.
+const FAILED: u8 = 128;
 
 /// A finished entry's result.
 #[derive(Clone, Copy, Debug)]
@@ -255,7 +262,9 @@ impl Ledger {
         at: Stamp,
     ) {
         let mut state = self.lock();
-        let Some(slot) = state.slot(ticket) else { return };
+        let Some(slot) = state.slot(ticket).filter(|slot| slot.flags & FAILED == 0) else {
+            return;
+        };
         let first = slot.flags & DONE == 0;
         let what = if slot.flags & MADE == 0 { what } else { EntryAction::Moved };
         slot.changed = at.changed;
@@ -292,23 +301,37 @@ impl Ledger {
         self.lock().slot(ticket).and_then(|slot| slot.finished())
     }
 
-    /// Notes that an entry failed, even if it was done before.
+    /// Notes that an entry failed, even if it was done before. It counts once, and what the source
+    /// says of it is told under the name that it has at the destination.
     pub(super) fn fail(&self, ticket: Ticket, side: Side, path: &RelPath, size: u64, fault: Fault) {
-        {
-            let mut state = self.lock();
-            if let Some(slot) = state.slot(ticket).filter(|slot| slot.flags & DONE != 0) {
-                let flags = std::mem::take(&mut slot.flags);
-                let (entries, bytes) = state.counted(flags);
-                *entries -= 1;
-                *bytes = bytes.saturating_sub(size);
-            }
+        let fault = match side {
+            Side::Source => Fault { path: path.clone(), ..fault },
+            Side::Destination => fault,
+        };
+        let mut state = self.lock();
+        let before = match state.slot(ticket) {
+            Some(slot) => std::mem::replace(&mut slot.flags, FAILED),
+            None => 0,
+        };
+        if before & DONE != 0 {
+            let (entries, bytes) = state.counted(before);
+            *entries -= 1;
+            *bytes = bytes.saturating_sub(size);
+        }
+        if before & FAILED == 0 {
             state.entries.failed += 1;
             state.bytes.failed += size;
             if state.failed_paths.len() < PROBLEMS_KEPT {
                 state.failed_paths.push(path.clone());
             }
         }
+        drop(state);
         self.problem(side, fault);
+    }
+
+    /// Whether an entry failed, so that nothing more may be done in its name.
+    pub(super) fn has_failed(&self, ticket: Ticket) -> bool {
+        self.lock().slot(ticket).is_some_and(|slot| slot.flags & FAILED != 0)
     }
 
     /// Notes a failure that is no selected entry's own.
