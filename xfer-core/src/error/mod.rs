@@ -557,7 +557,7 @@ impl TransferError {
                 _ => "put right what is listed; then repeat the same command",
             },
             Self::Root { fault, .. } if fault.kind == FaultKind::Permission => {
-                "use a place that you may write, or log in as a user who may"
+                "use a place that you may read and write, or log in as a user who may"
             }
             Self::Root { fault, .. } if fault.kind == FaultKind::NameTooLong => {
                 "name a destination each of whose parts is shorter"
@@ -572,6 +572,8 @@ impl TransferError {
 fn class_of_root(fault: &Fault) -> ExitClass {
     match ExitClass::of_fault(fault) {
         _ if fault.kind == FaultKind::NameTooLong => ExitClass::Usage,
+        // As for an entry below it.
+        class if fault.kind == FaultKind::Permission => class,
         ExitClass::Partial | ExitClass::SourceChanged => ExitClass::Other,
         class => class,
     }
@@ -624,5 +626,23 @@ pub fn class_id(class: ExitClass) -> &'static str {
         ExitClass::Network => "connection-lost",
         ExitClass::NotFound => "not-found",
         _ => "some-entries-failed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use xfer_protocol::path::RelPath;
+
+    use super::*;
+
+    /// One cause has one code, whether it is a root that is closed to us or an entry below it.
+    #[test]
+    fn what_may_not_be_read_or_written_is_partial_at_a_root_too() {
+        for during in [Operation::Open, Operation::List, Operation::Create] {
+            let fault = Fault::new(FaultKind::Permission, during, RelPath::root());
+            assert_eq!(class_of_root(&fault), ExitClass::of_fault(&fault), "{fault}");
+        }
+        let fault = Fault::new(FaultKind::Io, Operation::Open, RelPath::root());
+        assert_eq!(class_of_root(&fault), ExitClass::Other);
     }
 }
