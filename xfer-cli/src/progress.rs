@@ -109,7 +109,7 @@ impl Bars {
     }
 
     fn show(&mut self, view: &View<'_>) {
-        let total = view.plan.bytes_to_move.max(view.progress.payload_bytes);
+        let total = view.plan.payload_expected(&view.progress);
         self.overall.set_length(total.max(1));
         self.overall.set_position(view.progress.payload_bytes);
         self.overall.set_message(summary(view));
@@ -147,7 +147,7 @@ fn summary(view: &View<'_>) -> String {
             "{} {} of {}",
             phase_name(view.phase),
             amounts::bytes(view.progress.payload_bytes),
-            amounts::bytes(view.plan.bytes_to_move)
+            amounts::bytes(view.plan.payload_expected(&view.progress))
         ),
         false => format!(
             "{} {}, {} found so far",

@@ -313,7 +313,7 @@ impl State {
             payload_bytes: self.progress.payload_bytes,
             verified_bytes: self.progress.verified_bytes,
             reused_bytes: self.progress.reused_bytes,
-            bytes_to_move: self.plan.bytes_to_move,
+            bytes_to_move: self.plan.payload_expected(&self.progress),
             rate_now: self.speed.now(),
             rate_average: self.speed.average(self.speed.latest()),
             eta_s: self.eta(self.speed.latest()).map(|eta| eta.as_secs()),
@@ -347,7 +347,7 @@ impl State {
     /// The time that remains at the rate of late; unknown while the scan runs.
     fn eta(&self, elapsed: Duration) -> Option<Duration> {
         let rate = self.speed.now().max(self.speed.average(elapsed) / 4);
-        let left = self.plan.bytes_to_move.checked_sub(self.progress.payload_bytes)?;
+        let left = self.plan.payload_expected(&self.progress) - self.progress.payload_bytes;
         (self.plan.complete && rate > 0).then(|| Duration::from_secs(left.div_ceil(rate)))
     }
 }

@@ -141,6 +141,20 @@ pub struct Progress {
     pub verified_bytes: u64,
     /// Bytes that were already there.
     pub reused_bytes: u64,
+    /// Bytes of files to move that need not be sent: holes, and what their partials held.
+    pub spared_bytes: u64,
+    /// Bytes of files to compare that turned out to differ, and are moved.
+    pub different_bytes: u64,
+}
+
+impl PlanTotals {
+    /// Payload bytes of the whole transfer, as far as is known: [`Progress::payload_bytes`] at its
+    /// end.
+    #[must_use]
+    pub fn payload_expected(&self, progress: &Progress) -> u64 {
+        let differing = self.bytes_to_move.saturating_add(progress.different_bytes);
+        differing.saturating_sub(progress.spared_bytes).max(progress.payload_bytes)
+    }
 }
 
 /// What was done with an entry.

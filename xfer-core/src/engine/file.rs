@@ -90,10 +90,15 @@ pub(super) async fn find_equal(
     cx: &Arc<Context>,
     work: FileWork,
 ) -> Result<Option<FileWork>, Stop> {
-    match compare(cx, &work).await? {
-        Some(digest) => Ok(settle_equal(cx, vec![(work, digest)]).await?.pop()),
-        None => Ok(Some(work)),
+    let is_compared = work.found.is_some();
+    let different = match compare(cx, &work).await? {
+        Some(digest) => settle_equal(cx, vec![(work, digest)]).await?.pop(),
+        None => Some(work),
+    };
+    if let (Some(work), true) = (&different, is_compared) {
+        cx.meter.different(work.size);
     }
+    Ok(different)
 }
 
 /// Compares a file by content; its digest where both ends are equal.
@@ -159,6 +164,7 @@ async fn copy_once(cx: &Arc<Context>, work: &FileWork) -> Result<Ended, Stop> {
         Err((side, error)) => return Ok(Ended::Failed(side, cx.sort(side, error)?)),
     };
     cx.meter.reused(kept.bytes());
+    cx.meter.spared(kept.bytes());
     copy.done = kept.bytes();
     let event = Event::FileBegun { path: work.path.clone(), size: work.size, held: kept.bytes() };
     cx.notice(&event);
@@ -338,7 +344,9 @@ impl Copy<'_> {
                         return Ok(Some(Ended::Failed(Side::Source, found)));
                     }
                 }
-                if !hole {
+                if hole {
+                    self.cx.meter.spared(range.len());
+                } else {
                     self.cx.meter.payload(range.len());
                 }
                 self.done += range.len();

@@ -12,6 +12,8 @@ pub(super) struct Meter {
     verified: AtomicU64,
     reused: AtomicU64,
     wasted: AtomicU64,
+    spared: AtomicU64,
+    different: AtomicU64,
 }
 
 impl Meter {
@@ -39,6 +41,23 @@ impl Meter {
         self.wasted.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// Bytes of a file on its way that need not be sent: holes, and what a partial holds.
+    pub(super) fn spared(&self, bytes: u64) {
+        self.spared.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of a file that was compared, and has to be sent.
+    pub(super) fn different(&self, bytes: u64) {
+        self.different.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Payload of earlier sessions. What is spared is found anew by every session.
+    pub(super) fn begin_session(&self) -> u64 {
+        self.spared.store(0, Ordering::Relaxed);
+        self.different.store(0, Ordering::Relaxed);
+        self.payload.load(Ordering::Relaxed)
+    }
+
     pub(super) fn wasted_bytes(&self) -> u64 {
         self.wasted.load(Ordering::Relaxed)
     }
@@ -55,6 +74,8 @@ impl Meter {
             payload_bytes: self.payload.load(Ordering::Relaxed),
             verified_bytes: self.verified.load(Ordering::Relaxed),
             reused_bytes: self.reused.load(Ordering::Relaxed),
+            spared_bytes: self.spared.load(Ordering::Relaxed),
+            different_bytes: self.different.load(Ordering::Relaxed),
         }
     }
 }

@@ -297,6 +297,7 @@ pub(super) async fn compare_files(
         }
     }
     different.extend(settle_equal(cx, equal).await?);
+    cx.meter.different(different.iter().map(|file| file.size).sum());
     Ok(different)
 }
 
