@@ -273,3 +273,78 @@ async fn lists_that_a_far_source_cannot_take_are_refused() {
         assert_eq!(lab.directory.path().join("new").exists(), fits);
     }
 }
+
+/// What stands in the way of a directory is nobody's to touch, and proves nothing.
+#[tokio::test]
+async fn a_file_in_the_way_of_a_directory_stays_as_it_is() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let lab = Lab::new();
+    lab.write("a/top/sub/1", 1000);
+    lab.write("a/2", 10);
+    lab.write("there/a/top", 9);
+    let way = lab.directory.path().join("there/a/top");
+    fs::set_permissions(&way, fs::Permissions::from_mode(0o600)).unwrap();
+    let facts = |found: &fs::Metadata| (found.mode(), found.mtime(), found.mtime_nsec());
+    let before = facts(&fs::metadata(&way).unwrap());
+    let summary = lab.go(Transfer::new([lab.here("a")], lab.here("there/"))).await.unwrap();
+    assert_eq!(facts(&fs::metadata(&way).unwrap()), before);
+    let counts = summary.entries;
+    assert_eq!(summary.class, ExitClass::Partial, "{:?}", summary.problems);
+    // The directory that was there is found equal.
+    assert_eq!((counts.moved, counts.unchanged, counts.failed), (1, 1, 3), "{counts:?}");
+    assert_eq!(counts.selected, 5, "{counts:?}");
+    assert_eq!((summary.bytes.failed, summary.bytes.unchanged), (1000, 0), "{:?}", summary.bytes);
+    let receipt = fs::read_to_string(summary.receipt.unwrap()).unwrap();
+    assert!(receipt.contains("a/2") && !receipt.contains("a/top"), "{receipt}");
+}
+
+/// What is refused has made nothing, least of all in its source.
+#[tokio::test]
+async fn a_destination_in_its_source_is_refused_before_it_is_made() {
+    let lab = Lab::new();
+    lab.write("a/1", 10);
+    for (to, plan_only) in [("a/new", false), ("a/new/deep/", false), ("a/new/", true)] {
+        let transfer = Transfer::new([lab.here("a/")], lab.here(to));
+        let error = lab.go(Transfer { plan_only, ..transfer }).await.unwrap_err();
+        let nested = matches!(error, TransferError::Usage(UsageReason::DestinationInSource(_)));
+        assert!(nested, "{to}: {error}");
+        assert!(!lab.directory.path().join("a/new").exists(), "{to}");
+    }
+}
+
+/// A plan leaves everything for later, and says how much.
+#[tokio::test]
+async fn a_plan_defers_what_it_does_not_do() {
+    let lab = Lab::new();
+    lab.write("a/1", 1000);
+    let plan = Transfer { plan_only: true, ..lab.transfer(&["a"]) };
+    let counts = lab.go(plan).await.unwrap();
+    assert_eq!((counts.entries.selected, counts.entries.deferred), (2, 2));
+    assert_eq!((counts.bytes.selected, counts.bytes.deferred), (1000, 1000));
+}
+
+/// What need not be sent is not waited for: payload reaches what is expected of it.
+#[tokio::test]
+async fn payload_ends_where_it_is_expected_to_end() {
+    let lab = Lab::new();
+    fs::create_dir(lab.directory.path().join("a")).unwrap();
+    let sparse = fs::File::create(lab.directory.path().join("a/sparse")).unwrap();
+    sparse.set_len(300_000_000).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&sparse, &[7; 5_000_000], 100_000_000).unwrap();
+    lab.write("a/differs", 6_000_000);
+    lab.put("there/a/differs", 8, 6_000_000);
+    lab.write("a/small", 1000);
+    lab.put("there/a/small", 8, 1000);
+    lab.write("a/equal", 6_000_000);
+    lab.put("there/a/equal", 7, 6_000_000);
+    let summary = lab.go(lab.transfer(&["a"])).await.unwrap();
+    let plan = lab.complete_plans()[0];
+    let events = lab.events.lock().unwrap();
+    let progress = events.iter().rev().find_map(|event| match event {
+        Event::Progress(progress) => Some(*progress),
+        _ => None,
+    });
+    let progress = progress.unwrap();
+    assert!(summary.payload_bytes < 20_000_000, "{}", summary.payload_bytes);
+    assert_eq!(plan.payload_expected(&progress), summary.payload_bytes, "{plan:?} {progress:?}");
+}

@@ -20,7 +20,8 @@ use super::manifest::Manifest;
 use super::preflight::Preflight;
 use super::publisher::{Publisher, publish};
 use super::refusals::{
-    check_lists, check_provable, refuse_nesting, refuse_own_records, refuse_recursion, try_receipt,
+    check_lists, check_provable, foresee_root, refuse_nesting, refuse_own_records,
+    refuse_recursion, try_receipt,
 };
 use super::wrap_up::{Ends, wrap_up};
 use super::{MappedPath, Shared, Summary};
@@ -53,8 +54,12 @@ struct Opened {
     /// Which of `sources` holds each source of the request.
     of_request: Vec<usize>,
     mappings: Vec<Mapping>,
+    /// The root of every mapping's source, in their order.
+    source_roots: Vec<Root>,
     /// The root that all mappings share; `None` where a plan alone found none.
     root: Option<Root>,
+    /// What that root will be, where it was not there.
+    foreseen: Option<Root>,
 }
 
 pub(super) async fn attempt(shared: &Shared) -> Result<Summary, Stop> {
@@ -100,11 +105,18 @@ async fn open(shared: &Shared) -> Result<Opened, Stop> {
         }
     }
     check_provable(shared, &sink)?;
-    let mappings = map(shared, located, &sink).await?;
+    let (mappings, is_there) = map(shared, located, &sink).await?;
     refuse_own_records(shared, &mappings)?;
     check_lists(shared, &sources, &of_request, &mappings)?;
+    let source_roots = open_sources(shared, &sources, &of_request, &mappings).await?;
+    let foreseen = if is_there { None } else { foresee_root(&sink, &mappings).await };
+    if let Some(to) = &foreseen {
+        for (mapping, root) in mappings.iter().zip(&source_roots) {
+            refuse_nesting(shared, mapping, root, to)?;
+        }
+    }
     let root = open_destination(shared, &sink, &mappings).await?;
-    Ok(Opened { sources, sink, of_request, mappings, root })
+    Ok(Opened { sources, sink, of_request, mappings, source_roots, root, foreseen })
 }
 
 /// Finds every source, with its place in the request.
@@ -128,11 +140,12 @@ async fn locate(
     Ok(rows)
 }
 
+/// Maps every source, and tells whether something stands at the destination.
 async fn map(
     shared: &Shared,
     rows: Vec<(usize, Located)>,
     sink: &Connected,
-) -> Result<Vec<Mapping>, Stop> {
+) -> Result<(Vec<Mapping>, bool), Stop> {
     let path = shared.transfer.destination.path.clone();
     let found = sink.sink.locate(Locate { path, expand: false }).await;
     let found = found.map_err(|e| Context::stop(Side::Destination, e))?;
@@ -141,7 +154,7 @@ async fn map(
     };
     let mut mappings = map_sources(&rows, to).map_err(Stop::Mapping)?;
     mappings.sort_by(|a, b| a.top.cmp(&b.top));
-    Ok(mappings)
+    Ok((mappings, to.kind.is_some()))
 }
 
 /// Opens the one root that all mappings share; a plan alone makes nothing, not even that.
@@ -184,8 +197,8 @@ async fn flush(shared: &Shared, cx: &Context) {
     }
 }
 
-/// Stands in for a destination that a plan alone does not make.
-fn planned_root(shared: &Shared) -> Root {
+/// Stands in for a destination that a plan alone does not make, and of which nothing is known.
+fn unknown_root(shared: &Shared) -> Root {
     Root {
         index: RootIndex(u32::MAX),
         path: shared.transfer.destination.path.clone(),
@@ -198,8 +211,8 @@ fn planned_root(shared: &Shared) -> Root {
 
 async fn move_all(shared: &Shared, opened: &Opened) -> Result<Summary, Stop> {
     let state = shared.connector.state_directory().map_err(Stop::State)?;
-    let planned = planned_root(shared);
-    let to = opened.root.as_ref().unwrap_or(&planned);
+    let unknown = unknown_root(shared);
+    let to = opened.root.as_ref().or(opened.foreseen.as_ref()).unwrap_or(&unknown);
     if !shared.transfer.plan_only {
         let tops = opened.mappings.iter().map(|m| m.top.clone());
         for entries in batches(tops, LOCKED) {
@@ -261,9 +274,9 @@ async fn move_mappings(
     manifest: &mut Option<Manifest>,
     pending: &mut Pending,
 ) -> Result<Vec<MappedPath>, Stop> {
-    let roots = open_sources(shared, opened, to).await?;
+    let roots = mapped_roots(shared, opened, to)?;
     let reserve = shared.transfer.options.disk.reserve;
-    let (began, sent) = (shared.clock.elapsed(), shared.meter.progress().payload_bytes);
+    let (began, sent) = (shared.clock.elapsed(), shared.meter.begin_session());
     let preflight = Arc::new(Preflight::new(to.space, reserve, began, sent));
     let mut mapped = Vec::with_capacity(roots.len());
     for (at, (mapping, (root, paths))) in opened.mappings.iter().zip(roots).enumerate() {
@@ -363,20 +376,33 @@ fn kept(
     Ok((old, Some((Kept { spool, manifest, record, asked }, Tail::new(records, key)))))
 }
 
-/// Opens the root of every mapping: where all goes is known before anything is scanned.
+/// Opens the root of every mapping's source.
 async fn open_sources(
     shared: &Shared,
-    opened: &Opened,
-    to: &Root,
-) -> Result<Vec<(Root, MappedPath)>, Stop> {
-    let mut roots = Vec::with_capacity(opened.mappings.len());
-    for mapping in &opened.mappings {
-        let source = &opened.sources[opened.of_request[mapping.source]];
+    sources: &[Connected],
+    of_request: &[usize],
+    mappings: &[Mapping],
+) -> Result<Vec<Root>, Stop> {
+    let mut roots = Vec::with_capacity(mappings.len());
+    for mapping in mappings {
+        let source = &sources[of_request[mapping.source]];
         let open = OpenRoot { path: mapping.source_root.clone(), access: Access::Read };
         let root = source.source.open_root(open).await;
         let stop = |e| shared.of_source(mapping.source, Context::stop(Side::Source, e));
-        let root = root.map_err(stop)?;
-        let paths = refuse_nesting(shared, mapping, &root, to)?;
+        roots.push(root.map_err(stop)?);
+    }
+    Ok(roots)
+}
+
+/// Where all goes is told before anything is scanned.
+fn mapped_roots<'a>(
+    shared: &Shared,
+    opened: &'a Opened,
+    to: &Root,
+) -> Result<Vec<(&'a Root, MappedPath)>, Stop> {
+    let mut roots = Vec::with_capacity(opened.mappings.len());
+    for (mapping, root) in opened.mappings.iter().zip(&opened.source_roots) {
+        let paths = refuse_nesting(shared, mapping, root, to)?;
         shared.observer.observe(&Event::Mapped {
             source: paths.source.clone(),
             destination: paths.destination.clone(),
@@ -465,13 +491,12 @@ async fn scan_one(
             }
             ScanItem::Excluded(path) => cx.ledger.exclude(&path),
             ScanItem::Partial { path, .. } => {
-                let found = fault(FaultKind::Unsafe, Operation::List, &path);
-                cx.ledger.problem(Side::Source, found);
+                cx.source_problem(fault(FaultKind::Unsafe, Operation::List, &path));
             }
             ScanItem::Problem(found) if nothing_yet && found.kind == FaultKind::NotFound => {
                 return Err(Stop::Fault(Side::Source, found));
             }
-            ScanItem::Problem(found) => cx.ledger.problem(Side::Source, found),
+            ScanItem::Problem(found) => cx.source_problem(found),
         }
         nothing_yet = false;
     }

@@ -5,14 +5,18 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use xfer_protocol::codec::encode;
+use xfer_protocol::fault::FaultKind;
 use xfer_protocol::manifest::{Entry, EntryKind, ProofLevel};
-use xfer_protocol::message::{Message, Request, RequestId, Root, RootIndex, Scan};
+use xfer_protocol::message::{
+    Access, Message, OpenRoot, Request, RequestId, Root, RootIndex, Scan,
+};
 use xfer_protocol::path::RelPath;
 
 use super::context::{Context, Stop};
 use super::{MappedPath, Shared};
 use crate::connect::Connected;
 use crate::disk::state::StateDirectory;
+use crate::endpoint::EndpointError;
 use crate::error::{ConfigReason, Failure, Remedy, TransferError, UsageReason};
 use crate::event::Route;
 use crate::location::Machine;
@@ -133,6 +137,39 @@ pub(super) fn refuse_recursion(
         return Err(Stop::Error(UsageReason::DestinationInSource(location).into()));
     }
     Ok(())
+}
+
+/// What the destination's root will be once it is made: where its nearest directory that is there
+/// leads, and on what machine. `None` where only making it can tell.
+pub(super) async fn foresee_root(sink: &Connected, mappings: &[Mapping]) -> Option<Root> {
+    let path = &mappings.first()?.destination_root;
+    let mut there = path.as_slice();
+    loop {
+        let open = OpenRoot { path: there.to_vec(), access: Access::Read };
+        match sink.sink.open_root(open).await {
+            Ok(root) => {
+                let slashes = |byte: &&u8| **byte == b'/';
+                let rest = path.get(there.len()..)?;
+                let rest = &rest[rest.iter().take_while(slashes).count()..];
+                let rest = rest.strip_suffix(b"/").unwrap_or(rest);
+                let rest = RelPath::new(rest.to_vec()).ok()?;
+                let path = below(&root.path, &rest);
+                let is_there = rest.is_root();
+                let (device, inode) = if is_there { (root.device, root.inode) } else { (0, 0) };
+                return Some(Root { index: RootIndex(u32::MAX), path, device, inode, ..root });
+            }
+            Err(EndpointError::Fault(fault)) if fault.kind == FaultKind::NotFound => {}
+            Err(_) => return None,
+        }
+        there = above(there)?;
+    }
+}
+
+/// The directory that holds the last name of a path; `None` where no other name is left.
+fn above(path: &[u8]) -> Option<&[u8]> {
+    let end = path.iter().rposition(|b| *b != b'/')?;
+    let slash = path[..end].iter().rposition(|b| *b == b'/')?;
+    Some(&path[..=slash])
 }
 
 fn below(root: &[u8], path: &RelPath) -> Vec<u8> {
