@@ -24,6 +24,8 @@ fn a_signal_stops_cleanly_and_the_same_command_finishes() {
         let result = ended.result();
         assert_eq!((&result["exit_code"], &result["reason"]), (&code.into(), &reason.into()));
         assert_eq!(result["retry"], "same-command");
+        let counts = &result["entries"];
+        assert_eq!((&counts["selected"], &counts["deferred"]), (&1.into(), &1.into()));
         assert!(!copy.exists(), "a file appeared before it was whole");
         let result = xfer.run(words("1GB/s")).expect_code(0).result();
         assert!(result["reused_bytes"].as_u64() > Some(0), "{result}");

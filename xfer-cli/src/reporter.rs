@@ -300,7 +300,10 @@ impl State {
     pub(crate) fn counts(&self) -> (CountsBody, CountsBody) {
         let sum = |counts: CountsBody, earlier: u64| {
             let unchanged = counts.unchanged.saturating_sub(earlier);
-            CountsBody { moved: counts.moved + earlier, unchanged, ..counts }
+            let moved = counts.moved + earlier;
+            // What nobody came to is left for the next run.
+            let deferred = counts.selected.saturating_sub(moved + unchanged + counts.failed);
+            CountsBody { moved, unchanged, deferred, ..counts }
         };
         (sum(self.entries, self.moved_earlier.0), sum(self.bytes, self.moved_earlier.1))
     }
