@@ -30,7 +30,9 @@ use crate::disk::is_partial_name;
 use crate::disk::state::StateDirectory;
 use crate::endpoint::{EndpointError, MetadataKinds, TimeGrain};
 use crate::event::{Event, Phase};
-use crate::journal::{RecordDraft, RecordKey, RecordReader, Tail, fold_tail, forget_unused};
+use crate::journal::{
+    RecordDraft, RecordKey, RecordReader, Tail, Unsynced, fold_tail, forget_unused,
+};
 use crate::location::Machine;
 use crate::plan::Policy;
 use crate::plan::mapping::{Mapping, MappingError, map_sources};
@@ -252,6 +254,10 @@ async fn move_all(shared: &Shared, opened: &Opened) -> Result<Summary, Stop> {
             // Nobody knows which bytes are lost.
             contexts.iter().filter_map(|cx| cx.tail.as_ref()).for_each(Tail::discard);
         }
+        if finished.is_err() && durable {
+            // An answer that was lost may have been that of a failed sync.
+            contexts.iter().for_each(|cx| cx.note_unsynced());
+        }
         finished.map_err(|e| Context::stop(Side::Destination, e))?;
     }
     for text in opened.sources.iter().chain([&opened.sink]).flat_map(Connected::later_notices) {
@@ -284,7 +290,7 @@ async fn move_mappings(
         let machines = [root.machine_over_boots(), to.machine_over_boots()];
         let ends = [machines[0], &paths.source[..], machines[1], &paths.destination];
         let key = RecordKey::of(&ends);
-        let (record, kept) = kept(shared, state, key, manifest.take())?;
+        let (record, kept) = kept(shared, state, key, to, manifest.take())?;
         let cx = context(shared, opened, source, mapping, (root.index, to.index), at, kept);
         let is_there = opened.root.is_some();
         let comparable = is_there && cx.policy.inodes && root.machine == to.machine;
@@ -318,10 +324,11 @@ fn context(
     mapping: &Mapping,
     roots: (RootIndex, RootIndex),
     at: usize,
-    kept: Option<(Kept, Tail)>,
+    kept: Option<(Kept, Notes)>,
 ) -> Arc<Context> {
     let options = Arc::new(shared.transfer.options.clone());
-    let (kept, tail) = kept.unzip();
+    let (kept, notes) = kept.unzip();
+    let (tail, unsynced) = notes.unzip();
     let (from, to) = (source.source.capabilities(), opened.sink.sink.capabilities());
     let modified = match from.metadata.modified {
         TimeGrain::Seconds => to.metadata.modified.min(TimeGrain::Seconds),
@@ -344,6 +351,7 @@ fn context(
         policy,
         ledger: Ledger::new(kept, Arc::clone(&shared.observer)),
         tail,
+        unsynced,
         meter: Arc::clone(&shared.meter),
         publisher: Publisher::numbered_from(at as u64 * PARTIALS_SPAN),
         budget: Budget::new(source.source.window()),
@@ -354,14 +362,18 @@ fn context(
     })
 }
 
+/// What is written down while a mapping is moved.
+type Notes = (Tail, Unsynced);
+
 /// What an earlier transfer recorded, and what is kept on this machine while a mapping is moved; a
 /// plan alone writes nothing.
 fn kept(
     shared: &Shared,
     state: &StateDirectory,
     key: RecordKey,
+    to: &Root,
     manifest: Option<Manifest>,
-) -> Result<(RecordReader, Option<(Kept, Tail)>), Stop> {
+) -> Result<(RecordReader, Option<(Kept, Notes)>), Stop> {
     let records = state.child("records")?;
     if shared.transfer.plan_only {
         return Ok((RecordReader::open(&records, key)?, None));
@@ -373,7 +385,9 @@ fn kept(
     let record = RecordDraft::after(&old, &records, key, unique());
     let spool = state.spool(unique())?;
     let asked = shared.transfer.options.verify.level;
-    Ok((old, Some((Kept { spool, manifest, record, asked }, Tail::new(records, key)))))
+    let unsynced = Unsynced::of(records.clone(), &to.machine, to.device, unique())?;
+    let notes = (Tail::new(records, key), unsynced);
+    Ok((old, Some((Kept { spool, manifest, record, asked }, notes))))
 }
 
 /// Opens the root of every mapping's source.

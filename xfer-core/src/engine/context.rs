@@ -17,8 +17,8 @@ use crate::disk::state::StateError;
 use crate::endpoint::{EndpointError, LostReason, ProtocolReason, Sink, Source};
 use crate::error::{Shortage, TransferError};
 use crate::event::{Event, SharedObserver};
-use crate::journal::Tail;
-use crate::options::TransferOptions;
+use crate::journal::{Tail, Unsynced};
+use crate::options::{TransferOptions, VerifyLevel};
 use crate::plan::Policy;
 use crate::plan::mapping::{Mapping, MappingError};
 
@@ -70,6 +70,8 @@ pub(super) struct Context {
     pub(super) ledger: Ledger,
     /// What is finished; `None` where nothing is written.
     pub(super) tail: Option<Tail>,
+    /// Whether the destination failed to sync; `None` where nothing is written.
+    pub(super) unsynced: Option<Unsynced>,
     pub(super) meter: Arc<Meter>,
     pub(super) publisher: Publisher,
     pub(super) budget: Budget,
@@ -93,10 +95,15 @@ impl Context {
     /// fault.
     pub(super) fn sort(&self, side: Side, error: EndpointError) -> Result<Fault, Stop> {
         match error {
-            EndpointError::Fault(fault) if ends_transfer(side, fault.kind) => {
-                Err(Stop::Fault(side, fault))
+            EndpointError::Fault(fault) => {
+                if side == Side::Destination && tells_of_a_sync(&fault) {
+                    self.note_unsynced();
+                }
+                if ends_transfer(side, fault.kind) {
+                    return Err(Stop::Fault(side, fault));
+                }
+                Ok(fault)
             }
-            EndpointError::Fault(fault) => Ok(fault),
             EndpointError::Lost(reason) => Err(Stop::Lost(reason)),
             EndpointError::Protocol(reason) => Err(Stop::Protocol(reason)),
         }
@@ -116,6 +123,19 @@ impl Context {
     pub(super) fn source_problem(&self, found: Fault) {
         let path = self.mapping.destination_of(&found.path).unwrap_or(found.path);
         self.ledger.problem(Side::Source, Fault { path, ..found });
+    }
+
+    /// Notes that the destination failed to sync, and lost nobody knows what.
+    pub(super) fn note_unsynced(&self) {
+        self.unsynced.iter().for_each(Unsynced::note);
+    }
+
+    /// Whether what is found equal is read back: where that is asked, and where the system may show
+    /// what never reached the medium.
+    pub(super) fn reads_back_found(&self) -> bool {
+        let level = self.options.verify.level;
+        let may_be_lost = || self.unsynced.as_ref().is_some_and(Unsynced::is_noted);
+        level == VerifyLevel::ReadBack || level.is_durable() && may_be_lost()
     }
 
     pub(super) fn notice(&self, event: &Event) {
@@ -148,6 +168,13 @@ fn ends_transfer(side: Side, kind: FaultKind) -> bool {
     use FaultKind::{Busy, NoInodes, NoSpace, Quota, ReadOnly};
     matches!(kind, Busy)
         || side == Side::Destination && matches!(kind, NoSpace | NoInodes | Quota | ReadOnly)
+}
+
+/// Whether a fault is that of a sync; setting metadata syncs too.
+fn tells_of_a_sync(fault: &Fault) -> bool {
+    fault.during == Operation::Sync
+        || fault.kind == FaultKind::Tainted
+        || fault.kind == FaultKind::Io && fault.during == Operation::SetMetadata
 }
 
 /// Ends all workers of an attempt; the first reason stands.

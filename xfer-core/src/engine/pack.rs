@@ -311,9 +311,9 @@ pub(super) async fn settle_equal(
     cx: &Arc<Context>,
     equal: Vec<(FileWork, Digest)>,
 ) -> Result<Vec<FileWork>, Stop> {
-    let (equal, bad) = match cx.options.verify.level {
-        VerifyLevel::Received | VerifyLevel::Durable => (equal, Vec::new()),
-        VerifyLevel::ReadBack => read_back_found(cx, equal).await?,
+    let (equal, bad) = match cx.reads_back_found() {
+        false => (equal, Vec::new()),
+        true => read_back_found(cx, equal).await?,
     };
     let mut unset = Vec::new();
     for (file, digest) in &equal {

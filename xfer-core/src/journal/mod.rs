@@ -8,6 +8,7 @@
 mod draft;
 mod lines;
 mod tail;
+mod unsynced;
 
 use std::io::Read;
 use std::ops::Range;
@@ -23,6 +24,7 @@ pub use draft::RecordDraft;
 use lines::write_line;
 pub(crate) use lines::{LineReader, write_unguarded};
 pub use tail::{Tail, fold_tail};
+pub use unsynced::Unsynced;
 
 /// First bytes of a record; the digit is the version.
 const MAGIC: &[u8; 8] = b"xfer-rc1";
