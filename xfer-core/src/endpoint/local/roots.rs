@@ -91,7 +91,7 @@ impl OpenRoot {
         }
         if !on_root_device {
             touched.elsewhere.insert(directory.clone());
-        } else if touched.directories.len() >= TOUCHED_MAX {
+        } else if self.whole.is_some() && touched.directories.len() >= TOUCHED_MAX {
             touched.too_many = true;
         } else {
             touched.directories.insert(directory.clone());
@@ -272,6 +272,24 @@ mod tests {
         let finish = |durable| endpoint.finish(Finish { root: index, durable });
         assert_eq!(finish(true).await, Err(failed.into()));
         assert_eq!(finish(false).await, Ok(()));
+    }
+
+    /// Where one sync does not stand for all, each directory has its own, however many there are.
+    #[tokio::test]
+    async fn each_of_many_directories_is_synced() {
+        let lab = Lab::on("/tmp").await;
+        std::fs::write(lab.at("obstacle"), b"").unwrap();
+        {
+            let mut roots = guard(&lab.endpoint.shared.roots.open);
+            let root = Arc::get_mut(&mut roots[0]).unwrap();
+            root.whole = None;
+            let gone = (0..5000).map(|number| format!("gone-{number}"));
+            for name in gone.chain(["obstacle".to_owned()]) {
+                root.touch(&RelPath::new(name).unwrap(), true);
+            }
+        }
+        let finish = Finish { root: lab.root, durable: true };
+        assert!(lab.endpoint.finish(finish).await.is_err());
     }
 
     /// A failed sync of the whole file system is told once, and not of whose bytes are lost: none
