@@ -33,7 +33,7 @@ pub mod stat;
 pub mod state;
 pub mod sync;
 #[cfg(all(test, target_os = "linux"))]
-mod unprivileged;
+pub(crate) mod unprivileged;
 pub mod xattrs;
 
 pub use naming::{is_partial_name, partial_name};

@@ -29,6 +29,12 @@ pub fn sync_whole(_directory: impl AsFd) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Writes back everything on all file systems of this machine, and waits for it where the system
+/// does.
+pub fn sync_machine() {
+    rustix::fs::sync();
+}
+
 /// Makes the names in a directory durable.
 pub fn sync_directory(place: BorrowedFd<'_>) -> Result<(), Errno> {
     file::sync(confine::open_for_reading(place)?)

@@ -10,7 +10,7 @@ use rustix::process::Uid;
 const NOBODY: u32 = 65534;
 
 /// Runs a test in an empty directory of its own, as somebody who is not root.
-pub(super) fn run(test: impl FnOnce(&Path) + Send) {
+pub(crate) fn run(test: impl FnOnce(&Path) + Send) {
     let directory = tempfile::tempdir().unwrap();
     if rustix::process::geteuid().is_root() {
         std::os::unix::fs::chown(directory.path(), Some(NOBODY), None).unwrap();

@@ -13,7 +13,9 @@ use super::Shared;
 use super::directories::{Directories, Place};
 use super::roots::{OpenRoot, write_fault};
 use crate::disk::fault::fault;
-use crate::disk::{Errno, file, is_partial_name, metadata, partial, partial_name, special, stat};
+use crate::disk::{
+    Errno, confine, file, is_partial_name, metadata, partial, partial_name, special, stat, sync,
+};
 
 impl Shared {
     pub(super) fn create(&self, create: &Create) -> Result<Vec<Outcome>, Fault> {
@@ -118,34 +120,12 @@ impl Shared {
                 metadata::set_at(place.as_fd(), name, metadata, self.preserve).map_err(failed)?;
                 let found = rustix::fs::statat(&*place, name, AtFlags::SYMLINK_NOFOLLOW);
                 let found = found.map_err(failed)?;
-                self.rely_on_changed(&root, &place, name, path, &found).map_err(failed)?;
+                let found = rely_on_changed(&root, &place, name, path, found).map_err(failed)?;
                 Ok(Some(stat::stamp(&found)))
             };
             Outcome { ticket: *ticket, result: apply() }
         });
         Ok(outcomes.collect())
-    }
-
-    /// Sees to it that metadata which was set last.
-    fn rely_on_changed(
-        &self,
-        root: &OpenRoot,
-        place: &Place,
-        name: &[u8],
-        path: &RelPath,
-        found: &Stat,
-    ) -> Result<(), Errno> {
-        let (device, _) = stat::identity(found);
-        match stat::file_type(found) {
-            FileType::Directory => root.touch(path, device == root.device),
-            FileType::RegularFile => match file::open_source(place.as_fd(), name) {
-                Ok(Some((file, _))) => return root.rely_on(file, device, path),
-                // Gone, or a mode that keeps even us out.
-                Ok(None) | Err(_) => root.rely_on_name(device, path),
-            },
-            _ => root.rely_on_name(device, path),
-        }
-        Ok(())
     }
 
     pub(super) fn remove_partials(&self, partials: &Paths) -> Result<(), Fault> {
@@ -167,6 +147,36 @@ impl Shared {
         }
         Ok(())
     }
+}
+
+/// Sees to it that metadata which was set lasts; the entry as it is then.
+fn rely_on_changed(
+    root: &OpenRoot,
+    place: &Place,
+    name: &[u8],
+    path: &RelPath,
+    found: Stat,
+) -> Result<Stat, Errno> {
+    let (device, _) = stat::identity(&found);
+    match stat::file_type(&found) {
+        FileType::Directory => root.touch(path, device == root.device),
+        FileType::RegularFile => match file::open_source(place.as_fd(), name) {
+            Ok(Some((file, _))) => root.rely_on(file, device, path)?,
+            Err(Errno::ACCESS) if !root.is_synced_whole(device) => {
+                let flags = confine::HANDLE | confine::LEAF;
+                let handle = rustix::fs::openat(place, name, flags, Mode::empty())?;
+                sync::sync_unreadable(handle.as_fd())?;
+                root.touch(&path.parent().unwrap_or_default(), device == root.device);
+                // Its mode was another one meanwhile.
+                return rustix::fs::fstat(&handle);
+            }
+            // Gone, or a mode that keeps even us out.
+            Ok(None) | Err(Errno::ACCESS | Errno::NOENT) => root.rely_on_name(device, path),
+            Err(errno) => return Err(errno),
+        },
+        _ => root.rely_on_name(device, path),
+    }
+    Ok(found)
 }
 
 fn check_batch(entries: usize, during: Operation) -> Result<(), Fault> {

@@ -1,18 +1,20 @@
 //! Open roots.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::limits;
+use xfer_protocol::manifest::{Entry, EntryKind};
 use xfer_protocol::message::{Access, OpenRoot as Open, Root, RootIndex, Space};
 use xfer_protocol::path::RelPath;
 
 use super::locking::Locks;
 use super::publish::Staging;
 use super::{Shared, guard};
+use crate::disk::confine::Confinement;
 use crate::disk::fault::{fault, kind_of};
 use crate::disk::{Errno, base, confine, space, stat, sync};
 
@@ -31,6 +33,8 @@ pub(super) struct OpenRoot {
     /// The same directory, open for syncing its file system; since before anything was written, so
     /// that it tells of every failed write.
     pub(super) whole: Option<OwnedFd>,
+    /// The same where that tells of lost names only, not of lost bytes of files.
+    names: Option<OwnedFd>,
     pub(super) device: u64,
     inode: u64,
     path: Vec<u8>,
@@ -40,9 +44,12 @@ pub(super) struct OpenRoot {
     pub(super) locks: Locks,
     pub(super) staging: Staging,
     pub(super) touched: Mutex<Touched>,
-    /// Set once content was found below that this session did not write: it may not have reached
+    /// Set once something was found below that this session did not write: it may not have reached
     /// the medium.
     found: AtomicBool,
+    /// The other file systems that it was found on, each by a directory.
+    found_elsewhere: Mutex<BTreeMap<u64, RelPath>>,
+    confinement: Confinement,
     /// A failed sync at the end: the system tells of it once, and the call may come again.
     unsynced: OnceLock<Fault>,
 }
@@ -109,7 +116,7 @@ impl OpenRoot {
         if self.access == Access::Read {
             return Ok(());
         }
-        if device == self.device && self.whole.is_some() {
+        if self.is_synced_whole(device) {
             self.found.store(true, Ordering::Relaxed);
             return Ok(());
         }
@@ -117,11 +124,39 @@ impl OpenRoot {
         crate::disk::file::sync(file)
     }
 
-    /// Notes a link or a special file below that has other metadata now: its directory's journal
-    /// brings it to the medium.
+    /// Notes a link, a special file or a file out of reach below that has other metadata now.
     pub(super) fn rely_on_name(&self, device: u64, path: &RelPath) {
+        let parent = path.parent().unwrap_or_default();
+        self.touch(&parent, device == self.device);
+        self.rely_on_all(device, parent);
+    }
+
+    /// Notes an entry that a scan found below. Of a file that counts once its content is compared.
+    pub(super) fn rely_on_scanned(&self, entry: &Entry) {
+        match entry.kind {
+            _ if self.access == Access::Read => {}
+            EntryKind::File { .. } => {}
+            EntryKind::Directory => self.rely_on_all(entry.inode.device, entry.path.clone()),
+            _ => self.rely_on_all(entry.inode.device, entry.path.parent().unwrap_or_default()),
+        }
+    }
+
+    /// Notes that a file system must be synced as a whole, one that holds a directory below.
+    fn rely_on_all(&self, device: u64, directory: RelPath) {
         self.found.store(true, Ordering::Relaxed);
-        self.touch(&path.parent().unwrap_or_default(), device == self.device);
+        if device != self.device {
+            guard(&self.found_elsewhere).entry(device).or_insert(directory);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn found_elsewhere(&self) -> impl Iterator<Item = RelPath> {
+        guard(&self.found_elsewhere).clone().into_values()
+    }
+
+    /// Whether syncing everything at the end tells of a file's failed writes too.
+    pub(super) fn is_synced_whole(&self, device: u64) -> bool {
+        device == self.device && self.whole.is_some()
     }
 
     /// Notes a failed sync that no entry's own outcome tells of.
@@ -139,9 +174,26 @@ impl OpenRoot {
 
     /// Syncs what was found.
     pub(super) fn sync_found(&self) -> Result<(), Errno> {
-        match &self.whole {
-            Some(whole) if self.found.swap(false, Ordering::Relaxed) => sync::sync_whole(whole),
-            _ => Ok(()),
+        for directory in std::mem::take(&mut *guard(&self.found_elsewhere)).into_values() {
+            let place = confine::open_directory(self.place(), &directory, self.confinement);
+            match place.and_then(|place| confine::open_for_reading(place.as_fd())) {
+                Ok(place) => sync::sync_whole(place)?,
+                // Removed again by now, so there is nothing left to last.
+                Err(Errno::NOENT) => {}
+                // A mode that keeps even us out.
+                Err(Errno::ACCESS) => sync::sync_machine(),
+                Err(errno) => return Err(errno),
+            }
+        }
+        if !self.found.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        match self.whole.as_ref().or(self.names.as_ref()) {
+            Some(whole) => sync::sync_whole(whole),
+            None => {
+                sync::sync_machine();
+                Ok(())
+            }
         }
     }
 
@@ -168,9 +220,11 @@ impl Shared {
         let path = base::absolute_path(&place, &resolved);
         let whole = match open.access {
             Access::Read => None,
-            Access::Write | Access::WriteCreate => confine::open_for_reading(place.as_fd())
-                .ok()
-                .filter(|whole| sync::whole_is_trusted(whole)),
+            Access::Write | Access::WriteCreate => confine::open_for_reading(place.as_fd()).ok(),
+        };
+        let (whole, names) = match whole {
+            Some(whole) if sync::whole_is_trusted(&whole) => (Some(whole), None),
+            names => (None, names),
         };
         let space = space::free(place.as_fd(), self.options.reserve).map_err(failed)?;
         let mut roots = guard(&self.roots.open);
@@ -182,6 +236,7 @@ impl Shared {
             index,
             place,
             whole,
+            names,
             device,
             inode,
             path,
@@ -191,6 +246,8 @@ impl Shared {
             staging: Staging::default(),
             touched: Mutex::new(Touched { above, ..Touched::default() }),
             found: AtomicBool::new(false),
+            found_elsewhere: Mutex::default(),
+            confinement: self.options.confinement,
             unsynced: OnceLock::new(),
         };
         let reply = Root {
@@ -251,7 +308,10 @@ pub(super) fn keeps_bytes(errno: Errno) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use xfer_protocol::message::Finish;
+    use std::os::unix::fs::MetadataExt;
+
+    use xfer_protocol::manifest::Metadata;
+    use xfer_protocol::message::{Finish, SetMetadata, Ticket};
 
     use super::*;
     use crate::endpoint::local::tests::{Lab, packed};
@@ -274,11 +334,38 @@ mod tests {
         assert_eq!(finish(false).await, Ok(()));
     }
 
+    /// Lets every sync of the whole file system fail: what is only a place cannot be synced.
+    fn obstruct(lab: &Lab, is_trusted: bool) {
+        let place = confine::open_root(lab.directory.path().as_os_str().as_encoded_bytes());
+        let mut roots = guard(&lab.endpoint.shared.roots.open);
+        let root = Arc::get_mut(&mut roots[0]).unwrap();
+        (root.whole, root.names) =
+            if is_trusted { (Some(place.unwrap()), None) } else { (None, Some(place.unwrap())) };
+    }
+
+    async fn finishes(lab: &Lab) -> bool {
+        lab.endpoint.finish(Finish { root: lab.root, durable: true }).await.is_ok()
+    }
+
+    /// What an earlier session made and did not sync is synced by the one that finds it.
+    #[tokio::test]
+    async fn what_a_scan_found_is_synced() {
+        for (is_trusted, scans) in [(true, true), (false, true), (true, false)] {
+            let lab = Lab::on("/tmp").await;
+            std::os::unix::fs::symlink("x", lab.at("link")).unwrap();
+            obstruct(&lab, is_trusted);
+            if scans {
+                lab.scan().await;
+            }
+            assert_eq!(finishes(&lab).await, !scans);
+        }
+    }
+
     /// Where one sync does not stand for all, each directory has its own, however many there are.
     #[tokio::test]
     async fn each_of_many_directories_is_synced() {
         let lab = Lab::on("/tmp").await;
-        std::fs::write(lab.at("obstacle"), b"").unwrap();
+        std::os::unix::fs::symlink("x", lab.at("obstacle")).unwrap();
         {
             let mut roots = guard(&lab.endpoint.shared.roots.open);
             let root = Arc::get_mut(&mut roots[0]).unwrap();
@@ -288,8 +375,48 @@ mod tests {
                 root.touch(&RelPath::new(name).unwrap(), true);
             }
         }
-        let finish = Finish { root: lab.root, durable: true };
-        assert!(lab.endpoint.finish(finish).await.is_err());
+        assert!(!finishes(&lab).await);
+    }
+
+    /// A link with new metadata is not brought to the medium by its directory alone.
+    #[tokio::test]
+    async fn links_are_synced_where_files_are_synced_one_by_one() {
+        let lab = Lab::on("/tmp").await;
+        std::os::unix::fs::symlink("x", lab.at("link")).unwrap();
+        obstruct(&lab, false);
+        let entries = vec![(Ticket(1), RelPath::new("link").unwrap(), Metadata::default())];
+        let set = SetMetadata { root: lab.root, entries };
+        assert!(lab.endpoint.set_metadata(set).await.unwrap()[0].result.is_ok());
+        assert!(!finishes(&lab).await);
+    }
+
+    /// A file that its owner may not open is synced by itself, or not called done.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_that_nobody_may_read_is_synced_by_itself() {
+        crate::disk::unprivileged::run(|directory| {
+            let endpoint = LocalEndpoint::new(LocalOptions::default());
+            let path = directory.as_os_str().as_encoded_bytes().to_vec();
+            let open = Open { path, access: Access::Write };
+            let index = endpoint.shared.open_root(&open).unwrap().index;
+            {
+                let mut roots = guard(&endpoint.shared.roots.open);
+                let root = Arc::get_mut(&mut roots[0]).unwrap();
+                root.names = root.whole.take();
+            }
+            #[expect(clippy::disallowed_methods, reason = "the test makes the file itself")]
+            std::fs::write(directory.join("file"), b"bytes").unwrap();
+            let metadata = Metadata { mode: 0o200, ..Metadata::default() };
+            let entries = vec![(Ticket(1), RelPath::new("file").unwrap(), metadata)];
+            let set = SetMetadata { root: index, entries };
+            let stamp = endpoint.shared.set_metadata(&set).unwrap().remove(0).result.unwrap();
+            #[expect(clippy::disallowed_methods, reason = "the test looks at the file itself")]
+            let found = std::fs::metadata(directory.join("file")).unwrap();
+            assert_eq!(found.mode() & 0o7777, 0o200);
+            let changed = stamp.unwrap().changed;
+            let expected = (changed.seconds, i64::from(changed.nanoseconds));
+            assert_eq!((found.ctime(), found.ctime_nsec()), expected);
+        });
     }
 
     /// A failed sync of the whole file system is told once, and not of whose bytes are lost: none
@@ -297,18 +424,12 @@ mod tests {
     #[tokio::test]
     async fn a_failed_sync_of_the_whole_counts_for_all() {
         let lab = Lab::on("/tmp").await;
-        let place = confine::open_root(lab.directory.path().as_os_str().as_encoded_bytes());
-        {
-            let mut roots = guard(&lab.endpoint.shared.roots.open);
-            // What is only a place cannot be synced.
-            Arc::get_mut(&mut roots[0]).unwrap().whole = Some(place.unwrap());
-        }
+        obstruct(&lab, true);
         let files = (0..100).map(|number| packed(number, &format!("f{number}"), b"")).collect();
         lab.pack(files, b"").await;
         let outcomes = lab.publish(true).await;
         assert!(outcomes.len() == 100 && outcomes.iter().all(|o| o.result.is_err()));
         assert!(lab.names().is_empty(), "{:?}", lab.names());
-        let finish = Finish { root: lab.root, durable: true };
-        assert!(lab.endpoint.finish(finish).await.is_err());
+        assert!(!finishes(&lab).await);
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::limits::{SCAN_BATCHES_KEPT, SCANS_MAX};
+use xfer_protocol::manifest::ScanItem;
 use xfer_protocol::message::{Scan, ScanBatch, ScanIndex, ScanNext};
 use xfer_protocol::path::RelPath;
 
@@ -25,6 +26,7 @@ struct Table {
 
 /// A scan whose batches are taken one after the other, and kept until their answers have come.
 struct Running {
+    root: Arc<OpenRoot>,
     batches: Option<mpsc::Receiver<Step>>,
     /// Those that may be asked for again, in order.
     kept: VecDeque<ScanBatch>,
@@ -48,7 +50,7 @@ impl Shared {
         }
         let index = ScanIndex(table.begun);
         table.begun = table.begun.wrapping_add(1);
-        let running = Running { batches: Some(batches), kept: VecDeque::new(), next: 0 };
+        let running = Running { root, batches: Some(batches), kept: VecDeque::new(), next: 0 };
         table.scans.insert(index, Arc::new(tokio::sync::Mutex::new(running)));
         Ok(index)
     }
@@ -92,6 +94,11 @@ impl Running {
             if last {
                 self.batches = None;
             }
+            let entries = items.iter().filter_map(|item| match item {
+                ScanItem::Entry(entry) => Some(entry),
+                _ => None,
+            });
+            entries.for_each(|entry| self.root.rely_on_scanned(entry));
             self.kept.push_back(ScanBatch { sequence: self.next, items, last });
             self.next += 1;
         }

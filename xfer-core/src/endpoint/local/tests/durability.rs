@@ -57,9 +57,13 @@ async fn a_mount_below_the_root_is_elsewhere() {
     lab.pack(vec![packed(3, "here/small", b"bytes")], b"bytes").await;
     assert!(lab.publish(false).await.iter().all(|outcome| outcome.result.is_ok()));
     let root = lab.endpoint.shared.root(lab.root, Operation::Sync).unwrap();
-    let touched = guard(&root.touched);
-    assert!(touched.elsewhere.iter().eq([&rel("mount"), &rel("mount/made")]));
-    assert!(touched.directories.iter().eq([&RelPath::root(), &rel("here")]));
+    {
+        let touched = guard(&root.touched);
+        assert!(touched.elsewhere.iter().eq([&rel("mount"), &rel("mount/made")]));
+        assert!(touched.directories.iter().eq([&RelPath::root(), &rel("here")]));
+    }
+    lab.scan().await;
+    assert!(root.found_elsewhere().eq([rel("mount")]));
 }
 
 /// What somebody put in a partial's place is not published as what was proven.
