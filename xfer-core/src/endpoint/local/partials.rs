@@ -23,9 +23,6 @@ use crate::disk::fault::fault;
 use crate::disk::metadata::set_on_file;
 use crate::disk::{Errno, file, is_partial_name, partial, partial_name, sparse};
 
-/// Digests of one partial that wait for the caller's word that they are equal.
-const HASHED_MAX: usize = 1 << 18;
-
 /// Partials that are done, remembered so that a call that comes late or again is understood.
 const DONE_MAX: usize = 1 << 16;
 
@@ -337,7 +334,7 @@ impl Shared {
             .ok_or_else(|| partial.fault(FaultKind::Io, Operation::Hash))?;
         let mut progress = partial.progress();
         for (block, digest) in blocks.iter().zip(&digests) {
-            if progress.hashed.len() >= HASHED_MAX {
+            if progress.hashed.len() >= limits::HASHED_MAX {
                 progress.hashed.pop_first();
             }
             progress.hashed.insert(block.start(), (*block, *digest));
@@ -490,6 +487,7 @@ impl Progress {
 
     /// Takes hashed blocks that tile a range as present; `None` if they do not.
     fn keep(&mut self, range: ByteRange) -> Option<()> {
+        let mut kept = Vec::new();
         for missing in self.present.missing_from(range).iter() {
             let mut start = missing.start();
             while start < missing.end() {
@@ -497,9 +495,12 @@ impl Progress {
                 if !missing.contains(block) {
                     return None;
                 }
-                self.tree.add(block, digest).ok()?;
+                kept.push((block, digest));
                 start = block.end();
             }
+        }
+        for (block, digest) in kept {
+            self.tree.add(block, digest).ok()?;
         }
         self.settle(range);
         Some(())
