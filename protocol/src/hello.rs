@@ -249,8 +249,6 @@ const _: () = assert!(PAYLOAD_MAX as usize == limits::PAYLOAD_BYTES_MAX);
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
 
     fn hello(role: Role) -> Hello {

@@ -145,7 +145,7 @@ impl TreeAssembler {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
+    #![expect(clippy::cast_possible_truncation, reason = "tests make bytes of numbers")]
 
     use proptest::prelude::*;
 

@@ -138,8 +138,6 @@ impl Ours {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
     use crate::hello::{MAGIC, VERSION_MAX};
 

@@ -45,8 +45,10 @@ fn a_lint_is_expected_with_a_reason() {
         Source::new("a/src/b.rs", "#[expect(\n    unused,\n    clippy::all\n)]\nfn a() {}\n"),
         Source::new("a/src/c.rs", "#[expect(unused, reason = \"so it is\")]\nfn a() {}\n"),
         Source::new("a/src/d.rs", "#[allow(dead_code, reason = \"an excuse\")]\nfn a() {}\n"),
+        Source::new("a/src/tests.rs", "#![allow(clippy::unwrap_used)]\n"),
+        Source::new("a/tests/a.rs", "#![allow(clippy::unwrap_used)]\n"),
     ];
-    assert_fires(3, &lints(&bad));
+    assert_fires(4, &lints(&bad));
 }
 
 #[test]
@@ -66,8 +68,9 @@ fn tests_wait_for_events() {
         Source::new("tests/src/a.rs", "fn a() { std::thread::sleep(b); }\n"),
         Source::new("a/src/a.rs", "fn a() { thread::sleep(b); }\n"),
         Source::new("a/src/b.rs", "#[cfg(test)]\nmod tests {\n  thread::sleep(b);\n}\n"),
+        Source::new("a/tests/a.rs", "async fn a() { tokio::time::sleep(b).await; }\n"),
     ];
-    assert_fires(2, &sleeps(&bad));
+    assert_fires(3, &sleeps(&bad));
 }
 
 fn holding(texts: &[(String, String)], marks: &[&str]) -> Vec<Finding> {
@@ -93,7 +96,8 @@ fn lints(sources: &[Source]) -> Vec<Finding> {
         for kind in ["[allow(", "[expect("] {
             for (at, _) in source.code.match_indices(kind) {
                 let attribute = source.code[at..].split(")]").next().unwrap_or_default();
-                if kind == "[allow(" && !attribute.contains("unwrap_used")
+                let may_allow = !source.is_of_program() && attribute.contains("unwrap_used");
+                if kind == "[allow(" && !may_allow
                     || kind == "[expect(" && !attribute.contains("reason =")
                 {
                     let line = source.code[..at].lines().count();
@@ -130,7 +134,7 @@ fn sleeps(sources: &[Source]) -> Vec<Finding> {
     for source in sources {
         let program = source.program().count();
         let lines = source.lines().skip(program);
-        let lines = lines.filter(|(_, line)| line.contains("thread::sleep("));
+        let lines = lines.filter(|(_, line)| line.contains("sleep("));
         findings.extend(lines.map(|(number, _)| format!("{}:{number}", source.path)));
     }
     findings

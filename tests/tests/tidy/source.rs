@@ -40,6 +40,11 @@ impl Source {
         self.code.lines().enumerate().map(|(index, line)| (index + 1, line))
     }
 
+    /// Whether it is compiled into the program, the tests beside the code included
+    pub(crate) fn is_of_program(&self) -> bool {
+        self.path.contains("/src/") && self.package() != "tests"
+    }
+
     /// The directory of the repository that it lies in, such as `xfer-core`
     pub(crate) fn package(&self) -> &str {
         self.path.split('/').next().unwrap_or_default()

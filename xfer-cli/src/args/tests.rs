@@ -1,5 +1,4 @@
 //! Command lines and what they are understood as.
-#![allow(clippy::unwrap_used)]
 
 use std::ffi::OsString;
 

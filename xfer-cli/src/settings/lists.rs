@@ -101,7 +101,6 @@ fn rule(pattern: &OsStr, include: bool) -> Result<FilterRule, CliError> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -1,5 +1,4 @@
 //! Which layer decides, and what a layer may say.
-#![allow(clippy::unwrap_used)]
 #![expect(clippy::disallowed_methods, reason = "tests write their own configuration files")]
 
 use std::collections::HashMap;

@@ -179,8 +179,6 @@ mod kernel {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
 
     const BOTH: [Confinement; 2] = [Confinement::Kernel, Confinement::Walk];

@@ -153,8 +153,6 @@ fn sync_data(file: BorrowedFd<'_>) -> Result<(), Errno> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use std::os::unix::fs::symlink;
     use std::os::unix::net::UnixListener;
 

@@ -76,8 +76,6 @@ pub fn follow(
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::symlink;
 

@@ -50,8 +50,6 @@ pub fn try_lock(file: impl AsFd, mode: LockMode) -> Result<(), Errno> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
 
     #[test]

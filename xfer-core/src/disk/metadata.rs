@@ -231,8 +231,6 @@ fn times(modified: Timestamp) -> Timestamps {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use xfer_protocol::manifest::{Owner, Xattr};
 
     use super::*;

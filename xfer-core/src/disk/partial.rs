@@ -176,8 +176,6 @@ fn is_ours(found: &Stat) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use std::os::unix::fs::{MetadataExt, symlink};
 
     use super::*;

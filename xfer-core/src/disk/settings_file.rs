@@ -116,7 +116,7 @@ fn open(path: &Path) -> Result<File, SettingsFileProblem> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+    #![expect(clippy::disallowed_methods, reason = "tests look at the files themselves")]
 
     use std::os::unix::fs::symlink;
 

@@ -79,8 +79,6 @@ fn write_zeros(file: impl AsFd, range: ByteRange) -> Result<(), Errno> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use std::os::fd::OwnedFd;
 
     use super::*;

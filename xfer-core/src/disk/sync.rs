@@ -80,8 +80,6 @@ fn syncfs_tells() -> bool {
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
 
     #[test]

@@ -126,8 +126,6 @@ impl Carried for Entry {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use bytes::Bytes;
     use xfer_protocol::codec::{HEAD_BYTES, encode};
     use xfer_protocol::digest::Digest;

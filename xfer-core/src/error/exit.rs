@@ -238,7 +238,6 @@ fn is_writing(during: Operation) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use std::collections::HashSet;
 
     use xfer_protocol::path::RelPath;

@@ -1,5 +1,4 @@
 //! One line for each input; those that the CLI must refuse are run through the program as well.
-#![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
 

@@ -1,6 +1,6 @@
 //! What a sink's table takes and refuses, against a plain array of bytes.
 
-#![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
+#![expect(clippy::cast_possible_truncation, reason = "tests make bytes of numbers")]
 
 use proptest::prelude::*;
 

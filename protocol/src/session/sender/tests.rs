@@ -1,8 +1,6 @@
 //! Flight control on a virtual clock: single situations first, then whole transfers over a network
 //! that delays, loses, repeats and cuts off by a seed.
 
-#![allow(clippy::unwrap_used)]
-
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

@@ -1,5 +1,4 @@
 //! The program's own words agree: help, manual page, completions, and the contract page.
-#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
 

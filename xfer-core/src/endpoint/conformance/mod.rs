@@ -4,12 +4,7 @@
 //! [`all`] runs every clause on a fresh fixture. Clauses ask [`Capabilities`] what to expect and
 //! never what kind the endpoint is.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::missing_panics_doc,
-    reason = "a clause fails by a panic"
-)]
+#![expect(clippy::unwrap_used, reason = "a clause fails by a panic")]
 
 pub mod entries;
 pub mod locks;

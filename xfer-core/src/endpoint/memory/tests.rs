@@ -1,7 +1,5 @@
 //! The contract over both profiles, and the troubles that other tests rely on.
 
-#![allow(clippy::unwrap_used)]
-
 use xfer_protocol::fault::FaultKind;
 use xfer_protocol::message::Access;
 

@@ -1,6 +1,6 @@
 //! The walk against a naive one, and on trees that are awkward, deep, hostile or changing.
 
-#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+#![expect(clippy::disallowed_methods, reason = "tests look at the files themselves")]
 
 mod awkward;
 mod filtered;

@@ -140,8 +140,6 @@ fn with_extensions(mut names: Vec<kex::Name>) -> Vec<kex::Name> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
 
     fn list(names: &[&str]) -> Vec<String> {

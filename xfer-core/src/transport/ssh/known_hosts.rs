@@ -209,8 +209,6 @@ fn name_digest(salt: &[u8], name: &str) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
 
     const KEY: &str = "ssh-ed25519 \

@@ -179,8 +179,6 @@ fn check_length_and_dash(text: &str) -> Result<(), TargetProblem> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
 
     fn problem(typed: &str) -> TargetProblem {

@@ -119,8 +119,6 @@ fn rest_of_name(text: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
 
     fn environment() -> Environment {

@@ -1,7 +1,6 @@
 //! The local endpoint on real directories, on a disk and in memory.
 
-#![allow(
-    clippy::unwrap_used,
+#![expect(
     clippy::disallowed_methods,
     clippy::cast_possible_truncation,
     reason = "tests look at the files themselves, and make bytes of numbers"
