@@ -124,7 +124,7 @@ impl Contender {
 }
 
 impl Move {
-    /// The move the other way of what this one made, which is at its destination
+    /// Where what was moved stands
     pub(crate) fn landed(&self) -> PathBuf {
         self.destination.join(self.source.file_name().unwrap_or_default())
     }

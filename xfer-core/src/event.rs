@@ -31,7 +31,7 @@ impl<F: Fn(&Event) + Send + Sync> Observer for F {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// The transfer began; one row for each source.
+    /// The transfer began.
     Begun {
         /// Where bytes come from.
         sources: Vec<Location>,
@@ -83,7 +83,7 @@ pub enum Event {
         /// What it makes of the whole, unless something graver does.
         class: ExitClass,
     },
-    /// A file or pack is tried again.
+    /// A block, a pack, a file or the whole session is tried again.
     Retry {
         /// What failed.
         reason: String,
@@ -101,7 +101,7 @@ pub enum Event {
 pub struct Route {
     /// `local`, `sftp` or `ssh`.
     pub kind: &'static str,
-    /// What carries the bytes, such as `ssh aes128-gcm@openssh.com`.
+    /// What carries the bytes: `ssh`, `sftp over ssh` or `pipe`.
     pub transport: String,
     /// Whether no proxy is known to be in between.
     pub direct: bool,
@@ -177,7 +177,7 @@ pub enum Phase {
     Connect,
     /// Listing and comparing.
     Scan,
-    /// Moving bytes.
+    /// Moving bytes; told by the first payload, and not announced.
     Send,
     /// Making durable and reading back.
     Verify,

@@ -170,7 +170,7 @@ pub fn manifest_entry(
     ManifestEntry { path, kind, metadata, digest }
 }
 
-/// Writes the lines of a receipt.
+/// Writes one line of a receipt.
 pub fn write_entry(out: &mut Vec<u8>, entry: &ManifestEntry) {
     let line = ReceiptEntry {
         path: PathText::from(entry.path.as_bytes()),

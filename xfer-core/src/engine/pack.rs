@@ -43,7 +43,7 @@ pub(super) struct FileWork {
     pub(super) allocated: u64,
     pub(super) stamp: Stamp,
     pub(super) wanted: Metadata,
-    /// What stands at the destination, where that is a file of the same size.
+    /// What stands at the destination, and whether its metadata is what is wanted.
     pub(super) found: Option<(Stamp, bool)>,
     pub(super) changes: u32,
 }

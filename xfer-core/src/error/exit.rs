@@ -33,7 +33,7 @@ pub enum ExitClass {
     Protocol,
     /// The platform's API.
     PlatformApi,
-    /// Local state or journal corrupt.
+    /// Local state or a receipt is corrupt.
     State,
     /// A peer or a file exceeded a limit of ours.
     Limit,
@@ -99,7 +99,7 @@ const TABLE: [Row; 25] = [
     (ExitClass::Authentication, 11, Retry::AfterFix, "authentication or peer identity"),
     (ExitClass::Protocol, 12, Retry::AfterFix, "protocol, version, or no agent for that machine"),
     (ExitClass::PlatformApi, 13, Retry::SameCommand, "platform API"),
-    (ExitClass::State, 14, Retry::AfterFix, "local state or journal corrupt"),
+    (ExitClass::State, 14, Retry::AfterFix, "local state or a receipt is corrupt"),
     (ExitClass::Limit, 15, Retry::Never, "a peer or file exceeded a limit of ours"),
     (ExitClass::Unsafe, 16, Retry::AfterFix, "unsafe or colliding entry refused"),
     (ExitClass::Policy, 17, Retry::AfterFix, "refused by policy before the first payload byte"),

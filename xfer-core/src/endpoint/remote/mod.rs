@@ -50,7 +50,7 @@ const SENDINGS_MAX: u32 = 8;
 pub struct SessionOptions {
     /// Silence after which a lane is given up.
     pub stall: Duration,
-    /// What the far side can do, as this side sees it.
+    /// Names the session, and seeds its flight control.
     pub random: [u8; 16],
 }
 
