@@ -11,7 +11,6 @@ use tokio_util::sync::CancellationToken;
 use xfer_protocol::codec::FrameError;
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::hello::{Hello, Role, SessionId};
-use xfer_protocol::limits;
 use xfer_protocol::message::{Message, Reply, Request, RequestId};
 use xfer_protocol::path::RelPath;
 use xfer_protocol::session::handshake::AwaitHello;
@@ -217,9 +216,6 @@ async fn answer<E: Source + Sink>(
         Request::Scan(r) => endpoint.scan(r).await.map(|index| plain(Reply::Scan(index))),
         Request::ScanNext(r) => endpoint.scan_next(r).await.map(|b| plain(Reply::ScanBatch(b))),
         Request::DataRanges(r) => endpoint.data_ranges(r).await.map(|rs| plain(Reply::Ranges(rs))),
-        Request::ReadBlock(r) if r.range.len() > limits::PAYLOAD_BYTES_MAX as u64 => {
-            Err(Fault::new(FaultKind::Limit, Operation::Read, r.file.path).into())
-        }
         Request::ReadBlock(r) => {
             endpoint.read_block(r).await.map(|(digests, bytes)| (Reply::Block(digests), bytes))
         }

@@ -38,8 +38,6 @@ pub struct AgentOptions {
 /// # Errors
 /// When stdin and stdout are no streams, or no session comes about on them.
 pub async fn run(options: AgentOptions) -> io::Result<()> {
-    crate::disk::signals::tell_file_size_limit();
-    crate::disk::descriptor::allow_many();
     let mut stream = pipe::standard()?;
     stream.writer.write_all(&options.sentinel).await?;
     stream.writer.flush().await?;

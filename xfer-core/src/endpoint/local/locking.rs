@@ -17,8 +17,8 @@ use crate::disk::fault::fault;
 use crate::disk::lock::{LockMode, lock};
 use crate::disk::{Errno, partial, partial_name, stat};
 
-/// Entries of one directory beyond which the directory is locked instead: each lock is a
-/// descriptor.
+/// Entries of one request beyond which their directories are locked instead: each lock is a
+/// descriptor. No request of ours names as many.
 const ENTRIES_MAX: usize = 256;
 
 /// The locks below one root.
