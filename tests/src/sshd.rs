@@ -114,11 +114,6 @@ impl Sshd {
         fingerprint(&self.directory().join("hostkey.pub"))
     }
 
-    /// The user key's fingerprint as `SHA256:…`
-    pub fn user_key_fingerprint(&self) -> String {
-        fingerprint(&self.directory().join("userkey.pub"))
-    }
-
     /// The host key as `TYPE BASE64`, for a known_hosts line
     pub fn host_key(&self) -> String {
         public_key(&self.directory().join("hostkey.pub"))

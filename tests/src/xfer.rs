@@ -161,11 +161,6 @@ impl Running {
         self.output[0].next(wanted, Instant::now() + ends_within())
     }
 
-    /// The next line of standard error that is wanted; `None` when there will be none
-    pub fn next_error_line(&self, wanted: impl Fn(&str) -> bool) -> Option<String> {
-        self.output[1].next(wanted, Instant::now() + ends_within())
-    }
-
     /// The next event of `--json` that is wanted; `None` when there will be none
     pub fn next_event(&self, wanted: impl Fn(&Value) -> bool) -> Option<Value> {
         let parsed = |line: &str| serde_json::from_str::<Value>(line).ok();

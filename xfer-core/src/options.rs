@@ -152,15 +152,13 @@ impl Default for RetryOptions {
 pub struct DiskOptions {
     /// Bytes that must stay free at the destination. Default: 512 MiB.
     pub reserve: u64,
-    /// Where records and receipts live. Default: `$XDG_STATE_HOME/xfer`.
-    pub state: Option<PathBuf>,
     /// Where to write the receipt as well. Default: only the state directory.
     pub receipt: Option<PathBuf>,
 }
 
 impl Default for DiskOptions {
     fn default() -> Self {
-        Self { reserve: 512 * 1024 * 1024, state: None, receipt: None }
+        Self { reserve: 512 * 1024 * 1024, receipt: None }
     }
 }
 

@@ -65,12 +65,6 @@ impl Assembly {
         &self.present
     }
 
-    /// Whether the file was found complete.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        self.complete
-    }
-
     /// Judges a block by its place, before its bytes are hashed or written.
     pub fn accept(&mut self, range: ByteRange, digests: usize) -> Result<Accept, Violation> {
         self.check_grid(range)?;

@@ -282,7 +282,6 @@ fn options(context: &Context) -> Result<TransferOptions, CliError> {
     options.network.route = connection.route;
     options.network.agent_binary = connection.agent_binary;
     options.retry.stall = connection.stall;
-    options.disk.state = Some(context.around.state_directory()?);
     Ok(options)
 }
 

@@ -154,7 +154,6 @@ impl CopySettings {
             },
             disk: DiskOptions {
                 reserve: merged.value("reserve", values::size)?.unwrap_or(disk.reserve),
-                state: Some(around.state_directory()?),
                 receipt: merged.path("receipt"),
             },
         };

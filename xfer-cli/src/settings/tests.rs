@@ -120,7 +120,7 @@ fn flags_of_a_copy_become_options() {
     assert_eq!(settings.options.selection.filter.size_min, Some(1000));
     let oldest = settings.options.selection.filter.modified_min.unwrap();
     assert_eq!(oldest.seconds, NOW - 3600);
-    let state = settings.options.disk.state.unwrap();
+    let state = place.surroundings(&[]).state_directory().unwrap();
     assert_eq!(state, place.path("home/.local/state/xfer"));
     assert_eq!(place.copy("-c --quick").unwrap_err().reason, "flags-conflict");
 }

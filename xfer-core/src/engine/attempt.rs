@@ -234,17 +234,14 @@ async fn move_all(shared: &Shared, opened: &Opened) -> Result<Summary, Stop> {
     let Pending { moved: contexts, scanned } = pending;
     // A plan alone leaves them as they are.
     drop(scanned);
-    let mapped = match moved {
-        Ok(mapped) => mapped,
-        Err(stop) => {
-            for cx in &contexts {
-                flush(shared, cx).await;
-            }
-            let moved = contexts.iter().map(|cx| cx.ledger.moved());
-            shared.note_moved(moved);
-            return Err(stop);
+    if let Err(stop) = moved {
+        for cx in &contexts {
+            flush(shared, cx).await;
         }
-    };
+        let moved = contexts.iter().map(|cx| cx.ledger.moved());
+        shared.note_moved(moved);
+        return Err(stop);
+    }
     shared.observer.observe(&Event::Phase(Phase::Verify));
     if !shared.transfer.plan_only {
         let durable = shared.transfer.options.verify.level.is_durable();
@@ -267,7 +264,7 @@ async fn move_all(shared: &Shared, opened: &Opened) -> Result<Summary, Stop> {
     let overhead_bytes =
         opened.sources.iter().chain([&opened.sink]).map(|e| e.overhead_bytes()).sum();
     let ends = Ends { root: to.path.clone(), route, overhead_bytes };
-    wrap_up(shared, contexts, mapped, ends, manifest, &state)
+    wrap_up(shared, contexts, ends, manifest, &state)
 }
 
 /// Scans every mapping, then moves them: whether all fits is known before the first byte, unless
@@ -279,12 +276,11 @@ async fn move_mappings(
     state: &StateDirectory,
     manifest: &mut Option<Manifest>,
     pending: &mut Pending,
-) -> Result<Vec<MappedPath>, Stop> {
+) -> Result<(), Stop> {
     let roots = mapped_roots(shared, opened, to)?;
     let reserve = shared.transfer.options.disk.reserve;
     let (began, sent) = (shared.clock.elapsed(), shared.meter.begin_session());
     let preflight = Arc::new(Preflight::new(to.space, reserve, began, sent));
-    let mut mapped = Vec::with_capacity(roots.len());
     for (at, (mapping, (root, paths))) in opened.mappings.iter().zip(roots).enumerate() {
         let source = &opened.sources[opened.of_request[mapping.source]];
         let machines = [root.machine_over_boots(), to.machine_over_boots()];
@@ -303,7 +299,6 @@ async fn move_mappings(
         let scanned = scanned.map_err(|stop| shared.of_source(mapping.source, stop))?;
         *manifest = cx.ledger.manifest();
         pending.scanned.push((cx, scanned.0, scanned.1));
-        mapped.push(paths);
         if pending.files() > FILES_WAITING_MAX && preflight.may_begin(shared.clock.elapsed()) {
             pending.move_scanned(shared).await?;
         }
@@ -314,7 +309,7 @@ async fn move_mappings(
         pending.make_room_known(&preflight).await?;
         pending.move_scanned(shared).await?;
     }
-    Ok(mapped)
+    Ok(())
 }
 
 fn context(

@@ -119,12 +119,6 @@ impl Inspection {
         Ok(Self { shared, end, root, under })
     }
 
-    /// The resolved root.
-    #[must_use]
-    pub fn root(&self) -> &Root {
-        &self.root
-    }
-
     /// Hands on every entry, in the order of paths.
     ///
     /// # Errors

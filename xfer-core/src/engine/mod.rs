@@ -108,8 +108,6 @@ pub struct Summary {
     pub class: ExitClass,
     /// Entries that filters left out, and a digest of their list.
     pub excluded: (u64, Option<Digest>),
-    /// Where each source went.
-    pub mapped: Vec<MappedPath>,
 }
 
 /// What all attempts of one transfer share.

@@ -9,7 +9,7 @@ use xfer_protocol::manifest::EntryKind;
 use super::context::{Context, Stop};
 use super::ledger::{Counts, Kept, Pending, Results, Spooled, Totals};
 use super::manifest::{Manifest, Proven};
-use super::{MappedPath, Shared, Summary};
+use super::{Shared, Summary};
 use crate::disk::state::StateDirectory;
 use crate::error::ExitClass;
 use crate::event::{Route, proof_level_name};
@@ -27,7 +27,6 @@ pub(super) struct Ends {
 pub(super) fn wrap_up(
     shared: &Shared,
     moved: Vec<Arc<Context>>,
-    mapped: Vec<MappedPath>,
     ends: Ends,
     mut manifest: Option<Manifest>,
     state: &StateDirectory,
@@ -62,7 +61,7 @@ pub(super) fn wrap_up(
         }
         None => None,
     };
-    Ok(summary(shared, sums, manifest.as_ref(), mapped, ends, receipt))
+    Ok(summary(shared, sums, manifest.as_ref(), ends, receipt))
 }
 
 /// Writes what was not known while the mapping was scanned.
@@ -128,7 +127,6 @@ fn summary(
     shared: &Shared,
     sums: Sums,
     manifest: Option<&Manifest>,
-    mapped: Vec<MappedPath>,
     ends: Ends,
     receipt: Option<std::path::PathBuf>,
 ) -> Summary {
@@ -151,7 +149,6 @@ fn summary(
         problem_count: sums.problem_count,
         class,
         excluded,
-        mapped,
     }
 }
 

@@ -228,9 +228,6 @@ pub enum UsageReason {
     /// More paths or patterns than a far source takes.
     #[error("the lists of paths and patterns are longer than {0} can be asked to heed at once")]
     ListTooLong(Location),
-    /// A pattern that cannot be read.
-    #[error("the pattern {} cannot be read", Escaped(.0.as_bytes()))]
-    Pattern(String),
 }
 
 impl UsageReason {
@@ -245,12 +242,9 @@ impl UsageReason {
             Self::BadName { .. } => "bad-name",
             Self::PullElsewhere(_) => "pull-elsewhere",
             Self::ListTooLong(_) => "list-too-long",
-            Self::Pattern(_) => "bad-pattern",
         }
     }
-}
 
-impl UsageReason {
     fn remedy(&self) -> &'static str {
         match self {
             Self::Location(error) => error.reason.remedy(),
@@ -263,7 +257,6 @@ impl UsageReason {
             Self::BadName { .. } => "name a destination whose last part is shorter",
             Self::PullElsewhere(_) => "use xfer push",
             Self::ListTooLong(_) => "split the list, and copy part by part",
-            Self::Pattern(_) => "see: man gitignore, for what a pattern may say",
         }
     }
 }
@@ -309,24 +302,12 @@ macro_rules! reasons {
 reasons! {
     /// What is wrong with a configuration, key or credential file.
     ConfigReason {
-        /// It is not there.
-        Missing = "config-missing", "there is no such file";
-        /// It cannot be read.
-        Unreadable = "config-unreadable", "it cannot be read";
-        /// It is larger than any such file.
-        TooLarge = "config-too-large", "it is too large";
-        /// It says something that cannot be understood.
-        Malformed = "config-malformed", "it cannot be understood";
-        /// It says something that this file may not say.
-        Forbidden = "config-forbidden-key", "it sets what it may not set";
         /// Others could write or read it.
         Exposed = "config-exposed", "others may read or write it";
         /// A configuration of ssh.
         Ssh = "ssh-config-unusable", "its ssh configuration cannot be used";
         /// A private key that cannot be used.
         Key = "key-unusable", "a key for it cannot be used";
-        /// A directory that is needed is not known or cannot be used.
-        Directory = "no-directory", "there is no usable directory";
         /// A directory of records on a network file system.
         StateOnNetwork = "state-on-network", "it lies on a network file system";
         /// A directory of records in the destination.
@@ -365,10 +346,6 @@ reasons! {
         HostKeyUnknown = "host-key-unknown", "its host key is not known";
         /// The host's key was revoked.
         HostKeyRevoked = "host-key-revoked", "its host key is marked as revoked";
-        /// A key needs a passphrase, and nobody can be asked.
-        Passphrase = "passphrase-needed", "the key needs a passphrase";
-        /// The key agent does not answer.
-        KeyAgent = "key-agent-failed", "the ssh-agent does not answer";
     }
 }
 
@@ -385,8 +362,6 @@ reasons! {
         Greeting = "bad-greeting", "what answers is not an xfer agent";
         /// It said what it may not say.
         Broken = "protocol-broken", "it broke the protocol";
-        /// It cannot do what was asked.
-        Unsupported = "unsupported", "it cannot do that";
     }
 }
 
@@ -397,22 +372,14 @@ reasons! {
         Frame = "frame-limit", "it sent more than a frame may hold";
         /// A frame or field of ours.
         Request = "request-limit", "what is asked of it is more than a frame may hold";
-        /// The tree.
-        Tree = "tree-limit", "the tree exceeds a limit of xfer";
-        /// Open files or threads of this process.
-        Process = "process-limit", "this process may not open more files or threads";
     }
 }
 
 reasons! {
     /// What is wrong with our own records.
     StateReason {
-        /// It is damaged.
-        Corrupt = "state-corrupt", "it is damaged";
         /// It cannot be written.
         Unwritable = "state-unwritable", "it cannot be written";
-        /// A later xfer wrote it.
-        Newer = "state-newer", "a later version of xfer wrote it";
     }
 }
 

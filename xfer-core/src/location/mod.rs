@@ -60,12 +60,6 @@ impl Location {
         self.machine == Machine::Local
     }
 
-    /// Whether the path ends in `/`: of a source its contents, of a destination a directory.
-    #[must_use]
-    pub fn ends_in_slash(&self) -> bool {
-        self.path.ends_with(b"/")
-    }
-
     /// The last name of the path; `None` for `/`, home, and what ends in `.` or `..`.
     #[must_use]
     pub fn last_name(&self) -> Option<&[u8]> {

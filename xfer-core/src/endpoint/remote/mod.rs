@@ -105,12 +105,6 @@ impl RemoteEndpoint {
         Ok(Self { shared, capabilities, session, round_trip, _watch: watch })
     }
 
-    /// Names the session to a process that brings one more stream.
-    #[must_use]
-    pub fn session(&self) -> SessionId {
-        self.session
-    }
-
     /// How long the agent took to answer the first greeting.
     #[must_use]
     pub fn round_trip(&self) -> Duration {
