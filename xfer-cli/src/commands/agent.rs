@@ -21,9 +21,10 @@ pub(super) fn serve(words: &[OsString]) -> Outcome {
     };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
-    let ended = runtime.block_on(stdio::run(options));
+    // A worker that is told of bytes reads them itself; this thread would have to be woken first.
+    let ended = runtime.block_on(async { tokio::spawn(stdio::run(options)).await });
     runtime.shutdown_timeout(Duration::from_millis(500));
-    ended.map_err(failed)?;
+    ended.map_err(std::io::Error::other).flatten().map_err(failed)?;
     Ok(ExitClass::Done)
 }
 
