@@ -29,8 +29,8 @@ use crate::location::{Machine, SshHost};
 use crate::options::{RouteChoice, TransferOptions, VerifyLevel};
 use crate::transport::Stream;
 use crate::transport::ssh::{
-    KeyProblem, NoPrompt, ReachProblem, SshConnection, SshError, SshErrorClass, SshOptions,
-    SshTarget,
+    HostKeyTrust, KeyProblem, NoPrompt, ReachProblem, SshConnection, SshError, SshErrorClass,
+    SshOptions, SshTarget,
 };
 
 use logins::{Further, Told, Wanted, join_streams};
@@ -247,6 +247,19 @@ impl Connector {
         let failed = |error| ssh_error(&place, error);
         let target = SshTarget::new(host.user.as_deref(), &host.host, host.port).map_err(failed)?;
         let login = SshConnection::connect(&target, &self.ssh).await.map_err(failed)?;
+        let unproven = unproven(&login);
+        let mut connected = self.beyond(place, login, options).await?;
+        connected.notices.splice(0..0, unproven);
+        Ok(connected)
+    }
+
+    /// What lies at the end of a login.
+    async fn beyond(
+        &self,
+        place: String,
+        login: SshConnection,
+        options: &TransferOptions,
+    ) -> Result<Connected, TransferError> {
         if options.network.route == RouteChoice::Sftp {
             return self.sftp(&place, login, options).await;
         }
@@ -399,6 +412,24 @@ fn host_of(machine: &Machine) -> Option<SshHost> {
         Machine::Local => None,
         Machine::Ssh(host) => Some(host.clone()),
     }
+}
+
+/// What the user should know of hosts that nobody has proven.
+fn unproven(login: &SshConnection) -> Vec<String> {
+    let warnings = login.hosts().filter_map(|(host, trust)| {
+        let what = match trust {
+            HostKeyTrust::Unproven => "is not listed",
+            HostKeyTrust::Changed => "is not the one that is listed for it",
+            HostKeyTrust::Known | HostKeyTrust::AcceptedByPerson | HostKeyTrust::AcceptedNew => {
+                return None;
+            }
+        };
+        Some(format!(
+            "{host}: its host key {what}, and StrictHostKeyChecking=no lets whoever answers pass \
+             for it"
+        ))
+    });
+    warnings.collect()
 }
 
 fn place_of(host: &SshHost) -> String {

@@ -73,7 +73,7 @@ fn an_unknown_host_key_is_11_unless_accepting_new_ones_is_asked_for() {
 }
 
 #[test]
-fn a_changed_host_key_is_11_whatever_is_asked_for() {
+fn a_changed_host_key_is_11_unless_no_check_is_asked_for() {
     let pair = Pair::new();
     let other = Sshd::start("");
     let known = format!("[127.0.0.1]:{} {}\n", pair.server.port(), other.host_key());
@@ -82,6 +82,16 @@ fn a_changed_host_key_is_11_whatever_is_asked_for() {
     for flags in [&[][..], &["-o", "StrictHostKeyChecking=accept-new"]] {
         let ended = push_with(&pair, flags, change).expect_code(11);
         assert_eq!(ended.result()["reason"], "host-key-changed");
+    }
+    for (listed, told) in [(true, "is not the one that is listed"), (false, "is not listed")] {
+        if !listed {
+            fs::remove_file(pair.path("known_hosts")).expect("it was written");
+        }
+        let ended = push_with(&pair, &["-o", "StrictHostKeyChecking=no"], change).expect_code(0);
+        let events = ended.events();
+        let notices: Vec<_> = events.iter().filter_map(|event| event["notice"].as_str()).collect();
+        assert!(notices.len() == 1 && notices[0].contains(told), "{notices:?}");
+        assert!(notices[0].contains(&pair.server.port().to_string()), "{notices:?}");
     }
 }
 

@@ -97,7 +97,7 @@ async fn a_changed_key_is_refused_with_both_fingerprints() {
     }
     assert_eq!(server.log_count("Accepted"), 0);
     let connection = connect(&options(&config(&server, &known, "no")), "here").await.unwrap();
-    assert_eq!(connection.host_key_trust(), HostKeyTrust::Unproven);
+    assert_eq!(connection.host_key_trust(), HostKeyTrust::Changed);
     assert_eq!(fs::read_to_string(&known).unwrap().lines().count(), 2);
 }
 

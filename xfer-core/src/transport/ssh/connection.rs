@@ -107,6 +107,12 @@ impl SshConnection {
         self.inner.notes.trust()
     }
 
+    /// The hosts on the way there and itself, the last first, and how far each is proven
+    pub fn hosts(&self) -> impl Iterator<Item = (String, HostKeyTrust)> {
+        std::iter::successors(Some(self), |hop| hop.jump())
+            .map(|hop| (hop.host(), hop.host_key_trust()))
+    }
+
     /// Whether the connection has ended
     pub fn is_closed(&self) -> bool {
         self.inner.handle.is_closed()

@@ -30,6 +30,8 @@ pub enum HostKeyTrust {
     AcceptedNew,
     /// `StrictHostKeyChecking=no` let it pass; worth a warning, and no base for a proof
     Unproven,
+    /// The same though another key is listed for it
+    Changed,
 }
 
 /// Set while a person is asked, so that limits wait

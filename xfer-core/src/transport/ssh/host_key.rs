@@ -131,7 +131,12 @@ impl HostKeyJudge {
         match (self.find(key), self.checking) {
             (Finding::Revoked(known), _) => Err(revoked(key, known).into()),
             (Finding::Known, _) => Ok(HostKeyTrust::Known),
-            (_, StrictHostKeyChecking::Off) => Ok(HostKeyTrust::Unproven),
+            (Finding::Changed(_), StrictHostKeyChecking::Off) => Ok(HostKeyTrust::Changed),
+            // A key of another kind may be chosen by whoever stands between.
+            (Finding::Unknown, StrictHostKeyChecking::Off) => Ok(match self.listed() {
+                Some(_) => HostKeyTrust::Changed,
+                None => HostKeyTrust::Unproven,
+            }),
             (Finding::Changed(known), _) => Err(self.changed(key, known).into()),
             (Finding::Unknown, StrictHostKeyChecking::Yes) => Err(self.unknown(key).into()),
             (Finding::Unknown, StrictHostKeyChecking::AcceptNew) => {
