@@ -247,9 +247,10 @@ impl Connector {
         let failed = |error| ssh_error(&place, error);
         let target = SshTarget::new(host.user.as_deref(), &host.host, host.port).map_err(failed)?;
         let login = SshConnection::connect(&target, &self.ssh).await.map_err(failed)?;
-        let unproven = unproven(&login);
+        let (unproven, direct) = (unproven(&login), login.is_direct());
         let mut connected = self.beyond(place, login, options).await?;
         connected.notices.splice(0..0, unproven);
+        connected.route = connected.route.map(|route| Route { direct, ..route });
         Ok(connected)
     }
 

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use xfer_tests::relay::Relay;
+use xfer_tests::sshd::Sshd;
 use xfer_tests::xfer::{Ended, Xfer};
 use xfer_tests::{oracle, tree};
 
@@ -142,4 +143,24 @@ fn a_proxy_command_is_run_once() {
     assert_eq!(pair.server.log_count(LOGIN), 2);
     let notices = notices(&ended);
     assert!(notices.len() == 1 && notices[0].contains("ProxyCommand"), "{notices:?}");
+    assert_eq!(ended.result()["route"]["direct"], false);
+}
+
+#[test]
+fn a_way_by_another_host_is_not_direct() {
+    let gate = Sshd::start("");
+    let mut pair = Pair::new();
+    tree::small_files(&pair.path("source"), 10, 6);
+    assert_eq!(push(&pair, &[]).result()["route"]["direct"], true);
+    let config = pair.path("ssh_config");
+    let jump = pair.server.client_config_text("host") + "  ProxyJump gate\n";
+    tree::write(&config, (jump + &gate.client_config_text("gate")).as_bytes());
+    pair.xfer = Xfer::new().ssh_config(config);
+    for flags in [&[][..], &["--route", "sftp"]] {
+        let locations = [inside(pair.path("source")), remote(&pair.path("destination"))];
+        let ended = pair.xfer.run(arguments("push", flags, &locations)).expect_code(0);
+        assert_eq!(ended.result()["route"]["direct"], false, "{flags:?}");
+        assert_eq!(notices(&ended), [""; 0]);
+    }
+    assert_eq!(gate.log_count(LOGIN), 2);
 }

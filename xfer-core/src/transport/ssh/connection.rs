@@ -113,6 +113,11 @@ impl SshConnection {
             .map(|hop| (hop.host(), hop.host_key_trust()))
     }
 
+    /// Whether nothing that is known to pass bytes on lies in between
+    pub fn is_direct(&self) -> bool {
+        self.jump().is_none() && self.inner.config.route.proxy_command.is_none()
+    }
+
     /// Whether the connection has ended
     pub fn is_closed(&self) -> bool {
         self.inner.handle.is_closed()
