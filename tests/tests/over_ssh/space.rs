@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -187,6 +188,51 @@ fn pulling_needs_no_space_and_no_inode_there() {
         let (ended, _, _place) = pull_from_a_full_machine(hidden);
         assert_eq!(ended.expect_code(0).result()["route"]["kind"], "ssh", "without {hidden:?}");
     }
+}
+
+/// The only file that a pull made in the cache there
+fn only_agent(home: &Path) -> PathBuf {
+    let cache = fs::read_dir(home.join(".cache/xfer")).expect("it was placed");
+    let mut agents = cache.map(|entry| entry.expect("an entry").path());
+    let agent = agents.next().expect("it was placed");
+    assert!(agents.next().is_none());
+    agent
+}
+
+/// Where no tool tells a digest, what is there is read over the link before it is started
+#[test]
+fn an_agent_is_checked_without_a_tool() {
+    let home = TempDir::new_in("/srv").expect("temp dir");
+    let source = home.path().join("source");
+    fs::create_dir(&source).expect("create");
+    tree::write(&source.join("small"), b"content");
+    let tools = ["sha256sum", "openssl", "busybox", "shasum", "perl", "python3"];
+    let server = Sshd::start_confined_to(home.path(), &tools);
+    let xfer = Xfer::new().ssh_config(server.client_config("host"));
+    let place = TempDir::new().expect("temp dir");
+    let there = inside(remote(Path::new("/tmp/source")));
+    let pull = |run: &str| {
+        let destination = place.path().join(run);
+        let locations = [there.clone(), destination.clone().into()];
+        let ended = xfer.run(arguments("pull", &["-j", "2"], &locations)).expect_code(0);
+        let route = ended.result()["route"].clone();
+        assert_eq!(route["kind"], "ssh", "{run}: {}", ended.stderr);
+        oracle::assert_equal(&source, &destination);
+    };
+    pull("placed");
+    let agent = only_agent(home.path());
+    let written = fs::metadata(&agent).expect("stat").modified().expect("time");
+    pull("there already");
+    assert_eq!(fs::metadata(&agent).expect("stat").modified().expect("time"), written);
+    let whole = fs::read(&agent).expect("read");
+    let mark = home.path().join("started");
+    let trap = "#!/bin/sh\necho > /tmp/started\n";
+    fs::remove_file(&agent).expect("remove");
+    fs::write(&agent, trap).expect("write");
+    fs::set_permissions(&agent, fs::Permissions::from_mode(0o700)).expect("chmod");
+    pull("another");
+    assert!(!mark.exists(), "it was started");
+    assert!(fs::read(&agent).expect("read") == whole);
 }
 
 /// Begins a push or pull of a large file and stops it when some of it has arrived

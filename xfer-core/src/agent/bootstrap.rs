@@ -1,6 +1,9 @@
 //! Getting the agent there: placed by its digest, checked before every start, started behind a
 //! sentinel.
 //!
+//! A tool of the far side checks it. Where there is none it is read back over the link instead, once
+//! in a session, and further streams of that session start what was read.
+//!
 //! Nothing from a tree or a user is ever part of a command: only hexadecimal that we made. The
 //! scripts keep to what any shell passes on to `sh` within single quotes.
 
@@ -107,24 +110,76 @@ pub async fn start(
     // Most far machines are of the kind that this program was built for; if not, the script says
     // so.
     let guess = find(&own_kind()).ok();
-    let binary = match try_start(connection, guess.as_ref(), options, start).await? {
+    let tool = Check::Tool;
+    let binary = match try_start(connection, guess.as_ref(), options, start, tool).await? {
         Attempt::Started(started) => return Ok(started),
         Attempt::Missing(kind) => find(&kind)?,
+        Attempt::Unchecked(kind) => {
+            let binary = find(&kind)?;
+            if let Some(started) = start_unchecked(connection, &binary, options, start).await? {
+                return Ok(started);
+            }
+            binary
+        }
     };
     if let Err(nowhere) = place(connection, &binary, start).await {
         return start_in_memory(connection, &binary, options, start).await.ok_or(nowhere);
     }
-    match try_start(connection, Some(&binary), options, start).await? {
-        Attempt::Started(started) => Ok(started),
-        Attempt::Missing(_) => {
-            Err(BootstrapError::Nowhere { said: "it was placed and is gone".to_owned() })
-        }
+    let placed = match try_start(connection, Some(&binary), options, start, tool).await? {
+        Attempt::Started(started) => Some(started),
+        Attempt::Missing(_) => None,
+        Attempt::Unchecked(_) => start_unchecked(connection, &binary, options, start).await?,
+    };
+    placed.ok_or_else(|| BootstrapError::Nowhere { said: "it was placed and is gone".to_owned() })
+}
+
+/// Starts a program that is there where no tool can check it, unless it is another one.
+async fn start_unchecked(
+    connection: &SshConnection,
+    binary: &AgentBinary,
+    options: &TransferOptions,
+    start: &Start,
+) -> Result<Option<Started>, BootstrapError> {
+    if !start.join && !is_read_back(connection, binary, start).await? {
+        return Ok(None);
     }
+    match try_start(connection, Some(binary), options, start, Check::ReadBack).await? {
+        Attempt::Started(started) => Ok(Some(started)),
+        Attempt::Missing(_) | Attempt::Unchecked(_) => Ok(None),
+    }
+}
+
+/// Whether the program that would be started is ours, read over the link.
+async fn is_read_back(
+    connection: &SshConnection,
+    binary: &AgentBinary,
+    start: &Start,
+) -> Result<bool, BootstrapError> {
+    let mark = missing_mark(start);
+    let whole = [&mark[..], &binary.bytes, &mark].concat();
+    let script = read_script(&binary.sha256, start);
+    let limit = whole.len().saturating_add(PROBE_BYTES_MAX);
+    let said = connection.run(script, Bytes::new(), limit).await?.stdout;
+    // What a login script prints comes before.
+    let found = said.windows(mark.len()).position(|window| window == mark);
+    Ok(found.is_some_and(|at| said[at..].starts_with(&whole)))
+}
+
+/// How a program is checked before it is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Check {
+    /// By a tool of the far side.
+    Tool,
+    /// It was read back in this session, because there is no tool.
+    ReadBack,
 }
 
 enum Attempt {
     Started(Started),
+    /// It is not there.
     Missing(MachineKind),
+    /// Something is there under its name, and nothing to check it with.
+    Unchecked(MachineKind),
 }
 
 async fn try_start(
@@ -132,9 +187,10 @@ async fn try_start(
     binary: Option<&AgentBinary>,
     options: &TransferOptions,
     start: &Start,
+    check: Check,
 ) -> Result<Attempt, BootstrapError> {
     let sha256 = binary.map_or("none", |b| b.sha256.as_str());
-    let exec = connection.exec(start_script(sha256, options, start)).await?;
+    let exec = connection.exec(start_script(sha256, options, start, check)).await?;
     let waiting = tokio::time::timeout(START_DEADLINE, await_sentinel(exec, start));
     let silent = async {
         tokio::time::sleep(SILENCE).await;
@@ -218,7 +274,10 @@ async fn await_sentinel(mut exec: Exec, start: &Start) -> Result<Attempt, Bootst
                     _ => break,
                 }
             }
-            return Ok(Attempt::Missing(machine_kind(&line)));
+            return Ok(match line.trim_ascii_end().strip_suffix(b" unchecked") {
+                Some(line) => Attempt::Unchecked(machine_kind(line)),
+                None => Attempt::Missing(machine_kind(&line)),
+            });
         }
         let room = 512_usize.saturating_sub(noise.len());
         noise.extend_from_slice(&input[..read.min(room)]);
@@ -251,19 +310,38 @@ async fn place(
 
 /// Looks for the program in every directory, checks it with whatever tool is there, the fastest
 /// first, and becomes it.
-fn start_script(sha256: &str, options: &TransferOptions, start: &Start) -> String {
-    let name = in_memory::name(sha256);
+fn start_script(sha256: &str, options: &TransferOptions, start: &Start, check: Check) -> String {
     let arguments = arguments(options, start);
     let missing = String::from_utf8_lossy(&missing_mark(start)).into_owned();
+    let become_it = format!("exec \"$f\" {arguments}");
+    let cases = match check {
+        Check::Tool => format!("{sha256}*) {become_it};; \"\") u=\" unchecked\";;"),
+        Check::ReadBack => format!("\"\"|{sha256}*) {become_it};;"),
+    };
+    let search = search_script(sha256, &cases);
+    format!("exec sh -c 'u=; {search} echo \"{missing} $(uname -sm)$u\"'")
+}
+
+/// Prints the program that would be started, between marks.
+fn read_script(sha256: &str, start: &Start) -> String {
+    let mark = String::from_utf8_lossy(&missing_mark(start)).into_owned();
+    let print = format!("printf %s {mark}; cat \"$f\"; printf %s {mark}; exit 0");
+    let search = search_script(sha256, &format!("\"\"|{sha256}*) {print};;"));
+    format!("exec sh -c '{search}'")
+}
+
+/// Goes through every program of that name, and through the cases of its digest, which is empty
+/// where no tool tells it.
+fn search_script(sha256: &str, cases: &str) -> String {
+    let name = in_memory::name(sha256);
     let running = in_memory::running(sha256);
     format!(
-        "exec sh -c 'for d in {DIRECTORIES} /proc; do f=\"$d/{name}\"; \
+        "for d in {DIRECTORIES} /proc; do f=\"$d/{name}\"; \
          if [ \"$d\" = /proc ]; then set -- {running}; f=\"$1\"; fi; \
          if [ -x \"$f\" ] && [ -O \"$f\" ]; then \
          s=$(openssl dgst -sha256 -r \"$f\" 2>/dev/null || sha256sum \"$f\" 2>/dev/null || \
-         busybox sha256sum \"$f\" 2>/dev/null); \
-         case \"$s\" in {sha256}*) exec \"$f\" {arguments};; esac; fi; done; \
-         echo \"{missing} $(uname -sm)\"'"
+         busybox sha256sum \"$f\" 2>/dev/null || shasum -a 256 \"$f\" 2>/dev/null); \
+         case \"$s\" in {cases} esac; fi; done;"
     )
 }
 
@@ -299,7 +377,8 @@ fn place_script(directory: &str, sha256: &str, unique: &str) -> String {
          [ ! -L \"$d\" ] && chmod 700 \"$d\" || exit 1; t=\"$d/.up-{unique}\"; \
          trap \"rm -f \\\"$t\\\"\" EXIT HUP INT TERM; set -C; cat > \"$t\" || exit 2; set +C; \
          chmod 700 \"$t\"; s=$(sha256sum \"$t\" 2>/dev/null || \
-         openssl dgst -sha256 -r \"$t\" 2>/dev/null || busybox sha256sum \"$t\" 2>/dev/null); \
+         openssl dgst -sha256 -r \"$t\" 2>/dev/null || busybox sha256sum \"$t\" 2>/dev/null || \
+         shasum -a 256 \"$t\" 2>/dev/null); \
          case \"$s\" in \"\"|{sha256}*) ;; *) exit 3;; esac; \
          \"$t\" --version >/dev/null || exit 4; mv -f \"$t\" \"$d/agent-{name}\" || exit 5; \
          ls -t \"$d\" | grep \"^agent-\" | tail -n +3 | while read -r o; do rm -f \"$d/$o\"; done; \
