@@ -12,6 +12,7 @@ mod progress;
 mod prompt;
 mod read_file;
 mod reporter;
+mod runtime;
 mod settings;
 mod speed;
 

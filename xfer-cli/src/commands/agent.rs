@@ -19,8 +19,7 @@ pub(super) fn serve(words: &[OsString]) -> Outcome {
         let class = stdio::exit_class(&error);
         CliError::new(class, "agent-failed", "the agent's session failed").why(error)
     };
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
+    let runtime = crate::runtime::start().map_err(failed)?;
     // A worker that is told of bytes reads them itself; this thread would have to be woken first.
     let ended = runtime.block_on(async { tokio::spawn(stdio::run(options)).await });
     runtime.shutdown_timeout(Duration::from_millis(500));

@@ -52,9 +52,7 @@ pub(super) fn run<T, F>(
 where
     F: Future<Output = Result<T, TransferError>>,
 {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
+    let runtime = crate::runtime::start()
         .map_err(|_| TransferError::Internal("the runtime could not be started"))?;
     let cancel = CancellationToken::new();
     let asked = Arc::new(OnceLock::new());
