@@ -17,6 +17,7 @@ use super::context::{Context, Stop, fault};
 use super::ledger::Side;
 use super::listing::Listing;
 use super::publisher::{Staged, publish, publish_if_due, read_back, settle};
+use crate::endpoint::{EndpointError, EndpointResult};
 use crate::event::{EntryAction, Event};
 use crate::journal::Known;
 use crate::options::VerifyLevel;
@@ -188,12 +189,17 @@ async fn look(cx: &Context, root: RootIndex, path: &RelPath) -> Result<Option<En
     let options =
         xfer_protocol::message::ScanOptions { filter: Default::default(), only: None, ..options };
     let scan = Scan { root, under: path.clone(), options };
-    let stop = |e| Context::stop(Side::Source, e);
-    let mut listing = Listing::begin(Arc::clone(&cx.source), scan).await.map_err(stop)?;
-    match listing.next().await.map_err(stop)? {
-        Some(ScanItem::Entry(entry)) => Ok(Some(entry)),
-        _ => Ok(None),
+    match first_of(cx, scan).await {
+        Ok(Some(ScanItem::Entry(entry))) => Ok(Some(entry)),
+        Ok(_) => Ok(None),
+        // Its directory is gone too.
+        Err(EndpointError::Fault(fault)) if fault.kind == FaultKind::NotFound => Ok(None),
+        Err(error) => Err(Context::stop(Side::Source, error)),
     }
+}
+
+async fn first_of(cx: &Context, scan: Scan) -> EndpointResult<Option<ScanItem>> {
+    Listing::begin(Arc::clone(&cx.source), scan).await?.next().await
 }
 
 async fn write(

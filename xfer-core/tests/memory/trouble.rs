@@ -120,3 +120,18 @@ async fn a_damaged_pack_is_sent_again_as_often_as_is_asked() {
         assert_eq!(side.fired(Method::WritePack), 1);
     }
 }
+
+/// A file that changed and is gone with its directory by the time that it is looked for again.
+#[tokio::test]
+async fn a_file_that_is_gone_ends_nothing() {
+    let lab = Lab::new(Profile::Disk);
+    lab.pushed().await;
+    let side = Arc::new(lab.store.open());
+    side.order(Method::ReadBlock, 2, 1, Trouble::Fail(FaultKind::Changed));
+    side.order(Method::Scan, 1, 1, Trouble::Fail(FaultKind::NotFound));
+    let summary = lab.pull(&side).await.unwrap();
+    assert_eq!((side.fired(Method::ReadBlock), side.fired(Method::Scan)), (1, 1));
+    assert_eq!((summary.class, summary.entries.failed), (ExitClass::SourceChanged, 1));
+    let counts = summary.entries;
+    assert_eq!(counts.moved + counts.unchanged, counts.selected - 1, "{counts:?}");
+}
