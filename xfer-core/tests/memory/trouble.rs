@@ -135,3 +135,24 @@ async fn a_file_that_is_gone_ends_nothing() {
     let counts = summary.entries;
     assert_eq!(counts.moved + counts.unchanged, counts.selected - 1, "{counts:?}");
 }
+
+/// A further name of a file is not blamed for the first, nor on the destination.
+#[tokio::test]
+async fn another_name_of_a_file_that_failed_fares_by_itself() {
+    let lab = Lab::new(Profile::Disk);
+    lab.pushed().await;
+    for (times, twin_fails) in [(1, false), (u64::MAX, true)] {
+        let side = Arc::new(lab.store.open());
+        side.order(Method::ReadPack, 0, times, Trouble::Fail(FaultKind::Permission));
+        let summary = lab.pull(&side).await.unwrap();
+        assert_eq!(summary.class, ExitClass::Partial, "{:?}", summary.problems);
+        let of_twin = summary.problems.iter().find(|problem| problem.path.to_string() == "twin");
+        assert_eq!(
+            of_twin.map(|problem| problem.kind),
+            twin_fails.then_some(FaultKind::Permission)
+        );
+        let counts = summary.entries;
+        assert_eq!(counts.moved + counts.unchanged + counts.failed, counts.selected, "{counts:?}");
+        fs::remove_dir_all(lab.source().with_file_name("back")).unwrap();
+    }
+}

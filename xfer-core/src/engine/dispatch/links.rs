@@ -2,16 +2,15 @@
 
 use std::collections::VecDeque;
 
-use xfer_protocol::fault::{FaultKind, Operation};
 use xfer_protocol::manifest::{Entry, EntryKind, Stamp};
 use xfer_protocol::message::{NewEntry, NewKind, Ticket};
 use xfer_protocol::path::RelPath;
 
 use super::{CREATED, Dispatcher};
 use crate::engine::batch::batches;
-use crate::engine::context::{Stop, fault};
+use crate::engine::context::Stop;
 use crate::engine::create::create;
-use crate::engine::ledger::{Finished, Side};
+use crate::engine::ledger::Finished;
 use crate::engine::pack::FileWork;
 use crate::event::EntryAction;
 use crate::plan::wanted_metadata;
@@ -88,12 +87,12 @@ impl Dispatcher {
     }
 
     pub(super) async fn make_links(&mut self) -> Result<(), Stop> {
-        let (mut entries, mut copies) = (Vec::new(), VecDeque::new());
+        let (mut entries, mut copies, mut alone) = (Vec::new(), VecDeque::new(), Vec::new());
         for link in std::mem::take(&mut self.links) {
             let there = link.first.kept.or_else(|| self.cx.ledger.finished(link.first.ticket));
             let Some(first) = there else {
-                let found = fault(FaultKind::NotFound, Operation::Create, &link.path);
-                self.cx.ledger.fail(link.ticket, Side::Destination, &link.path, 0, found);
+                // The first name failed; this one fares as it does by itself.
+                alone.push(link.copy);
                 continue;
             };
             if let Some(digest) = first.digest {
@@ -116,7 +115,10 @@ impl Dispatcher {
             let kind = NewKind::HardLink { of: link.first.path };
             entries.push(NewEntry { ticket: link.ticket, path: link.path, kind, metadata });
         }
-        let mut copied = false;
+        let mut copied = !alone.is_empty();
+        for copy in alone {
+            self.send(copy).await?;
+        }
         for batch in batches(entries, CREATED) {
             let copies: Vec<_> = copies.drain(..batch.len()).collect();
             let sizes: Vec<_> = copies.iter().map(|(copy, _)| copy.size).collect();
