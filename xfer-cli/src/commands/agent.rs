@@ -50,7 +50,6 @@ fn understand(words: &[OsString]) -> Option<AgentOptions> {
             "--owner" => options.endpoint.owner = true,
             "--devices" => options.endpoint.devices = true,
             "--no-times" => options.endpoint.times = false,
-            "--write-back" => options.endpoint.write_back = true,
             "--xattrs" => options.endpoint.xattrs = true,
             _ => return None,
         }

@@ -359,7 +359,6 @@ fn arguments(options: &TransferOptions, start: &Start) -> String {
         (preserve.owner, " --owner"),
         (preserve.devices, " --devices"),
         (!preserve.times, " --no-times"),
-        (options.verify.level.is_durable(), " --write-back"),
         (preserve.xattrs, " --xattrs"),
     ];
     for (_, flag) in flags.iter().filter(|(set, _)| *set) {

@@ -1,6 +1,6 @@
 //! Bytes of regular files at offsets.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -93,21 +93,6 @@ pub fn write_at(file: impl AsFd, bytes: &[u8], offset: u64) -> Result<(), Errno>
 pub fn set_length(file: impl AsFd, length: u64) -> Result<(), Errno> {
     rustix::io::retry_on_intr(|| rustix::fs::ftruncate(file.as_fd(), length))
 }
-
-/// Has the system write a range back, and waits for nothing: a later sync finds less to do, and it
-/// alone tells whether all went well.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub fn begin_write_back(file: impl AsFd, offset: u64, length: u64) {
-    let (Ok(offset), Ok(length)) = (i64::try_from(offset), i64::try_from(length)) else { return };
-    let file = file.as_fd().as_raw_fd();
-    // SAFETY: the descriptor is borrowed for the call, which touches no memory of ours.
-    #[expect(unsafe_code, reason = "there is no safe wrapper")]
-    let _hint = unsafe { libc::sync_file_range(file, offset, length, libc::SYNC_FILE_RANGE_WRITE) };
-}
-
-/// Has the system write a range back where it can be asked to.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub fn begin_write_back(_file: impl AsFd, _offset: u64, _length: u64) {}
 
 /// Waits until a file's bytes and metadata are on the medium.
 ///

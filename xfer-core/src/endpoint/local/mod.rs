@@ -63,8 +63,6 @@ pub struct LocalOptions {
     pub owner: bool,
     /// Sets modification times. Default: yes.
     pub times: bool,
-    /// Has the system write large files back while they grow, for they will be synced. Default: no.
-    pub write_back: bool,
     /// Removes extended attributes that the source lacks where it sets metadata. Default: no.
     pub xattrs: bool,
     /// Bytes of each file system that do not count as free. Default: none.
@@ -80,7 +78,6 @@ impl Default for LocalOptions {
             devices: false,
             owner: false,
             times: true,
-            write_back: false,
             xattrs: false,
             reserve: 0,
             confinement: Confinement::default(),

@@ -373,9 +373,6 @@ impl Shared {
             };
             drop(writing);
             written.map_err(|errno| partial.write_failed(errno))?;
-            if bytes.is_some() && self.options.write_back {
-                file::begin_write_back(partial.file(), piece.start(), piece.len());
-            }
             let digests = match bytes {
                 _ if whole => Some(write.digests.clone()),
                 Some(bytes) => range_digests(piece.start(), bytes, partial.size),
