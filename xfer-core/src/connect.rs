@@ -28,6 +28,7 @@ use crate::event::Route;
 use crate::location::{Machine, SshHost};
 use crate::options::{RouteChoice, TransferOptions, VerifyLevel};
 use crate::transport::Stream;
+use crate::transport::ssh::HostKeyProblem;
 use crate::transport::ssh::{
     HostKeyTrust, KeyProblem, NoPrompt, ReachProblem, SshConnection, SshError, SshErrorClass,
     SshOptions, SshTarget,
@@ -467,11 +468,14 @@ fn ssh_error(place: &str, error: SshError) -> TransferError {
                 SshError::Unreachable { problem: ReachProblem::Name(_), .. } => {
                     NetworkReason::Unresolved
                 }
+                SshError::Unreachable { problem: ReachProblem::TimedOut(_), .. } => {
+                    NetworkReason::TimedOut
+                }
                 _ => NetworkReason::Unreachable,
             };
             let next = match reason {
                 NetworkReason::Unresolved => "check the name, and ~/.ssh/config if it is of there",
-                NetworkReason::Unreachable => {
+                NetworkReason::Unreachable | NetworkReason::TimedOut => {
                     "check host and port (--port N); then repeat the same command: it continues"
                 }
                 _ => "repeat the same command: it continues",
@@ -480,21 +484,31 @@ fn ssh_error(place: &str, error: SshError) -> TransferError {
             TransferError::Network(failure.because(error))
         }
         SshErrorClass::Authentication => {
-            let reason = match &error {
-                SshError::LoginRefused(_) => AuthenticationReason::KeyRefused,
-                _ if error.reason().contains("changed") => AuthenticationReason::HostKeyChanged,
-                _ if error.reason().contains("revoked") => AuthenticationReason::HostKeyRevoked,
-                _ => AuthenticationReason::HostKeyUnknown,
+            let SshError::HostKey { problem, .. } = &error else {
+                let reason = AuthenticationReason::KeyRefused;
+                return TransferError::Authentication(Failure::new(place, reason).because(error));
             };
-            let mut failure = Failure::new(place, reason);
-            if let SshError::HostKey { problem, .. } = &error {
-                failure.next.extend(problem.remedy().map(Remedy::text));
-            }
+            let mut failure = Failure::new(place, host_key_reason(problem));
+            failure.next.extend(problem.remedy().map(Remedy::text));
             TransferError::Authentication(failure.because(error))
         }
         SshErrorClass::Protocol => {
             let reason = ProtocolFailure::AgentFailed;
             TransferError::Protocol(Failure::new(place, reason).because(error))
+        }
+    }
+}
+
+fn host_key_reason(problem: &HostKeyProblem) -> AuthenticationReason {
+    use HostKeyProblem::{
+        Another, Changed, Declined, NeedsCertificate, NotRecorded, Revoked, TooShort, Unknown,
+    };
+    match problem {
+        Changed { .. } | Another { .. } => AuthenticationReason::HostKeyChanged,
+        Revoked { .. } => AuthenticationReason::HostKeyRevoked,
+        Unknown { .. } | Declined { .. } => AuthenticationReason::HostKeyUnknown,
+        NeedsCertificate { .. } | NotRecorded { .. } | TooShort { .. } => {
+            AuthenticationReason::HostKeyUnusable
         }
     }
 }

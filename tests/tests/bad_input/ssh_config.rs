@@ -60,7 +60,7 @@ impl Place {
             assert_eq!(ended.code(), code, "{case:?}: {}", ended.stderr);
             let reasons: &[_] = match code {
                 REFUSED => &["ssh-config-unusable", "key-unusable"],
-                _ => &["host-unreachable"],
+                _ => &["host-unreachable", "connect-timeout"],
             };
             let reason = reasons.iter().find(|reason| ended.stderr.contains(*reason));
             judge_words(&case, &ended, code, reason.unwrap_or(&reasons[0]));

@@ -95,6 +95,28 @@ fn a_changed_host_key_is_11_unless_no_check_is_asked_for() {
     }
 }
 
+/// It may be listed, and its fingerprint right
+#[test]
+fn a_host_key_that_cannot_be_used_is_not_called_unknown() {
+    let pair = Pair::new();
+    let authority =
+        format!("@cert-authority [127.0.0.1]:{} {}\n", pair.server.port(), pair.server.host_key());
+    tree::write(&pair.path("known_hosts"), authority.as_bytes());
+    let ended = push_with(&pair, &[], |text| without_known_hosts(&pair, text)).expect_code(11);
+    assert_eq!(ended.result()["reason"], "host-key-unusable");
+    assert!(ended.stderr.contains("list the key itself"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_host_that_takes_too_long_is_said_to() {
+    let pair = Pair::new();
+    let silent = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let port = silent.local_addr().expect("address").port().to_string();
+    let flags = ["--port", &port, "-o", "ConnectTimeout=1"];
+    let ended = push_with(&pair, &flags, str::to_owned).expect_code(10);
+    assert_eq!(ended.result()["reason"], "connect-timeout");
+}
+
 #[test]
 fn a_refused_key_is_11_and_is_named() {
     let pair = Pair::new();

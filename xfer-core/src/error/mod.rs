@@ -344,6 +344,8 @@ reasons! {
         HostKeyChanged = "host-key-changed", "its host key is not the one that is known";
         /// The host's key is not known.
         HostKeyUnknown = "host-key-unknown", "its host key is not known";
+        /// The host's key is too short, known by a certificate alone, or cannot be remembered.
+        HostKeyUnusable = "host-key-unusable", "its host key cannot be used";
         /// The host's key was revoked.
         HostKeyRevoked = "host-key-revoked", "its host key is marked as revoked";
     }
