@@ -183,6 +183,20 @@ pub enum ProofLevel {
     ReadBack,
 }
 
+impl ProofLevel {
+    /// As the command line, receipts and events name it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Assumed => "assumed",
+            Self::Received => "received",
+            Self::Durable => "durable",
+            Self::ReadBackCached => "read-back-cached",
+            Self::ReadBack => "read-back",
+        }
+    }
+}
+
 /// One line of a manifest: an entry with the digest that proves its bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestEntry {

@@ -97,6 +97,16 @@ impl CliError {
         text.push_str(&format!("  exit {} {}\n", self.class.code(), self.reason));
         text
     }
+
+    /// A failure whose cause tells the whole story, what to do next included.
+    fn told_by(error: &TransferError, cause: &str) -> Self {
+        let mut lines = cause.lines().map(one_line);
+        let what = lines.next().unwrap_or_default();
+        let told: Vec<String> = lines.collect();
+        let remedies = told.iter().filter_map(|line| numbered(line)).map(Remedy::text).collect();
+        let (class, reason) = (error.exit_class(), error.reason());
+        Self { told, remedies, ..Self::new(class, reason, what) }
+    }
 }
 
 impl From<TransferError> for CliError {
@@ -121,18 +131,6 @@ impl From<TransferError> for CliError {
             remedies: error.remedies(),
             told: Vec::new(),
         }
-    }
-}
-
-impl CliError {
-    /// A failure whose cause tells the whole story, what to do next included.
-    fn told_by(error: &TransferError, cause: &str) -> Self {
-        let mut lines = cause.lines().map(one_line);
-        let what = lines.next().unwrap_or_default();
-        let told: Vec<String> = lines.collect();
-        let remedies = told.iter().filter_map(|line| numbered(line)).map(Remedy::text).collect();
-        let (class, reason) = (error.exit_class(), error.reason());
-        Self { told, remedies, ..Self::new(class, reason, what) }
     }
 }
 

@@ -26,7 +26,7 @@ use crate::error::{
 };
 use crate::event::Route;
 use crate::location::{Machine, SshHost};
-use crate::options::{RouteChoice, TransferOptions, VerifyLevel};
+use crate::options::{RouteChoice, TransferOptions};
 use crate::transport::Stream;
 use crate::transport::ssh::HostKeyProblem;
 use crate::transport::ssh::{
@@ -99,9 +99,7 @@ impl Connected {
             Far::Sftp(sftp) => sftp.overhead_bytes(),
         }
     }
-}
 
-impl Connected {
     /// The same with the notice that it is a fallback, and why.
     fn instead_of_agent(mut self, place: &str, error: &BootstrapError) -> Self {
         let notice = format!(
@@ -315,7 +313,7 @@ impl Connector {
             stall: options.retry.stall,
             owner: options.preserve.owner,
             times: options.preserve.times,
-            sync: options.verify.level >= VerifyLevel::Durable,
+            sync: options.verify.level.is_durable(),
             locks: locks.ok(),
         };
         let opened = SftpEndpoint::open(stream, sftp).await;

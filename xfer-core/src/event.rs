@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use xfer_protocol::fault::Fault;
-use xfer_protocol::manifest::ProofLevel;
 use xfer_protocol::path::RelPath;
 
 use crate::error::ExitClass;
@@ -181,16 +180,4 @@ pub enum Phase {
     Send,
     /// Making durable and reading back.
     Verify,
-}
-
-/// The level as the command line names it.
-#[must_use]
-pub fn proof_level_name(level: ProofLevel) -> &'static str {
-    match level {
-        ProofLevel::Assumed => "assumed",
-        ProofLevel::Received => "received",
-        ProofLevel::Durable => "durable",
-        ProofLevel::ReadBackCached => "read-back-cached",
-        ProofLevel::ReadBack => "read-back",
-    }
 }

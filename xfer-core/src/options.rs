@@ -90,6 +90,19 @@ pub enum VerifyLevel {
 }
 
 impl VerifyLevel {
+    /// All of them, the weakest first.
+    pub const ALL: [Self; 3] = [Self::Received, Self::Durable, Self::ReadBack];
+
+    /// As the command line and events name it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Received => "received",
+            Self::Durable => "durable",
+            Self::ReadBack => "read-back",
+        }
+    }
+
     /// Whether what was moved is on the medium at the end.
     #[must_use]
     pub fn is_durable(self) -> bool {

@@ -136,12 +136,8 @@ pub(crate) fn port(text: &str) -> Result<u16, Refusal> {
 
 /// `received`, `durable` or `read-back`.
 pub(crate) fn verify_level(text: &str) -> Result<VerifyLevel, Refusal> {
-    match text {
-        "received" => Ok(VerifyLevel::Received),
-        "durable" => Ok(VerifyLevel::Durable),
-        "read-back" => Ok(VerifyLevel::ReadBack),
-        _ => Err("expected received, durable or read-back"),
-    }
+    let level = VerifyLevel::ALL.into_iter().find(|level| level.name() == text);
+    level.ok_or("expected received, durable or read-back")
 }
 
 /// `auto`, `ssh` or `sftp`.

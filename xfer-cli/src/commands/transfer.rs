@@ -5,10 +5,10 @@ use std::sync::Arc;
 use xfer_core::connect::Connector;
 use xfer_core::engine::{self, Counts, Summary, Transfer};
 use xfer_core::error::{ExitClass, TransferError, UsageReason};
-use xfer_core::event::proof_level_name;
 use xfer_core::location::Location;
 use xfer_core::options::VerifyLevel;
 use xfer_core::receipt::PathText;
+use xfer_protocol::manifest::ProofLevel;
 
 use super::{Context, reach};
 use crate::Outcome;
@@ -88,13 +88,9 @@ pub(super) fn output_failure(reporter: &Reporter, error: &CliError, output: &Out
 }
 
 fn tell_proof(summary: &Summary, asked: VerifyLevel, output: &Output) {
-    let proof_level = summary.proof_level.map(proof_level_name);
+    let proof_level = summary.proof_level.map(ProofLevel::name);
     output.event(&Body::Verify {
-        asked: match asked {
-            VerifyLevel::Received => "received",
-            VerifyLevel::Durable => "durable",
-            VerifyLevel::ReadBack => "read-back",
-        },
+        asked: asked.name(),
         proof_level,
         entries: summary.entries.moved + summary.entries.unchanged,
         bytes: summary.bytes.moved + summary.bytes.unchanged,
@@ -132,7 +128,7 @@ fn conclude(summary: &Summary, output: &Output) -> ExitClass {
         elapsed_s: summary.elapsed.as_secs_f64(),
         route: summary.route.as_ref().map(RouteBody::from),
         manifest_root: summary.manifest_root.map(|root| root.to_string()),
-        proof_level: summary.proof_level.map(proof_level_name),
+        proof_level: summary.proof_level.map(ProofLevel::name),
         receipt: summary
             .receipt
             .as_ref()
@@ -195,7 +191,7 @@ fn summary_text(summary: &Summary) -> String {
         line("route", route_text(route));
     }
     if let Some(level) = summary.proof_level {
-        line("proven", proof_level_name(level).to_owned());
+        line("proven", level.name().to_owned());
     }
     if let Some(root) = summary.manifest_root {
         line("manifest", root.to_string());

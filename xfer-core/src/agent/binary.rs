@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+use crate::disk::named::is_file;
 use crate::disk::program::{self, Program};
 
 /// The program for one kind of machine.
@@ -63,7 +64,7 @@ pub fn find(
     let beside = own.as_deref().and_then(Path::parent);
     let candidates: Vec<PathBuf> =
         [directory, beside].into_iter().flatten().map(|d| d.join(&name)).collect();
-    if let Some(found) = candidates.iter().find(|path| program::is_there(path)) {
+    if let Some(found) = candidates.iter().find(|path| is_file(path)) {
         return load(found);
     }
     match own {

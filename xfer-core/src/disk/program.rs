@@ -1,6 +1,6 @@
 //! Program files: read whole to be placed elsewhere.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -11,11 +11,6 @@ const PROGRAM_BYTES_MAX: u64 = 256 << 20;
 pub(crate) struct Program {
     pub(crate) bytes: Vec<u8>,
     pub(crate) sha256: String,
-}
-
-/// Whether a file is there.
-pub(crate) fn is_there(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|m| m.is_file())
 }
 
 /// Reads a program.

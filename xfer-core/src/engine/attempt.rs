@@ -152,7 +152,7 @@ async fn map(
     let found = sink.sink.locate(Locate { path, expand: false }).await;
     let found = found.map_err(|e| Context::stop(Side::Destination, e))?;
     let Some(to) = found.first() else {
-        return Err(Stop::Protocol(crate::endpoint::ProtocolReason::Mismatched));
+        return Err(Stop::MISMATCHED);
     };
     let mut mappings = map_sources(&rows, to).map_err(Stop::Mapping)?;
     mappings.sort_by(|a, b| a.top.cmp(&b.top));
@@ -491,7 +491,7 @@ async fn scan_one(
                         continue;
                     }
                     Err(_) => {
-                        return Err(Stop::Protocol(crate::endpoint::ProtocolReason::Mismatched));
+                        return Err(Stop::MISMATCHED);
                     }
                 };
                 let found = there.find(cx, &path, &mut dispatcher).await?;
@@ -591,7 +591,7 @@ impl Destination {
                 self.next = Some(entry);
             }
             Some(ScanItem::Entry(_)) => {
-                return Err(Stop::Protocol(crate::endpoint::ProtocolReason::Mismatched));
+                return Err(Stop::MISMATCHED);
             }
             Some(ScanItem::Partial { path, allocated }) => {
                 dispatcher.held(allocated);

@@ -2,24 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use tokio_util::sync::CancellationToken;
-use xfer_protocol::digest::{BlockSize, Digest, TreeAssembler};
-use xfer_protocol::fault::{Fault, FaultKind, Operation};
+use xfer_protocol::digest::Digest;
+use xfer_protocol::fault::{Fault, FaultKind};
 use xfer_protocol::manifest::{Entry, EntryKind, ScanItem};
 use xfer_protocol::message::{
-    Access, FileAt, FilesAt, HashBlocks, HashFiles, Locate, LocatedKind, OpenRoot, Reading, Root,
-    Scan, Subject,
+    Access, FileAt, FilesAt, HashFiles, Locate, LocatedKind, OpenRoot, Reading, Root, Scan,
 };
 use xfer_protocol::path::RelPath;
 
 use super::batch::{Batch, Most};
-use super::context::Pacer;
 use super::ledger::Side;
 use super::listing::Listing;
 use super::pack::PACK_FILE_MAX;
-use super::publisher::{pieces, pieces_of};
+use super::pieces::root_of;
 use super::{Shared, Transfer};
 use crate::connect::{Connected, Connector};
 use crate::endpoint::{EndpointError, EndpointResult};
@@ -90,26 +87,13 @@ impl Inspection {
         observer: SharedObserver,
         cancel: CancellationToken,
     ) -> Result<Self, TransferError> {
-        let clock = connector.clock();
         let transfer = Transfer {
             sources: vec![location.clone()],
             destination: location.clone(),
             options,
             plan_only: true,
         };
-        let shared_clock = Arc::clone(&clock);
-        let shared = Shared {
-            reached: AtomicBool::new(false),
-            moved_earlier: std::sync::Mutex::default(),
-            began: clock.elapsed(),
-            transfer,
-            connector,
-            observer,
-            cancel,
-            clock,
-            meter: Arc::default(),
-            pacer: Arc::new(Pacer::new(None, Arc::clone(&shared_clock))),
-        };
+        let shared = Shared::new(transfer, connector, observer, cancel);
         let machine = &location.machine;
         let end = shared.connector.connect(machine, &shared.transfer.options).await?;
         if let Some(route) = end.route_now() {
@@ -305,23 +289,9 @@ impl Inspection {
 
     async fn hash_large(&self, entry: &Entry, reading: Reading) -> EndpointResult<(Digest, bool)> {
         let size = entry.kind.size();
-        let block = BlockSize::DEFAULT;
         let file = FileAt { root: self.root.index, path: entry.path.clone(), stamp: entry.stamp() };
-        let broken = || Fault::new(FaultKind::Protocol, Operation::Hash, entry.path.clone());
-        let mut tree = TreeAssembler::new(size);
-        let mut past_cache = true;
-        for piece in pieces(size, HASHED.content) {
-            let subject = Subject::File(file.clone());
-            let request = HashBlocks { subject, range: piece, block, reading };
-            let answer = self.end.source.hash_blocks(request).await?;
-            past_cache &= answer.past_cache;
-            for (range, digest) in pieces_of(piece, block.bytes()).zip(answer.digests) {
-                tree.add(range, digest).map_err(|_| broken())?;
-            }
-            self.check_cancelled()
-                .map_err(|_| EndpointError::Lost(crate::endpoint::LostReason::ClosedHere))?;
-        }
-        Ok((tree.root().ok_or_else(broken)?, past_cache))
+        let go_on = |_| !self.shared.cancel.is_cancelled();
+        root_of(&*self.end.source, file, size, reading, HASHED.content, go_on).await
     }
 
     fn check_cancelled(&self) -> Result<(), TransferError> {

@@ -18,6 +18,7 @@ mod meter;
 mod outcome;
 mod pack;
 mod patience;
+mod pieces;
 mod preflight;
 mod publisher;
 mod refusals;
@@ -141,20 +142,7 @@ pub async fn run(
     observer: SharedObserver,
     cancel: CancellationToken,
 ) -> Result<Summary, TransferError> {
-    let clock = connector.clock();
-    let limit = transfer.options.network.bandwidth_limit;
-    let shared = Shared {
-        pacer: Arc::new(Pacer::new(limit, Arc::clone(&clock))),
-        transfer,
-        connector,
-        observer,
-        cancel,
-        reached: AtomicBool::new(false),
-        moved_earlier: std::sync::Mutex::default(),
-        began: clock.elapsed(),
-        clock,
-        meter: Arc::default(),
-    };
+    let shared = Shared::new(transfer, connector, observer, cancel);
     let begun = Event::Begun {
         sources: shared.transfer.sources.clone(),
         destination: shared.transfer.destination.clone(),
@@ -173,6 +161,28 @@ enum Hope {
 }
 
 impl Shared {
+    fn new(
+        transfer: Transfer,
+        connector: Connector,
+        observer: SharedObserver,
+        cancel: CancellationToken,
+    ) -> Self {
+        let clock = connector.clock();
+        let limit = transfer.options.network.bandwidth_limit;
+        Self {
+            pacer: Arc::new(Pacer::new(limit, Arc::clone(&clock))),
+            transfer,
+            connector,
+            observer,
+            cancel,
+            reached: AtomicBool::new(false),
+            moved_earlier: std::sync::Mutex::default(),
+            began: clock.elapsed(),
+            clock,
+            meter: Arc::default(),
+        }
+    }
+
     async fn until_done(&self) -> Result<Summary, TransferError> {
         let mut patience = Patience::new(self.clock.elapsed());
         let mut lost = None;

@@ -4,22 +4,21 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use xfer_protocol::digest::{BlockSize, Digest, TreeAssembler};
+use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::limits::{BATCH_ENTRIES_MAX, HEADER_BYTES_MAX};
 use xfer_protocol::manifest::{ProofLevel, Stamp};
 use xfer_protocol::message::{
-    FileAt, FilesAt, HashBlocks, HashFiles, Outcome, PartialIndex, Publish, Reading, Subject,
-    Ticket,
+    FileAt, FilesAt, HashFiles, Outcome, PartialIndex, Publish, Reading, Ticket,
 };
 use xfer_protocol::path::RelPath;
-use xfer_protocol::range::ByteRange;
 
 use super::batch::{Carried, Most, batches, path_bytes};
 use super::context::{Context, Stop, fault};
 use super::ledger::Side;
 use super::pack::PACK_FILE_MAX;
-use crate::endpoint::{EndpointError, LostReason};
+use super::pieces::root_of;
+use crate::endpoint::EndpointError;
 use crate::event::EntryAction;
 use crate::journal::Known;
 use crate::options::VerifyLevel;
@@ -176,7 +175,7 @@ pub(super) async fn publish(cx: &Context) -> Result<(), Stop> {
     if cx.publisher.is_empty() {
         return Ok(());
     }
-    let durable = cx.options.verify.level >= VerifyLevel::Durable;
+    let durable = cx.options.verify.level.is_durable();
     let number = cx.publisher.publishings.fetch_add(1, Ordering::Relaxed);
     let publish = Publish { root: cx.sink_root, durable, number };
     let outcomes =
@@ -229,7 +228,7 @@ pub(super) async fn settle(cx: &Context, outcomes: Vec<Outcome>) -> Result<(), S
 }
 
 /// What is proven of a file as soon as it stands under its name.
-pub(super) fn known(cx: &Context, source: Stamp, destination: Stamp, digest: Digest) -> Known {
+fn known(cx: &Context, source: Stamp, destination: Stamp, digest: Digest) -> Known {
     let level = match cx.options.verify.level {
         VerifyLevel::Received => ProofLevel::Received,
         VerifyLevel::Durable | VerifyLevel::ReadBack => ProofLevel::Durable,
@@ -260,7 +259,13 @@ pub(super) async fn read_back(
     }
     for (ticket, staged, stamp) in &large {
         let file = FileAt { root: cx.sink_root, path: staged.path.clone(), stamp: *stamp };
-        let (found, past_cache) = match digest_of(cx, file, staged.size).await {
+        let go_on = |length| {
+            cx.meter.verified(length);
+            !cx.halt.is_halted()
+        };
+        let (size, reading) = (staged.size, Reading::PastCache);
+        let root = root_of(&*cx.sink, file, size, reading, HASH_BYTES, go_on).await;
+        let (found, past_cache) = match root {
             Ok((digest, past_cache)) => (Ok(digest), past_cache),
             Err(error) => (Err(error), false),
         };
@@ -286,44 +291,4 @@ fn judge(
         Ok(_) => Ok(Some(fault(FaultKind::Mismatch, Operation::Hash, &staged.path))),
         Err(error) => cx.sort(Side::Destination, error).map(Some),
     }
-}
-
-/// The root of a large file at the sink, hashed in pieces.
-async fn digest_of(cx: &Context, file: FileAt, size: u64) -> Result<(Digest, bool), EndpointError> {
-    let block = BlockSize::DEFAULT;
-    let mut tree = TreeAssembler::new(size);
-    let mut all_past_cache = true;
-    for piece in pieces(size, HASH_BYTES) {
-        let subject = Subject::File(file.clone());
-        let request = HashBlocks { subject, range: piece, block, reading: Reading::PastCache };
-        let answer = cx.sink.hash_blocks(request).await?;
-        all_past_cache &= answer.past_cache;
-        cx.meter.verified(piece.len());
-        if cx.halt.is_halted() {
-            return Err(EndpointError::Lost(LostReason::ClosedHere));
-        }
-        for (range, digest) in pieces_of(piece, block.bytes()).zip(answer.digests) {
-            tree.add(range, digest)
-                .map_err(|_| fault(FaultKind::Protocol, Operation::Hash, &file.path))?;
-        }
-    }
-    match tree.root() {
-        Some(root) => Ok((root, all_past_cache)),
-        None => Err(fault(FaultKind::Protocol, Operation::Hash, &file.path).into()),
-    }
-}
-
-/// Cuts a whole file.
-pub(super) fn pieces(size: u64, length: u64) -> impl Iterator<Item = ByteRange> {
-    ByteRange::whole(size).into_iter().flat_map(move |whole| pieces_of(whole, length))
-}
-
-/// Cuts a range that begins on the grid of `length`.
-pub(super) fn pieces_of(range: ByteRange, length: u64) -> impl Iterator<Item = ByteRange> {
-    let mut start = range.start();
-    std::iter::from_fn(move || {
-        let piece = ByteRange::new(start, range.end().min(start.saturating_add(length))).ok()?;
-        start = piece.end();
-        Some(piece)
-    })
 }

@@ -25,16 +25,17 @@ use crate::plan::mapping::Mapping;
 
 /// Refuses before the first byte what could not be proven after the last.
 pub(super) fn check_provable(shared: &Shared, sink: &Connected) -> Result<(), Stop> {
-    let (least, level) = match shared.transfer.options.verify.level {
-        VerifyLevel::Received => (ProofLevel::Received, "received"),
-        VerifyLevel::Durable => (ProofLevel::Durable, "durable"),
-        VerifyLevel::ReadBack => (ProofLevel::ReadBackCached, "read-back"),
+    let level = shared.transfer.options.verify.level;
+    let least = match level {
+        VerifyLevel::Received => ProofLevel::Received,
+        VerifyLevel::Durable => ProofLevel::Durable,
+        VerifyLevel::ReadBack => ProofLevel::ReadBackCached,
     };
     if sink.sink.capabilities().proof_levels.iter().any(|given| *given >= least) {
         return Ok(());
     }
     let location = shared.transfer.destination.clone();
-    Err(Stop::Error(TransferError::Unprovable { location, level }))
+    Err(Stop::Error(TransferError::Unprovable { location, level: level.name() }))
 }
 
 /// Refuses lists of paths and patterns that are more than a far source can be told in one request.

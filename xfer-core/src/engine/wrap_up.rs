@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::Fault;
-use xfer_protocol::manifest::EntryKind;
+use xfer_protocol::manifest::{EntryKind, ProofLevel};
 
 use super::context::{Context, Stop};
 use super::ledger::{Counts, Kept, Pending, Results, Spooled, Totals};
@@ -12,7 +12,7 @@ use super::manifest::{Manifest, Proven};
 use super::{Shared, Summary};
 use crate::disk::state::StateDirectory;
 use crate::error::ExitClass;
-use crate::event::{Route, proof_level_name};
+use crate::event::Route;
 use crate::journal::LineReader;
 use crate::receipt::{Excluded, PathText, ReceiptHead, SCHEMA};
 
@@ -112,7 +112,7 @@ fn receipt_head(shared: &Shared, manifest: &Manifest, sums: &Sums, ends: &Ends) 
         destination: shared.transfer.destination.to_string(),
         destination_root: PathText::from(ends.root.as_slice()),
         manifest_root: manifest.root.root().to_string(),
-        proof_level: manifest.level.map_or("none", proof_level_name).to_owned(),
+        proof_level: manifest.level.map_or("none", ProofLevel::name).to_owned(),
         entries: manifest.entries,
         bytes: manifest.bytes,
         excluded: Excluded {
