@@ -82,7 +82,7 @@ pub(super) async fn attempt(shared: &Shared) -> Result<Summary, Stop> {
 
 async fn open(shared: &Shared) -> Result<Opened, Stop> {
     let transfer = &shared.transfer;
-    let network = &transfer.options;
+    let options = &transfer.options;
     let mut machines: Vec<&Machine> = Vec::new();
     let mut of_request = Vec::new();
     for source in &transfer.sources {
@@ -94,12 +94,12 @@ async fn open(shared: &Shared) -> Result<Opened, Stop> {
     }
     let mut sources = Vec::new();
     for machine in machines {
-        sources.push(shared.connector.connect(machine, network).await.map_err(Stop::Error)?);
+        sources.push(shared.connector.connect(machine, options).await.map_err(Stop::Error)?);
     }
     // What is not there need not wait for a machine far away to be told.
     let located = locate(shared, &sources, &of_request).await?;
     let to = &transfer.destination;
-    let sink = shared.connector.connect(&to.machine, network).await.map_err(Stop::Error)?;
+    let sink = shared.connector.connect(&to.machine, options).await.map_err(Stop::Error)?;
     for end in sources.iter().chain([&sink]) {
         end.notices.iter().for_each(|text| shared.observer.observe(&Event::Notice(text.clone())));
         if let Some(route) = &end.route {
@@ -229,9 +229,9 @@ async fn move_all(shared: &Shared, opened: &Opened) -> Result<Summary, Stop> {
             forget_unused(&state.child("records")?, shared.clock.now().seconds);
     }
     shared.observer.observe(&Event::Phase(Phase::Scan));
-    let mut pending = Pending::default();
+    let mut pending = Scanned::default();
     let moved = move_mappings(shared, opened, to, &state, &mut manifest, &mut pending).await;
-    let Pending { moved: contexts, scanned } = pending;
+    let Scanned { moved: contexts, scanned } = pending;
     // A plan alone leaves them as they are.
     drop(scanned);
     if let Err(stop) = moved {
@@ -275,7 +275,7 @@ async fn move_mappings(
     to: &Root,
     state: &StateDirectory,
     manifest: &mut Option<Manifest>,
-    pending: &mut Pending,
+    pending: &mut Scanned,
 ) -> Result<(), Stop> {
     let roots = mapped_roots(shared, opened, to)?;
     let reserve = shared.transfer.options.disk.reserve;
@@ -423,12 +423,12 @@ fn mapped_roots<'a>(
 
 /// Mappings in their order, and what is left to be done of those that are scanned.
 #[derive(Default)]
-struct Pending {
+struct Scanned {
     moved: Vec<Arc<Context>>,
     scanned: Vec<(Arc<Context>, Dispatcher, Destination)>,
 }
 
-impl Pending {
+impl Scanned {
     fn files(&self) -> usize {
         self.scanned.iter().map(|(_, dispatcher, _)| dispatcher.files_waiting()).sum()
     }

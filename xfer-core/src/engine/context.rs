@@ -138,7 +138,7 @@ impl Context {
         level == VerifyLevel::ReadBack || level.is_durable() && may_be_lost()
     }
 
-    pub(super) fn notice(&self, event: &Event) {
+    pub(super) fn observe(&self, event: &Event) {
         self.observer.observe(event);
     }
 

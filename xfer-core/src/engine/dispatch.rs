@@ -51,8 +51,8 @@ pub(super) struct Dispatcher {
     cx: Arc<Context>,
     workers: JoinSet<()>,
     waiting: Vec<Work>,
-    gate_open: bool,
-    /// Whether the gate may open before all mappings are scanned.
+    barrier_open: bool,
+    /// Whether the barrier may open before all mappings are scanned.
     may_lead: bool,
     plan_only: bool,
     preflight: Arc<Preflight>,
@@ -80,7 +80,7 @@ impl Dispatcher {
             cx: Arc::clone(cx),
             workers: JoinSet::new(),
             waiting: Vec::new(),
-            gate_open: false,
+            barrier_open: false,
             may_lead,
             plan_only,
             preflight: Arc::clone(preflight),
@@ -130,7 +130,7 @@ impl Dispatcher {
             Action::Create(kind) => self.create(source, path, found, wanted, kind).await?,
             Action::Copy => self.copy(&source, path, found.as_ref(), wanted).await?,
         }
-        self.open_gate_if_due().await
+        self.open_barrier_if_due().await
     }
 
     /// Notes that the scan has ended.
@@ -189,7 +189,7 @@ impl Dispatcher {
     /// Does all that waits, and waits for it; the plan must have been checked against the space
     /// that there is.
     pub(super) async fn finish(mut self) -> Result<(), Stop> {
-        self.open_gate().await?;
+        self.open_barrier().await?;
         self.wait().await?;
         self.publish_all().await?;
         self.make_links().await?;
@@ -385,7 +385,7 @@ impl Dispatcher {
         self.preflight.planned(action, bytes);
         if self.plan_only {
             let event = Event::Entry { path: path.clone(), action, size: bytes };
-            self.cx.notice(&event);
+            self.cx.observe(&event);
         }
     }
 
@@ -413,27 +413,27 @@ impl Dispatcher {
         if self.plan_only {
             return Ok(());
         }
-        if self.gate_open {
+        if self.barrier_open {
             return self.begin(work).await;
         }
         self.waiting.push(work);
         Ok(())
     }
 
-    async fn open_gate_if_due(&mut self) -> Result<(), Stop> {
-        if self.gate_open || self.plan_only || !self.may_lead {
+    async fn open_barrier_if_due(&mut self) -> Result<(), Stop> {
+        if self.barrier_open || self.plan_only || !self.may_lead {
             return self.check_halt();
         }
         if self.preflight.may_begin(self.cx.clock.elapsed()) {
             let selected = self.cx.ledger.selected();
-            self.cx.notice(&Event::Plan(self.preflight.so_far(selected)));
-            return self.open_gate().await;
+            self.cx.observe(&Event::Plan(self.preflight.so_far(selected)));
+            return self.open_barrier().await;
         }
         self.check_halt()
     }
 
-    async fn open_gate(&mut self) -> Result<(), Stop> {
-        self.gate_open = true;
+    async fn open_barrier(&mut self) -> Result<(), Stop> {
+        self.barrier_open = true;
         let waiting = std::mem::take(&mut self.waiting);
         self.begin_all(waiting).await
     }

@@ -63,11 +63,11 @@ pub(super) async fn copy_file(cx: &Arc<Context>, mut work: FileWork) -> Result<(
             },
             (_, FaultKind::Tainted | FaultKind::Mismatch) if taints < TAINTS_MAX => {
                 taints += 1;
-                cx.notice(&Event::Retry { reason: failed.to_string(), attempt: taints });
+                cx.observe(&Event::Retry { reason: failed.to_string(), attempt: taints });
             }
             (_, FaultKind::Limit) if limits < LIMITS_MAX => {
                 limits += 1;
-                cx.notice(&Event::Retry { reason: failed.to_string(), attempt: limits });
+                cx.observe(&Event::Retry { reason: failed.to_string(), attempt: limits });
                 publish(cx).await?;
                 cx.pause(limits).await;
             }
@@ -168,7 +168,7 @@ async fn copy_once(cx: &Arc<Context>, work: &FileWork) -> Result<Ended, Stop> {
     cx.meter.spared(kept.bytes());
     copy.done = kept.bytes();
     let event = Event::FileBegun { path: work.path.clone(), size: work.size, held: kept.bytes() };
-    cx.notice(&event);
+    cx.observe(&event);
     let data = match copy.data_ranges().await {
         Ok(data) => data,
         Err(error) => return Ok(Ended::Failed(Side::Source, cx.sort(Side::Source, error)?)),
@@ -352,7 +352,7 @@ impl Copy<'_> {
                 }
                 self.done += range.len();
                 let path = self.work.path.clone();
-                self.cx.notice(&Event::FileProgress { path, done: self.done });
+                self.cx.observe(&Event::FileProgress { path, done: self.done });
                 Ok(None)
             }
             Err(SendError::Entry(side, failed)) => Ok(Some(Ended::Failed(side, failed))),
@@ -435,7 +435,7 @@ async fn send_block(
             SendError::Entry(_, f) if f.kind == FaultKind::Mismatch && cx.may_retry(attempt) => {
                 attempt += 1;
                 cx.meter.wasted(range.len());
-                cx.notice(&Event::Retry { reason: f.to_string(), attempt });
+                cx.observe(&Event::Retry { reason: f.to_string(), attempt });
                 cx.pause(attempt).await;
             }
             other => return Err(other),

@@ -29,6 +29,10 @@ pub(super) const PACK_FILE_MAX: u64 = 4 << 20;
 pub(super) const PACK: Most = Most { entries: PACK_FILES, content: 1 << 20 };
 pub(super) const PACK_FILES: usize = 256;
 
+/// Bytes of holes, and of a file that has them, from which they are worth a partial of its own.
+const HOLES_LEAST: u64 = 1 << 16;
+const SPARSE_LEAST: u64 = 1 << 17;
+
 /// Times that a file which keeps changing is copied anew.
 const CHANGES_MAX: u32 = 3;
 
@@ -57,8 +61,8 @@ impl FileWork {
 
     /// Whether it is cut into blocks.
     pub(super) fn is_large(&self) -> bool {
-        let allocated = self.allocated.saturating_add(1 << 16);
-        let has_holes = self.size > 1 << 17 && allocated < self.size;
+        let allocated = self.allocated.saturating_add(HOLES_LEAST);
+        let has_holes = self.size > SPARSE_LEAST && allocated < self.size;
         self.size > PACK_FILE_MAX || has_holes
     }
 
@@ -167,7 +171,7 @@ pub(super) async fn source_failed(
 ) -> Result<Option<FileWork>, Stop> {
     if fault.kind == FaultKind::Changed && file.changes < CHANGES_MAX {
         let event = Event::Retry { reason: fault.to_string(), attempt: file.changes + 1 };
-        cx.notice(&event);
+        cx.observe(&event);
         let found = look(cx, cx.source_root, &file.source_path).await?;
         let is_wanted = |entry: &Entry| match entry.kind {
             EntryKind::File { size, .. } => size <= size_max,
@@ -217,7 +221,8 @@ async fn write(
             (file.ticket, Staged { path, size: file.size, source: work.stamp, digest })
         })
         .collect();
-    if cx.options.verify.level == VerifyLevel::Received {
+    let at_once = cx.options.verify.level == VerifyLevel::Received;
+    if at_once {
         // Such a pack is published with its own answer.
         cx.publisher.stage(staged);
     } else {
@@ -226,8 +231,7 @@ async fn write(
         }
     }
     let bytes = payload.len() as u64;
-    let publish = cx.options.verify.level == VerifyLevel::Received;
-    let pack = WritePack { root: cx.sink_root, files: packed, publish };
+    let pack = WritePack { root: cx.sink_root, files: packed, publish: at_once };
     cx.pacer.pace(bytes).await;
     let outcomes = match cx.sink.write_pack(pack, payload).await {
         Ok(outcomes) => outcomes,

@@ -76,12 +76,12 @@ async fn patiently(
     loop {
         attempts += 1;
         // A further connection that must wait holds up nobody else.
-        let gate = match first {
-            Some(_) => Some(options.gate.lock().await),
+        let dialling = match first {
+            Some(_) => Some(options.dialling.lock().await),
             None => None,
         };
         let attempted = attempt(&config, jump.as_ref(), options, chacha20, first).await;
-        drop(gate);
+        drop(dialling);
         let said = match attempted {
             Ok(connection) => return Ok(connection),
             Err(AttemptError::Terrapin) if chacha20 == ChaCha20::Offered => {

@@ -56,7 +56,7 @@ impl SshConnection {
     /// One dial at a time goes out for all clones of `options`. A host that takes no further logins
     /// is asked again with growing pauses until `busy_budget` is spent.
     pub async fn connect(target: &SshTarget, options: &SshOptions) -> Result<Self, SshError> {
-        let _one_at_a_time = options.gate.lock().await;
+        let _one_at_a_time = options.dialling.lock().await;
         connect_hop(target, options, Vec::new()).await
     }
 

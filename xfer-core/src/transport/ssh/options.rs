@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 
 use super::prompt::Prompt;
 
-/// How to connect; clones share one gate, so that all of them together dial one at a time
+/// How to connect; clones share one lock, so that all of them together dial one at a time
 #[derive(Debug, Clone)]
 pub struct SshOptions {
     /// Key files, as `-i`; none by default, then the configuration's
@@ -32,7 +32,7 @@ pub struct SshOptions {
     pub interactive: Arc<dyn Prompt>,
     /// A random number, from which pauses take their jitter
     pub seed: u64,
-    pub(super) gate: Arc<Mutex<()>>,
+    pub(super) dialling: Arc<Mutex<()>>,
     /// The program that resolves hosts; our own parser does it where this is missing
     pub(super) ssh_program: OsString,
 }
@@ -50,7 +50,7 @@ impl SshOptions {
             busy_budget: Duration::from_secs(60),
             interactive,
             seed,
-            gate: Arc::new(Mutex::new(())),
+            dialling: Arc::new(Mutex::new(())),
             ssh_program: "ssh".into(),
         }
     }
@@ -62,7 +62,7 @@ impl SshOptions {
             port: None,
             options: Vec::new(),
             jump,
-            gate: Arc::new(Mutex::new(())),
+            dialling: Arc::new(Mutex::new(())),
             ..self.clone()
         }
     }
