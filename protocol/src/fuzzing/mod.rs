@@ -42,9 +42,9 @@ mod tests {
     use super::*;
 
     const VECTORS: [&str; 3] = [
-        include_str!("../vectors/frames.txt"),
-        include_str!("../vectors/hellos.txt"),
-        include_str!("../vectors/refused.txt"),
+        include_str!("../../vectors/frames.txt"),
+        include_str!("../../vectors/hellos.txt"),
+        include_str!("../../vectors/refused.txt"),
     ];
 
     /// Random bytes of many lengths, the golden vectors, and those with a few bytes changed.
