@@ -6,9 +6,7 @@ use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 
 use rustix::io::Errno;
-use xfer_core::disk::descriptor::allow_many;
-use xfer_core::disk::named::keep_owner_rights;
-use xfer_core::disk::signals::tell_file_size_limit;
+use xfer_core::disk::process;
 use xfer_core::error::ExitClass;
 
 use crate::Outcome;
@@ -20,9 +18,7 @@ static PANIC: Mutex<Option<String>> = Mutex::new(None);
 
 /// Sets right what a caller may have left wrong.
 pub(crate) fn prepare() {
-    keep_owner_rights();
-    tell_file_size_limit();
-    allow_many();
+    process::prepare();
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let text = panic.payload().downcast_ref::<&str>().map(|text| (*text).to_owned());

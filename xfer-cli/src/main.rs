@@ -31,7 +31,6 @@ use crate::settings::{OutputSettings, Surroundings};
 
 fn main() -> ExitCode {
     exit::prepare();
-    xfer_core::disk::memory::keep_freed_memory();
     let words: Vec<OsString> = std::env::args_os().collect();
     let clock = SystemClock::shared();
     let spare = Output::plain(exit::wants_json(&words), Arc::clone(&clock));

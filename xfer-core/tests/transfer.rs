@@ -281,7 +281,7 @@ async fn a_pattern_that_matches_nothing_is_a_missing_source() {
 /// As many as a shell's pattern brings, each with a root and a list of its own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thousands_of_sources_are_moved() {
-    xfer_core::disk::descriptor::allow_many();
+    xfer_core::disk::process::allow_many();
     let lab = Lab::new();
     let sources: Vec<_> = (0..4200)
         .map(|number| {

@@ -4,22 +4,12 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit};
 use tokio::io::ReadBuf;
 use tokio::io::unix::AsyncFd;
 
 /// Bytes that a pipe holds, where the system lets us choose: with the usual 64 KiB both ends wake
 /// each other for every packet.
 const PIPE_BYTES: usize = 1 << 20;
-
-/// Lets this process open as many descriptors as the system would let it on request. Programs that
-/// it starts inherit that.
-pub fn allow_many() {
-    let allowed = rustix::process::getrlimit(Resource::Nofile);
-    let wanted = Rlimit { current: allowed.maximum, ..allowed };
-    // With fewer, a transfer of very many sources says so.
-    let _refused = rustix::process::setrlimit(Resource::Nofile, wanted);
-}
 
 /// Lets the runtime tell when a descriptor can be read or written; it must be a pipe or socket.
 pub(crate) fn watched(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {

@@ -1,4 +1,4 @@
-//! Files that a user names to be written, and what the process brings along.
+//! Files and directories that a user names.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -41,13 +41,6 @@ pub fn is_directory(path: &Path) -> bool {
 #[must_use]
 pub fn is_file(path: &Path) -> bool {
     kind(path) == Some(FileType::RegularFile)
-}
-
-/// Sets a umask right that takes the owner's own rights, with which directories could not be
-/// entered by who made them.
-pub fn keep_owner_rights() {
-    let mask = rustix::process::umask(Mode::from_raw_mode(0o077));
-    rustix::process::umask(mask & Mode::from_raw_mode(0o077));
 }
 
 fn kind(path: &Path) -> Option<FileType> {

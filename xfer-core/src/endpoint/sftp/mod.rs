@@ -15,16 +15,16 @@ mod claims;
 mod create;
 mod entry;
 mod fault;
-mod hashing;
+mod hash;
 mod listing;
 mod locate;
-mod locks;
+mod locking;
 mod pack;
 mod partials;
 mod publish;
-mod reading;
 mod roots;
 mod scanning;
+mod source;
 mod walk;
 
 use std::sync::Arc;
@@ -50,11 +50,11 @@ use xfer_protocol::path::RelPath;
 use xfer_protocol::range::ByteRange;
 
 use self::claims::Claims;
-use self::locks::Locks;
+use self::locking::Locks;
 use self::partials::Partials;
-use self::reading::OpenFiles;
 use self::roots::Roots;
 use self::scanning::Scans;
+use self::source::OpenFiles;
 use super::{
     Capabilities, Endpoint, EndpointError, EndpointResult, LostReason, MetadataKinds, Sink, Source,
     TimeGrain,

@@ -206,7 +206,7 @@ fn a_limit_on_the_size_of_files_is_told() {
 #[tokio::test]
 #[ignore = "run by the test above, under a limit"]
 async fn under_a_limit_of_one_mebibyte() {
-    crate::disk::signals::tell_file_size_limit();
+    crate::disk::process::tell_file_size_limit();
     let lab = Lab::on("/dev/shm").await;
     let whole = pattern(2 * MIB);
     let open =
