@@ -3,30 +3,25 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use xfer_protocol::fault::{FaultKind, Operation};
-use xfer_protocol::manifest::{Entry, EntryKind, ScanItem};
+use xfer_protocol::fault::FaultKind;
 use xfer_protocol::message::{
-    Access, Finish, Locate, Located, Lock, OpenRoot, Paths, Root, RootIndex, Scan, ScanOptions,
-    Space,
+    Access, Finish, Locate, Located, Lock, OpenRoot, Root, RootIndex, Space,
 };
-use xfer_protocol::path::{PathError, RelPath};
 
 use super::batch::{Most, batches};
-use super::context::{Budget, Context, Halt, Stop, fault};
+use super::context::{Budget, Context, Halt, Stop};
 use super::dispatch::Dispatcher;
+use super::in_step::{Destination, scan_one};
 use super::ledger::{Kept, Ledger, Side};
-use super::listing::Listing;
 use super::manifest::Manifest;
 use super::preflight::Preflight;
 use super::publisher::{Publisher, publish};
 use super::refusals::{
-    check_lists, check_provable, foresee_root, refuse_nesting, refuse_own_records,
-    refuse_recursion, try_receipt,
+    check_lists, check_provable, foresee_root, refuse_nesting, refuse_own_records, try_receipt,
 };
 use super::wrap_up::{Ends, wrap_up};
 use super::{MappedPath, Shared, Summary};
 use crate::connect::Connected;
-use crate::disk::is_partial_name;
 use crate::disk::state::StateDirectory;
 use crate::endpoint::{EndpointError, MetadataKinds, TimeGrain};
 use crate::event::{Event, Phase};
@@ -454,180 +449,4 @@ impl Scanned {
         }
         Ok(())
     }
-}
-
-/// Scans both ends of one mapping in step and hands every entry on.
-async fn scan_one(
-    shared: &Shared,
-    cx: &Arc<Context>,
-    mut dispatcher: Dispatcher,
-    mut records: RecordReader,
-    is_there: bool,
-    beside: Option<&Root>,
-) -> Result<(Dispatcher, Destination), Stop> {
-    let scan = Scan {
-        root: cx.source_root,
-        under: cx.mapping.under.clone(),
-        options: cx.options.source_scan(),
-    };
-    let stop = |e| Context::stop(Side::Source, e);
-    let mut source = Listing::begin(Arc::clone(&cx.source), scan).await.map_err(stop)?;
-    let mut there = Destination::begin(cx, is_there).await?;
-    if is_there {
-        dispatcher.held(held_for_top(cx).await);
-    }
-    let mut nothing_yet = true;
-    while let Some(item) = source.next().await.map_err(stop)? {
-        match item {
-            ScanItem::Entry(entry) => {
-                refuse_recursion(shared, cx, &entry, beside)?;
-                let path = match cx.mapping.destination_of(&entry.path) {
-                    Ok(path) => path,
-                    // Where it goes it would lie deeper than any path may lead.
-                    Err(PathError::TooLong) => {
-                        let found = fault(FaultKind::Limit, Operation::Create, &entry.path);
-                        cx.ledger.problem(Side::Destination, found);
-                        nothing_yet = false;
-                        continue;
-                    }
-                    Err(_) => {
-                        return Err(Stop::MISMATCHED);
-                    }
-                };
-                let found = there.find(cx, &path, &mut dispatcher).await?;
-                let recorded = records.find(&path);
-                dispatcher.entry(entry, path, found, recorded).await?;
-            }
-            ScanItem::Excluded(path) => cx.ledger.exclude(&path),
-            ScanItem::Partial { path, .. } => {
-                cx.source_problem(fault(FaultKind::Unsafe, Operation::List, &path));
-            }
-            ScanItem::Problem(found) if nothing_yet && found.kind == FaultKind::NotFound => {
-                return Err(Stop::Fault(Side::Source, found));
-            }
-            ScanItem::Problem(found) => cx.source_problem(found),
-        }
-        nothing_yet = false;
-    }
-    there.drain(cx, &mut dispatcher).await?;
-    dispatcher.scanned().await?;
-    Ok((dispatcher, there))
-}
-
-/// Bytes that the partial of a single file holds: it lies beside the mapped entry, not below it.
-async fn held_for_top(cx: &Context) -> u64 {
-    let Some(partial) = partial_of(&cx.mapping.top) else { return 0 };
-    let scan = Scan { root: cx.sink_root, under: partial, options: ScanOptions::default() };
-    let Ok(mut listing) = Listing::begin(Arc::clone(&cx.sink), scan).await else { return 0 };
-    match listing.next().await {
-        Ok(Some(ScanItem::Partial { allocated, .. })) => allocated,
-        Ok(Some(ScanItem::Entry(entry))) => match entry.kind {
-            EntryKind::File { allocated, .. } => allocated,
-            _ => 0,
-        },
-        _ => 0,
-    }
-}
-
-/// What stands at the destination, read in step with the source.
-struct Destination {
-    listing: Option<Listing>,
-    next: Option<Entry>,
-    ended: bool,
-    partials: Vec<RelPath>,
-}
-
-impl Destination {
-    async fn begin(cx: &Context, is_there: bool) -> Result<Self, Stop> {
-        if !is_there {
-            return Ok(Self { listing: None, next: None, ended: true, partials: Vec::new() });
-        }
-        let scan = Scan {
-            root: cx.sink_root,
-            under: cx.mapping.top.clone(),
-            options: ScanOptions {
-                xattrs: cx.options.preserve.xattrs,
-                owner: cx.options.preserve.owner,
-                ..ScanOptions::default()
-            },
-        };
-        let listing = match Listing::begin(Arc::clone(&cx.sink), scan).await {
-            Err(EndpointError::Fault(f)) if f.kind == FaultKind::NotFound => None,
-            other => Some(other.map_err(|e| Context::stop(Side::Destination, e))?),
-        };
-        Ok(Self { ended: listing.is_none(), listing, next: None, partials: Vec::new() })
-    }
-
-    /// The entry at `path`, `None` where there is none. Paths must be asked for in order.
-    async fn find(
-        &mut self,
-        cx: &Context,
-        path: &RelPath,
-        dispatcher: &mut Dispatcher,
-    ) -> Result<Option<Entry>, Stop> {
-        loop {
-            match self.next.take() {
-                Some(entry) if entry.path < *path => {}
-                Some(entry) if entry.path == *path => return Ok(Some(entry)),
-                Some(later) => {
-                    self.next = Some(later);
-                    return Ok(None);
-                }
-                None if self.ended => return Ok(None),
-                None => {}
-            }
-            self.advance(cx, dispatcher).await?;
-        }
-    }
-
-    async fn advance(&mut self, cx: &Context, dispatcher: &mut Dispatcher) -> Result<(), Stop> {
-        let item = match self.listing.as_mut() {
-            Some(listing) => listing.next().await,
-            None => Ok(None),
-        };
-        match item.map_err(|e| Context::stop(Side::Destination, e))? {
-            None => self.ended = true,
-            Some(ScanItem::Entry(entry)) if entry.path.starts_with(&cx.mapping.top) => {
-                self.next = Some(entry);
-            }
-            Some(ScanItem::Entry(_)) => {
-                return Err(Stop::MISMATCHED);
-            }
-            Some(ScanItem::Partial { path, allocated }) => {
-                dispatcher.held(allocated);
-                self.partials.push(path);
-            }
-            // What cannot be listed counts as absent; writing there will tell why.
-            Some(ScanItem::Excluded(_) | ScanItem::Problem(_)) => {}
-        }
-        Ok(())
-    }
-
-    async fn drain(&mut self, cx: &Context, dispatcher: &mut Dispatcher) -> Result<(), Stop> {
-        while !self.ended {
-            self.next = None;
-            self.advance(cx, dispatcher).await?;
-        }
-        Ok(())
-    }
-
-    /// Removes partials that nothing will resume: all but those of entries that failed.
-    async fn remove_partials(self, cx: &Context) -> Result<(), Stop> {
-        let failed = cx.ledger.failed_paths();
-        let kept: Vec<_> = failed.iter().filter_map(partial_of).collect();
-        let stale = self.partials.into_iter().filter(|p| !kept.contains(p));
-        for paths in batches(stale, Most::entries(1024)) {
-            let paths = Paths { root: cx.sink_root, paths };
-            let removed = cx.sink.remove_partials(paths).await;
-            removed.map_err(|e| Context::stop(Side::Destination, e))?;
-        }
-        Ok(())
-    }
-}
-
-/// Where the partial of a file is.
-fn partial_of(path: &RelPath) -> Option<RelPath> {
-    let name = crate::disk::partial_name(path.name()?);
-    debug_assert!(is_partial_name(&name));
-    path.parent()?.child(&name).ok()
 }

@@ -9,6 +9,7 @@ mod context;
 mod create;
 mod dispatch;
 mod file;
+mod in_step;
 mod inspect;
 mod late;
 mod ledger;
