@@ -1,6 +1,7 @@
 //! From a location to a live endpoint: the only file that knows all kinds.
 
 mod logins;
+mod refusals;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -20,21 +21,15 @@ use crate::endpoint::local::{LocalEndpoint, LocalOptions};
 use crate::endpoint::remote::{RemoteEndpoint, SessionOptions};
 use crate::endpoint::sftp::{SftpEndpoint, SftpOptions};
 use crate::endpoint::{Endpoint, EndpointError, Sink, Source};
-use crate::error::{
-    AuthenticationReason, ConfigReason, Failure, NetworkReason, ProtocolFailure, Remedy,
-    TransferError,
-};
+use crate::error::{Failure, ProtocolFailure, TransferError};
 use crate::event::Route;
 use crate::location::{Machine, SshHost};
 use crate::options::{RouteChoice, TransferOptions};
 use crate::transport::Stream;
-use crate::transport::ssh::HostKeyProblem;
-use crate::transport::ssh::{
-    HostKeyTrust, KeyProblem, NoPrompt, ReachProblem, SshConnection, SshError, SshErrorClass,
-    SshOptions, SshTarget,
-};
+use crate::transport::ssh::{HostKeyTrust, NoPrompt, SshConnection, SshOptions, SshTarget};
 
 use logins::{Further, Told, Wanted, join_streams};
+use refusals::{bootstrap_error, session_error, ssh_error};
 
 /// A live endpoint and how it was reached.
 pub struct Connected {
@@ -436,104 +431,4 @@ fn place_of(host: &SshHost) -> String {
     let user = host.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
     let port = host.port.map(|port| format!(":{port}")).unwrap_or_default();
     format!("{user}{}{port}", host.host)
-}
-
-fn ssh_error(place: &str, error: SshError) -> TransferError {
-    match error.class() {
-        SshErrorClass::Usage | SshErrorClass::Configuration => {
-            let (reason, next) = match &error {
-                SshError::Key { path, problem: KeyProblem::OpenToOthers { .. } } => {
-                    (ConfigReason::Key, format!("chmod 600 '{}'", path.display()))
-                }
-                SshError::Key { .. } => {
-                    (ConfigReason::Key, "repeat with -i FILE_OF_ANOTHER_PRIVATE_KEY".to_owned())
-                }
-                _ => {
-                    let host = place.rsplit('@').next().unwrap_or(place);
-                    (
-                        ConfigReason::Ssh,
-                        format!("put that right; ssh -G {host} tells what it reads"),
-                    )
-                }
-            };
-            let failure = Failure::new(place, reason).next(Remedy::text(next));
-            TransferError::Config(failure.because(error))
-        }
-        SshErrorClass::Network => {
-            let reason = match &error {
-                SshError::Busy { .. } => NetworkReason::Throttled,
-                SshError::Lost { .. } => NetworkReason::Lost,
-                SshError::Unreachable { problem: ReachProblem::Name(_), .. } => {
-                    NetworkReason::Unresolved
-                }
-                SshError::Unreachable { problem: ReachProblem::TimedOut(_), .. } => {
-                    NetworkReason::TimedOut
-                }
-                _ => NetworkReason::Unreachable,
-            };
-            let next = match reason {
-                NetworkReason::Unresolved => "check the name, and ~/.ssh/config if it is of there",
-                NetworkReason::Unreachable | NetworkReason::TimedOut => {
-                    "check host and port (--port N); then repeat the same command: it continues"
-                }
-                _ => "repeat the same command: it continues",
-            };
-            let failure = Failure::new(place, reason).next(Remedy::text(next));
-            TransferError::Network(failure.because(error))
-        }
-        SshErrorClass::Authentication => {
-            let SshError::HostKey { problem, .. } = &error else {
-                let reason = AuthenticationReason::KeyRefused;
-                return TransferError::Authentication(Failure::new(place, reason).because(error));
-            };
-            let mut failure = Failure::new(place, host_key_reason(problem));
-            failure.next.extend(problem.remedy().map(Remedy::text));
-            TransferError::Authentication(failure.because(error))
-        }
-        SshErrorClass::Protocol => {
-            let reason = ProtocolFailure::AgentFailed;
-            TransferError::Protocol(Failure::new(place, reason).because(error))
-        }
-    }
-}
-
-fn host_key_reason(problem: &HostKeyProblem) -> AuthenticationReason {
-    use HostKeyProblem::{
-        Another, Changed, Declined, NeedsCertificate, NotRecorded, Revoked, TooShort, Unknown,
-    };
-    match problem {
-        Changed { .. } | Another { .. } => AuthenticationReason::HostKeyChanged,
-        Revoked { .. } => AuthenticationReason::HostKeyRevoked,
-        Unknown { .. } | Declined { .. } => AuthenticationReason::HostKeyUnknown,
-        NeedsCertificate { .. } | NotRecorded { .. } | TooShort { .. } => {
-            AuthenticationReason::HostKeyUnusable
-        }
-    }
-}
-
-fn bootstrap_error(place: &str, error: BootstrapError) -> TransferError {
-    match error {
-        BootstrapError::Ssh(error) => ssh_error(place, error),
-        BootstrapError::Binary(error) => {
-            TransferError::Protocol(Failure::new(place, ProtocolFailure::NoAgent).because(error))
-        }
-        error => {
-            let reason = ProtocolFailure::AgentFailed;
-            TransferError::Protocol(Failure::new(place, reason).because(error))
-        }
-    }
-}
-
-fn session_error(place: &str, error: EndpointError) -> TransferError {
-    use crate::endpoint::ProtocolReason;
-    let reason = match &error {
-        EndpointError::Protocol(ProtocolReason::Version) => ProtocolFailure::Version,
-        EndpointError::Protocol(ProtocolReason::BadHello) => ProtocolFailure::Greeting,
-        EndpointError::Lost(_) => {
-            let failure = Failure::new(place, NetworkReason::Lost);
-            return TransferError::Network(failure.because(error));
-        }
-        _ => ProtocolFailure::Broken,
-    };
-    TransferError::Protocol(Failure::new(place, reason).because(error))
 }

@@ -1,0 +1,109 @@
+//! What kept a machine from being reached, as the user is told.
+
+use crate::agent::bootstrap::BootstrapError;
+use crate::endpoint::EndpointError;
+use crate::error::{
+    AuthenticationReason, ConfigReason, Failure, NetworkReason, ProtocolFailure, Remedy,
+    TransferError,
+};
+use crate::transport::ssh::{HostKeyProblem, KeyProblem, ReachProblem, SshError, SshErrorClass};
+
+pub(super) fn ssh_error(place: &str, error: SshError) -> TransferError {
+    match error.class() {
+        SshErrorClass::Usage | SshErrorClass::Configuration => {
+            let (reason, next) = match &error {
+                SshError::Key { path, problem: KeyProblem::OpenToOthers { .. } } => {
+                    (ConfigReason::Key, format!("chmod 600 '{}'", path.display()))
+                }
+                SshError::Key { .. } => {
+                    (ConfigReason::Key, "repeat with -i FILE_OF_ANOTHER_PRIVATE_KEY".to_owned())
+                }
+                _ => {
+                    let host = place.rsplit('@').next().unwrap_or(place);
+                    (
+                        ConfigReason::Ssh,
+                        format!("put that right; ssh -G {host} tells what it reads"),
+                    )
+                }
+            };
+            let failure = Failure::new(place, reason).next(Remedy::text(next));
+            TransferError::Config(failure.because(error))
+        }
+        SshErrorClass::Network => {
+            let reason = match &error {
+                SshError::Busy { .. } => NetworkReason::Throttled,
+                SshError::Lost { .. } => NetworkReason::Lost,
+                SshError::Unreachable { problem: ReachProblem::Name(_), .. } => {
+                    NetworkReason::Unresolved
+                }
+                SshError::Unreachable { problem: ReachProblem::TimedOut(_), .. } => {
+                    NetworkReason::TimedOut
+                }
+                _ => NetworkReason::Unreachable,
+            };
+            let next = match reason {
+                NetworkReason::Unresolved => "check the name, and ~/.ssh/config if it is of there",
+                NetworkReason::Unreachable | NetworkReason::TimedOut => {
+                    "check host and port (--port N); then repeat the same command: it continues"
+                }
+                _ => "repeat the same command: it continues",
+            };
+            let failure = Failure::new(place, reason).next(Remedy::text(next));
+            TransferError::Network(failure.because(error))
+        }
+        SshErrorClass::Authentication => {
+            let SshError::HostKey { problem, .. } = &error else {
+                let reason = AuthenticationReason::KeyRefused;
+                return TransferError::Authentication(Failure::new(place, reason).because(error));
+            };
+            let mut failure = Failure::new(place, host_key_reason(problem));
+            failure.next.extend(problem.remedy().map(Remedy::text));
+            TransferError::Authentication(failure.because(error))
+        }
+        SshErrorClass::Protocol => {
+            let reason = ProtocolFailure::AgentFailed;
+            TransferError::Protocol(Failure::new(place, reason).because(error))
+        }
+    }
+}
+
+fn host_key_reason(problem: &HostKeyProblem) -> AuthenticationReason {
+    use HostKeyProblem::{
+        Another, Changed, Declined, NeedsCertificate, NotRecorded, Revoked, TooShort, Unknown,
+    };
+    match problem {
+        Changed { .. } | Another { .. } => AuthenticationReason::HostKeyChanged,
+        Revoked { .. } => AuthenticationReason::HostKeyRevoked,
+        Unknown { .. } | Declined { .. } => AuthenticationReason::HostKeyUnknown,
+        NeedsCertificate { .. } | NotRecorded { .. } | TooShort { .. } => {
+            AuthenticationReason::HostKeyUnusable
+        }
+    }
+}
+
+pub(super) fn bootstrap_error(place: &str, error: BootstrapError) -> TransferError {
+    match error {
+        BootstrapError::Ssh(error) => ssh_error(place, error),
+        BootstrapError::Binary(error) => {
+            TransferError::Protocol(Failure::new(place, ProtocolFailure::NoAgent).because(error))
+        }
+        error => {
+            let reason = ProtocolFailure::AgentFailed;
+            TransferError::Protocol(Failure::new(place, reason).because(error))
+        }
+    }
+}
+
+pub(super) fn session_error(place: &str, error: EndpointError) -> TransferError {
+    use crate::endpoint::ProtocolReason;
+    let reason = match &error {
+        EndpointError::Protocol(ProtocolReason::Version) => ProtocolFailure::Version,
+        EndpointError::Protocol(ProtocolReason::BadHello) => ProtocolFailure::Greeting,
+        EndpointError::Lost(_) => {
+            let failure = Failure::new(place, NetworkReason::Lost);
+            return TransferError::Network(failure.because(error));
+        }
+        _ => ProtocolFailure::Broken,
+    };
+    TransferError::Protocol(Failure::new(place, reason).because(error))
+}
