@@ -178,7 +178,11 @@ fn no_home_is_a_configuration_error() {
     for home in [None, Some("relative"), Some("/nonexistent/home")] {
         let mut place = Place::new();
         place.home = home.map(Into::into);
-        assert_eq!(place.copy("").unwrap_err().reason, "no-directory", "{home:?}");
+        assert_eq!(
+            place.surroundings(&[]).state_directory().unwrap_err().reason,
+            "no-directory",
+            "{home:?}"
+        );
     }
 }
 
