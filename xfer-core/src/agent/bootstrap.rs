@@ -1,8 +1,8 @@
 //! Getting the agent there: placed by its digest, checked before every start, started behind a
 //! sentinel.
 //!
-//! A tool of the far side checks it. Where there is none it is read back over the link instead, once
-//! in a session, and further streams of that session start what was read.
+//! A tool of the far side checks it. Where there is none it is read back over the link instead,
+//! once in a session, and further streams of that session start what was read.
 //!
 //! Nothing from a tree or a user is ever part of a command: only hexadecimal that we made. The
 //! scripts keep to what any shell passes on to `sh` within single quotes.
