@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use xfer_protocol::fault::FaultKind;
 use xfer_protocol::message::{
-    Access, Finish, Locate, Located, Lock, OpenRoot, Root, RootIndex, Space,
+    Access, Finish, Locate, Located, Lock, OpenRoot, Root, RootIndex, Scan, Space,
 };
 
 use super::batch::{Most, batches};
@@ -13,6 +13,7 @@ use super::context::{Budget, Context, Halt, Stop};
 use super::dispatch::Dispatcher;
 use super::in_step::{Destination, scan_one};
 use super::ledger::{Kept, Ledger, Side};
+use super::listing::Listing;
 use super::manifest::Manifest;
 use super::preflight::Preflight;
 use super::publisher::{Publisher, publish};
@@ -30,7 +31,7 @@ use crate::journal::{
 };
 use crate::location::Machine;
 use crate::plan::Policy;
-use crate::plan::mapping::{Mapping, MappingError, map_sources};
+use crate::plan::mapping::{Mapping, MappingError, begin_of, map_sources};
 
 /// Partials of one mapping are numbered within this span of the session's numbers.
 const PARTIALS_SPAN: u64 = 1 << 40;
@@ -59,23 +60,29 @@ struct Opened {
     foreseen: Option<Root>,
 }
 
+/// A scan that began before its destination was reached.
+struct Begun {
+    root: Root,
+    listing: Listing,
+}
+
 pub(super) async fn attempt(shared: &Shared) -> Result<Summary, Stop> {
     shared.observer.observe(&Event::Phase(Phase::Connect));
     try_receipt(shared)?;
-    let opened = tokio::select! {
+    let (opened, begun) = tokio::select! {
         opened = open(shared) => opened?,
         // Nothing has arrived yet that would have to be kept.
         () = shared.cancel.cancelled() => return Err(Stop::Cancelled),
     };
     shared.reached.store(true, Ordering::Relaxed);
-    let result = move_all(shared, &opened).await;
+    let result = move_all(shared, &opened, begun).await;
     for end in opened.sources.iter().chain([&opened.sink]) {
         end.source.close().await;
     }
     result
 }
 
-async fn open(shared: &Shared) -> Result<Opened, Stop> {
+async fn open(shared: &Shared) -> Result<(Opened, Option<Listing>), Stop> {
     let transfer = &shared.transfer;
     let options = &transfer.options;
     let mut machines: Vec<&Machine> = Vec::new();
@@ -93,6 +100,7 @@ async fn open(shared: &Shared) -> Result<Opened, Stop> {
     }
     // What is not there need not wait for a machine far away to be told.
     let located = locate(shared, &sources, &of_request).await?;
+    let begun = begin_early(shared, &sources, &located).await;
     let to = &transfer.destination;
     let sink = shared.connector.connect(&to.machine, options).await.map_err(Stop::Error)?;
     for end in sources.iter().chain([&sink]) {
@@ -105,7 +113,10 @@ async fn open(shared: &Shared) -> Result<Opened, Stop> {
     let (mappings, is_there) = map(shared, located, &sink).await?;
     refuse_own_records(shared, &mappings)?;
     check_lists(shared, &sources, &of_request, &mappings)?;
-    let source_roots = open_sources(shared, &sources, &of_request, &mappings).await?;
+    let (begun, source_roots) = match begun {
+        Some(Begun { root, listing }) => (Some(listing), vec![root]),
+        None => (None, open_sources(shared, &sources, &of_request, &mappings).await?),
+    };
     let foreseen = if is_there { None } else { foresee_root(&sink, &mappings).await };
     if let Some(to) = &foreseen {
         for (mapping, root) in mappings.iter().zip(&source_roots) {
@@ -113,7 +124,29 @@ async fn open(shared: &Shared) -> Result<Opened, Stop> {
         }
     }
     let root = open_destination(shared, &sink, &mappings).await?;
-    Ok(Opened { sources, sink, of_request, mappings, source_roots, root, foreseen })
+    let opened = Opened { sources, sink, of_request, mappings, source_roots, root, foreseen };
+    Ok((opened, begun))
+}
+
+/// Begins the scan of one source here while a far destination is being reached: reaching it takes
+/// longer than listing thousands of files. Where this fails, the scan that is due tells why.
+async fn begin_early(
+    shared: &Shared,
+    sources: &[Connected],
+    located: &[(usize, Located)],
+) -> Option<Begun> {
+    let ([(_, located)], [source]) = (located, sources) else { return None };
+    let transfer = &shared.transfer;
+    let is_here = |machine: &Machine| *machine == Machine::Local;
+    if !is_here(&transfer.sources.first()?.machine) || is_here(&transfer.destination.machine) {
+        return None;
+    }
+    let (path, under) = begin_of(located).ok()?;
+    let open = OpenRoot { path, access: Access::Read };
+    let root = source.source.open_root(open).await.ok()?;
+    let scan = Scan { root: root.index, under, options: transfer.options.source_scan() };
+    let listing = Listing::begin(Arc::clone(&source.source), scan).await.ok()?;
+    Some(Begun { root, listing })
 }
 
 /// Finds every source, with its place in the request.
@@ -206,7 +239,11 @@ fn unknown_root(shared: &Shared) -> Root {
     }
 }
 
-async fn move_all(shared: &Shared, opened: &Opened) -> Result<Summary, Stop> {
+async fn move_all(
+    shared: &Shared,
+    opened: &Opened,
+    begun: Option<Listing>,
+) -> Result<Summary, Stop> {
     let state = shared.connector.state_directory().map_err(Stop::State)?;
     let unknown = unknown_root(shared);
     let to = opened.root.as_ref().or(opened.foreseen.as_ref()).unwrap_or(&unknown);
@@ -224,9 +261,9 @@ async fn move_all(shared: &Shared, opened: &Opened) -> Result<Summary, Stop> {
             forget_unused(&state.child("records")?, shared.clock.now().seconds);
     }
     shared.observer.observe(&Event::Phase(Phase::Scan));
-    let mut pending = Scanned::default();
+    let mut pending = Scanned { begun, ..Scanned::default() };
     let moved = move_mappings(shared, opened, to, &state, &mut manifest, &mut pending).await;
-    let Scanned { moved: contexts, scanned } = pending;
+    let Scanned { moved: contexts, scanned, .. } = pending;
     // A plan alone leaves them as they are.
     drop(scanned);
     if let Err(stop) = moved {
@@ -290,7 +327,8 @@ async fn move_mappings(
         let may_lead = pending.scanned.is_empty();
         let plan_only = shared.transfer.plan_only;
         let dispatcher = Dispatcher::new(&cx, &preflight, may_lead, plan_only);
-        let scanned = scan_one(shared, &cx, dispatcher, record, is_there, beside).await;
+        let begun = pending.begun.take();
+        let scanned = scan_one(shared, &cx, dispatcher, record, is_there, beside, begun).await;
         let scanned = scanned.map_err(|stop| shared.of_source(mapping.source, stop))?;
         *manifest = cx.ledger.manifest();
         pending.scanned.push((cx, scanned.0, scanned.1));
@@ -419,6 +457,8 @@ fn mapped_roots<'a>(
 /// Mappings in their order, and what is left to be done of those that are scanned.
 #[derive(Default)]
 struct Scanned {
+    /// The scan of the first that began early.
+    begun: Option<Listing>,
     moved: Vec<Arc<Context>>,
     scanned: Vec<(Arc<Context>, Dispatcher, Destination)>,
 }

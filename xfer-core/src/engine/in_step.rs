@@ -26,14 +26,17 @@ pub(super) async fn scan_one(
     mut records: RecordReader,
     is_there: bool,
     beside: Option<&Root>,
+    begun: Option<Listing>,
 ) -> Result<(Dispatcher, Destination), Stop> {
-    let scan = Scan {
-        root: cx.source_root,
-        under: cx.mapping.under.clone(),
-        options: cx.options.source_scan(),
-    };
     let stop = |e| Context::stop(Side::Source, e);
-    let mut source = Listing::begin(Arc::clone(&cx.source), scan).await.map_err(stop)?;
+    let mut source = match begun {
+        Some(listing) => listing,
+        None => {
+            let (root, under) = (cx.source_root, cx.mapping.under.clone());
+            let scan = Scan { root, under, options: cx.options.source_scan() };
+            Listing::begin(Arc::clone(&cx.source), scan).await.map_err(stop)?
+        }
+    };
     let mut there = Destination::begin(cx, is_there).await?;
     if is_there {
         dispatcher.held(held_for_top(cx).await);

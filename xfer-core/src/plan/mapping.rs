@@ -77,6 +77,17 @@ pub fn map_sources(
     Ok(mappings)
 }
 
+/// The directory to open for a source, and the entry below it at which its scan begins; wherever it
+/// goes.
+pub fn begin_of(located: &Located) -> Result<(Vec<u8>, RelPath), MappingError> {
+    let (parent, name) = split_name(&located.path);
+    if is_directory(located) {
+        return Ok((located.path.clone(), RelPath::root()));
+    }
+    let bad = |reason| MappingError::BadName { name: name.clone(), reason };
+    Ok((parent, RelPath::new(name.clone()).map_err(bad)?))
+}
+
 fn map_one(
     source: usize,
     located: &Located,
@@ -90,13 +101,8 @@ fn map_one(
         let bad = |reason| MappingError::BadName { name: name.clone(), reason };
         RelPath::new(name.clone()).map_err(bad)
     };
-    let (parent, name) = split_name(&located.path);
-    let own_name = named(name)?;
-    let (source_root, under) = if is_directory(located) {
-        (located.path.clone(), RelPath::root())
-    } else {
-        (parent, own_name.clone())
-    };
+    let own_name = named(split_name(&located.path).1)?;
+    let (source_root, under) = begin_of(located)?;
     let contents = is_directory(located) && (located.path.ends_with(b"/") || own_name.is_root());
     let (destination_root, top) = if into_directory {
         let top = if contents { RelPath::root() } else { own_name };
