@@ -57,7 +57,7 @@ pub(crate) struct Bars {
 impl Display {
     /// What fits where the words go.
     pub(crate) fn choose(output: &Output) -> Self {
-        if output.settings().quiet {
+        if output.settings().quiet || output.settings().no_progress {
             Self::Silent
         } else if output.draws_bars() {
             Self::Bars(Box::new(Bars::new()))

@@ -22,6 +22,8 @@ const TRANSFER: &[Group] = &[
     Group::Output,
     Group::OldFingers,
 ];
+/// The flags of a transfer that are settings.
+const SETTINGS: &[Group] = TRANSFER.split_at(TRANSFER.len() - 1).0;
 const REMOTE: &[Group] = &[Group::Connection, Group::Output];
 const PLAIN: &[Group] = &[Group::Output];
 
@@ -100,6 +102,7 @@ pub(crate) fn command() -> Command {
     let mut command = Command::new("xfer")
         .about("Moves datasets in and checkpoints out of rented machines, verified and resumable")
         .version(env!("CARGO_PKG_VERSION"))
+        .propagate_version(true)
         .after_help(LOCATIONS)
         .subcommand_required(true)
         .disable_help_subcommand(true)
@@ -125,7 +128,7 @@ pub(crate) fn command() -> Command {
 
 /// The flags alone, for the check of one layer of settings.
 pub(crate) fn flags_only() -> Command {
-    with_flags(Command::new("xfer").no_binary_name(true).disable_help_flag(true), TRANSFER)
+    with_flags(Command::new("xfer").no_binary_name(true), TRANSFER)
 }
 
 fn verb_command(verb: &Verb) -> Command {
@@ -134,6 +137,11 @@ fn verb_command(verb: &Verb) -> Command {
 }
 
 fn with_flags(mut command: Command, groups: &[Group]) -> Command {
+    if groups.contains(&Group::OldFingers) {
+        // The letter is rsync's for sizes that people read.
+        let help = Arg::new("help").long("help").action(ArgAction::Help).help("Print help");
+        command = command.disable_help_flag(true).arg(help);
+    }
     for group in groups {
         for flag in FLAGS.iter().filter(|flag| flag.group == *group) {
             for arg in flag_args(flag) {
@@ -154,22 +162,25 @@ fn flag_args(flag: &'static Flag) -> Vec<Arg> {
     }
     match flag.kind {
         Kind::Switch { on } => {
-            let opposite = format!("no-{}", flag.long);
-            let negative = Arg::new(opposite.clone())
-                .long(opposite.clone())
-                .action(ArgAction::SetTrue)
-                .overrides_with(flag.id());
-            let positive = arg.action(ArgAction::SetTrue).overrides_with(opposite);
+            let negative = opposite_of(flag);
+            let positive = arg.action(ArgAction::SetTrue).overrides_with(negative.get_id());
             if on {
-                vec![negative.help(flag.help), positive.hide(true)]
+                vec![negative.help(flag.help).hide(false), positive.hide(true)]
             } else {
-                vec![positive.help(flag.help), negative.hide(true)]
+                vec![positive.help(flag.help), negative]
             }
         }
-        Kind::Count => vec![arg.action(ArgAction::Count).help(flag.help)],
+        Kind::Count => {
+            let opposite = opposite_of(flag);
+            let counted = arg.action(ArgAction::Count).overrides_with(opposite.get_id());
+            vec![counted.help(flag.help), opposite]
+        }
         Kind::OldFinger => {
             let id = flag.id();
-            vec![arg.action(ArgAction::SetTrue).overrides_with(id).help(flag.help)]
+            let finger = arg.action(ArgAction::SetTrue).overrides_with(id).help(flag.help);
+            // Nothing keeps directories from being copied.
+            let is_meant = !["", "recursive"].contains(&flag.long);
+            [Some(finger), is_meant.then(|| opposite_of(flag))].into_iter().flatten().collect()
         }
         Kind::Value(name, check) => vec![
             arg.value_name(name)
@@ -196,6 +207,16 @@ fn flag_args(flag: &'static Flag) -> Vec<Arg> {
                 .value_parser(OsStringValueParser::new()),
         ],
     }
+}
+
+/// What turns a flag off again.
+fn opposite_of(flag: &'static Flag) -> Arg {
+    let opposite = format!("no-{}", flag.long);
+    Arg::new(opposite.clone())
+        .long(opposite)
+        .action(ArgAction::SetTrue)
+        .overrides_with(flag.id())
+        .hide(true)
 }
 
 fn operand(name: &'static str, help: &'static str) -> Arg {
@@ -255,7 +276,7 @@ fn config_verbs(command: Command) -> Command {
     command
         .subcommand_required(true)
         .disable_help_subcommand(true)
-        .subcommand(with_flags(show, TRANSFER))
+        .subcommand(with_flags(show, SETTINGS))
 }
 
 fn completions_operands(command: Command) -> Command {

@@ -320,6 +320,7 @@ pub(crate) const FLAGS: &[Flag] = &[
     old("partial", None, "Partial files are kept"),
     old("progress", None, "Progress is shown on a terminal"),
     old("", Some('z'), "Compression is chosen by xfer"),
+    old("human-readable", Some('h'), "Sizes are shown for people anyway"),
 ];
 
 /// Long flags of the contract that a later version brings.

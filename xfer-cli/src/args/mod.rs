@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use clap::ArgMatches;
+use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use xfer_core::location::Location;
 
@@ -113,16 +114,36 @@ pub(crate) fn parse(words: &[OsString]) -> Result<Invocation, CliError> {
     })
 }
 
+/// `xfer help VERB` as `xfer VERB --help`.
+fn help_for_help(words: &[OsString]) -> Vec<OsString> {
+    match words {
+        [program, help, verb @ ..] if help == "help" => {
+            [program].into_iter().chain(verb).cloned().chain(["--help".into()]).collect()
+        }
+        words => words.to_vec(),
+    }
+}
+
+/// Whether `-h` stands where nothing is to be copied: then it is no rsync user's.
+fn asks_help(words: &[OsString]) -> bool {
+    words.iter().skip(2).any(|word| word == "-h")
+}
+
 fn understand(words: &[OsString]) -> Result<Invocation, CliError> {
+    let words = &help_for_help(words);
     let matches = match command::command().try_get_matches_from(words) {
         Ok(matches) => matches,
         Err(error) if !error.use_stderr() => {
-            return Ok(Invocation {
-                verb: Verb::Text(error.render().to_string()),
-                typed: Typed::default(),
-            });
+            let text = match error.kind() {
+                ErrorKind::DisplayVersion => format!("xfer {}\n", env!("CARGO_PKG_VERSION")),
+                _ => error.render().to_string(),
+            };
+            return Ok(Invocation { verb: Verb::Text(text), typed: Typed::default() });
         }
-        Err(error) => return Err(usage::explain(&error)),
+        Err(error) if error.kind() == ErrorKind::MissingRequiredArgument && asks_help(words) => {
+            return understand(&[words[0].clone(), words[1].clone(), "--help".into()]);
+        }
+        Err(error) => return Err(usage::explain(&error, words)),
     };
     let Some((name, matches)) = matches.subcommand() else {
         return Err(CliError::usage("no-verb", "no verb was given").help());
@@ -137,7 +158,7 @@ fn understand(words: &[OsString]) -> Result<Invocation, CliError> {
 pub(crate) fn check(words: Vec<OsString>) -> Result<Typed, CliError> {
     match command::flags_only().try_get_matches_from(words) {
         Ok(matches) => Ok(Typed::read(&matches)),
-        Err(error) => Err(usage::explain(&error)),
+        Err(error) => Err(usage::explain(&error, &[])),
     }
 }
 
@@ -225,10 +246,13 @@ impl Typed {
                         typed.values.insert(id, raw);
                     }
                 }
-            } else if matches!(flag.kind, Kind::Switch { .. })
-                && given(matches, &format!("no-{id}"))
-            {
-                typed.set(id, "false");
+            } else if given(matches, &format!("no-{id}")) {
+                match flag.kind {
+                    Kind::Switch { .. } => typed.set(id, "false"),
+                    Kind::Count => typed.set(id, "0"),
+                    Kind::OldFinger if flag.long == "progress" => typed.set(id, "false"),
+                    _ => {}
+                }
             }
         }
         patterns.sort_by_key(|(index, _)| *index);

@@ -59,6 +59,14 @@ fn refusals_say_what_and_what_next() {
         ("push --delete a b", "not-in-this-version", "--delete is not", "--help"),
         ("push --max-cost=5 a b", "not-in-this-version", "--max-cost is not", "--help"),
         ("sync a b", "not-in-this-version", "sync is not", "--help"),
+        ("push -u a b", "not-in-this-version", "-u is not", "--help"),
+        ("receipt check a", "not-in-this-version", "receipt check is not", "xfer verify"),
+        ("receipt burn a", "unknown-verb", "unknown verb receipt burn", "xfer receipt --help"),
+        ("ls a b", "extra-operand", "b is one operand too many", "xfer ls --help"),
+        ("man b", "extra-operand", "b is one operand too many", "--help"),
+        ("--json push a b", "no-verb", "--json stands before", "the verb comes first"),
+        ("-v push a b", "no-verb", "-v stands before", "the verb comes first"),
+        ("push --no-recursive a b", "unknown-flag", "--no-recursive", "--exclude '*/'"),
         ("push --api-key=sesame a b", "secret-in-arguments", "--api-key is refused", "key file"),
         ("push --api-key sesame a b", "secret-in-arguments", "--api-key is refused", "key file"),
         ("push --json=yes a b", "bad-value", "--json", "--help"),
@@ -75,6 +83,35 @@ fn refusals_say_what_and_what_next() {
         assert!(error.remedies.iter().any(|r| r.text.contains(next)), "{line}: {error:?}");
         assert!(!error.render().contains("sesame"), "{line}");
     }
+}
+
+/// `-h` is help where nothing is to be copied, and else rsync's wish for sizes that people read.
+#[test]
+fn h_is_rsyncs_among_locations() {
+    for line in ["push -avh a b", "push -h a b", "pull a b -h", "push --human-readable a b"] {
+        assert!(matches!(parsed(line).verb, Verb::Copy { .. }), "{line}");
+    }
+    for line in ["push -h", "push --help a b", "help push", "help", "-h", "ls -h", "help receipt"] {
+        let Verb::Text(text) = parsed(line).verb else { panic!("{line}") };
+        assert!(text.contains("Usage: xfer") && !text.contains("xfer version 0"), "{line}: {text}");
+    }
+    for line in ["push --version", "-V", "ls -V", "receipt show --version"] {
+        let Verb::Text(text) = parsed(line).verb else { panic!("{line}") };
+        assert_eq!(text, format!("xfer {}\n", env!("CARGO_PKG_VERSION")), "{line}");
+    }
+}
+
+#[test]
+fn whatever_is_no_value_has_an_opposite() {
+    for flag in FLAGS.iter().filter(|flag| !["", "recursive"].contains(&flag.long)) {
+        let line = format!("push --no-{} a b", flag.long);
+        match flag.kind {
+            Kind::Switch { .. } | Kind::Count | Kind::OldFinger => drop(parsed(&line)),
+            _ => assert!(parse(&words(&line)).is_err(), "{line}"),
+        }
+    }
+    assert_eq!(parsed("push -vv --no-verbose a b").typed.values["verbose"], ["0"]);
+    assert_eq!(parsed("push --no-progress a b").typed.values["progress"], ["false"]);
 }
 
 #[test]

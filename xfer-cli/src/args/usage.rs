@@ -1,11 +1,12 @@
 //! Why a command line was not understood, in our own words.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use xfer_protocol::path::Escaped;
 
-use super::flags::{LATER_FLAGS, LATER_VERBS};
+use super::flags::{FLAGS, Flag, LATER_FLAGS, LATER_VERBS};
 use crate::problem::CliError;
 
 /// Values longer than this are cut: they are no help to anybody.
@@ -19,6 +20,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("-H", "hard links are kept anyway"),
     ("-X", "for extended attributes: --xattrs"),
     ("-S", "holes are kept anyway"),
+    ("--no-recursive", "directories are copied whole; to leave them out: --exclude '*/'"),
 ];
 
 /// What other tools call our verbs.
@@ -29,13 +31,28 @@ const SYNONYMS: &[(&str, &[&str])] = &[
     ("verify", &["check", "compare", "diff"]),
 ];
 
-pub(super) fn explain(error: &clap::Error) -> CliError {
+/// Letters of flags that a later version brings.
+const LATER_LETTERS: &[(&str, &str)] = &[("-u", "update")];
+
+/// Says why `words` were not understood.
+pub(super) fn explain(error: &clap::Error, words: &[OsString]) -> CliError {
+    let verb = words.get(1).and_then(|word| word.to_str()).unwrap_or_default();
     let text = |kind| context(error, kind);
     let arg = text(ContextKind::InvalidArg).map(|arg| flag_only(&arg)).unwrap_or_default();
     match error.kind() {
+        ErrorKind::UnknownArgument if !arg.starts_with('-') => {
+            let what = format!("{} is one operand too many", shown(&arg));
+            CliError::usage("extra-operand", what).help()
+        }
+        ErrorKind::UnknownArgument if verb.starts_with('-') && is_known(&arg) => {
+            let what = format!("{} stands before the verb", shown(&arg));
+            let next = format!("the verb comes first: xfer push {} SOURCE... DESTINATION", arg);
+            CliError::usage("no-verb", what).next(next)
+        }
         ErrorKind::UnknownArgument => unknown_flag(error, &arg),
         ErrorKind::InvalidSubcommand => {
-            unknown_verb(error, &text(ContextKind::InvalidSubcommand).unwrap_or_default())
+            let inner = text(ContextKind::InvalidSubcommand).unwrap_or_default();
+            if inner == verb { unknown_verb(error, &inner) } else { unknown_inner(verb, &inner) }
         }
         ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
             let value = text(ContextKind::InvalidValue).unwrap_or_default();
@@ -82,8 +99,29 @@ fn missing(arg: &str) -> CliError {
     CliError::usage("missing-operand", what).help()
 }
 
-fn unknown_flag(error: &clap::Error, arg: &str) -> CliError {
+/// Whether some verb has the flag.
+fn is_known(arg: &str) -> bool {
     let long = arg.trim_start_matches('-');
+    let is_it = |flag: &Flag| match flag.short {
+        Some(letter) if !arg.starts_with("--") => long.starts_with(letter),
+        _ => !long.is_empty() && long.strip_prefix("no-").unwrap_or(long) == flag.long,
+    };
+    FLAGS.iter().any(is_it)
+}
+
+/// A word behind a verb that has verbs of its own.
+fn unknown_inner(verb: &str, inner: &str) -> CliError {
+    if (verb, inner) == ("receipt", "check") {
+        let what = "receipt check is not in this version yet, as receipts are not signed yet";
+        return CliError::usage("not-in-this-version", what)
+            .next("to prove what one says: xfer verify LOCATION --against RECEIPT");
+    }
+    CliError::usage("unknown-verb", format!("unknown verb {verb} {}", shown(inner))).help()
+}
+
+fn unknown_flag(error: &clap::Error, arg: &str) -> CliError {
+    let later = LATER_LETTERS.iter().find(|(letter, _)| *letter == arg).map(|(_, long)| *long);
+    let long = later.unwrap_or_else(|| arg.trim_start_matches('-'));
     let long = long.strip_prefix("no-").unwrap_or(long);
     if long == "api-key" {
         return CliError::usage(
@@ -92,7 +130,7 @@ fn unknown_flag(error: &clap::Error, arg: &str) -> CliError {
         )
         .next("put the key in the platform's own key file, or in VAST_API_KEY");
     }
-    if arg.starts_with("--") && LATER_FLAGS.contains(&long) {
+    if (arg.starts_with("--") || later.is_some()) && LATER_FLAGS.contains(&long) {
         let what = format!("{} is not in this version yet", shown(arg));
         return CliError::usage("not-in-this-version", what).help();
     }

@@ -30,6 +30,8 @@ pub(crate) struct OutputSettings {
     pub(crate) events: Option<PathBuf>,
     /// Errors only.
     pub(crate) quiet: bool,
+    /// No bars and no lines of progress.
+    pub(crate) no_progress: bool,
     /// 0: a summary; 1: each entry; 2: decisions too.
     pub(crate) verbose: u32,
     /// When to colour.
@@ -91,6 +93,7 @@ impl OutputSettings {
             json: merged.switch("json", false),
             events: merged.path("events"),
             quiet: merged.count("quiet") > 0,
+            no_progress: !merged.switch("progress", true),
             verbose: merged.count("verbose"),
             color: merged.value("color", values::color)?.unwrap_or_default(),
             log_file: merged.path("log-file"),
@@ -128,7 +131,6 @@ impl CopySettings {
         let connection = ConnectionSettings::resolve(merged)?;
         let kept = PreserveOptions::default();
         let retry = RetryOptions::default();
-        let disk = DiskOptions::default();
         let options = TransferOptions {
             selection: selection(merged, around.now)?,
             preserve: PreserveOptions {
@@ -153,7 +155,7 @@ impl CopySettings {
                 ..retry
             },
             disk: DiskOptions {
-                reserve: merged.value("reserve", values::size)?.unwrap_or(disk.reserve),
+                reserve: merged.value("reserve", values::size)?,
                 receipt: merged.path("receipt"),
             },
         };
