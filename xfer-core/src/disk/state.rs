@@ -63,21 +63,6 @@ impl StateDirectory {
         resolved(path).starts_with(resolved(directory))
     }
 
-    /// Makes sure that a file which the user named can be made or replaced when there is something
-    /// to write; leaves nothing behind.
-    pub fn try_file(file: &Path, unique: u64) -> Result<(), StateError> {
-        let (directory, name) = Self::holding(file)?;
-        if file.is_dir() {
-            let cause = io::Error::from(io::ErrorKind::IsADirectory);
-            return Err(StateError::Io { path: file.to_owned(), cause });
-        }
-        let made = directory.create(&name, unique).map(drop);
-        made.map_err(|error| match error {
-            StateError::Io { cause, .. } => StateError::Io { path: file.to_owned(), cause },
-            other => other,
-        })
-    }
-
     /// The directory that holds a file which the user named, and the file's name in it.
     pub fn holding(file: &Path) -> Result<(Self, String), StateError> {
         let unusable = || StateError::Io {

@@ -7,7 +7,8 @@ use xfer_protocol::manifest::{EntryKind, Metadata, ProofLevel, Stamp};
 use xfer_protocol::path::RelPath;
 
 use super::ledger::{Finished, Pending, Spooled};
-use crate::disk::state::{Spool, StateDirectory, StateError, StateFile};
+use crate::disk::output_file::OutputFile;
+use crate::disk::state::{Spool, StateDirectory, StateError};
 use crate::journal::Known;
 use crate::options::VerifyLevel;
 use crate::plan::Evidence;
@@ -54,29 +55,33 @@ impl Manifest {
         self.lines.write(&self.buffer)
     }
 
-    /// Writes the receipt into the state directory, and to where it was asked for; returns where.
-    /// It lasts as well as what it tells of.
+    /// Writes the receipt into the state directory; returns where. It lasts as well as what it
+    /// tells of.
     pub(super) fn write_receipt(
         &mut self,
         head: &ReceiptHead,
-        asked_for: Option<&Path>,
         state: &StateDirectory,
         unique: u64,
         durable: bool,
     ) -> Result<PathBuf, StateError> {
         self.buffer.clear();
         write_head(&mut self.buffer, head);
-        if let Some(path) = asked_for {
-            let (directory, name) = StateDirectory::holding(path)?;
-            self.copy_to(directory.create(&name, unique)?, durable)?;
-        }
         let receipts = state.child("receipts")?;
         let file = receipts.create(&format!("{}.ndjson", head.id), unique)?;
-        let kept = self.copy_to(file, durable)?;
-        Ok(asked_for.map_or(kept, ToOwned::to_owned))
+        self.copy_to(file.into(), durable)
     }
 
-    fn copy_to(&mut self, mut file: StateFile, durable: bool) -> Result<PathBuf, StateError> {
+    /// Writes the same to where it was asked for.
+    pub(super) fn write_receipt_to(
+        &mut self,
+        path: &Path,
+        unique: u64,
+        durable: bool,
+    ) -> Result<PathBuf, StateError> {
+        self.copy_to(OutputFile::create(path, unique)?, durable)
+    }
+
+    fn copy_to(&mut self, mut file: OutputFile, durable: bool) -> Result<PathBuf, StateError> {
         file.write(&self.buffer)?;
         file.copy_from(&mut self.lines.reader()?)?;
         file.commit(durable)

@@ -15,7 +15,7 @@ use xfer_protocol::path::RelPath;
 use super::context::{Context, Stop};
 use super::{MappedPath, Shared};
 use crate::connect::Connected;
-use crate::disk::state::StateDirectory;
+use crate::disk::output_file::OutputFile;
 use crate::endpoint::EndpointError;
 use crate::error::{ConfigReason, Failure, Remedy, TransferError, UsageReason};
 use crate::event::Route;
@@ -86,7 +86,7 @@ pub(super) fn try_receipt(shared: &Shared) -> Result<(), Stop> {
     if shared.transfer.plan_only {
         return Ok(());
     }
-    StateDirectory::try_file(path, shared.connector.unique()).map_err(|error| {
+    OutputFile::check(path, shared.connector.unique()).map_err(|error| {
         let failure = Failure::new(path.to_string_lossy(), ConfigReason::Output);
         let next = Remedy::text("name a file in a directory that is there: --receipt FILE");
         Stop::Error(TransferError::Config(failure.next(next).because(error)))

@@ -1,17 +1,19 @@
 //! What remains of a transfer: its records, its receipt, its summary.
 
+use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
 use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::Fault;
 use xfer_protocol::manifest::{EntryKind, ProofLevel};
+use xfer_protocol::path::Escaped;
 
 use super::context::{Context, Stop};
 use super::ledger::{Counts, Kept, Pending, Results, Spooled, Totals};
 use super::manifest::{Manifest, Proven};
 use super::{Shared, Summary};
-use crate::disk::state::StateDirectory;
-use crate::error::ExitClass;
+use crate::disk::state::{StateDirectory, StateError};
+use crate::error::{ExitClass, Failure, OutputReason, Remedy, TransferError};
 use crate::event::Route;
 use crate::journal::LineReader;
 use crate::receipt::{Excluded, PathText, ReceiptHead, SCHEMA};
@@ -57,11 +59,25 @@ pub(super) fn wrap_up(
             let asked_for = shared.transfer.options.disk.receipt.as_deref();
             let unique = shared.connector.unique();
             let durable = shared.transfer.options.verify.level.is_durable();
-            Some(manifest.write_receipt(&head, asked_for, state, unique, durable)?)
+            let kept = manifest.write_receipt(&head, state, unique, durable)?;
+            Some(match asked_for {
+                None => kept,
+                Some(path) => manifest
+                    .write_receipt_to(path, unique, durable)
+                    .map_err(|error| receipt_lost(path, &kept, error))?,
+            })
         }
         None => None,
     };
     Ok(summary(shared, sums, manifest.as_ref(), ends, receipt))
+}
+
+/// What a receipt that cannot be written is, once all is there.
+fn receipt_lost(path: &Path, kept: &Path, error: StateError) -> Stop {
+    let kept = Escaped(kept.as_os_str().as_encoded_bytes());
+    let next = Remedy::text(format!("all has arrived; take the receipt from {kept}"));
+    let failure = Failure::new(path.to_string_lossy(), OutputReason::Receipt).next(next);
+    Stop::Error(TransferError::Output(failure.because(error)))
 }
 
 /// Writes what was not known while the mapping was scanned.

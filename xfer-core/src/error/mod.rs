@@ -107,6 +107,9 @@ pub enum TransferError {
     /// Our own records.
     #[error("{0}")]
     State(Failure<StateReason>),
+    /// A result that was asked for could not be written.
+    #[error("{0}")]
+    Output(Failure<OutputReason>),
     /// A bug of ours.
     #[error("a bug of xfer: {0}")]
     Internal(&'static str),
@@ -318,6 +321,14 @@ reasons! {
 }
 
 reasons! {
+    /// What could not be written.
+    OutputReason {
+        /// The receipt, after the transfer.
+        Receipt = "output-lost", "the receipt could not be written there";
+    }
+}
+
+reasons! {
     /// How the network failed.
     NetworkReason {
         /// The name has no address.
@@ -389,10 +400,15 @@ reasons! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Shortage {
     /// Bytes.
-    #[error("{needed} bytes are needed, {free} are free, {held} are held by partials")]
+    #[error(
+        "{needed} bytes are needed, of which {reserve} are to stay free, {free} are free, \
+         {held} are held by partials"
+    )]
     Bytes {
         /// Still to be written, the reserve included.
         needed: u64,
+        /// Must stay free.
+        reserve: u64,
         /// Free at the destination.
         free: u64,
         /// Held by partials, which the same command continues.
@@ -414,9 +430,12 @@ pub enum StopSignal {
     /// SIGINT, or the caller's own cancellation.
     #[error("SIGINT")]
     Interrupt,
-    /// SIGTERM or SIGHUP.
+    /// SIGTERM.
     #[error("SIGTERM")]
     Terminate,
+    /// SIGHUP, which counts as SIGTERM.
+    #[error("SIGHUP")]
+    Hangup,
 }
 
 impl TransferError {
@@ -438,8 +457,11 @@ impl TransferError {
             Self::Limit(_) => ExitClass::Limit,
             Self::Unsafe { .. } => ExitClass::Unsafe,
             Self::Stopped { signal: StopSignal::Interrupt } => ExitClass::Interrupted,
-            Self::Stopped { signal: StopSignal::Terminate } => ExitClass::Terminated,
+            Self::Stopped { signal: StopSignal::Terminate | StopSignal::Hangup } => {
+                ExitClass::Terminated
+            }
             Self::State(_) => ExitClass::State,
+            Self::Output(_) => ExitClass::Other,
             Self::Internal(_) => ExitClass::Internal,
         }
     }
@@ -462,8 +484,9 @@ impl TransferError {
             Self::Protocol(failure) => failure.reason.id(),
             Self::Limit(failure) => failure.reason.id(),
             Self::Stopped { signal: StopSignal::Interrupt } => "interrupted",
-            Self::Stopped { signal: StopSignal::Terminate } => "terminated",
+            Self::Stopped { signal: StopSignal::Terminate | StopSignal::Hangup } => "terminated",
             Self::State(failure) => failure.reason.id(),
+            Self::Output(failure) => failure.reason.id(),
             Self::Internal(_) => "internal",
         }
     }
@@ -478,6 +501,7 @@ impl TransferError {
             Self::Protocol(failure) => &failure.details,
             Self::Limit(failure) => &failure.details,
             Self::State(failure) => &failure.details,
+            Self::Output(failure) => &failure.details,
             _ => &[],
         }
     }
@@ -492,6 +516,7 @@ impl TransferError {
             Self::Protocol(failure) => failure.cause.as_ref(),
             Self::Limit(failure) => failure.cause.as_ref(),
             Self::State(failure) => failure.cause.as_ref(),
+            Self::Output(failure) => failure.cause.as_ref(),
             _ => None,
         }
     }
@@ -506,6 +531,7 @@ impl TransferError {
             Self::Protocol(failure) => &failure.next,
             Self::Limit(failure) => &failure.next,
             Self::State(failure) => &failure.next,
+            Self::Output(failure) => &failure.next,
             _ => &[],
         };
         if own.is_empty() { self.usual_remedy().into_iter().collect() } else { own.to_vec() }
