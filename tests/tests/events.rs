@@ -39,7 +39,11 @@ fn every_type_of_event_is_as_the_schema_says() {
         (&["ls".as_ref(), &copy], 0),
         (&["verify".as_ref(), &copy, "--against".as_ref(), &receipt], 0),
         (&["receipt".as_ref(), "show".as_ref(), &receipt], 0),
+        (&["receipt".as_ref(), "export".as_ref(), &receipt], 5),
         (&["version".as_ref()], 0),
+        (&["man".as_ref()], 0),
+        (&["config".as_ref(), "show".as_ref()], 0),
+        (&["completions".as_ref(), "bash".as_ref()], 0),
     ];
     let schema = schema();
     let mut types = BTreeSet::new();
@@ -48,7 +52,19 @@ fn every_type_of_event_is_as_the_schema_says() {
         words.extend(["--json".as_ref(), "--events".as_ref(), events.as_os_str()]);
         let _gone = fs::remove_file(&events);
         let ended = xfer.run(words.iter()).expect_code(*code);
-        types.extend(judge(&schema, &ended.events(), *code));
+        let events_told = ended.events();
+        let verb = words[0].to_str().unwrap();
+        if *code == 0 {
+            let route = !events_told.last().unwrap()["route"].is_null();
+            let first = &events_told[0]["type"];
+            match verb {
+                "push" | "rehearsed" | "ls" | "verify" => {
+                    assert!(first == "run" && route, "{verb}")
+                }
+                _ => assert!(events_told.last().unwrap()["output"].is_string(), "{verb}"),
+            }
+        }
+        types.extend(judge(&schema, &events_told, *code));
         if events_file_is_expected(*code) {
             assert_eq!(fs::read_to_string(&events).unwrap(), ended.stdout, "--events differs");
         }

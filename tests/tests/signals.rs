@@ -49,6 +49,37 @@ fn ten_signals_end_it_too() {
     assert!(!copy.exists());
 }
 
+/// What only reads, and what plays, end as cleanly, and leave nothing
+#[test]
+fn a_signal_stops_verify_and_rehearse() {
+    for (signal, code, reason) in [("INT", 130, "interrupted"), ("TERM", 143, "terminated")] {
+        let xfer = Xfer::new();
+        let temporary = xfer.home().join("temporary");
+        fs::create_dir(&temporary).unwrap();
+        let xfer = xfer.env("TMPDIR", &temporary);
+        let endless = xfer.home().join("endless");
+        fs::File::create(&endless).unwrap().set_len(1 << 40).unwrap();
+        let against = format!("file://{}", endless.display());
+        let verify = ["verify", "--json", "--against", &against, endless.to_str().unwrap()];
+        let named = xfer.home().join("named");
+        let rehearse = ["rehearse", "--json"];
+        let rehearse_there = ["rehearse", "--json", named.to_str().unwrap()];
+        for (words, begun) in [
+            (&verify[..], "\"route\""),
+            (&rehearse[..], "2  push"),
+            (&rehearse_there[..], "2  push"),
+        ] {
+            let running = xfer.start(words);
+            running.next_line(|line| line.contains(begun)).expect("it begins");
+            running.signal(signal);
+            let result = running.wait().expect_code(code).result();
+            assert_eq!((&result["reason"], &result["exit_code"]), (&reason.into(), &code.into()));
+            assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0, "something is left");
+        }
+        assert_eq!(fs::read_dir(&named).unwrap().count(), 0, "something is left");
+    }
+}
+
 fn wait_for_payload(running: &Running) {
     let sent = running.next_event(|event| event["payload_bytes"].as_u64() > Some(0));
     assert_eq!(sent.expect("some payload")["type"], "progress");

@@ -76,7 +76,11 @@ fn a_lost_link_is_missed() {
     // What the receipt does not name is no difference, in another location it is.
     symlink("x", copy.join("more")).unwrap();
     place.verify(&copy, "receipt", EQUAL);
-    place.verify(&copy, "source", (5, "unexpected-entries", "different"));
+    let ended = place.verify(&copy, "source", (5, "unexpected-entries", "different"));
+    let problems = ended.events().into_iter().filter(|event| event["type"] == "problem");
+    let paths: Vec<_> = problems.map(|event| event["path"].clone()).collect();
+    assert_eq!(paths, ["more"], "{}", ended.stderr);
+    assert_eq!(ended.result()["problems"], 1);
     place.verify(&copy.join("file"), "receipt", EQUAL);
     place.verify(&copy.join("more"), "receipt", UNPROVEN);
 }

@@ -60,7 +60,8 @@ pub(crate) fn end(output: &Output, outcome: Outcome) -> ExitCode {
         Some(errno) if class == ExitClass::Done => {
             if errno != Errno::PIPE {
                 let lost = CliError::new(ExitClass::Other, "output-lost", "output was lost");
-                output.error(&lost.why(errno));
+                let next = "repeat it with its output in a file that can be written";
+                output.error(&lost.why(errno).next(next));
             }
             ExitClass::Other.code().into()
         }

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use xfer_core::disk::settings_file::{self, SettingsFileProblem};
+use xfer_core::disk::settings_file::{self, SettingsFile, SettingsFileError, SettingsFileProblem};
 use xfer_protocol::path::Escaped;
 
 use crate::problem::CliError;
@@ -16,7 +16,14 @@ pub(crate) const LIST_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
 /// Reads a file; `None` when there is none. What everybody may write is not believed.
 pub(crate) fn read_optional(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, CliError> {
-    let file = match settings_file::read(path, limit) {
+    believed(path, settings_file::read(path, limit))
+}
+
+fn believed(
+    path: &Path,
+    file: Result<SettingsFile, SettingsFileError>,
+) -> Result<Option<Vec<u8>>, CliError> {
+    let file = match file {
         Ok(file) => file,
         Err(error) => {
             let reason = match error.reason {
@@ -34,12 +41,12 @@ pub(crate) fn read_optional(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, 
     Ok(Some(file.bytes))
 }
 
-/// Reads a file that must be there; `-` is standard input.
+/// Reads a file or pipe that must be there; `-` is standard input.
 pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, CliError> {
     if path.as_os_str() == "-" {
         return standard_input(limit);
     }
-    read_optional(path, limit)?
+    believed(path, settings_file::read_stream(path, limit))?
         .ok_or_else(|| refuse(path, "config-missing", "there is no such file"))
 }
 

@@ -142,6 +142,22 @@ impl Reporter {
         state.display.suspend(|| self.output.warn(text));
     }
 
+    /// Tells that a location is to be looked at.
+    pub(crate) fn inspects(&self, location: &Location) {
+        self.output.event(&Body::Run {
+            version: env!("CARGO_PKG_VERSION"),
+            verb: self.verb,
+            sources: vec![PathText::from(&location.to_bytes()[..])],
+            destination: None,
+        });
+    }
+
+    /// Takes counts that no event told.
+    pub(crate) fn counted(&self, entries: CountsBody, bytes: CountsBody) {
+        let mut state = self.lock();
+        (state.entries, state.bytes) = (entries, bytes);
+    }
+
     fn begun(&self, sources: &[Location], destination: &Location) {
         self.output.event(&Body::Run {
             version: env!("CARGO_PKG_VERSION"),
@@ -204,6 +220,7 @@ impl Reporter {
             mode: None,
             modified: None,
             content: None,
+            digest: None,
         });
         let line = format!("{sign} {path}  {}\n", amounts::bytes(size));
         if self.dry_run {

@@ -108,6 +108,14 @@ pub struct Route {
     pub streams: usize,
 }
 
+impl Route {
+    /// Within this machine, without a session.
+    #[must_use]
+    pub fn local() -> Self {
+        Self { kind: "local", transport: "file system".to_owned(), direct: true, streams: 1 }
+    }
+}
+
 /// What was found and what of it must be done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PlanTotals {

@@ -161,18 +161,13 @@ impl Default for RetryOptions {
 }
 
 /// What is left on either disk.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct DiskOptions {
-    /// Bytes that must stay free at the destination. Default: 512 MiB.
-    pub reserve: u64,
+    /// Bytes that must stay free at the destination. Default: 512 MiB, or a tenth of what is free
+    /// where that is less.
+    pub reserve: Option<u64>,
     /// Where to write the receipt as well. Default: only the state directory.
     pub receipt: Option<PathBuf>,
-}
-
-impl Default for DiskOptions {
-    fn default() -> Self {
-        Self { reserve: 512 * 1024 * 1024, receipt: None }
-    }
 }
 
 impl TransferOptions {

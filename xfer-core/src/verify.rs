@@ -111,6 +111,11 @@ impl Expected {
         self
     }
 
+    /// Expects these of them alone.
+    pub fn retain(&mut self, mut is_meant: impl FnMut(&RelPath) -> bool) {
+        self.entries.retain(|path, _| is_meant(path));
+    }
+
     /// Entries that a receipt counts as failed: whatever else is equal, it proves nothing of these.
     #[must_use]
     pub fn failed(&self) -> u64 {

@@ -130,7 +130,7 @@ impl Lab {
         let options = TransferOptions::default();
         let looked = Inspection::open(&place, options, connector, quiet, CancellationToken::new());
         let looked = looked.await.unwrap();
-        let verified = looked.verify(Expected::read(receipt).unwrap()).await.unwrap();
+        let verified = looked.verify(Expected::read(receipt).unwrap(), |_| ()).await.unwrap();
         looked.close().await;
         verified
     }

@@ -150,6 +150,10 @@ fn output_that_nobody_reads_is_no_success() {
         let status = command.stdout(writer).stderr(std::process::Stdio::null()).status().unwrap();
         assert_eq!(status.code(), Some(1), "{row}: {words:?}");
     }
+    for words in [&["man"][..], &["push", "@s", "@d", "--json"], &["ls", "@s"]] {
+        let ended = Running::start(by_shell(&place, "exec \"$@\" >&-", words)).wait();
+        assert_eq!(ended.code(), 1, "B-E2: {words:?}: {}", ended.stderr);
+    }
     let mut command = place.command(&["man"]);
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     assert_eq!(command.stdout(full).status().unwrap().code(), Some(1));

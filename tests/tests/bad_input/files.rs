@@ -45,6 +45,46 @@ fn lists_of_patterns_and_paths() {
     ]);
 }
 
+/// A list may come through a pipe; what it names and is not there is missing
+#[test]
+fn lists_of_paths() {
+    for (script, code) in [
+        ("\"$@\" --files-from <(echo file)", 0),
+        ("\"$@\" --files-from0 <(printf 'file\\0')", 0),
+        ("echo deep > patterns; \"$@\" --exclude-from <(cat patterns)", 0),
+        ("printf '# no path\\n; nor this\\nfile\\n' | \"$@\" --files-from /dev/stdin", 0),
+        ("\"$@\" --files-from <(printf 'file\\nmissing\\n')", 4),
+        ("\"$@\" --files-from <(printf 'file\\nmissing/deep\\n')", 4),
+    ] {
+        let place = Place::new();
+        let words = ["push", "@s/", "@d/", "--json"];
+        let ended = xfer_tests::xfer::Running::start(by_shell(&place, script, &words)).wait();
+        let result = ended.expect_code(code).result();
+        assert_eq!(fs::read(place.path("d/file")).unwrap(), b"file", "{script}");
+        assert!(!place.path("d/deep").exists(), "{script}");
+        let (retry, failed) = if code == 0 { ("never", 0) } else { ("after-fix", 1) };
+        assert_eq!(
+            (&result["retry"], &result["entries"]["failed"]),
+            (&retry.into(), &failed.into())
+        );
+    }
+}
+
+/// What is asked to stay free stays so, and no device is replaced by a receipt
+#[test]
+fn room_and_receipts_as_asked() {
+    judge(&[("B-C3", &["push", "--reserve", "1PB", "@s", "@d"], 8, "no-space")]);
+    for (receipt, code, reason) in [("/dev/null", 0, "done"), ("/dev/full", 1, "output-lost")] {
+        let place = Place::new();
+        let words = place.words(&["push", "--json", "--receipt", receipt, "@s", "@d/"]);
+        let result = place.xfer.run(words).expect_code(code).result();
+        assert_eq!(result["reason"], reason, "{result}");
+        use std::os::unix::fs::FileTypeExt;
+        assert!(fs::symlink_metadata(receipt).unwrap().file_type().is_char_device(), "{receipt}");
+        assert_eq!(fs::read(place.path("d/s/file")).unwrap(), b"file");
+    }
+}
+
 /// What no endless reading can be is refused although it comes from elsewhere
 #[test]
 fn a_list_on_standard_input_has_an_end() {

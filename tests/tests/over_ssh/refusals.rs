@@ -37,6 +37,28 @@ fn without_known_hosts(pair: &Pair, text: &str) -> String {
     text.replace(&listed, &empty).replace("StrictHostKeyChecking yes", "StrictHostKeyChecking ask")
 }
 
+/// What `pull` would take of a pattern is what is listed and compared
+#[test]
+fn patterns_are_expanded_there() {
+    let pair = Pair::new();
+    for name in ["tree/ab", "tree/ac", "tree/deep/ad", "tree/b"] {
+        tree::write(&pair.path(name), name.as_bytes());
+    }
+    for (pattern, listed) in [("tree/a?", &["ab", "ac"][..]), ("tr*", &["", "ab", "ac", "b"])] {
+        let ended = pair.xfer.run(arguments("ls", &[], &[remote(&pair.path(pattern))]));
+        let ended = ended.expect_code(0);
+        let events = ended.events().into_iter().filter(|event| event["type"] == "entry");
+        let paths: Vec<_> = events.map(|event| event["path"].clone()).collect();
+        assert!(listed.iter().all(|path| paths.contains(&(*path).into())), "{pattern}: {paths:?}");
+    }
+    let against = format!("file://{}", pair.path("tree").display());
+    let verify = arguments("verify", &["--against", &against], &[remote(&pair.path("tree/a?"))]);
+    let result = pair.xfer.run(verify).expect_code(0).result();
+    assert_eq!(result["entries"]["unchanged"], 2, "{result}");
+    let none = arguments("ls", &[], &[remote(&pair.path("tree/x*"))]);
+    assert_eq!(pair.xfer.run(none).expect_code(4).result()["reason"], "not-found");
+}
+
 #[test]
 fn a_missing_source_is_4_on_either_side() {
     let pair = Pair::new();

@@ -7,17 +7,18 @@ use std::sync::Arc;
 
 use xfer_core::disk::named::is_file;
 use xfer_core::engine::{Inspection, Verified};
-use xfer_core::error::ExitClass;
+use xfer_core::error::{ExitClass, Retry};
 use xfer_core::event::Event;
 use xfer_core::location::Location;
 use xfer_core::options::TransferOptions;
 use xfer_core::receipt::{PathText, ReceiptError};
 use xfer_core::verify::{Expected, ManifestError};
+use xfer_protocol::fault::{Fault, FaultKind};
 use xfer_protocol::manifest::{Entry, EntryKind};
 use xfer_protocol::path::{Escaped, RelPath};
 
 use super::transfer::output_failure;
-use super::{Context, done, reach};
+use super::{Context, reach};
 use crate::Outcome;
 use crate::moment;
 use crate::output::json::{Body, CountsBody, ResultBody, RouteBody};
@@ -39,7 +40,8 @@ pub(super) fn list(context: &Context, location: Location) -> Outcome {
     let options = options(context)?;
     let output = &context.output;
     let reporter = Reporter::new(Arc::clone(output), context.verb, false);
-    let mut problems = 0u64;
+    let (mut problems, mut listed) = (0u64, (0u64, 0u64));
+    reporter.inspects(&location);
     let ended = reach::run(connector, &reporter, |reach| async {
         let observer = Arc::clone(&reach.observer);
         let looked =
@@ -47,7 +49,10 @@ pub(super) fn list(context: &Context, location: Location) -> Outcome {
                 .await?;
         looked
             .list(
-                |entry| print_entry(&entry, output),
+                |entry| {
+                    listed = (listed.0 + 1, listed.1 + entry.kind.size());
+                    print_entry(&entry, output);
+                },
                 |fault| {
                     problems += 1;
                     let class = ExitClass::of_fault(&fault);
@@ -58,19 +63,34 @@ pub(super) fn list(context: &Context, location: Location) -> Outcome {
         looked.close().await;
         Ok(())
     });
+    let found = |count, failed| CountsBody {
+        selected: count + failed,
+        unchanged: count,
+        failed,
+        ..CountsBody::default()
+    };
+    reporter.counted(found(listed.0, problems), found(listed.1, 0));
     match ended {
         Ok(()) if problems == 0 => {
-            reporter.finish(|_| ());
-            done(output, "")
+            let route = reporter.finish(|state| state.route.as_ref().map(RouteBody::from));
+            output.last(ResultBody {
+                message: "listed".to_owned(),
+                entries: found(listed.0, 0),
+                bytes: found(listed.1, 0),
+                route,
+                ..result_of(ExitClass::Done, "done")
+            });
+            Ok(ExitClass::Done)
         }
         Ok(()) => {
             let what = format!("{} could not be listed", amounts::entries(problems));
-            let error = CliError::new(ExitClass::Partial, "some-entries-failed", what);
+            let error = CliError::new(ExitClass::Partial, "some-entries-failed", what)
+                .next("put right what is listed; then repeat the same command");
             output_failure(&reporter, &error, output);
             Ok(error.class)
         }
         Err(error) => {
-            let error = CliError::from(error);
+            let error = reach::stopped(error);
             output_failure(&reporter, &error, output);
             Ok(error.class)
         }
@@ -93,7 +113,10 @@ fn verify_with(
     let options = options(context)?;
     let output = &context.output;
     let reporter = Reporter::new(Arc::clone(output), context.verb, false);
+    reporter.inspects(location);
     let exact = matches!(against, Against::Location(_));
+    let mut unexpected = Vec::new();
+    let noted = &mut unexpected;
     let ended = reach::run(connector, &reporter, |reach| async move {
         let reach::Reach { connector, observer, cancel } = reach;
         let open = |location: Location| {
@@ -111,14 +134,19 @@ fn verify_with(
             }
         };
         let looked = open(location.clone()).await?;
-        let verified = looked.verify(expected).await?;
+        let note = |path: RelPath| {
+            if exact {
+                noted.push(path)
+            }
+        };
+        let verified = looked.verify(expected, note).await?;
         looked.close().await;
         Ok(verified)
     });
     match ended {
-        Ok(verified) => Ok(conclude(&verified, exact, location, &reporter, output)),
+        Ok(verified) => Ok(conclude(&verified, &unexpected, location, &reporter, output)),
         Err(error) => {
-            let error = CliError::from(error);
+            let error = reach::stopped(error);
             output_failure(&reporter, &error, output);
             Ok(error.class)
         }
@@ -127,14 +155,15 @@ fn verify_with(
 
 fn conclude(
     verified: &Verified,
-    exact: bool,
+    unexpected: &[RelPath],
     location: &Location,
     reporter: &Reporter,
     output: &Output,
 ) -> ExitClass {
-    let extra = if exact { verified.unexpected } else { 0 };
+    let extra = unexpected.len() as u64;
     let (unread, route) =
         reporter.finish(|state| (state.problems, state.route.as_ref().map(RouteBody::from)));
+    tell_unexpected(unexpected, output);
     let unproven = tell_unproven(verified, output);
     let different = (verified.problems.len() as u64).max(unread);
     let differences = different + extra + unproven;
@@ -186,12 +215,43 @@ fn conclude(
         };
         let how = if reason == "not-provable" { "cannot be proven" } else { "differ" };
         let what = format!("{location}: {} {how}", amounts::entries(differences));
-        let error = CliError::new(class, reason, what)
-            .next("copy them again: push or pull with --checksum");
+        let error = CliError::new(class, reason, what).next(way_on(verified, different, extra));
         output.error(&error);
-        output.last(counted(result_of_error(&error)));
+        // Reading again finds the same.
+        let retry = Retry::AfterFix.name();
+        output.last(counted(ResultBody { retry, ..result_of_error(&error) }));
     }
     class
+}
+
+/// What helps most.
+fn way_on(verified: &Verified, different: u64, extra: u64) -> &'static str {
+    let is_missing = |fault: &Fault| fault.kind == FaultKind::NotFound;
+    let all_missing = different > 0 && verified.problems.iter().all(is_missing);
+    if all_missing && verified.equal <= 1 {
+        "name the directory in which the names of WHAT begin, such as the one above LOCATION; if \
+         it was that one, copy them again"
+    } else if different == 0 && extra > 0 {
+        "remove what is not to be there, or compare with a receipt, which speaks of its own alone"
+    } else {
+        "copy them again: push or pull with --checksum"
+    }
+}
+
+/// Tells what is there and not at the other end.
+fn tell_unexpected(unexpected: &[RelPath], output: &Output) {
+    for (at, path) in unexpected.iter().enumerate() {
+        let message = format!("{path}: it is not at the other end");
+        if at < UNPROVEN_SHOWN_MAX {
+            output.say(&format!("xfer: problem: {message}\n"));
+        }
+        output.event(&Body::Problem {
+            path: Some(PathText::from(path.as_bytes())),
+            reason: "unexpected-entry",
+            exit_code: ExitClass::Partial.code(),
+            message,
+        });
+    }
 }
 
 fn in_words(
@@ -216,7 +276,7 @@ fn in_words(
     )
 }
 
-/// Unproven files that are printed; all are sent as events.
+/// Unproven or unexpected entries that are printed; all are sent as events.
 const UNPROVEN_SHOWN_MAX: usize = 50;
 
 /// Tells what is there, or is said to be, and cannot be proven; how many entries that are.
@@ -313,5 +373,6 @@ fn print_entry(entry: &Entry, output: &Output) {
         mode: Some(mode),
         modified: Some(modified),
         content: content.map(|content| PathText::from(&content[..])),
+        digest: None,
     });
 }

@@ -59,6 +59,6 @@ pub(crate) fn perform(verb: Verb, context: &Context) -> Outcome {
 /// A result in words, and the end.
 fn done(output: &Output, text: &str) -> Outcome {
     output.result(text.as_bytes());
-    output.conclude(ExitClass::Done, "done");
+    output.conclude(Some(text));
     Ok(ExitClass::Done)
 }

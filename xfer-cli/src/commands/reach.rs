@@ -4,10 +4,10 @@ use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use xfer_core::connect::Connector;
-use xfer_core::error::{ExitClass, StopSignal, TransferError};
+use xfer_core::error::{ExitClass, Remedy, StopSignal, TransferError};
 use xfer_core::event::SharedObserver;
 use xfer_core::transport::ssh::SshOptions;
 
@@ -58,12 +58,19 @@ where
     let asked = Arc::new(OnceLock::new());
     let observer = Arc::clone(reporter) as SharedObserver;
     let ended = runtime.block_on(async {
-        let watch = tokio::spawn(watch_signals(cancel.clone(), Arc::clone(&asked)));
+        let (stop, asked) = (cancel.clone(), Arc::clone(&asked));
+        let watch = tokio::spawn(async move {
+            if let Ok(signals) = Signals::taken() {
+                signals.watch(&asked, || stop.cancel()).await;
+            }
+        });
         let work = work(Reach { connector, observer, cancel });
         tokio::pin!(work);
         let mut tick = tokio::time::interval(TICK);
         let ended = loop {
             tokio::select! {
+                // What the work tells at once comes before any look at the time.
+                biased;
                 ended = &mut work => break ended,
                 _ = tick.tick() => reporter.tick(),
             }
@@ -81,24 +88,48 @@ where
     }
 }
 
-/// The first signal stops cleanly; the second ends the process at once.
-async fn watch_signals(cancel: CancellationToken, asked: Arc<OnceLock<StopSignal>>) {
-    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) =
-        (signal(kinds[0]), signal(kinds[1]), signal(kinds[2]))
-    else {
-        return;
-    };
-    loop {
-        let received = tokio::select! {
+/// Signals that ask for a stop.
+pub(super) struct Signals([Signal; 3]);
+
+impl Signals {
+    /// Begins to take them; needs a runtime.
+    pub(super) fn taken() -> std::io::Result<Self> {
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+        let [interrupt, terminate, hangup] = kinds.map(signal);
+        Ok(Self([interrupt?, terminate?, hangup?]))
+    }
+
+    /// The next that arrives.
+    pub(super) async fn next(&mut self) -> StopSignal {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
             _ = interrupt.recv() => StopSignal::Interrupt,
             _ = terminate.recv() => StopSignal::Terminate,
-            _ = hangup.recv() => StopSignal::Terminate,
-        };
-        if asked.set(received).is_err() {
-            let class = TransferError::Stopped { signal: received }.exit_class();
-            std::process::exit(class.code().into());
+            _ = hangup.recv() => StopSignal::Hangup,
         }
-        cancel.cancel();
+    }
+
+    /// The first stops cleanly; the second ends the process at once.
+    pub(super) async fn watch(mut self, asked: &OnceLock<StopSignal>, stop: impl Fn()) {
+        loop {
+            let received = self.next().await;
+            if asked.set(received).is_err() {
+                let class = TransferError::Stopped { signal: received }.exit_class();
+                std::process::exit(class.code().into());
+            }
+            stop();
+        }
+    }
+}
+
+/// A stop of what keeps nothing.
+pub(super) fn stopped(error: TransferError) -> CliError {
+    match error {
+        TransferError::Stopped { signal } => CliError {
+            what: format!("stopped by {signal}"),
+            remedies: vec![Remedy::text("repeat the same command")],
+            ..CliError::from(TransferError::Stopped { signal })
+        },
+        error => error.into(),
     }
 }

@@ -3,16 +3,20 @@
 use std::path::Path;
 
 use xfer_core::error::ExitClass;
-use xfer_core::receipt::{ReceiptError, ReceiptHead, ReceiptReader, write_b3sum_line};
+use xfer_core::receipt::{PathText, ReceiptError, ReceiptHead, ReceiptReader, write_b3sum_line};
 use xfer_protocol::manifest::{ManifestEntry, Timestamp};
 use xfer_protocol::path::Escaped;
 
 use super::done;
 use crate::Outcome;
 use crate::moment;
+use crate::output::json::Body;
 use crate::output::{Output, amounts};
 use crate::problem::CliError;
 use crate::read_file::{LIST_BYTES_MAX, read};
+
+/// As events name them.
+const PROOF_LEVELS: [&str; 5] = ["assumed", "received", "durable", "read-back-cached", "read-back"];
 
 /// Prints a receipt's head, once its entries were found to have the root that it names.
 pub(super) fn show(file: &Path, output: &Output) -> Outcome {
@@ -36,6 +40,11 @@ pub(super) fn show(file: &Path, output: &Output) -> Outcome {
         amounts::count(head.excluded.count),
         amounts::count(head.failed),
     ));
+    output.event(&Body::Receipt {
+        path: PathText::from(file.as_os_str().as_encoded_bytes()),
+        manifest_root: Some(head.manifest_root.clone()),
+        proof_level: PROOF_LEVELS.into_iter().find(|level| *level == head.proof_level),
+    });
     done(output, &text)
 }
 
@@ -48,6 +57,7 @@ pub(super) fn export(file: &Path, output: &Output) -> Outcome {
         unproven += u64::from(entry.kind.size() > 0 && entry.digest.is_none());
         // Writing to memory does not fail.
         unwritable += u64::from(!write_b3sum_line(&mut lines, entry).unwrap_or(false));
+        tell_digest(entry, output);
     })?;
     output.result(&lines);
     let failed = |reason, count, what| {
@@ -61,8 +71,23 @@ pub(super) fn export(file: &Path, output: &Output) -> Outcome {
     if unproven > 0 {
         return Err(failed("no-digest", unproven, "left out: the receipt has no digest of them"));
     }
-    output.conclude(ExitClass::Done, "done");
+    output.conclude(None);
     Ok(ExitClass::Done)
+}
+
+/// A line of the export as an event.
+fn tell_digest(entry: &ManifestEntry, output: &Output) {
+    let Some(digest) = &entry.digest else { return };
+    output.event(&Body::Entry {
+        path: PathText::from(entry.path.as_bytes()),
+        action: "listed",
+        kind: Some("file"),
+        size: entry.kind.size(),
+        mode: None,
+        modified: None,
+        content: None,
+        digest: Some(digest.to_string()),
+    });
 }
 
 /// Hands each entry of a receipt on, and gives its head if the entries have its root.

@@ -59,10 +59,10 @@ pub(super) fn copy_with(
                     output.say(&summary_text(&summary));
                 }
             });
-            Ok(conclude(&summary, output))
+            Ok(conclude(&summary, dry_run, output))
         }
         Err(error) => {
-            let error = CliError::from(error);
+            let error = if dry_run { reach::stopped(error) } else { error.into() };
             output_failure(&reporter, &error, output);
             Ok(error.class)
         }
@@ -104,12 +104,10 @@ fn tell_proof(summary: &Summary, asked: VerifyLevel, output: &Output) {
     }
 }
 
-fn conclude(summary: &Summary, output: &Output) -> ExitClass {
+fn conclude(summary: &Summary, dry_run: bool, output: &Output) -> ExitClass {
     let outcome = if summary.class == ExitClass::Done {
-        ResultBody {
-            message: ExitClass::Done.meaning().to_owned(),
-            ..result_of(ExitClass::Done, "done")
-        }
+        let message = if dry_run { "planned, and nothing done" } else { ExitClass::Done.meaning() };
+        ResultBody { message: message.to_owned(), ..result_of(ExitClass::Done, "done") }
     } else {
         let error = CliError::from(TransferError::Partial {
             problems: summary.problem_count,

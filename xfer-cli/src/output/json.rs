@@ -81,6 +81,9 @@ pub(crate) enum Body {
         /// What a symbolic link holds, where it is listed.
         #[serde(skip_serializing_if = "Option::is_none")]
         content: Option<PathText>,
+        /// BLAKE3 of the bytes in hexadecimal, where a receipt is exported.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        digest: Option<String>,
     },
     /// One entry failed.
     Problem {
@@ -232,6 +235,9 @@ pub(crate) struct ResultBody {
     pub(crate) proof_level: Option<&'static str>,
     pub(crate) receipt: Option<PathText>,
     pub(crate) problems: u64,
+    /// What is printed without `--json`, where that is a text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) output: Option<String>,
 }
 
 /// Something that helps.

@@ -43,7 +43,9 @@ impl Output {
         let color = match settings.color {
             Color::Always => true,
             Color::Never => false,
-            Color::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
+            Color::Auto => {
+                terminal && !is_dumb() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+            }
         };
         let log = settings.log_file.as_deref().map(|path| Sink::file(path, true)).transpose()?;
         let events = settings.events.as_deref().map(|path| Sink::file(path, false)).transpose()?;
@@ -76,8 +78,7 @@ impl Output {
 
     /// Whether bars may be drawn.
     pub(crate) fn draws_bars(&self) -> bool {
-        let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
-        self.terminal && !dumb && !self.settings.quiet
+        self.terminal && !is_dumb() && !self.settings.quiet
     }
 
     /// A result, on standard output; nothing there but events under `--json`.
@@ -140,9 +141,10 @@ impl Output {
         }
     }
 
-    /// The last event of a verb that has nothing to count.
-    pub(crate) fn conclude(&self, class: ExitClass, reason: &'static str) {
-        self.last(ResultBody { message: class.meaning().to_owned(), ..result_of(class, reason) });
+    /// The last event of a verb that has nothing to count, with what it would print.
+    pub(crate) fn conclude(&self, text: Option<&str>) {
+        let (message, output) = ("done".to_owned(), text.map(ToOwned::to_owned));
+        self.last(ResultBody { message, output, ..result_of(ExitClass::Done, "done") });
     }
 
     /// The last event.
@@ -159,7 +161,8 @@ impl Output {
     pub(crate) fn finish(&self) -> Option<Errno> {
         let mut inner = self.lock();
         inner.flush();
-        inner.stdout.lost().or_else(|| inner.events.as_ref().and_then(Sink::lost))
+        let files = [&inner.events, &inner.log];
+        inner.stdout.lost().or_else(|| files.into_iter().flatten().find_map(Sink::lost))
     }
 
     fn print(&self, text: &str, plain: &str) {
@@ -180,6 +183,11 @@ impl Output {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether the terminal obeys no commands.
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
 }
 
 /// The outcome of a failure.

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::io::Errno;
+use xfer_core::disk::descriptor::stdout_was_closed;
 use xfer_core::disk::named::open_output;
 use xfer_protocol::path::Escaped;
 
@@ -66,6 +67,7 @@ impl Sink {
     pub(crate) fn flush(&mut self) {
         let buffer = std::mem::take(&mut self.buffer);
         let written = match &self.target {
+            Target::Stdout if stdout_was_closed() && !buffer.is_empty() => Err(Errno::BADF),
             Target::Stdout => write_all(rustix::stdio::stdout(), &buffer),
             Target::Stderr => write_all(rustix::stdio::stderr(), &buffer),
             Target::File(file) => write_all(file, &buffer),

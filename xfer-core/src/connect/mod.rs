@@ -269,7 +269,8 @@ impl Connector {
             }
             Err(error) => return Err(bootstrap_error(&place, error)),
         };
-        let remote = self.session(first.stream, &start, options).await;
+        let root = login.config().user == "root";
+        let remote = self.session(first.stream, &start, options, root).await;
         let remote = Arc::new(remote.map_err(|error| session_error(&place, error))?);
         start.join = true;
         let streams = options.network.streams.map(|streams| streams.get());
@@ -306,7 +307,7 @@ impl Connector {
         let sftp = SftpOptions {
             machine,
             stall: options.retry.stall,
-            owner: options.preserve.owner,
+            owner: options.preserve.owner && login.config().user == "root",
             times: options.preserve.times,
             sync: options.verify.level.is_durable(),
             locks: locks.ok(),
@@ -356,7 +357,8 @@ impl Connector {
             return Err(no_agent(missing()));
         };
         let stream = Stream::new(input, output);
-        let remote = self.session(stream, &self.start(options), options).await;
+        let root = rustix::process::geteuid().is_root();
+        let remote = self.session(stream, &self.start(options), options, root).await;
         let remote = Arc::new(remote.map_err(|error| session_error(&place, error))?);
         let transport = "pipe".to_owned();
         let route = Route { kind: "local", transport, direct: true, streams: 1 };
@@ -368,8 +370,10 @@ impl Connector {
         stream: Stream,
         start: &Start,
         options: &TransferOptions,
+        root: bool,
     ) -> Result<RemoteEndpoint, EndpointError> {
-        let capabilities = LocalEndpoint::new(LocalOptions::default()).capabilities().clone();
+        let mut capabilities = LocalEndpoint::new(LocalOptions::default()).capabilities().clone();
+        capabilities.metadata.owner = root && options.preserve.owner;
         let session = SessionOptions { stall: options.retry.stall, random: start.session.0 };
         RemoteEndpoint::open(stream, capabilities, session, self.clock()).await
     }

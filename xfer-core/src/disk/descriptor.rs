@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::io::Errno;
 use tokio::io::ReadBuf;
@@ -10,6 +11,30 @@ use tokio::io::unix::AsyncFd;
 /// Bytes that a pipe holds, where the system lets us choose: with the usual 64 KiB both ends wake
 /// each other for every packet.
 const PIPE_BYTES: usize = 1 << 20;
+
+/// Whether standard output was closed when the process began; the language's own start then opens
+/// `/dev/null` in its place, where what is written is lost without a word.
+static STDOUT_WAS_CLOSED: AtomicBool = AtomicBool::new(false);
+
+// SAFETY: the loader calls what stands in this section once, before `main`, with arguments that may
+// be left alone; the function asks the system one question and stores the answer.
+#[cfg(target_os = "linux")]
+#[used]
+#[expect(unsafe_code, reason = "nothing else runs before the streams are replaced")]
+#[unsafe(link_section = ".init_array")]
+static LOOK_AT_STDOUT: extern "C" fn() = {
+    extern "C" fn look() {
+        let found = rustix::io::fcntl_getfd(rustix::stdio::stdout());
+        STDOUT_WAS_CLOSED.store(found == Err(Errno::BADF), Ordering::Relaxed);
+    }
+    look
+};
+
+/// Whether standard output was closed when the process began.
+#[must_use]
+pub fn stdout_was_closed() -> bool {
+    STDOUT_WAS_CLOSED.load(Ordering::Relaxed)
+}
 
 /// Lets the runtime tell when a descriptor can be read or written; it must be a pipe or socket.
 pub(crate) fn watched(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {

@@ -47,6 +47,22 @@ impl Scratch {
         self.path.join(name)
     }
 
+    /// Removes all that was made.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn clear(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                fs::remove_dir_all(entry.path())?;
+            } else {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Makes a directory and its parents.
     ///
     /// # Errors

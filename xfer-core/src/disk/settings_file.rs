@@ -4,11 +4,13 @@
 //! A name that a person typed may lead to a FIFO, a device or a directory. Opening never blocks,
 //! and only regular files are read, up to a limit that the caller names.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::OFlags;
 use thiserror::Error;
 
 /// A file read whole, with what decides whether it may be trusted
@@ -68,6 +70,44 @@ pub fn read(path: &Path, limit: u64) -> Result<SettingsFile, SettingsFileError> 
     Ok(SettingsFile { bytes, mode: metadata.mode() & 0o7777, owner: metadata.uid() })
 }
 
+/// Reads a regular file, or what is written to a pipe, until its end; symbolic links are followed
+///
+/// A FIFO to which nobody writes is refused as [`read`] refuses it: it might never end.
+pub fn read_stream(path: &Path, limit: u64) -> Result<SettingsFile, SettingsFileError> {
+    let at = |reason| SettingsFileError { path: path.to_owned(), reason };
+    let (file, metadata) = open_any(path).map_err(at)?;
+    if !metadata.file_type().is_fifo() {
+        return read(path, limit);
+    }
+    let bytes = read_pipe(file, limit).map_err(at)?;
+    Ok(SettingsFile { bytes, mode: metadata.mode() & 0o7777, owner: metadata.uid() })
+}
+
+fn read_pipe(mut file: File, limit: u64) -> Result<Vec<u8>, SettingsFileProblem> {
+    let mut bytes = vec![0; 4096];
+    match file.read(&mut bytes) {
+        Ok(0) => {
+            let mut polled = [PollFd::new(&file, PollFlags::IN)];
+            let known = rustix::event::poll(&mut polled, Some(&Timespec::default()));
+            let had_writer = known.is_ok() && polled[0].revents().contains(PollFlags::HUP);
+            return if had_writer { Ok(Vec::new()) } else { Err(SettingsFileProblem::NotRegular) };
+        }
+        Ok(count) => bytes.truncate(count),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => bytes.clear(),
+        Err(error) => return Err(SettingsFileProblem::Io(error)),
+    }
+    let flags = rustix::fs::fcntl_getfl(&file).map_err(io::Error::from);
+    let flags = flags.map_err(SettingsFileProblem::Io)?.difference(OFlags::NONBLOCK);
+    let waits = rustix::fs::fcntl_setfl(&file, flags).map_err(io::Error::from);
+    waits.map_err(SettingsFileProblem::Io)?;
+    let left = limit.saturating_add(1).saturating_sub(bytes.len() as u64);
+    file.take(left).read_to_end(&mut bytes).map_err(SettingsFileProblem::Io)?;
+    if bytes.len() as u64 > limit {
+        return Err(SettingsFileProblem::TooLong { limit });
+    }
+    Ok(bytes)
+}
+
 /// Opens a regular file to be read in pieces; the caller bounds what it keeps
 pub fn open_buffered(path: &Path) -> Result<BufReader<File>, SettingsFileError> {
     let file = open(path).map_err(|reason| SettingsFileError { path: path.to_owned(), reason })?;
@@ -99,6 +139,13 @@ pub fn append_line(path: &Path, line: &str) -> io::Result<()> {
 }
 
 fn open(path: &Path) -> Result<File, SettingsFileProblem> {
+    match open_any(path)? {
+        (file, metadata) if metadata.is_file() => Ok(file),
+        _ => Err(SettingsFileProblem::NotRegular),
+    }
+}
+
+fn open_any(path: &Path) -> Result<(File, Metadata), SettingsFileProblem> {
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
@@ -107,11 +154,8 @@ fn open(path: &Path) -> Result<File, SettingsFileProblem> {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => SettingsFileProblem::Missing,
             _ => SettingsFileProblem::Io(error),
         })?;
-    if file.metadata().map_err(SettingsFileProblem::Io)?.is_file() {
-        Ok(file)
-    } else {
-        Err(SettingsFileProblem::NotRegular)
-    }
+    let metadata = file.metadata().map_err(SettingsFileProblem::Io)?;
+    Ok((file, metadata))
 }
 
 #[cfg(test)]
@@ -121,6 +165,34 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+
+    /// A pipe is read to its end, and a FIFO without a writer is not waited for.
+    #[test]
+    fn what_is_written_to_a_pipe_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let fifo = directory.path().join("fifo");
+        let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o600));
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, kind, mode, 0).unwrap();
+        let refused = read_stream(&fifo, 10).unwrap_err();
+        assert!(matches!(refused.reason, SettingsFileProblem::NotRegular));
+        for text in ["", "a", "0123456789", "01234567890"] {
+            use std::os::fd::AsRawFd;
+            let (reader, mut writer) = io::pipe().unwrap();
+            let path = PathBuf::from(format!("/proc/self/fd/{}", reader.as_raw_fd()));
+            let read = std::thread::scope(|scope| {
+                let reading = scope.spawn(|| read_stream(&path, 10));
+                writer.write_all(text.as_bytes()).unwrap();
+                drop(writer);
+                reading.join().unwrap()
+            });
+            match read {
+                Ok(file) => assert_eq!(file.bytes, text.as_bytes()),
+                Err(error) => assert!(text.len() > 10, "{text}: {error}"),
+            }
+        }
+        std::fs::write(directory.path().join("plain"), "x").unwrap();
+        assert_eq!(read_stream(&directory.path().join("plain"), 10).unwrap().bytes, b"x");
+    }
 
     #[test]
     fn only_regular_files_within_the_limit_are_read() {

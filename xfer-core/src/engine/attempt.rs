@@ -25,7 +25,7 @@ use super::{MappedPath, Shared, Summary};
 use crate::connect::Connected;
 use crate::disk::state::StateDirectory;
 use crate::endpoint::{EndpointError, MetadataKinds, TimeGrain};
-use crate::event::{Event, Phase};
+use crate::event::{Event, Phase, Route};
 use crate::journal::{
     RecordDraft, RecordKey, RecordReader, Tail, Unsynced, fold_tail, forget_unused,
 };
@@ -108,6 +108,13 @@ async fn open(shared: &Shared) -> Result<(Opened, Option<Listing>), Stop> {
         if let Some(route) = &end.route {
             shared.observer.observe(&Event::Route(route.clone()));
         }
+    }
+    if transfer.options.preserve.owner && !sink.sink.capabilities().metadata.owner {
+        let notice = format!("{to}: owners are not kept (--owner), as only root may set them");
+        shared.observer.observe(&Event::Notice(notice));
+    }
+    if sources.iter().chain([&sink]).all(|end| end.route.is_none()) {
+        shared.observer.observe(&Event::Route(Route::local()));
     }
     check_provable(shared, &sink)?;
     let (mappings, is_there) = map(shared, located, &sink).await?;
@@ -293,6 +300,7 @@ async fn move_all(
         shared.observer.observe(&Event::Notice(text));
     }
     let route = opened.sources.iter().chain([&opened.sink]).find_map(Connected::route_now);
+    let route = Some(route.unwrap_or_else(Route::local));
     let overhead_bytes =
         opened.sources.iter().chain([&opened.sink]).map(|e| e.overhead_bytes()).sum();
     let ends = Ends { root: to.path.clone(), route, overhead_bytes };

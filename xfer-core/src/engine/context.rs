@@ -34,6 +34,9 @@ const UNITS_IN_FLIGHT: usize = 64;
 /// The longest pause between two attempts.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
+/// What may go before its time, at the rate that was asked for.
+const BURST: Duration = Duration::from_millis(100);
+
 /// Why an attempt ended before its end.
 #[derive(Debug)]
 pub(super) enum Stop {
@@ -121,8 +124,16 @@ impl Context {
     /// Notes a failure at the source that is no selected entry's own, under the name that the entry
     /// has at the destination, as all are told.
     pub(super) fn source_problem(&self, found: Fault) {
+        // Where paths are named, nothing is listed that could be gone by now.
+        let is_named = self.options.selection.only.is_some() && found.during == Operation::Stat;
+        let is_missing = is_named && found.kind == FaultKind::NotFound;
         let path = self.mapping.destination_of(&found.path).unwrap_or(found.path);
-        self.ledger.problem(Side::Source, Fault { path, ..found });
+        let found = Fault { path, ..found };
+        if is_missing {
+            self.ledger.missing(found);
+        } else {
+            self.ledger.problem(Side::Source, found);
+        }
     }
 
     /// Notes that the destination failed to sync, and lost nobody knows what.
@@ -270,16 +281,25 @@ impl Pacer {
 
     /// Waits until these bytes may go.
     pub(super) async fn pace(&self, bytes: u64) {
-        let Some(rate) = self.rate else { return };
-        let now = self.clock.elapsed();
-        let wait = {
-            let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
-            let begin = (*free_at).max(now);
-            let micros = u128::from(bytes) * 1_000_000 / u128::from(rate);
-            *free_at = begin + Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX));
-            begin - now
-        };
-        tokio::time::sleep(wait).await;
+        let wait = self.wait(bytes, self.clock.elapsed());
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// How long these bytes wait: until nearly as much time is over as they take at that rate.
+    fn wait(&self, bytes: u64, now: Duration) -> Duration {
+        let Some(rate) = self.rate else { return Duration::ZERO };
+        let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let micros = u128::from(bytes) * 1_000_000 / u128::from(rate);
+        let takes = Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX));
+        *free_at = (*free_at).max(now).saturating_add(takes);
+        free_at.saturating_sub(now).saturating_sub(BURST)
+    }
+
+    /// Bytes of a block at that rate: what goes in a tenth of a second.
+    pub(super) fn block_max(&self) -> Option<u64> {
+        self.rate.map(|rate| rate / 10)
     }
 }
 
@@ -301,5 +321,22 @@ mod tests {
         halt.now(Stop::Cancelled);
         assert!(matches!(halt.take(), Some(Stop::Lost(LostReason::Stalled))));
         assert!(matches!(halt.take(), Some(Stop::Cancelled)));
+    }
+
+    /// From the first byte on, no more has gone than the rate and a tenth of a second allow; time
+    /// that passed unused gives no credit.
+    #[test]
+    fn a_rate_holds_from_the_first_byte() {
+        let pacer = Pacer::new(Some(1000), crate::clock::SystemClock::shared());
+        let second = Duration::from_secs;
+        assert_eq!(pacer.wait(100, second(5)), Duration::ZERO);
+        assert_eq!(pacer.wait(4000, second(5)), second(4));
+        assert_eq!(pacer.wait(1000, second(9)), Duration::from_secs(1));
+        assert_eq!(pacer.wait(1000, second(100)), Duration::from_millis(900));
+        let unlimited = Pacer::new(None, Arc::clone(&pacer.clock));
+        assert_eq!(
+            (unlimited.wait(u64::MAX, second(1)), unlimited.block_max()),
+            Default::default()
+        );
     }
 }

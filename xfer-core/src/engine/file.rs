@@ -183,7 +183,9 @@ async fn copy_once(cx: &Arc<Context>, work: &FileWork) -> Result<Ended, Stop> {
 fn block_length(cx: &Context) -> u64 {
     let (grid, least) = (cx.sink.capabilities().write_grid.max(1), grid(cx));
     if least <= BlockSize::DEFAULT.bytes() {
-        BlockSize::DEFAULT.bytes()
+        let paced = cx.pacer.block_max().unwrap_or(u64::MAX).max(BlockSize::MIN.bytes()).max(least);
+        let smaller = 1 << paced.ilog2();
+        if smaller >= least { BlockSize::DEFAULT.bytes().min(smaller) } else { least }
     } else {
         grid.saturating_mul(least.div_ceil(grid))
     }

@@ -1,6 +1,7 @@
 //! Looking without moving: listing a location, hashing it, and comparing it with what is expected.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
@@ -21,10 +22,10 @@ use super::{Shared, Transfer};
 use crate::connect::{Connected, Connector};
 use crate::endpoint::{EndpointError, EndpointResult};
 use crate::error::{ExitClass, StopSignal, TransferError};
-use crate::event::{Event, Progress, SharedObserver};
-use crate::location::Location;
+use crate::event::{Event, Progress, Route, SharedObserver};
+use crate::location::{Location, Machine};
 use crate::options::TransferOptions;
-use crate::plan::mapping::map_sources;
+use crate::plan::mapping::{MappingError, above, begin_of};
 use crate::verify::{Expectation, Expected, Judgement};
 
 /// Files and bytes hashed in one request.
@@ -71,8 +72,8 @@ fn class_of(fault: &Fault) -> ExitClass {
 pub struct Inspection {
     shared: Shared,
     end: Connected,
-    root: Root,
-    under: RelPath,
+    /// Each entry that the location names, and the root below which it lies.
+    places: Vec<(Root, RelPath)>,
 }
 
 impl Inspection {
@@ -95,12 +96,18 @@ impl Inspection {
         };
         let shared = Shared::new(transfer, connector, observer, cancel);
         let machine = &location.machine;
-        let end = shared.connector.connect(machine, &shared.transfer.options).await?;
-        if let Some(route) = end.route_now() {
-            shared.observer.observe(&Event::Route(route));
-        }
-        let (root, under) = shared.locate_one(&end, location).await?;
-        Ok(Self { shared, end, root, under })
+        let stopped = || TransferError::Stopped { signal: StopSignal::Interrupt };
+        let end = tokio::select! {
+            end = shared.connector.connect(machine, &shared.transfer.options) => end?,
+            () = shared.cancel.cancelled() => return Err(stopped()),
+        };
+        let route = end.route_now().unwrap_or_else(Route::local);
+        shared.observer.observe(&Event::Route(route));
+        let places = tokio::select! {
+            places = shared.locate_all(&end, location) => places?,
+            () = shared.cancel.cancelled() => return Err(stopped()),
+        };
+        Ok(Self { shared, end, places })
     }
 
     /// Hands on every entry, in the order of paths.
@@ -112,13 +119,14 @@ impl Inspection {
         mut entry: impl FnMut(Entry),
         mut problem: impl FnMut(Fault),
     ) -> Result<(), TransferError> {
-        let mut listing = self.listing().await?;
-        while let Some(item) = listing.next().await.map_err(|e| self.error(e))? {
-            self.check_cancelled()?;
-            match item {
-                ScanItem::Entry(found) => entry(found),
-                ScanItem::Problem(fault) => problem(fault),
-                ScanItem::Excluded(_) | ScanItem::Partial { .. } => {}
+        for place in &self.places {
+            let mut listing = self.listing(place).await?;
+            while let Some(item) = self.unless_stopped(listing.next()).await? {
+                match item {
+                    ScanItem::Entry(found) => entry(found),
+                    ScanItem::Problem(fault) => problem(fault),
+                    ScanItem::Excluded(_) | ScanItem::Partial { .. } => {}
+                }
             }
         }
         Ok(())
@@ -134,12 +142,25 @@ impl Inspection {
         mut each: impl FnMut(Entry, Option<Digest>),
         mut problem: impl FnMut(Fault),
     ) -> Result<bool, TransferError> {
-        let mut listing = self.listing().await?;
+        let mut past_cache = true;
+        for place in &self.places {
+            past_cache &= self.hash_place(place, reading, &mut each, &mut problem).await?;
+        }
+        Ok(past_cache)
+    }
+
+    async fn hash_place(
+        &self,
+        place: &(Root, RelPath),
+        reading: Reading,
+        each: &mut impl FnMut(Entry, Option<Digest>),
+        problem: &mut impl FnMut(Fault),
+    ) -> Result<bool, TransferError> {
+        let mut listing = self.listing(place).await?;
         let mut past_cache = true;
         let mut batch = Batch::new(HASHED);
         loop {
-            self.check_cancelled()?;
-            let item = listing.next().await.map_err(|e| self.error(e))?;
+            let item = self.unless_stopped(listing.next()).await?;
             let ended = item.is_none();
             let full = match item {
                 Some(ScanItem::Entry(found)) => batch.push(found),
@@ -151,8 +172,8 @@ impl Inspection {
                 None => Some(batch.take()),
             };
             if let Some(full) = full {
-                let hashed = self.hash_batch(full, reading).await;
-                let (rows, batch_past_cache) = hashed.map_err(|e| self.error(e))?;
+                let hashed = self.hash_batch(&place.0, full, reading);
+                let (rows, batch_past_cache) = self.unless_stopped(hashed).await?;
                 past_cache &= batch_past_cache;
                 for (entry, digest) in rows {
                     match digest {
@@ -167,12 +188,34 @@ impl Inspection {
         }
     }
 
-    /// Re-reads the location and compares it.
+    /// What an endpoint answers, unless a stop is asked for meanwhile.
+    async fn unless_stopped<T>(
+        &self,
+        work: impl Future<Output = EndpointResult<T>>,
+    ) -> Result<T, TransferError> {
+        tokio::select! {
+            biased;
+            () = self.shared.cancel.cancelled() => {
+                Err(TransferError::Stopped { signal: StopSignal::Interrupt })
+            }
+            done = work => done.map_err(|e| self.error(e)),
+        }
+    }
+
+    /// Re-reads the location and compares it; hands on what nobody spoke of.
     ///
     /// # Errors
     /// As [`Self::list`].
-    pub async fn verify(&self, expected: Expected) -> Result<Verified, TransferError> {
-        let mut expected = expected.seen_from(&self.root.path, &self.under);
+    pub async fn verify(
+        &self,
+        expected: Expected,
+        mut unexpected: impl FnMut(RelPath),
+    ) -> Result<Verified, TransferError> {
+        let Some((root, under)) = self.places.first() else { return Ok(Verified::default()) };
+        // Of several places the first stands for all: they lie in one directory.
+        let under = if self.places.len() == 1 { under.clone() } else { RelPath::root() };
+        let mut expected = expected.seen_from(&root.path, &under);
+        expected.retain(|path| self.is_named(path));
         let mut verified = Verified {
             failed: expected.failed(),
             nothing_expected: expected.is_empty(),
@@ -183,14 +226,17 @@ impl Inspection {
             .hash(
                 Reading::PastCache,
                 |entry, digest| {
-                    let Some(path) = self.relative(&entry.path) else { return };
+                    let path = entry.path;
                     match expected.judge(&path, &entry.kind, digest) {
                         Judgement::Equal => {
                             verified.equal += 1;
                             verified.bytes += entry.kind.size();
                         }
                         Judgement::Beside => {}
-                        Judgement::Unexpected => verified.unexpected += 1,
+                        Judgement::Unexpected => {
+                            verified.unexpected += 1;
+                            unexpected(path);
+                        }
                         Judgement::Unproven => verified.unproven.push(path),
                         Judgement::Different(fault) => problems.push(fault),
                     }
@@ -221,9 +267,7 @@ impl Inspection {
         self.hash(
             Reading::Cached,
             |entry, digest| {
-                if let Some(path) = self.relative(&entry.path) {
-                    entries.insert(path, Expectation::of(&entry.kind, digest));
-                }
+                entries.insert(entry.path, Expectation::of(&entry.kind, digest));
             },
             |fault| self.observe(fault),
         )
@@ -237,19 +281,20 @@ impl Inspection {
     }
 
     /// A single file is known by its own name, everything else by its path below the root.
-    fn relative(&self, path: &RelPath) -> Option<RelPath> {
-        path.starts_with(&self.under).then(|| path.clone())
+    fn is_named(&self, path: &RelPath) -> bool {
+        self.places.iter().any(|(_, under)| path.starts_with(under))
     }
 
-    async fn listing(&self) -> Result<Listing, TransferError> {
+    async fn listing(&self, (root, under): &(Root, RelPath)) -> Result<Listing, TransferError> {
         let options = self.shared.transfer.options.source_scan();
-        let scan = Scan { root: self.root.index, under: self.under.clone(), options };
+        let scan = Scan { root: root.index, under: under.clone(), options };
         let source = Arc::clone(&self.end.source);
-        Listing::begin(source, scan).await.map_err(|e| self.error(e))
+        self.unless_stopped(Listing::begin(source, scan)).await
     }
 
     async fn hash_batch(
         &self,
+        root: &Root,
         entries: Vec<Entry>,
         reading: Reading,
     ) -> EndpointResult<(Vec<(Entry, Result<Option<Digest>, Fault>)>, bool)> {
@@ -257,7 +302,7 @@ impl Inspection {
             |e: &Entry| matches!(e.kind, EntryKind::File { .. }) && e.kind.size() <= PACK_FILE_MAX;
         let small: Vec<_> = entries.iter().filter(|e| is_small(e)).collect();
         let listed = small.iter().map(|e| (e.path.clone(), e.stamp())).collect();
-        let files = FilesAt { root: self.root.index, files: listed };
+        let files = FilesAt { root: root.index, files: listed };
         let (mut digests, mut past_cache) = (Vec::new().into_iter(), true);
         if !small.is_empty() {
             let (found, all) = self.end.source.hash_files(HashFiles { files, reading }).await?;
@@ -268,7 +313,7 @@ impl Inspection {
             let digest = if is_small(&entry) {
                 digests.next().transpose()
             } else if matches!(entry.kind, EntryKind::File { .. }) {
-                match self.hash_large(&entry, reading).await {
+                match self.hash_large(root, &entry, reading).await {
                     Ok((digest, all)) => {
                         past_cache &= all;
                         Ok(Some(digest))
@@ -287,9 +332,14 @@ impl Inspection {
         Ok((rows, past_cache))
     }
 
-    async fn hash_large(&self, entry: &Entry, reading: Reading) -> EndpointResult<(Digest, bool)> {
+    async fn hash_large(
+        &self,
+        root: &Root,
+        entry: &Entry,
+        reading: Reading,
+    ) -> EndpointResult<(Digest, bool)> {
         let size = entry.kind.size();
-        let file = FileAt { root: self.root.index, path: entry.path.clone(), stamp: entry.stamp() };
+        let file = FileAt { root: root.index, path: entry.path.clone(), stamp: entry.stamp() };
         let go_on = |_| !self.shared.cancel.is_cancelled();
         root_of(&*self.end.source, file, size, reading, HASHED.content, go_on).await
     }
@@ -302,35 +352,50 @@ impl Inspection {
     }
 
     fn error(&self, error: EndpointError) -> TransferError {
+        if let Err(stopped) = self.check_cancelled() {
+            return stopped;
+        }
         self.shared.error_of(super::context::Context::stop(Side::Source, error))
     }
 }
 
 impl Shared {
-    /// Opens the directory that a location names, or the one that holds the file which it names.
-    async fn locate_one(
+    /// Opens the directory that a location names, or the one that holds the entry which it names;
+    /// of a pattern that several entries match, the ones that hold them.
+    async fn locate_all(
         &self,
         end: &Connected,
         location: &Location,
-    ) -> Result<(Root, RelPath), TransferError> {
+    ) -> Result<Vec<(Root, RelPath)>, TransferError> {
         let stop = |e| self.error_of(super::context::Context::stop(Side::Source, e));
-        let locate = Locate { path: location.path.clone(), expand: false };
-        let rows = end.source.locate(locate).await.map_err(stop)?;
-        let rows: Vec<_> = rows.into_iter().map(|row| (0, row)).collect();
-        let Some((_, row)) = rows.first().cloned() else {
-            return Err(self.error_of(super::context::Stop::Mapping(
-                crate::plan::mapping::MappingError::SourceMissing(0),
-            )));
-        };
-        let (path, under) = if row.kind == Some(LocatedKind::DirectoryLink) {
-            (row.path, RelPath::root())
-        } else {
-            let mappings = map_sources(&rows, &row)
-                .map_err(|e| self.error_of(super::context::Stop::Mapping(e)))?;
-            mappings.into_iter().next().map(|m| (m.source_root, m.under)).unwrap_or_default()
-        };
-        let open = OpenRoot { path, access: Access::Read };
-        let root = end.source.open_root(open).await.map_err(stop)?;
-        Ok((root, under))
+        let mapping = |e| self.error_of(super::context::Stop::Mapping(e));
+        let expand = location.machine != Machine::Local;
+        let locate = Locate { path: location.path.clone(), expand };
+        let mut rows = end.source.locate(locate).await.map_err(stop)?;
+        rows.retain(|row| row.kind.is_some());
+        let several = rows.len() > 1;
+        let mut places = Vec::with_capacity(rows.len());
+        let mut opened: Vec<(Vec<u8>, Root)> = Vec::new();
+        for row in rows {
+            let (path, under) = if several {
+                above(&row.path).map_err(mapping)?
+            } else if row.kind == Some(LocatedKind::DirectoryLink) {
+                (row.path, RelPath::root())
+            } else {
+                begin_of(&row).map_err(mapping)?
+            };
+            if let Some((_, root)) = opened.iter().find(|(known, _)| *known == path) {
+                places.push((root.clone(), under));
+                continue;
+            }
+            let open = OpenRoot { path: path.clone(), access: Access::Read };
+            let root = end.source.open_root(open).await.map_err(stop)?;
+            opened.push((path, root.clone()));
+            places.push((root, under));
+        }
+        if places.is_empty() {
+            return Err(mapping(MappingError::SourceMissing(0)));
+        }
+        Ok(places)
     }
 }

@@ -334,10 +334,23 @@ impl Ledger {
         self.lock().slot(ticket).is_some_and(|slot| slot.flags & FAILED != 0)
     }
 
+    /// Notes an entry that was asked for by its path, and is not there.
+    pub(super) fn missing(&self, fault: Fault) {
+        {
+            let entries = &mut self.lock().entries;
+            entries.selected += 1;
+            entries.failed += 1;
+        }
+        self.note(ExitClass::NotFound, fault);
+    }
+
     /// Notes a failure that is no selected entry's own.
     pub(super) fn problem(&self, side: Side, fault: Fault) {
+        self.note(class_of(side, &fault), fault);
+    }
+
+    fn note(&self, class: ExitClass, fault: Fault) {
         let mut state = self.lock();
-        let class = class_of(side, &fault);
         state.problem_count += 1;
         state.gravest = Some(state.gravest.map_or(class, |gravest| gravest.gravest(class)));
         if state.problems.len() < PROBLEMS_KEPT {

@@ -15,7 +15,7 @@ const BARRIER: Duration = Duration::from_millis(500);
 /// Sums what the scans of one session find, whatever their mapping.
 pub(super) struct Preflight {
     space: Space,
-    reserve: u64,
+    reserve: Option<u64>,
     began: Duration,
     state: Mutex<State>,
 }
@@ -29,7 +29,7 @@ struct State {
 
 impl Preflight {
     /// One for a destination with this space. Payload of earlier sessions was planned too.
-    pub(super) fn new(space: Space, reserve: u64, began: Duration, moved: u64) -> Self {
+    pub(super) fn new(space: Space, reserve: Option<u64>, began: Duration, moved: u64) -> Self {
         let totals = PlanTotals { bytes_to_move: moved, ..PlanTotals::default() };
         let state = State { need: Need::default(), totals, scanned: (0, 0, 0) };
         Self { space, reserve, began, state: Mutex::new(state) }
@@ -74,7 +74,8 @@ impl Preflight {
     /// Whether payload may flow although the scans go on.
     pub(super) fn may_begin(&self, now: Duration) -> bool {
         let need = self.lock().need;
-        now.saturating_sub(self.began) >= BARRIER && may_begin(&need, &self.space)
+        let fits = check(&need, &self.space, self.reserve).is_ok();
+        now.saturating_sub(self.began) >= BARRIER && fits && may_begin(&need, &self.space)
     }
 
     /// Whether all that is known to be written fits.

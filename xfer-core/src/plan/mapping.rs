@@ -88,6 +88,15 @@ pub fn begin_of(located: &Located) -> Result<(Vec<u8>, RelPath), MappingError> {
     Ok((parent, RelPath::new(name.clone()).map_err(bad)?))
 }
 
+/// The directory that holds an entry, and the entry's name in it.
+pub fn above(path: &[u8]) -> Result<(Vec<u8>, RelPath), MappingError> {
+    let (parent, name) = split_name(path);
+    match RelPath::new(name.clone()) {
+        Ok(name) => Ok((parent, name)),
+        Err(reason) => Err(MappingError::BadName { name, reason }),
+    }
+}
+
 fn map_one(
     source: usize,
     located: &Located,

@@ -4,6 +4,9 @@ use xfer_protocol::message::Space;
 
 use crate::error::Shortage;
 
+/// Bytes that stay free where nobody asked for another number, but no more than a tenth of them.
+const RESERVE: u64 = 512 * 1024 * 1024;
+
 /// What a plan will take at the destination.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Need {
@@ -18,13 +21,18 @@ pub struct Need {
     pub rewrite: u64,
 }
 
-/// Checks a complete plan, or what is known of it so far.
-pub fn check(need: &Need, space: &Space, reserve: u64) -> Result<(), Shortage> {
+/// Checks a complete plan, or what is known of it so far. `reserve` is what was asked to stay free.
+pub fn check(need: &Need, space: &Space, reserve: Option<u64>) -> Result<(), Shortage> {
     let needed = need.bytes.saturating_add(need.rewrite).saturating_sub(need.held);
-    let reserve_due = if needed == 0 { 0 } else { reserve.min(space.bytes_free / 10) };
-    if needed.saturating_add(reserve_due) > space.bytes_free {
+    let reserve = match reserve {
+        _ if needed == 0 => 0,
+        Some(asked_for) => asked_for,
+        None => RESERVE.min(space.bytes_free / 10),
+    };
+    if needed.saturating_add(reserve) > space.bytes_free {
         return Err(Shortage::Bytes {
-            needed: needed.saturating_add(reserve_due),
+            needed: needed.saturating_add(reserve),
+            reserve,
             free: space.bytes_free,
             held: need.held,
         });
@@ -53,21 +61,36 @@ mod tests {
     #[test]
     fn what_partials_hold_is_not_asked_for_again() {
         let need = Need { bytes: 1500, inodes: 1, held: 600, rewrite: 0 };
-        assert_eq!(check(&need, &SPACE, 50), Ok(()));
+        assert_eq!(check(&need, &SPACE, Some(50)), Ok(()));
         let need = Need { held: 500, ..need };
-        assert!(matches!(check(&need, &SPACE, 50), Err(Shortage::Bytes { needed: 1050, .. })));
+        assert!(matches!(
+            check(&need, &SPACE, Some(50)),
+            Err(Shortage::Bytes { needed: 1050, .. })
+        ));
     }
 
     #[test]
     fn inodes_count_too() {
         let need = Need { bytes: 1, inodes: 11, held: 0, rewrite: 0 };
-        assert_eq!(check(&need, &SPACE, 0), Err(Shortage::Inodes { needed: 11, free: 10 }));
+        assert_eq!(check(&need, &SPACE, Some(0)), Err(Shortage::Inodes { needed: 11, free: 10 }));
     }
 
     #[test]
     fn a_full_disk_takes_a_plan_that_needs_nothing() {
         let full = Space { bytes_free: 0, inodes_free: Some(0), volatile: false };
-        assert_eq!(check(&Need::default(), &full, 512), Ok(()));
+        assert_eq!(check(&Need::default(), &full, Some(512)), Ok(()));
+    }
+
+    /// What was asked for must stay free, however much that is; by itself it is a tenth at most.
+    #[test]
+    fn a_reserve_that_was_asked_for_is_kept() {
+        let need = Need { bytes: 900, inodes: 1, held: 0, rewrite: 0 };
+        assert_eq!(check(&need, &SPACE, None), Ok(()));
+        assert_eq!(check(&need, &SPACE, Some(100)), Ok(()));
+        let kept = check(&need, &SPACE, Some(101));
+        assert_eq!(kept, Err(Shortage::Bytes { needed: 1001, reserve: 101, free: 1000, held: 0 }));
+        let need = Need { bytes: 1, ..need };
+        assert!(check(&need, &SPACE, Some(u64::MAX)).is_err());
     }
 
     #[test]

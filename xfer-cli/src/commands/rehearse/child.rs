@@ -4,13 +4,39 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 use std::process::{ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
+use xfer_core::error::StopSignal;
+
+/// Ends the story early.
+#[derive(Default)]
+pub(super) struct Stop {
+    /// Who asked.
+    pub(super) asked: OnceLock<StopSignal>,
+    running: Mutex<Option<Pid>>,
+}
+
+impl Stop {
+    /// Ends the process that runs, where one does.
+    pub(super) fn kill(&self) {
+        if let Some(process) = *self.lock() {
+            // It may have ended by itself; until it is waited for, its number is its own.
+            let _gone = rustix::process::kill_process(process, Signal::KILL);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Pid>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// A running process.
 pub(super) struct Child {
     process: std::process::Child,
     events: BufReader<ChildStdout>,
+    stop: Arc<Stop>,
 }
 
 impl Child {
@@ -20,6 +46,7 @@ impl Child {
         words: &[OsString],
         stage: &Path,
         loud: bool,
+        stop: &Arc<Stop>,
     ) -> io::Result<Self> {
         let mut command = Command::new(program);
         command.args(words).current_dir(stage).stdin(Stdio::null()).stdout(Stdio::piped());
@@ -36,10 +63,16 @@ impl Child {
         if !loud {
             command.stderr(Stdio::null());
         }
+        let mut running = stop.lock();
         let mut process = command.spawn()?;
+        *running = Pid::from_raw(i32::try_from(process.id()).unwrap_or_default());
+        drop(running);
+        if stop.asked.get().is_some() {
+            stop.kill();
+        }
         let events = process.stdout.take().map(BufReader::new);
         let events = events.ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe))?;
-        Ok(Self { process, events })
+        Ok(Self { process, events, stop: Arc::clone(stop) })
     }
 
     /// The next event; `None` at the end.
@@ -54,11 +87,16 @@ impl Child {
     /// Ends it with SIGKILL.
     pub(super) fn kill(mut self) -> io::Result<()> {
         self.process.kill()?;
-        self.process.wait().map(drop)
+        self.end()
     }
 
     /// Waits for its end.
     pub(super) fn wait(mut self) -> io::Result<()> {
+        self.end()
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        *self.stop.lock() = None;
         self.process.wait().map(drop)
     }
 }

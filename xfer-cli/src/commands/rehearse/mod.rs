@@ -10,20 +10,23 @@ mod tree;
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::Value;
 use xfer_core::connect::Connector;
 use xfer_core::disk::scratch::Scratch;
-use xfer_core::error::ExitClass;
+use xfer_core::error::{ExitClass, TransferError};
 use xfer_core::location::{Location, Machine};
+use xfer_core::receipt::PathText;
 use xfer_protocol::path::Escaped;
 
-use self::child::{Child, number};
+use self::child::{Child, Stop, number};
 use super::install::own_program;
+use super::reach::Signals;
 use super::{Context, reach, transfer};
 use crate::Outcome;
-use crate::output::json::{Body, ResultBody};
-use crate::output::{Output, amounts, result_of};
+use crate::output::json::{Body, CountsBody, ProgressBody, ResultBody};
+use crate::output::{Output, amounts, phase_name, result_of};
 use crate::problem::CliError;
 use crate::settings::CopySettings;
 
@@ -39,13 +42,28 @@ const KILL_AFTER_PERCENT: u64 = 40;
 /// Plays the story.
 pub(super) fn rehearse(context: &Context, directory: Option<&Path>) -> Outcome {
     let output = &context.output;
+    output.event(&Body::Run {
+        version: env!("CARGO_PKG_VERSION"),
+        verb: context.verb,
+        sources: Vec::new(),
+        destination: directory.map(|path| PathText::from(path.as_os_str().as_encoded_bytes())),
+    });
     let unique = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
     let stage = match directory {
         Some(path) => Scratch::named(path).map_err(|error| refused(path, &error))?,
         None => Scratch::unnamed(unique).map_err(|error| failed("the stage", error))?,
     };
-    let story = Story { output, stage, program: own_program()?.into() };
-    let told = story.tell(unique)?;
+    let stop = Arc::new(Stop::default());
+    let story = Story { output, stage, program: own_program()?.into(), stop: Arc::clone(&stop) };
+    let told = watched(&stop, || story.tell(unique))?;
+    let told = match stop.asked.get() {
+        Some(&signal) => {
+            // Nothing was there before.
+            story.stage.clear().map_err(|error| failed("a clean stage", error))?;
+            return Err(reach::stopped(TransferError::Stopped { signal }));
+        }
+        None => told?,
+    };
     output.event(&Body::Verdict { verdict: "equal", entries: told.entries, differences: 0 });
     output.result(
         format!(
@@ -60,12 +78,34 @@ pub(super) fn rehearse(context: &Context, directory: Option<&Path>) -> Outcome {
     );
     output.last(ResultBody {
         message: "everything held".to_owned(),
+        entries: all(told.entries),
+        bytes: all(told.bytes),
+        manifest_root: told.manifest_root,
         reused_bytes: told.reused,
         wasted_bytes: told.sent_again,
         proof_level: Some("read-back"),
         ..result_of(ExitClass::Done, "done")
     });
     Ok(ExitClass::Done)
+}
+
+/// Tells the story while signals are taken; a stop ends the process of the story that runs.
+fn watched<T>(stop: &Arc<Stop>, tell: impl FnOnce() -> T) -> Result<T, CliError> {
+    let failed = |error: io::Error| failed("the watch for signals", error);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(failed)?;
+    let signals = {
+        let _within = runtime.enter();
+        Signals::taken().map_err(failed)?
+    };
+    let watched = Arc::clone(stop);
+    runtime.spawn(async move { signals.watch(&watched.asked, || watched.kill()).await });
+    let told = tell();
+    runtime.shutdown_background();
+    Ok(told)
 }
 
 /// The pushing process of the story.
@@ -93,14 +133,20 @@ fn with_peer(
     Ok(connector.with_process(host, command))
 }
 
+fn all(count: u64) -> CountsBody {
+    CountsBody { selected: count, moved: count, ..CountsBody::default() }
+}
+
 struct Story<'a> {
     output: &'a Output,
     stage: Scratch,
     program: OsString,
+    stop: Arc<Stop>,
 }
 
 /// What came of it.
 struct Told {
+    manifest_root: Option<String>,
     entries: u64,
     bytes: u64,
     killed_at: u64,
@@ -118,7 +164,7 @@ impl Story<'_> {
             Escaped(self.stage.place(tree::SOURCE).as_os_str().as_encoded_bytes())
         ));
         let (sent_before, killed_at) = self.push_and_kill(made.bytes)?;
-        let (payload, reused) = self.resume()?;
+        let (payload, reused, manifest_root) = self.resume()?;
         let (entries, bytes) = self.verify(true)?;
         self.say(&format!(
             "4  verify  {} read again from the medium, all equal",
@@ -127,7 +173,7 @@ impl Story<'_> {
         self.change_and_verify()?;
         let moved = made.unique_bytes;
         let sent_again = (sent_before + payload).saturating_sub(moved);
-        Ok(Told { entries, bytes, killed_at, reused, sent_again })
+        Ok(Told { manifest_root, entries, bytes, killed_at, reused, sent_again })
     }
 
     /// Begins the push and kills it. Gives the bytes that had arrived, and the share of all.
@@ -154,8 +200,8 @@ impl Story<'_> {
         Ok((sent, percent))
     }
 
-    /// Runs the same command again. Gives the bytes sent and those re-used.
-    fn resume(&self) -> Result<(u64, u64), CliError> {
+    /// Runs the same command again. Gives the bytes sent, those re-used, and the manifest's root.
+    fn resume(&self) -> Result<(u64, u64, Option<String>), CliError> {
         let result = self.run(&self.push_words(), 0, self.loud())?;
         let reused = number(&result, "reused_bytes");
         let payload = number(&result, "payload_bytes");
@@ -171,7 +217,7 @@ impl Story<'_> {
             amounts::bytes(reused),
             amounts::bytes(payload)
         ));
-        Ok((payload, reused))
+        Ok((payload, reused, result["manifest_root"].as_str().map(ToOwned::to_owned)))
     }
 
     /// Reads the copy again. Gives its entries and bytes.
@@ -236,12 +282,19 @@ impl Story<'_> {
     }
 
     fn start(&self, words: &[OsString], loud: bool) -> Result<Child, CliError> {
-        Child::start(&self.program, words, self.stage.path(), loud)
+        Child::start(&self.program, words, self.stage.path(), loud, &self.stop)
             .map_err(|error| failed("a process of the story", error))
     }
 
     fn say(&self, text: &str) {
         self.output.say(&format!("{text}\n"));
+        let notice = Some(text.trim().to_owned());
+        let phase = phase_name(None);
+        self.output.event(&Body::Progress(Box::new(ProgressBody {
+            phase,
+            notice,
+            ..ProgressBody::default()
+        })));
     }
 }
 
