@@ -12,7 +12,7 @@ use crate::engine::context::Stop;
 use crate::engine::create::create;
 use crate::engine::ledger::Finished;
 use crate::engine::pack::FileWork;
-use crate::event::EntryAction;
+use crate::event::{EntryAction, Event};
 use crate::plan::wanted_metadata;
 
 /// A hard link to make once its first name is there.
@@ -115,7 +115,7 @@ impl Dispatcher {
             let kind = NewKind::HardLink { of: link.first.path };
             entries.push(NewEntry { ticket: link.ticket, path: link.path, kind, metadata });
         }
-        let mut copied = !alone.is_empty();
+        let (mut copied, mut parted) = (!alone.is_empty(), 0_u64);
         for copy in alone {
             self.send(copy).await?;
         }
@@ -129,6 +129,7 @@ impl Dispatcher {
                     continue;
                 }
                 copied = true;
+                parted += 1;
                 // Equal already, where an earlier transfer could not link it either.
                 if copy.found.is_some() {
                     self.compare(copy).await?;
@@ -136,6 +137,12 @@ impl Dispatcher {
                     self.send(copy).await?;
                 }
             }
+        }
+        if parted > 0 {
+            let text = format!(
+                "{parted} further names of files could not be hard links: each is a file of its own"
+            );
+            self.cx.observe(&Event::Notice(text));
         }
         if !copied {
             return Ok(());
