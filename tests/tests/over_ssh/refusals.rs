@@ -41,6 +41,7 @@ fn without_known_hosts(pair: &Pair, text: &str) -> String {
 #[test]
 fn patterns_are_expanded_there() {
     let pair = Pair::new();
+    fs::create_dir_all(pair.path("tree/deep")).unwrap();
     for name in ["tree/ab", "tree/ac", "tree/deep/ad", "tree/b"] {
         tree::write(&pair.path(name), name.as_bytes());
     }

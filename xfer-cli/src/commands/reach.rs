@@ -59,8 +59,10 @@ where
     let observer = Arc::clone(reporter) as SharedObserver;
     let ended = runtime.block_on(async {
         let (stop, asked) = (cancel.clone(), Arc::clone(&asked));
+        // Before anything is told of the work that they stop.
+        let signals = Signals::taken();
         let watch = tokio::spawn(async move {
-            if let Ok(signals) = Signals::taken() {
+            if let Ok(signals) = signals {
                 signals.watch(&asked, || stop.cancel()).await;
             }
         });
