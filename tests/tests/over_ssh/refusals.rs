@@ -56,6 +56,13 @@ fn patterns_are_expanded_there() {
     let verify = arguments("verify", &["--against", &against], &[remote(&pair.path("tree/a?"))]);
     let result = pair.xfer.run(verify).expect_code(0).result();
     assert_eq!(result["entries"]["unchanged"], 2, "{result}");
+    // One name in two directories would stand for two entries.
+    fs::create_dir(pair.path("other")).unwrap();
+    tree::write(&pair.path("other/ab"), b"ab");
+    let apart = [remote(&pair.path("*/ab"))];
+    let verify = arguments("verify", &["--against", &against], &apart);
+    let result = pair.xfer.run(verify).expect_code(2).result();
+    assert_eq!(result["reason"], "several-directories", "{result}");
     let none = arguments("ls", &[], &[remote(&pair.path("tree/x*"))]);
     assert_eq!(pair.xfer.run(none).expect_code(4).result()["reason"], "not-found");
 }

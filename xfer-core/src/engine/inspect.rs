@@ -21,7 +21,7 @@ use super::pieces::root_of;
 use super::{Shared, Transfer};
 use crate::connect::{Connected, Connector};
 use crate::endpoint::{EndpointError, EndpointResult};
-use crate::error::{ExitClass, StopSignal, TransferError};
+use crate::error::{ExitClass, StopSignal, TransferError, UsageReason};
 use crate::event::{Event, Progress, Route, SharedObserver};
 use crate::location::{Location, Machine};
 use crate::options::TransferOptions;
@@ -212,6 +212,7 @@ impl Inspection {
         mut unexpected: impl FnMut(RelPath),
     ) -> Result<Verified, TransferError> {
         let Some((root, under)) = self.places.first() else { return Ok(Verified::default()) };
+        self.check_one_directory()?;
         // Of several places the first stands for all: they lie in one directory.
         let under = if self.places.len() == 1 { under.clone() } else { RelPath::root() };
         let mut expected = expected.seen_from(&root.path, &under);
@@ -263,6 +264,7 @@ impl Inspection {
     /// # Errors
     /// As [`Self::list`].
     pub async fn expectations(&self) -> Result<Expected, TransferError> {
+        self.check_one_directory()?;
         let mut entries = BTreeMap::new();
         self.hash(
             Reading::Cached,
@@ -273,6 +275,17 @@ impl Inspection {
         )
         .await?;
         Ok(Expected::of_entries(entries))
+    }
+
+    /// One name below several directories would stand for several entries.
+    fn check_one_directory(&self) -> Result<(), TransferError> {
+        let apart = self.places.windows(2).any(|pair| pair[0].0.path != pair[1].0.path);
+        match self.shared.transfer.sources.first() {
+            Some(location) if apart => {
+                Err(UsageReason::SeveralDirectories(location.clone()).into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Lets go of the location.

@@ -228,6 +228,9 @@ pub enum UsageReason {
     /// A pull whose destination is elsewhere.
     #[error("{0} is not on this machine; pull copies to this machine, push to any")]
     PullElsewhere(Location),
+    /// A pattern whose matches lie in several directories, where names below one are compared.
+    #[error("what matches {0} lies in several directories")]
+    SeveralDirectories(Location),
     /// More paths or patterns than a far source takes.
     #[error("the lists of paths and patterns are longer than {0} can be asked to heed at once")]
     ListTooLong(Location),
@@ -245,6 +248,7 @@ impl UsageReason {
             Self::BadName { .. } => "bad-name",
             Self::PullElsewhere(_) => "pull-elsewhere",
             Self::ListTooLong(_) => "list-too-long",
+            Self::SeveralDirectories(_) => "several-directories",
         }
     }
 
@@ -260,6 +264,7 @@ impl UsageReason {
             Self::BadName { .. } => "name a destination whose last part is shorter",
             Self::PullElsewhere(_) => "use xfer push",
             Self::ListTooLong(_) => "split the list, and copy part by part",
+            Self::SeveralDirectories(_) => "verify them one directory at a time",
         }
     }
 }

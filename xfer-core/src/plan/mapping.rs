@@ -80,12 +80,10 @@ pub fn map_sources(
 /// The directory to open for a source, and the entry below it at which its scan begins; wherever it
 /// goes.
 pub fn begin_of(located: &Located) -> Result<(Vec<u8>, RelPath), MappingError> {
-    let (parent, name) = split_name(&located.path);
     if is_directory(located) {
         return Ok((located.path.clone(), RelPath::root()));
     }
-    let bad = |reason| MappingError::BadName { name: name.clone(), reason };
-    Ok((parent, RelPath::new(name.clone()).map_err(bad)?))
+    above(&located.path)
 }
 
 /// The directory that holds an entry, and the entry's name in it.
