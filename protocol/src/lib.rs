@@ -5,6 +5,7 @@
 
 mod bounded;
 pub mod codec;
+pub mod data_port;
 pub mod digest;
 pub mod fault;
 #[cfg(any(test, fuzzing))]

@@ -27,6 +27,12 @@ pub const BATCH_ENTRIES_MAX: usize = 4096;
 /// Entries to which one scan may be narrowed; a longer list is split over several scans.
 pub const SCAN_ONLY_MAX: usize = 64 * 1024;
 
+/// Data ports of one session: as many as a rented machine has mapped at most.
+pub const DATA_PORTS_MAX: usize = 64;
+
+/// Addresses at which one request to dial out may look for the near side.
+pub const DIALS_MAX: usize = 16;
+
 /// Filter rules of one scan.
 pub const FILTER_RULES_MAX: usize = 16 * 1024;
 

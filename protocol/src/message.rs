@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bounded;
+use crate::data_port::{Dial, Listen, Listening};
 use crate::digest::{BlockSize, Digest};
 use crate::fault::Fault;
 use crate::limits;
@@ -91,6 +92,10 @@ pub enum Request {
     RemovePartials(Paths),
     /// Syncs what remains and lets the locks go. Answered by [`Reply::Done`].
     Finish(Finish),
+    /// Opens data ports of the machine for this session. Answered by [`Reply::Listening`].
+    Listen(Listen),
+    /// Dials the near side and serves one connection to it. Answered by [`Reply::Done`].
+    Dial(Dial),
 }
 
 /// Asks what stands at a path.
@@ -591,4 +596,6 @@ pub enum Reply {
     ScanBatch(ScanBatch),
     /// Free space.
     Space(Space),
+    /// Data ports, open or refused.
+    Listening(Listening),
 }

@@ -108,6 +108,8 @@ fn check_request(request: &Request) -> Result<u64, FieldError> {
             check_length(&set.entries, limits::BATCH_ENTRIES_MAX)?;
             set.entries.iter().try_for_each(|(_, _, metadata)| check_metadata(metadata))?;
         }
+        Request::Listen(listen) => check_length(&listen.ports, limits::DATA_PORTS_MAX)?,
+        Request::Dial(dial) => check_length(&dial.addresses, limits::DIALS_MAX)?,
         Request::RemovePartials(paths) => {
             check_length(&paths.paths, limits::BATCH_ENTRIES_MAX)?;
             paths.paths.iter().try_for_each(check_below_root)?;
@@ -120,6 +122,7 @@ fn check_request(request: &Request) -> Result<u64, FieldError> {
 fn check_reply(reply: &Reply) -> Result<u64, FieldError> {
     match reply {
         Reply::Block(_) | Reply::Done | Reply::Scan(_) | Reply::Space(_) => {}
+        Reply::Listening(listening) => check_length(&listening.ports, limits::DATA_PORTS_MAX)?,
         Reply::Digests(digests) => check_length(&digests.digests, limits::DIGESTS_MAX)?,
         Reply::FileDigests(digests, _) => check_length(digests, limits::BATCH_ENTRIES_MAX)?,
         Reply::Located(located) => {

@@ -1,5 +1,6 @@
 //! One of every reply, and of every fault.
 
+use xfer_protocol::data_port::{Carrier, DataPort, InsidePort, KeyDigest, Listening, PortRefusal};
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::manifest::{Device, Entry, EntryKind, Inode, ScanItem};
 use xfer_protocol::message::{
@@ -42,12 +43,32 @@ pub(super) fn samples() -> Vec<Sample> {
         ("reply-scan", Ok(Reply::Scan(ScanIndex(7))), b""),
         ("reply-scan-batch", Ok(Reply::ScanBatch(batch())), b""),
         ("reply-space", Ok(Reply::Space(volatile)), b""),
+        ("reply-listening", Ok(Reply::Listening(listening())), b""),
     ]
     .into_iter()
     .map(|(name, reply, payload)| Sample::new(name, Message::Reply(RequestId(77), reply), payload))
     .collect::<Vec<_>>();
     all.extend(faults());
     all
+}
+
+fn listening() -> Listening {
+    let port = |carrier, number, outside, refused| DataPort {
+        inside: InsidePort { carrier, number },
+        outside,
+        refused,
+    };
+    Listening {
+        key: KeyDigest([0xcd; 32]),
+        address: Some("192.0.2.1".parse().unwrap()),
+        controller: Some("2001:db8::9".parse().unwrap()),
+        ports: vec![
+            port(Carrier::Tcp, 8081, Some(33_526), None),
+            port(Carrier::Udp, 8080, None, Some(PortRefusal::InUse)),
+            port(Carrier::Tcp, 443, None, Some(PortRefusal::Permission)),
+            port(Carrier::Tcp, 9, Some(9), Some(PortRefusal::Other)),
+        ],
+    }
 }
 
 fn located() -> Vec<Located> {

@@ -1,5 +1,6 @@
 //! One of every request.
 
+use xfer_protocol::data_port::{Carrier, Dial, InsidePort, KeyDigest, Listen};
 use xfer_protocol::digest::BlockSize;
 use xfer_protocol::manifest::Device;
 use xfer_protocol::message::{
@@ -21,6 +22,7 @@ pub(super) fn samples() -> Vec<Sample> {
     all.extend(reading());
     all.extend(writing());
     all.extend(ending());
+    all.extend(beside());
     let numbered = all.into_iter().zip(0_u64..);
     numbered
         .map(|((name, request, payload), id)| {
@@ -170,6 +172,18 @@ fn create() -> Create {
             entry(6, b"dir/link", NewKind::Symlink { content: b"../../etc\xfe".to_vec() }),
         ],
     }
+}
+
+fn beside() -> Vec<Named> {
+    let key = KeyDigest(std::array::from_fn(|i| u8::try_from(i).unwrap()));
+    let inside = |carrier, number| InsidePort { carrier, number };
+    let ports = vec![inside(Carrier::Tcp, 8081), inside(Carrier::Udp, 0)];
+    let addresses = vec!["192.0.2.7:443".parse().unwrap(), "[2001:db8::7]:40001".parse().unwrap()];
+    let dial = Dial { key, carrier: Carrier::Udp, addresses };
+    vec![
+        ("request-listen", Request::Listen(Listen { key, ports, mapped: true }), vec![]),
+        ("request-dial", Request::Dial(dial), vec![]),
+    ]
 }
 
 fn ending() -> Vec<Named> {

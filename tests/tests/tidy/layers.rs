@@ -38,7 +38,11 @@ const CONFINED: &[(&[&str], &[&str], &str)] = &[
     ),
     (&["Instant::now", "SystemTime::now"], &["xfer-core/src/clock.rs"], "clock alone"),
     (&["indicatif"], &["xfer-cli/src/"], "the command line alone"),
-    (&["russh", "russh_sftp"], &["xfer-core/src/transport/"], "the transport alone"),
+    (
+        &["russh", "russh_sftp", "rustls", "quinn"],
+        &["xfer-core/src/transport/"],
+        "the transport alone",
+    ),
     (&["anyhow"], &["xfer-cli/src/"], "the command line alone"),
 ];
 

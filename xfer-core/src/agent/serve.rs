@@ -244,6 +244,9 @@ async fn answer<E: Source + Sink>(
         Request::SetMetadata(r) => endpoint.set_metadata(r).await.map(outcomes),
         Request::RemovePartials(r) => endpoint.remove_partials(r).await.map(done),
         Request::Finish(r) => endpoint.finish(r).await.map(done),
+        Request::Listen(_) | Request::Dial(_) => {
+            Err(Fault::new(FaultKind::Unsupported, Operation::Open, RelPath::root()).into())
+        }
     };
     fault_of(answered)
 }

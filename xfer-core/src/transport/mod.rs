@@ -3,6 +3,7 @@
 pub(crate) mod framed;
 pub(crate) mod gathering;
 pub mod greeting;
+pub mod keys;
 pub(crate) mod pipe;
 pub(crate) mod sftp;
 pub mod ssh;
