@@ -1,6 +1,7 @@
 //! What several tests share: trees to move, the program, real servers, and judges that are not ours
 
 pub mod awkward;
+pub mod net;
 pub mod oracle;
 pub mod random;
 pub mod relay;

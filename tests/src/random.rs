@@ -25,6 +25,13 @@ impl Random {
         self.next_u64() % limit
     }
 
+    /// Whether what has this chance, of 1, happens
+    pub fn happens(&mut self, chance: f64) -> bool {
+        // The 53 bits that a fraction holds.
+        let fraction = (self.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
+        fraction < chance
+    }
+
     /// Fills `buffer`
     pub fn fill(&mut self, buffer: &mut [u8]) {
         let mut words = buffer.chunks_exact_mut(8);

@@ -23,6 +23,7 @@ const NEEDED: &[Needed] = &[
     needed("mkfs.ext4", "e2fsprogs", "disks that are full or fail"),
     needed("mount", "mount", "disks that are full or fail"),
     needed("unshare", "util-linux", "private mounts for a private sshd"),
+    needed("ip", "iproute2", "hosts and links of the network laboratory"),
     needed("setfacl", "acl", "access control lists"),
     needed("setfattr", "attr", "extended attributes"),
     needed("time", "time", "measures the memory of a program"),

@@ -1,0 +1,64 @@
+//! What a link does to packets
+
+use std::time::Duration;
+
+/// Least room of a queue whose length is not given, in bytes
+const QUEUE_LEAST: u64 = 256 << 10;
+
+/// What happens to packets of one direction
+///
+/// The default is a link without delay or limit that harms nothing. Shares are of 1, so that 0.01
+/// is one packet in a hundred.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Weather {
+    /// How long a packet is under way after it was serialised
+    pub delay: Duration,
+    /// Bytes a second, headers of IP included; 0 is no limit
+    pub rate: u64,
+    /// Bytes that may wait to be serialised before more are dropped; by default what the rate
+    /// carries in two delays, and at least 256 KiB
+    pub queue: Option<u64>,
+    /// The share of packets lost
+    pub loss: f64,
+    /// How many packets are lost in a row on average; up to 1 each is lost by itself
+    pub burst: f64,
+    /// Nothing passes
+    pub cut: bool,
+}
+
+impl Weather {
+    /// Half of the round trip in each direction
+    #[must_use]
+    pub fn round_trip(mut self, time: Duration) -> Self {
+        self.delay = time / 2;
+        self
+    }
+
+    /// Millions of bits a second; 0 is no limit
+    #[must_use]
+    pub fn megabits(mut self, rate: u64) -> Self {
+        self.rate = rate * 1_000_000 / 8;
+        self
+    }
+
+    /// The share of packets lost, each by itself
+    #[must_use]
+    pub fn loss(mut self, share: f64) -> Self {
+        self.loss = share;
+        self
+    }
+
+    /// Bytes that may wait to be serialised
+    pub fn room(&self) -> u64 {
+        let product = || {
+            let bytes = u128::from(self.rate) * self.delay.as_micros() * 2 / 1_000_000;
+            u64::try_from(bytes).unwrap_or(u64::MAX).max(QUEUE_LEAST)
+        };
+        self.queue.unwrap_or_else(product)
+    }
+
+    /// Whether any packet is treated other than the rest
+    pub(super) fn harms(&self) -> bool {
+        self.cut || self.loss > 0.0
+    }
+}
