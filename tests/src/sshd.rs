@@ -1,13 +1,13 @@
 //! A private OpenSSH server for one test
 //!
-//! It listens on a free port of 127.0.0.1, accepts one key, and sees a home directory of its own: a
+//! It listens on a free port of 127.0.0.1, or of a host of the network laboratory, accepts one key, and sees a home directory of its own: a
 //! mount namespace lays `DIR/home` over the login directory, so nothing a session writes below home
 //! touches the machine. Readiness is read from the server's own log. Dropping it kills the server
 //! and every session.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,6 +15,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use crate::net::Host;
 
 const SSHD: &str = "/usr/sbin/sshd";
 const READY_WITHIN: Duration = Duration::from_secs(20);
@@ -29,9 +31,37 @@ const HOST_KEY_ALIAS: &str = "relayed";
 #[derive(Debug)]
 pub struct Sshd {
     directory: TempDir,
+    station: Station,
     port: u16,
     child: Child,
     log: Arc<Log>,
+}
+
+/// Where it listens
+#[derive(Clone, Debug)]
+struct Station {
+    host: Option<Host>,
+    address: Ipv4Addr,
+}
+
+impl Station {
+    /// This machine, as itself
+    fn here() -> Self {
+        Self { host: None, address: Ipv4Addr::LOCALHOST }
+    }
+
+    fn within<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
+        match &self.host {
+            Some(host) => host.within(act),
+            None => act(),
+        }
+    }
+
+    fn free_port(&self) -> u16 {
+        let listener = self.within(|| TcpListener::bind((self.address, 0)));
+        let address = listener.and_then(|listener| listener.local_addr());
+        address.expect("bind to a free port").port()
+    }
 }
 
 impl Sshd {
@@ -40,7 +70,15 @@ impl Sshd {
     pub fn start(extra_config: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("sshd-").tempdir().expect("temp dir");
         Self::prepare(&directory);
-        Self::listen(directory, extra_config, None)
+        Self::listen(directory, Station::here(), extra_config, None)
+    }
+
+    /// The same in a host of the network laboratory, at an address that a link gave it
+    pub fn start_within(host: &Host, address: Ipv4Addr, extra_config: &str) -> Self {
+        let directory = tempfile::Builder::new().prefix("sshd-").tempdir().expect("temp dir");
+        Self::prepare(&directory);
+        let station = Station { host: Some(host.clone()), address };
+        Self::listen(directory, station, extra_config, None)
     }
 
     /// Starts a server whose sessions can write to one directory alone: it lies over their home,
@@ -53,7 +91,7 @@ impl Sshd {
         Self::prepare(&directory);
         fs::write(directory.path().join("place"), place.as_os_str().as_bytes()).expect("write");
         fs::write(directory.path().join("hidden"), hidden.join(" ")).expect("write");
-        Self::listen(directory, "", None)
+        Self::listen(directory, Station::here(), "", None)
     }
 
     fn prepare(directory: &TempDir) {
@@ -70,13 +108,19 @@ impl Sshd {
 
     /// Kills the server and its sessions, and starts it again on the same port with the same keys
     pub fn restart(self, extra_config: &str) -> Self {
+        let station = self.station.clone();
         let (directory, port) = self.into_parts();
-        Self::listen(directory, extra_config, Some(port))
+        Self::listen(directory, station, extra_config, Some(port))
     }
 
-    /// The port on 127.0.0.1
+    /// The port on its address
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The address, which is 127.0.0.1 but for [`Sshd::start_within`]
+    pub fn address(&self) -> Ipv4Addr {
+        self.station.address
     }
 
     /// The process that listens
@@ -122,7 +166,8 @@ impl Sshd {
     /// A known_hosts file that lists this server
     pub fn known_hosts(&self) -> PathBuf {
         let path = self.directory().join("known_hosts");
-        let line = format!("{HOST_KEY_ALIAS},[127.0.0.1]:{} {}\n", self.port, self.host_key());
+        let (address, key) = (self.address(), self.host_key());
+        let line = format!("{HOST_KEY_ALIAS},[{address}]:{} {key}\n", self.port);
         fs::write(&path, line).expect("write known_hosts");
         path
     }
@@ -150,9 +195,10 @@ impl Sshd {
     /// The text of [`Sshd::client_config`], for tests that join several servers in one file
     pub fn client_config_text(&self, name: &str) -> String {
         format!(
-            "Host {name}\n  HostName 127.0.0.1\n  Port {}\n  User root\n  IdentityFile {}\n  \
+            "Host {name}\n  HostName {}\n  Port {}\n  User root\n  IdentityFile {}\n  \
              IdentitiesOnly yes\n  IdentityAgent none\n  UserKnownHostsFile {}\n  \
              GlobalKnownHostsFile /dev/null\n  StrictHostKeyChecking yes\n  BatchMode yes\n",
+            self.address(),
             self.port,
             self.user_key().display(),
             self.known_hosts().display(),
@@ -191,17 +237,22 @@ impl Sshd {
         descendants(self.child.id())
     }
 
-    fn listen(directory: TempDir, extra_config: &str, wanted_port: Option<u16>) -> Self {
+    fn listen(
+        directory: TempDir,
+        station: Station,
+        extra_config: &str,
+        wanted_port: Option<u16>,
+    ) -> Self {
         for _ in 0..PORT_ATTEMPTS {
-            let port = wanted_port.unwrap_or_else(free_port);
-            write_config(directory.path(), port, extra_config);
-            let (mut child, log) = spawn(directory.path());
+            let port = wanted_port.unwrap_or_else(|| station.free_port());
+            write_config(directory.path(), station.address, port, extra_config);
+            let (mut child, log) = station.within(|| spawn(directory.path()));
             let line = log.wait(READY_WITHIN, |line| {
                 line.contains("Server listening on") || line.contains("Cannot bind")
             });
             match line {
                 Some(line) if line.contains("Server listening on") => {
-                    return Self { directory, port, child, log };
+                    return Self { directory, station, port, child, log };
                 }
                 Some(_) => drop(child.wait()),
                 None => {
@@ -321,12 +372,12 @@ impl Log {
     }
 }
 
-fn write_config(directory: &Path, port: u16, extra: &str) {
+fn write_config(directory: &Path, address: Ipv4Addr, port: u16, extra: &str) {
     let path = |name: &str| directory.join(name).display().to_string();
     let text = format!(
         "{extra}\n\
          Port {port}\n\
-         ListenAddress 127.0.0.1\n\
+         ListenAddress {address}\n\
          HostKey {}\n\
          AuthorizedKeysFile {}\n\
          PidFile none\n\
@@ -374,11 +425,6 @@ fn spawn(directory: &Path) -> (Child, Arc<Log>) {
     let filled = Arc::clone(&log);
     std::thread::spawn(move || filled.fill(stderr));
     (child, log)
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("bind to a free port");
-    listener.local_addr().expect("a bound socket has an address").port()
 }
 
 fn descendants(process: u32) -> Vec<u32> {

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::net::Host;
+
 /// No run of a test takes longer; one that does has hung
 fn ends_within() -> Duration {
     Duration::from_secs(if long() { 3 * 3600 } else { 600 })
@@ -39,6 +41,7 @@ pub fn long() -> bool {
 #[derive(Debug)]
 pub struct Xfer {
     home: TempDir,
+    host: Option<Host>,
     ssh_config: Option<PathBuf>,
     variables: Vec<(OsString, OsString)>,
 }
@@ -53,13 +56,20 @@ impl Xfer {
     /// A new home
     pub fn new() -> Self {
         let home = tempfile::Builder::new().prefix("home-").tempdir().expect("temp dir");
-        Self { home, ssh_config: None, variables: Vec::new() }
+        Self { home, host: None, ssh_config: None, variables: Vec::new() }
     }
 
     /// Reads this file as ssh's configuration (`-F`), such as [`crate::sshd::Sshd::client_config`]
     #[must_use]
     pub fn ssh_config(mut self, path: PathBuf) -> Self {
         self.ssh_config = Some(path);
+        self
+    }
+
+    /// Runs in a host of the network laboratory
+    #[must_use]
+    pub fn within(mut self, host: &Host) -> Self {
+        self.host = Some(host.clone());
         self
     }
 
@@ -82,7 +92,7 @@ impl Xfer {
 
     /// The program with its arguments, not started
     ///
-    /// The first argument is the verb.
+    /// The first argument is the verb. A command is in no host; [`Xfer::start`] brings it there.
     pub fn command<I: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = I>) -> Command {
         let mut command = Command::new(binary());
         let mut arguments = arguments.into_iter();
@@ -112,7 +122,11 @@ impl Xfer {
 
     /// Starts the program
     pub fn start<I: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = I>) -> Running {
-        Running::start(self.command(arguments))
+        let command = self.command(arguments);
+        match &self.host {
+            Some(host) => host.within(|| Running::start(command)),
+            None => Running::start(command),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod capacity;
 mod losses;
 mod times;
+mod transfer;
 
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
