@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
+#[cfg(target_os = "linux")]
+use std::time::Duration;
 
 use rustix::io::Errno;
 use tokio::io::ReadBuf;
@@ -92,4 +94,26 @@ pub(crate) fn answer_at_once(socket: impl AsFd) {
     let _hint = rustix::net::sockopt::set_tcp_quickack(socket, true);
     #[cfg(not(target_os = "linux"))]
     let _nothing_to_do = socket;
+}
+
+/// Asks for the system's congestion control that keeps its pace through loss. A system without it,
+/// or one that keeps it from us, goes on with its own.
+pub(crate) fn pace_by_bandwidth(socket: impl AsFd) {
+    #[cfg(target_os = "linux")]
+    let _hint = rustix::net::sockopt::set_tcp_congestion(socket, "bbr");
+    #[cfg(not(target_os = "linux"))]
+    let _nothing_to_do = socket;
+}
+
+/// Has the system ask a silent peer whether it is there; one that is not is noticed within a
+/// minute.
+pub(crate) fn keep_alive(socket: impl AsFd) {
+    let _hint = rustix::net::sockopt::set_socket_keepalive(&socket, true);
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::net::sockopt;
+        let _hint = sockopt::set_tcp_keepidle(&socket, Duration::from_secs(20));
+        let _hint = sockopt::set_tcp_keepintvl(&socket, Duration::from_secs(5));
+        let _hint = sockopt::set_tcp_keepcnt(&socket, 6);
+    }
 }

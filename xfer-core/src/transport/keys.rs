@@ -67,7 +67,6 @@ impl SessionKey {
     }
 
     /// What dials and takes `peer` alone for an answer.
-    #[allow(dead_code, reason = "the transports of data ports follow")]
     pub(super) fn client(&self, peer: KeyDigest) -> Result<ClientConfig, rustls::Error> {
         let own = AlwaysResolvesClientRawPublicKeys::new(Arc::clone(&self.certified));
         let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
@@ -82,7 +81,6 @@ impl SessionKey {
     }
 
     /// What answers `peer` alone.
-    #[allow(dead_code, reason = "the transports of data ports follow")]
     pub(super) fn server(&self, peer: KeyDigest) -> Result<ServerConfig, rustls::Error> {
         let own = AlwaysResolvesServerRawPublicKeys::new(Arc::clone(&self.certified));
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))

@@ -7,6 +7,7 @@ pub mod keys;
 pub(crate) mod pipe;
 pub(crate) mod sftp;
 pub mod ssh;
+pub mod tls;
 
 use std::fmt;
 use std::io;

@@ -1,0 +1,31 @@
+//! The TCP socket below, set up for bulk
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+
+use tokio::net::{TcpSocket, TcpStream};
+
+use crate::disk::descriptor;
+
+/// Connects a socket that is set up before its first packet, from which on the system measures.
+pub(super) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_nodelay(true)?;
+    tune(&socket);
+    socket.connect(address).await
+}
+
+/// Sets a socket up that another has connected.
+pub(super) fn tune_accepted(socket: &TcpStream) {
+    let _hint = socket.set_nodelay(true);
+    tune(socket);
+}
+
+/// Buffers are left alone: the system lets them grow as the link asks, further than it would let
+/// us. So is the time after which unconfirmed bytes count as lost, since it would also run while a
+/// living peer has no room.
+fn tune(socket: impl AsFd) {
+    descriptor::pace_by_bandwidth(&socket);
+    descriptor::keep_alive(&socket);
+}
