@@ -1,9 +1,9 @@
 //! A private OpenSSH server for one test
 //!
-//! It listens on a free port of 127.0.0.1, or of a host of the network laboratory, accepts one key, and sees a home directory of its own: a
-//! mount namespace lays `DIR/home` over the login directory, so nothing a session writes below home
-//! touches the machine. Readiness is read from the server's own log. Dropping it kills the server
-//! and every session.
+//! It listens on a free port of 127.0.0.1, or of a host of the network laboratory, accepts one key,
+//! and sees a home directory of its own: a mount namespace lays `DIR/home` over the login
+//! directory, so nothing a session writes below home touches the machine. Readiness is read from
+//! the server's own log. Dropping it kills the server and every session.
 
 use std::fs;
 use std::io::{BufRead, BufReader};

@@ -1,7 +1,10 @@
 //! A link of the network laboratory, held open for benchmarks and for work by hand
 //!
 //! wanlink [--a NAME] [--b NAME] [--rtt MS] [--rate MBIT] [--loss PERCENT] [--burst PACKETS]
-//! [--queue KIB] [--mtu N] [--cc NAME] [--seed N] [-- CMD...]
+//! [--reorder PERCENT] [--duplicate PERCENT] [--corrupt PERCENT] [--drop udp|tcp]
+//! [--black-hole BYTES] [--queue KIB] [--mtu N] [--cc NAME] [--seed N] [-- CMD...]
+//!
+//! Reordered packets are held for 5 ms; a black hole takes datagrams of more bytes.
 //!
 //! Host A, `ip netns exec wanA …`, is 10.77.0.1, host B is 10.77.0.2. With CMD it runs that outside
 //! of both, says what it counted, and ends with its code; without, it stays until it is killed, and
@@ -11,7 +14,10 @@ use std::process::{Command, ExitCode};
 use std::str::FromStr;
 use std::time::Duration;
 
-use xfer_tests::net::{Direction, Host, Link, Setup, Weather};
+use xfer_tests::net::{Direction, Host, Link, Protocol, Selection, Setup, Weather};
+
+/// How long a reordered packet is held
+const HELD: Duration = Duration::from_millis(5);
 
 struct Asked {
     names: [String; 2],
@@ -56,25 +62,53 @@ fn asked(mut words: impl Iterator<Item = String>) -> Result<Asked, String> {
             break;
         }
         let value = words.next().ok_or_else(|| format!("{flag} needs a value"))?;
+        let refused = || format!("{flag}: unknown, or no value for it: {value}");
         match flag.as_str() {
             "--a" => a = value,
             "--b" => b = value,
             "--cc" => setup.congestion = value,
-            "--mtu" => setup.mtu = number(&flag, &value)?,
-            "--seed" => setup.seed = number(&flag, &value)?,
-            "--rtt" => weather.delay = milliseconds(number(&flag, &value)?) / 2,
-            "--rate" => weather = weather.megabits(number(&flag, &value)?),
-            "--loss" => weather.loss = number::<f64>(&flag, &value)? / 100.0,
-            "--burst" => weather.burst = number(&flag, &value)?,
-            "--queue" => weather.queue = Some(number::<u64>(&flag, &value)? * 1024),
-            _ => return Err(format!("unknown flag {flag}")),
+            "--mtu" => setup.mtu = number(&value).ok_or_else(refused)?,
+            "--seed" => setup.seed = number(&value).ok_or_else(refused)?,
+            _ => set(&mut weather, &flag, &value).ok_or_else(refused)?,
         }
     }
     Ok(Asked { names: [a, b], setup, weather, command })
 }
 
-fn number<N: FromStr>(flag: &str, value: &str) -> Result<N, String> {
-    value.parse().map_err(|_| format!("{flag}: no number of its kind: {value}"))
+fn set(weather: &mut Weather, flag: &str, value: &str) -> Option<()> {
+    match flag {
+        "--rtt" => weather.delay = milliseconds(number(value)?) / 2,
+        "--rate" => *weather = weather.clone().megabits(number(value)?),
+        "--loss" => weather.loss = share(value)?,
+        "--burst" => weather.burst = number(value)?,
+        "--reorder" => (weather.reorder, weather.reorder_by) = (share(value)?, HELD),
+        "--duplicate" => weather.duplicate = share(value)?,
+        "--corrupt" => weather.corrupt = share(value)?,
+        "--drop" => weather.drops.push(Selection::default().protocol(protocol(value)?)),
+        "--black-hole" => {
+            let datagrams = Selection::default().protocol(Protocol::Udp);
+            weather.drops.push(datagrams.above(number(value)?));
+        }
+        "--queue" => weather.queue = Some(number::<u64>(value)? * 1024),
+        _ => return None,
+    }
+    Some(())
+}
+
+fn number<N: FromStr>(value: &str) -> Option<N> {
+    value.parse().ok()
+}
+
+fn share(percent: &str) -> Option<f64> {
+    Some(number::<f64>(percent)? / 100.0)
+}
+
+fn protocol(name: &str) -> Option<Protocol> {
+    match name {
+        "udp" => Some(Protocol::Udp),
+        "tcp" => Some(Protocol::Tcp),
+        _ => None,
+    }
 }
 
 fn milliseconds(count: f64) -> Duration {

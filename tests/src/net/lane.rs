@@ -3,48 +3,23 @@
 //! A reader takes packets from one device, decides their fate and says when they arrive; a writer
 //! gives them to the other device at that time. Neither holds the lock while it reads or writes.
 
-use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::num::NonZeroU64;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::Direction;
+use super::counts::Counts;
+use super::fate::{State, TAKEN_AT_ONCE};
+use super::translation::Translation;
 use super::weather::Weather;
-use crate::random::Random;
 
 const PACKET_MAX: usize = 64 << 10;
 
-/// Packets that the writer takes under one lock
-const TAKEN_AT_ONCE: usize = 64;
-
 /// How late the writer may wake
 const TIMER_SLACK_NANOSECONDS: NonZeroU64 = NonZeroU64::new(1000).expect("not 0");
-
-/// What a direction did until now, in packets where nothing else is said
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Entered the link
-    pub packets: u64,
-    /// The same in bytes, headers of IP included
-    pub bytes: u64,
-    /// Given to the host at the other end
-    pub delivered: u64,
-    /// Lost by chance
-    pub lost: u64,
-    /// Dropped because the queue was full
-    pub overflowed: u64,
-    /// Dropped because the link is cut
-    pub cut: u64,
-}
-
-impl Counts {
-    /// Packets whose fate is known: those that arrived, and those that never will
-    pub fn settled(&self) -> u64 {
-        self.delivered + self.lost + self.overflowed + self.cut
-    }
-}
 
 /// One direction of a link
 #[derive(Debug)]
@@ -56,39 +31,14 @@ pub(super) struct Lane {
     counted: Condvar,
 }
 
-#[derive(Debug)]
-struct State {
-    weather: Weather,
-    /// By arrival
-    under_way: VecDeque<Packet>,
-    /// When everything before has been serialised
-    free_at: Instant,
-    in_burst: bool,
-    random: Random,
-    counts: Counts,
-    watchers: usize,
-    closed: bool,
-}
-
-#[derive(Debug)]
-struct Packet {
-    serialised: Instant,
-    arrives: Instant,
-    bytes: Box<[u8]>,
-}
-
 impl Lane {
-    pub(super) fn new(weather: &Weather, seed: u64) -> Self {
-        let state = State {
-            weather: weather.clone(),
-            under_way: VecDeque::new(),
-            free_at: Instant::now(),
-            in_burst: false,
-            random: Random::new(seed),
-            counts: Counts::default(),
-            watchers: 0,
-            closed: false,
-        };
+    pub(super) fn new(
+        direction: Direction,
+        weather: &Weather,
+        seed: u64,
+        translation: &Arc<Translation>,
+    ) -> Self {
+        let state = State::new(direction, weather, seed, translation);
         Self { state: Mutex::new(state), first_changed: Condvar::new(), counted: Condvar::new() }
     }
 
@@ -141,7 +91,12 @@ impl Lane {
 
     fn read(&self, mut from: &File) {
         let mut buffer = vec![0; PACKET_MAX];
-        while let Ok(length @ 1..) = from.read(&mut buffer) {
+        loop {
+            let length = match from.read(&mut buffer) {
+                Ok(length @ 1..) => length,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                _ => break,
+            };
             // Neighbours of IPv6 are looked for on every new device.
             if buffer[0] >> 4 != 4 {
                 continue;
@@ -169,11 +124,12 @@ impl Lane {
             state.leave(now, &mut taken);
             if !taken.is_empty() {
                 drop(state);
-                // A device that is down takes nothing.
+                let whole = taken.len() as u64;
                 let delivered = taken.drain(..).filter(|packet| to.write(&packet.bytes).is_ok());
                 let delivered = delivered.count() as u64;
                 state = self.lock();
                 state.counts.delivered += delivered;
+                state.counts.refused += whole - delivered;
                 if state.watchers > 0 {
                     self.counted.notify_all();
                 }
@@ -187,102 +143,5 @@ impl Lane {
                 }
             };
         }
-    }
-}
-
-impl State {
-    /// Takes a packet from a host; whether the first packet under way is now another
-    fn enter(&mut self, bytes: &mut [u8], now: Instant) -> bool {
-        let length = bytes.len() as u64;
-        self.counts.packets += 1;
-        self.counts.bytes += length;
-        if self.weather.harms() && !self.survives() {
-            return false;
-        }
-        let Some(serialised) = self.serialise(length, now) else {
-            self.counts.overflowed += 1;
-            return false;
-        };
-        let arrives = serialised + self.weather.delay;
-        self.put(Packet { serialised, arrives, bytes: Box::from(&*bytes) })
-    }
-
-    fn survives(&mut self) -> bool {
-        if self.weather.cut {
-            self.counts.cut += 1;
-            return false;
-        }
-        if self.loses() {
-            self.counts.lost += 1;
-            return false;
-        }
-        true
-    }
-
-    /// Each packet by itself, or the two states of Gilbert's model: between bursts, and in one
-    fn loses(&mut self) -> bool {
-        let Weather { loss, burst, .. } = self.weather;
-        if loss <= 0.0 {
-            return false;
-        }
-        let chance = match self.in_burst {
-            _ if burst <= 1.0 => loss,
-            true => 1.0 - 1.0 / burst,
-            false => loss / (burst * (1.0 - loss)),
-        };
-        self.in_burst = self.random.happens(chance);
-        self.in_burst
-    }
-
-    /// When the last bit has left, after all that waits before; `None` where the queue is full
-    fn serialise(&mut self, length: u64, now: Instant) -> Option<Instant> {
-        if self.weather.rate == 0 {
-            return Some(now);
-        }
-        let rate = self.weather.rate as f64;
-        let begins = self.free_at.max(now);
-        let waiting = (begins - now).as_secs_f64() * rate;
-        if waiting > self.weather.room() as f64 {
-            return None;
-        }
-        self.free_at = begins + Duration::from_secs_f64(length as f64 / rate);
-        Some(self.free_at)
-    }
-
-    fn put(&mut self, packet: Packet) -> bool {
-        let later = |other: &Packet| other.arrives > packet.arrives;
-        if !self.under_way.back().is_some_and(later) {
-            self.under_way.push_back(packet);
-            return self.under_way.len() == 1;
-        }
-        let place = self.under_way.partition_point(|other| !later(other));
-        self.under_way.insert(place, packet);
-        place == 0
-    }
-
-    /// Moves what has arrived
-    fn leave(&mut self, now: Instant, taken: &mut Vec<Packet>) {
-        while taken.len() < TAKEN_AT_ONCE {
-            match self.under_way.pop_front_if(|packet| packet.arrives <= now) {
-                Some(packet) => taken.push(packet),
-                None => break,
-            }
-        }
-    }
-
-    /// Serialises what waits at the present rate, no longer at the one before
-    fn go_on_from(&mut self, before: u64, now: Instant) {
-        let rate = self.weather.rate;
-        if rate == before {
-            return;
-        }
-        let slower = if rate == 0 { 0.0 } else { before as f64 / rate as f64 };
-        let moved = |time: Instant| now + time.saturating_duration_since(now).mul_f64(slower);
-        for packet in self.under_way.iter_mut().filter(|packet| packet.serialised > now) {
-            let left = packet.arrives - packet.serialised;
-            packet.serialised = moved(packet.serialised);
-            packet.arrives = packet.serialised + left;
-        }
-        self.free_at = moved(self.free_at);
     }
 }

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::counts::Counts;
 use super::host::Host;
-use super::lane::{Counts, Lane};
+use super::lane::Lane;
+use super::packet::Protocol;
+use super::translation::{Mapping, Translation};
 use super::weather::Weather;
 use super::{Direction, tun};
 
@@ -36,6 +39,7 @@ pub struct Link {
     network: u8,
     ends: [Host; 2],
     lanes: [Arc<Lane>; 2],
+    translation: Arc<Translation>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -54,11 +58,13 @@ impl Link {
             let control = setup.congestion.as_str();
             host.ip(&["route", "replace", &reached, "dev", &device, "congctl", control]);
         }
-        let lanes = [0xa, 0xb].map(|salt| Arc::new(Lane::new(weather, setup.seed ^ salt)));
+        let translation = Arc::new(Translation::default());
+        let lane = |direction| Lane::new(direction, weather, setup.seed, &translation);
+        let lanes = [Direction::Out, Direction::In].map(|direction| Arc::new(lane(direction)));
         let [near, far] = &devices;
         let mut threads = Vec::from(lanes[0].carry(near, far));
         threads.extend(lanes[1].carry(far, near));
-        Self { network, ends, lanes, threads }
+        Self { network, ends, lanes, translation, threads }
     }
 
     /// The address of the host from which packets go [`Direction::Out`]
@@ -99,6 +105,22 @@ impl Link {
     /// Ends [`Link::cut`]
     pub fn heal(&self) {
         self.change_both(|weather| weather.cut = false);
+    }
+
+    /// From now on these ports of the far host have these numbers outside, and no others do
+    ///
+    /// The whole map changes at once, for packets of open connections too, as when another takes
+    /// over the machine behind it. A port that is not mapped is reached by its own number.
+    pub fn map_ports(&self, mappings: &[Mapping]) {
+        self.translation.map(mappings);
+    }
+
+    /// Gives another source port to every flow of the near host, open ones included
+    ///
+    /// From the first call on, that host is behind a translator of addresses for the protocol: what
+    /// does not answer a packet of its own since the last call is dropped.
+    pub fn rebind(&self, protocol: Protocol) {
+        self.translation.rebind(protocol);
     }
 
     /// What happened until now

@@ -2,21 +2,29 @@
 //!
 //! A [`Host`] is a network namespace. A [`Link`] joins two of them by a TUN device each, and
 //! carries every packet itself, so that it needs nothing of the kernel's queueing disciplines: it
-//! decides what is late or lost by its [`Weather`], which changes while packets
+//! decides what is late, lost, bent or readdressed by its [`Weather`], which changes while packets
 //! are under way, and counts what it did. One seed gives one sequence of decisions.
 //!
 //! Root, `/dev/net/tun` and `ip` of iproute2 are needed; where they are missing a test fails.
 
+mod counts;
+mod fate;
 mod host;
 mod lane;
 mod link;
+mod packet;
+mod selection;
+mod translation;
 mod tun;
 mod weather;
 
 pub use crate::relay::Direction;
+pub use counts::Counts;
 pub use host::Host;
-pub use lane::Counts;
 pub use link::{Link, Setup};
+pub use packet::Protocol;
+pub use selection::Selection;
+pub use translation::Mapping;
 pub use weather::Weather;
 
 /// Two hosts and the link between them

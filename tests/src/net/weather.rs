@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::selection::Selection;
+
 /// Least room of a queue whose length is not given, in bytes
 const QUEUE_LEAST: u64 = 256 << 10;
 
@@ -22,6 +24,25 @@ pub struct Weather {
     pub loss: f64,
     /// How many packets are lost in a row on average; up to 1 each is lost by itself
     pub burst: f64,
+    /// The share of packets held for [`Weather::reorder_by`] more, so that later ones overtake them
+    pub reorder: f64,
+    /// How long those are held
+    pub reorder_by: Duration,
+    /// The share of packets that arrive twice
+    pub duplicate: f64,
+    /// How long after the first the second arrives
+    pub duplicate_after: Duration,
+    /// The share of packets in whose payload a bit turns over, which their checksum tells
+    pub corrupt: f64,
+    /// The share of packets in whose payload a bit turns over, with the checksum made right, so
+    /// that a program receives it
+    pub forge: f64,
+    /// The packets to which the shares above apply; by default all
+    pub only: Selection,
+    /// What is dropped without a word
+    pub drops: Vec<Selection>,
+    /// Packets arrive together at multiples of this time, with silence between; 0 is at once
+    pub gather: Duration,
     /// Nothing passes
     pub cut: bool,
 }
@@ -59,6 +80,12 @@ impl Weather {
 
     /// Whether any packet is treated other than the rest
     pub(super) fn harms(&self) -> bool {
-        self.cut || self.loss > 0.0
+        self.cut || !self.drops.is_empty() || self.alters()
+    }
+
+    /// Whether any share is above 0
+    pub(super) fn alters(&self) -> bool {
+        let shares = [self.loss, self.reorder, self.duplicate, self.corrupt, self.forge];
+        shares.iter().any(|share| *share > 0.0)
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use xfer_tests::net::{Direction, Lab, Weather};
 
-use super::{SOON, connection, exchange, timed, udp_pair, waiting};
+use super::{SOON, connection, exchange, settle, timed, udp_pair, waiting};
 
 /// The header of IP and that of UDP
 const HEADERS: u64 = 28;
@@ -44,8 +44,7 @@ fn a_full_queue_drops_its_tail() {
         datagram[..4].copy_from_slice(&number.to_be_bytes());
         pair[0].send(&datagram).expect("send");
     }
-    let settled = |counts: &xfer_tests::net::Counts| counts.settled() == 50;
-    assert!(lab.link.wait_for(Direction::Out, settled, SOON));
+    settle(&lab, Direction::Out, 50);
     let arrived = waiting(&pair[1]);
     let overflowed = lab.link.counts(Direction::Out).overflowed;
     assert_eq!(arrived.len() as u64 + overflowed, 50);

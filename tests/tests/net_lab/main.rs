@@ -1,14 +1,19 @@
 //! Every fault of the network laboratory fires, as sockets see it that know nothing of it
 
 mod capacity;
+mod damage;
+mod filters;
 mod losses;
+mod ports;
+mod rebinding;
 mod times;
 mod transfer;
 
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-use xfer_tests::net::{Direction, Host, Lab};
+use xfer_tests::net::{Counts, Direction, Host, Lab};
 
 /// Far beyond what anything here takes
 const SOON: Duration = Duration::from_secs(20);
@@ -49,10 +54,27 @@ fn exchange(lab: &Lab, pair: &[UdpSocket; 2], count: u32, length: usize) -> Vec<
             pair[0].send(&datagram).expect("send");
         }
         let all = before + numbers.len() as u64;
-        assert!(lab.link.wait_for(Direction::Out, |counts| counts.settled() >= all, SOON));
+        settle(lab, Direction::Out, all);
         arrived.extend(waiting(&pair[1]));
     }
     arrived
+}
+
+/// Waits until so many packets have entered the link and none is under way
+fn settle(lab: &Lab, direction: Direction, packets: u64) {
+    let settled = |counts: &Counts| counts.packets >= packets && counts.under_way() == 0;
+    let waited = lab.link.wait_for(direction, settled, SOON);
+    assert!(waited, "{packets}: {:?}", lab.link.counts(direction));
+}
+
+/// The next datagram's length and sender
+fn receive(socket: &UdpSocket, datagram: &mut [u8]) -> (usize, SocketAddr) {
+    loop {
+        match socket.recv_from(datagram) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            received => return received.expect("receive"),
+        }
+    }
 }
 
 /// The numbers of all datagrams that a socket holds
@@ -76,7 +98,9 @@ fn listen(host: &Host, address: Ipv4Addr, port: u16) -> TcpListener {
 /// A connection from the near host to a port of the far one
 fn dial(lab: &Lab, port: u16, within: Duration) -> std::io::Result<TcpStream> {
     let address = SocketAddrV4::new(lab.link.far(), port).into();
-    lab.near.within(|| TcpStream::connect_timeout(&address, within))
+    let near = lab.near.within(|| TcpStream::connect_timeout(&address, within))?;
+    near.set_read_timeout(Some(SOON))?;
+    Ok(near)
 }
 
 /// A connection and its two ends
@@ -84,6 +108,7 @@ fn connection(lab: &Lab) -> [TcpStream; 2] {
     let listener = listen(&lab.far, lab.link.far(), 0);
     let near = dial(lab, listener.local_addr().expect("address").port(), SOON).expect("connect");
     let (far, _) = listener.accept().expect("accept");
+    far.set_read_timeout(Some(SOON)).expect("a timeout");
     [near, far]
 }
 
