@@ -1,10 +1,12 @@
 //! Authenticated streams between two machines
 
+pub mod congestion;
 pub(crate) mod framed;
 pub(crate) mod gathering;
 pub mod greeting;
 pub mod keys;
 pub(crate) mod pipe;
+pub mod quic_tuning;
 pub(crate) mod sftp;
 pub mod ssh;
 pub mod tls;
