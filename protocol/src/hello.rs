@@ -19,6 +19,10 @@ pub const VERSION_MIN: u32 = 1;
 /// The newest protocol version spoken here.
 pub const VERSION_MAX: u32 = 1;
 
+/// The agent's environment maps ports from outside: [`crate::message::Request::Listen`] is worth
+/// asking.
+pub const FEATURE_MAPPED_PORTS: u64 = 1;
+
 /// What one side says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {

@@ -255,6 +255,14 @@ impl Observer for Reporter {
                 self.planned(&format!("route {}\n", route_text(route)));
                 state.route = Some(route.clone());
             }
+            Event::RouteTrial(trial) => {
+                self.output.event(&Body::Route(RouteBody::from(trial)));
+                let (place, reason) =
+                    (Escaped(trial.place.as_bytes()), Escaped(trial.reason.as_bytes()));
+                let decision = trial.decision.name();
+                let line = format!("xfer: {} {place}: {decision}: {reason}\n", trial.kind);
+                state.display.suspend(|| self.output.detail(1, &line));
+            }
             Event::Plan(totals) => {
                 let first = totals.complete && !state.plan.complete;
                 state.plan = *totals;

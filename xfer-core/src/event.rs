@@ -46,6 +46,8 @@ pub enum Event {
     },
     /// The route was chosen.
     Route(Route),
+    /// A way was weighed or tried; what came of it, and why.
+    RouteTrial(RouteTrial),
     /// The plan as known so far; `complete` once all sources are scanned.
     Plan(PlanTotals),
     /// Work began on a file large enough to be shown by itself.
@@ -98,9 +100,9 @@ pub enum Event {
 /// The chosen route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// `local`, `sftp` or `ssh`.
+    /// `local`, `quic`, `sftp`, `ssh` or `tls`.
     pub kind: &'static str,
-    /// What carries the bytes: `ssh`, `sftp over ssh` or `pipe`.
+    /// What carries the bytes: `quic`, `tls`, `ssh`, `sftp over ssh` or `pipe`.
     pub transport: String,
     /// Whether no proxy is known to be in between.
     pub direct: bool,
@@ -113,6 +115,45 @@ impl Route {
     #[must_use]
     pub fn local() -> Self {
         Self { kind: "local", transport: "file system".to_owned(), direct: true, streams: 1 }
+    }
+}
+
+/// One decision on the way to a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteTrial {
+    /// As in [`Route::kind`].
+    pub kind: &'static str,
+    /// Where it leads.
+    pub place: String,
+    /// What was decided.
+    pub decision: RouteDecision,
+    /// Why.
+    pub reason: String,
+}
+
+/// What became of a way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteDecision {
+    /// It did not come about.
+    Failed,
+    /// It carried payload, and does so no longer.
+    Lost,
+    /// It was not tried.
+    Skipped,
+    /// It carries payload from now on.
+    Taken,
+}
+
+impl RouteDecision {
+    /// As the command line and events name it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Lost => "lost",
+            Self::Skipped => "skipped",
+            Self::Taken => "taken",
+        }
     }
 }
 

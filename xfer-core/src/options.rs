@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use xfer_protocol::data_port::InsidePort;
 use xfer_protocol::message::{FilterRules, ScanOptions};
 use xfer_protocol::path::RelPath;
 
@@ -119,6 +120,8 @@ pub struct NetworkOptions {
     pub bandwidth_limit: Option<u64>,
     /// Route to take. Default: the best.
     pub route: RouteChoice,
+    /// Data ports of the far machine, beside those that its environment tells. Default: none.
+    pub data_ports: Vec<MappedPort>,
     /// The agent's binary. Default: looked for.
     pub agent_binary: Option<PathBuf>,
 }
@@ -129,10 +132,26 @@ pub enum RouteChoice {
     /// The best that works.
     #[default]
     Auto,
+    /// QUIC to a data port.
+    Quic,
     /// SFTP, where nothing may be executed.
     Sftp,
     /// SSH with an agent.
     Ssh,
+    /// TLS to a data port.
+    Tls,
+}
+
+/// A data port of a machine and where it is dialled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MappedPort {
+    /// Where the machine listens.
+    pub inside: InsidePort,
+    /// The name or address at which it is dialled. Default: the machine's public address, else
+    /// that of its login.
+    pub host: Option<String>,
+    /// The port at which it is dialled.
+    pub outside: u16,
 }
 
 /// When to try again and when to give up.

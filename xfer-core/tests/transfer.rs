@@ -37,7 +37,7 @@ async fn session() -> Connected {
     let clock = SystemClock::shared();
     let local = Arc::new(LocalEndpoint::new(LocalOptions::default()));
     let capabilities = local.capabilities().clone();
-    let served = Served::new(local, SystemClock::shared());
+    let (served, _) = Served::new(local, SystemClock::shared());
     tokio::spawn(async move {
         let (reader, writer) = tokio::io::split(there);
         served.stream(Stream::new(reader, writer)).await

@@ -248,7 +248,13 @@ pub(crate) const FLAGS: &[Flag] = &[
         "route",
         Kind::Value("ROUTE", |v| values::route(v).map(drop)),
         Group::Connection,
-        "Take ROUTE: auto (default), ssh or sftp",
+        "Take ROUTE: auto (default), quic, tls, ssh or sftp",
+    ),
+    flag(
+        "data-port",
+        Kind::Values("PORT", |v| values::data_port(v).map(drop)),
+        Group::Connection,
+        "Use the machine's PORT: [HOST:]INSIDE:OUTSIDE/tcp or /udp",
     ),
     flag(
         "stall-timeout",
@@ -330,7 +336,6 @@ pub(crate) const LATER_FLAGS: &[&str] = &[
     "max-delete",
     "backup-dir",
     "via",
-    "data-port",
     "proxy-limit",
     "max-cost",
     "deadline",

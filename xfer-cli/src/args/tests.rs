@@ -73,7 +73,7 @@ fn refusals_say_what_and_what_next() {
         ("push a s3://b/k", "not-in-this-version", "s3://b/k", "store"),
         ("push a u:pw@h:p", "password-in-location", "***", "key"),
         ("completions tcsh", "bad-value", "tcsh", "--help"),
-        ("push --route quic a b", "bad-value", "not in this version", "--help"),
+        ("push --route lan a b", "bad-value", "not in this version", "--help"),
         ("ls --dry-run a", "unknown-flag", "--dry-run", "--help"),
     ] {
         let words: Vec<OsString> = words(line);

@@ -1,9 +1,11 @@
 //! The grammars of values: what a flag takes, and nothing else.
 
+use std::net::Ipv6Addr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use xfer_core::options::{RouteChoice, VerifyLevel};
+use xfer_core::options::{MappedPort, RouteChoice, VerifyLevel};
+use xfer_protocol::data_port::{Carrier, InsidePort};
 use xfer_protocol::manifest::Timestamp;
 
 use crate::moment;
@@ -140,16 +142,54 @@ pub(crate) fn verify_level(text: &str) -> Result<VerifyLevel, Refusal> {
     level.ok_or("expected received, durable or read-back")
 }
 
-/// `auto`, `ssh` or `sftp`.
+/// `auto`, `quic`, `tls`, `ssh` or `sftp`.
 pub(crate) fn route(text: &str) -> Result<RouteChoice, Refusal> {
     match text {
         "auto" => Ok(RouteChoice::Auto),
         "ssh" => Ok(RouteChoice::Ssh),
         "sftp" => Ok(RouteChoice::Sftp),
-        "lan" | "quic" | "tls" => {
-            Err("that route is not in this version yet; use auto, ssh or sftp")
-        }
-        _ => Err("expected auto, ssh or sftp"),
+        "quic" => Ok(RouteChoice::Quic),
+        "tls" => Ok(RouteChoice::Tls),
+        "lan" => Err("that route is not in this version yet; use auto, quic, tls, ssh or sftp"),
+        _ => Err("expected auto, quic, tls, ssh or sftp"),
+    }
+}
+
+/// The number from which a container asks for one port inside and outside.
+const IDENTITY_FROM: u32 = 70_000;
+
+/// `[HOST:]INSIDE:OUTSIDE/tcp` or `/udp`.
+pub(crate) fn data_port(text: &str) -> Result<MappedPort, Refusal> {
+    const EXPECTED: Refusal = "expected [HOST:]INSIDE:OUTSIDE/tcp or /udp, such as 8081:33526/tcp";
+    let (ports, carrier) = text.rsplit_once('/').ok_or(EXPECTED)?;
+    let carrier = match carrier {
+        "tcp" => Carrier::Tcp,
+        "udp" => Carrier::Udp,
+        _ => return Err(EXPECTED),
+    };
+    let (rest, outside) = ports.rsplit_once(':').ok_or(EXPECTED)?;
+    let outside = port(outside)?;
+    let (host, inside) = match rest.rsplit_once(':') {
+        None => (None, rest),
+        Some((host, inside)) => (Some(data_host(host).ok_or(EXPECTED)?), inside),
+    };
+    let number = match inside.parse::<u32>() {
+        Ok(asked) if asked >= IDENTITY_FROM => outside,
+        _ => port(inside)?,
+    };
+    Ok(MappedPort { inside: InsidePort { carrier, number }, host, outside })
+}
+
+/// A name or an address, IPv6 in brackets.
+fn data_host(text: &str) -> Option<String> {
+    let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let is_name = |text: &str| {
+        let mut bytes = text.bytes();
+        !text.is_empty() && bytes.all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+    };
+    match inner {
+        Some(inner) => inner.parse::<Ipv6Addr>().ok().map(|address| address.to_string()),
+        None => is_name(text).then(|| text.to_owned()),
     }
 }
 

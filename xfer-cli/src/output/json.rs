@@ -1,7 +1,7 @@
 //! Events as NDJSON, the form that scripts read; `schema/event.schema.json` describes it.
 
 use serde::Serialize;
-use xfer_core::event::Route;
+use xfer_core::event::{Route, RouteTrial};
 use xfer_core::receipt::PathText;
 
 /// The name and version of the form.
@@ -141,7 +141,7 @@ pub(crate) struct Mapping {
 /// A route.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct RouteBody {
-    /// `local`, `sftp` or `ssh`.
+    /// `local`, `quic`, `sftp`, `ssh` or `tls`.
     pub(crate) kind: &'static str,
     /// What carries the bytes.
     pub(crate) transport: String,
@@ -149,6 +149,32 @@ pub(crate) struct RouteBody {
     pub(crate) direct: bool,
     /// Streams of payload.
     pub(crate) streams: usize,
+    /// What was decided on the way to a route, where a line tells of that.
+    #[serde(flatten)]
+    pub(crate) trial: Option<TrialBody>,
+}
+
+/// One decision on the way to a route.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct TrialBody {
+    /// `failed`, `lost`, `skipped` or `taken`.
+    pub(crate) decision: &'static str,
+    /// Where the way leads.
+    pub(crate) place: String,
+    /// Why, for a person.
+    pub(crate) reason: String,
+}
+
+impl From<&RouteTrial> for RouteBody {
+    fn from(trial: &RouteTrial) -> Self {
+        let (kind, transport) = (trial.kind, trial.kind.to_owned());
+        let trial = TrialBody {
+            decision: trial.decision.name(),
+            place: trial.place.clone(),
+            reason: trial.reason.clone(),
+        };
+        Self { kind, transport, direct: true, streams: 0, trial: Some(trial) }
+    }
 }
 
 impl From<&Route> for RouteBody {
@@ -158,6 +184,7 @@ impl From<&Route> for RouteBody {
             transport: route.transport.clone(),
             direct: route.direct,
             streams: route.streams,
+            trial: None,
         }
     }
 }

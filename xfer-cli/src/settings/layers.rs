@@ -247,6 +247,22 @@ impl Merged {
         parse(text).map(Some).map_err(refused)
     }
 
+    /// Every value of a flag that may be repeated, in its type.
+    pub(crate) fn values<T>(
+        &self,
+        id: &str,
+        parse: fn(&str) -> Result<T, Refusal>,
+    ) -> Result<Vec<T>, CliError> {
+        let refused = |why| CliError::usage("bad-value", format!("--{id}: {why}"));
+        let texts = self.all(id).into_iter();
+        texts
+            .map(|value| {
+                let text = value.to_str().ok_or_else(|| refused("it is not UTF-8"))?;
+                parse(text).map_err(refused)
+            })
+            .collect()
+    }
+
     /// The filter's rows, from the least to the most important.
     pub(crate) fn patterns(&self) -> impl Iterator<Item = &PatternRow> {
         self.patterns.iter().map(|(_, row)| row)

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use xfer_core::options::{
-    Comparison, DiskOptions, NetworkOptions, PreserveOptions, RetryOptions, RouteChoice,
-    SelectionOptions, TransferOptions, VerifyOptions,
+    Comparison, DiskOptions, MappedPort, NetworkOptions, PreserveOptions, RetryOptions,
+    RouteChoice, SelectionOptions, TransferOptions, VerifyOptions,
 };
 use xfer_core::transport::ssh::SshOptions;
 use xfer_protocol::manifest::Timestamp;
@@ -55,6 +55,7 @@ pub(crate) struct ConnectionSettings {
     pub(crate) ssh_options: Vec<String>,
     /// Route.
     pub(crate) route: RouteChoice,
+    pub(crate) data_ports: Vec<MappedPort>,
     /// When a stream is given up.
     pub(crate) stall: Duration,
     /// The agent's binary.
@@ -115,6 +116,7 @@ impl ConnectionSettings {
                 .map(|option| option.to_string_lossy().into_owned())
                 .collect(),
             route: merged.value("route", values::route)?.unwrap_or_default(),
+            data_ports: merged.values("data-port", values::data_port)?,
             stall: merged
                 .value("stall-timeout", values::timeout)?
                 .unwrap_or_else(|| RetryOptions::default().stall),
@@ -147,6 +149,7 @@ impl CopySettings {
                 streams: merged.value("streams", values::streams)?.flatten(),
                 bandwidth_limit: merged.value("bwlimit", values::rate)?,
                 route: connection.route,
+                data_ports: connection.data_ports,
                 agent_binary: connection.agent_binary,
             },
             retry: RetryOptions {

@@ -5,6 +5,7 @@
 
 pub mod binary;
 pub mod bootstrap;
+mod data_ports;
 mod in_memory;
 pub mod serve;
 pub mod stdio;

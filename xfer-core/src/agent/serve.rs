@@ -10,11 +10,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use xfer_protocol::codec::FrameError;
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
-use xfer_protocol::hello::{Hello, Role, SessionId};
+use xfer_protocol::hello::{FEATURE_MAPPED_PORTS, Hello, Role, SessionId};
 use xfer_protocol::message::{Message, Reply, Request, RequestId};
 use xfer_protocol::path::RelPath;
 use xfer_protocol::session::handshake::AwaitHello;
 
+use super::data_ports::DataPorts;
 use crate::clock::Clock;
 use crate::endpoint::{EndpointError, EndpointResult, Sink, Source};
 use crate::transport::Stream;
@@ -47,6 +48,9 @@ pub enum ServeError {
     Abandoned,
 }
 
+/// Streams that arrive at a session's data ports.
+pub struct Arrivals(mpsc::Receiver<Stream>);
+
 /// A session as the far side sees it.
 pub struct Served<E> {
     endpoint: Arc<E>,
@@ -60,6 +64,7 @@ pub struct Served<E> {
     broken: Arc<AtomicBool>,
     /// Ends all streams once the session is over.
     over: CancellationToken,
+    ports: Arc<DataPorts>,
 }
 
 impl<E> Clone for Served<E> {
@@ -73,15 +78,20 @@ impl<E> Clone for Served<E> {
             live: Arc::clone(&self.live),
             broken: Arc::clone(&self.broken),
             over: self.over.clone(),
+            ports: Arc::clone(&self.ports),
         }
     }
 }
 
 impl<E: Source + Sink + 'static> Served<E> {
     /// A session that puts requests to `endpoint`.
-    pub fn new(endpoint: Arc<E>, clock: Arc<dyn Clock>) -> Self {
+    ///
+    /// Streams that arrive at data ports are served by [`Self::arrivals`].
+    pub fn new(endpoint: Arc<E>, clock: Arc<dyn Clock>) -> (Self, Arrivals) {
         let heard = Arc::new(AtomicU64::new(millis(clock.elapsed())));
-        Self {
+        let over = CancellationToken::new();
+        let (ports, arrived) = DataPorts::new(over.clone());
+        let served = Self {
             endpoint,
             room: Room::new(ROOM_BYTES),
             slots: Arc::new(Semaphore::new(REQUESTS_SERVED)),
@@ -89,7 +99,27 @@ impl<E: Source + Sink + 'static> Served<E> {
             heard,
             live: Arc::default(),
             broken: Arc::default(),
-            over: CancellationToken::new(),
+            over,
+            ports: Arc::new(ports),
+        };
+        (served, Arrivals(arrived))
+    }
+
+    /// Serves what arrives at data ports until the session is over.
+    pub async fn arrivals(&self, mut arrivals: Arrivals) {
+        let mut streams = JoinSet::new();
+        loop {
+            let next = tokio::select! {
+                next = arrivals.0.recv() => next,
+                () = self.over.cancelled() => return,
+            };
+            while streams.try_join_next().is_some() {}
+            let Some(stream) = next else { return };
+            let served = self.clone();
+            streams.spawn(async move {
+                // How one stream ended is told by what its requests were answered.
+                let _ended = served.stream(stream).await;
+            });
         }
     }
 
@@ -116,7 +146,8 @@ impl<E: Source + Sink + 'static> Served<E> {
     /// A session is over with `End` on its first stream, with its last stream, and with the first
     /// that breaks the protocol. All is let go of before the far side sees the end of that stream.
     pub async fn stream(&self, mut stream: Stream) -> Result<Hello, ServeError> {
-        let offer = Hello::new(Role::Agent, SessionId([0; 16]), 0);
+        let features = if self.ports.are_mapped() { FEATURE_MAPPED_PORTS } else { 0 };
+        let offer = Hello { features, ..Hello::new(Role::Agent, SessionId([0; 16]), 0) };
         let state = AwaitHello::answering(offer, None, self.clock.elapsed());
         let theirs = greet(&mut stream, state, &[], &*self.clock).await?.theirs;
         self.live.fetch_add(1, Ordering::Relaxed);
@@ -143,9 +174,9 @@ impl<E: Source + Sink + 'static> Served<E> {
                         let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else {
                             break Ok(Last::Stream);
                         };
-                        let (endpoint, queue) = (Arc::clone(&self.endpoint), queue.clone());
+                        let (served, queue) = (self.clone(), queue.clone());
                         tasks.spawn(async move {
-                            let answer = answer(&*endpoint, request, frame.payload).await;
+                            let answer = served.answer(request, frame.payload).await;
                             drop(frame.room);
                             send(&queue, id, answer).await;
                             drop(slot);
@@ -170,6 +201,20 @@ impl<E: Source + Sink + 'static> Served<E> {
             self.endpoint.close().await;
         }
         ended.map(|_| theirs)
+    }
+}
+
+impl<E: Source + Sink + 'static> Served<E> {
+    /// Puts one request to the data ports or to the endpoint.
+    async fn answer(&self, request: Request, payload: Bytes) -> Result<(Reply, Bytes), Fault> {
+        let plain = |reply| (reply, Bytes::new());
+        match request {
+            Request::Listen(listen) => {
+                self.ports.listen(listen).await.map(|told| plain(Reply::Listening(told)))
+            }
+            Request::Dial(dial) => self.ports.dial(dial).await.map(|()| plain(Reply::Done)),
+            request => answer(&*self.endpoint, request, payload).await,
+        }
     }
 }
 

@@ -61,8 +61,15 @@ pub fn exit_class(error: &io::Error) -> ExitClass {
 async fn begin(stream: Stream, options: AgentOptions) -> io::Result<()> {
     let clock = SystemClock::shared();
     let endpoint = Arc::new(LocalEndpoint::new(options.endpoint));
-    let served = Served::new(endpoint, clock);
+    let (served, arrivals) = Served::new(endpoint, clock);
     let mut tasks = JoinSet::new();
+    {
+        let served = served.clone();
+        tasks.spawn(async move {
+            served.arrivals(arrivals).await;
+            Ok(())
+        });
+    }
     if let Ok(listener) = Listener::of(&options.session) {
         let served = served.clone();
         tasks.spawn(async move { accept_streams(served, listener).await });

@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 
 use crate::agent::bootstrap::{self, Start};
 use crate::clock::backoff;
-use crate::endpoint::remote::RemoteEndpoint;
+use crate::endpoint::remote::{RemoteEndpoint, Tier};
 use crate::options::TransferOptions;
 use crate::transport::ssh::{SshConnection, SshOptions};
 
@@ -74,7 +74,7 @@ impl Wanted {
 pub(super) type Told = Arc<Mutex<Vec<String>>>;
 
 /// Opens channels whose agents join the session, and tells how many did.
-pub(super) async fn join_streams(
+async fn join_streams(
     login: &SshConnection,
     options: &TransferOptions,
     start: &Start,
@@ -87,35 +87,57 @@ pub(super) async fn join_streams(
     for (number, next) in join_all(starting).await {
         // A server that grants no further channel leaves us with those that we have.
         let (Ok(next), Ok(number)) = (next, u16::try_from(number)) else { continue };
-        joined += usize::from(remote.add_stream(next.stream, number).await.is_ok());
+        joined += usize::from(remote.add_stream(next.stream, number, Tier::Beside).await.is_ok());
     }
     joined
 }
 
-/// Logins beside the first.
+/// Streams beside the first: on its login, and on logins beside that.
 pub(super) struct Further {
     pub(super) first: SshConnection,
     pub(super) ssh: SshOptions,
     pub(super) options: TransferOptions,
+    /// That of an agent which joins the session.
     pub(super) start: Start,
     pub(super) told: Told,
     pub(super) place: String,
-    /// Whether somebody asked for so many streams.
-    pub(super) asked: bool,
 }
 
 impl Further {
+    /// Opens what the first login is to carry, and tells how many streams are still missing.
+    pub(super) async fn join_here(&self, remote: &RemoteEndpoint) -> usize {
+        let Wanted { here, beside } = self.wanted(remote);
+        let (login, options) = (&self.first, &self.options);
+        let joined = join_streams(login, options, &self.start, remote, 1..=here).await;
+        here - joined + beside
+    }
+
+    /// Opens all that is wanted.
+    pub(super) async fn join_all(self, remote: Arc<RemoteEndpoint>) {
+        let missing = self.join_here(&remote).await;
+        self.join_beside(remote, missing).await;
+    }
+
+    fn wanted(&self, remote: &RemoteEndpoint) -> Wanted {
+        let asked = self.options.network.streams.map(|streams| streams.get());
+        Wanted::of(asked, remote.round_trip())
+    }
+
     /// Logs in again, one login after the other and each after a pause, until so many streams more
-    /// have joined the session. `before` are numbered already.
-    pub(super) async fn join(self, remote: Arc<RemoteEndpoint>, before: usize, missing: usize) {
+    /// have joined the session.
+    pub(super) async fn join_beside(self, remote: Arc<RemoteEndpoint>, missing: usize) {
+        if missing == 0 {
+            return;
+        }
         if let Some(why) = self.first.alone() {
-            return if self.asked {
-                self.tell(why)
-            };
+            if self.options.network.streams.is_some() {
+                self.tell(why);
+            }
+            return;
         }
         let mut ssh = self.ssh.clone();
         ssh.busy_budget = FURTHER_PATIENCE;
-        let (mut last, mut missing) = (before, missing);
+        let (mut last, mut missing) = (self.wanted(&remote).here, missing);
         for left in (1..=FURTHER_MAX).rev() {
             if missing == 0 {
                 return;

@@ -1,5 +1,6 @@
 //! From a location to a live endpoint: the only file that knows all kinds.
 
+mod direct;
 mod logins;
 mod refusals;
 
@@ -9,6 +10,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use xfer_protocol::hello::SessionId;
 use xfer_protocol::manifest::ProofLevel;
@@ -22,14 +24,17 @@ use crate::endpoint::remote::{RemoteEndpoint, SessionOptions};
 use crate::endpoint::sftp::{SftpEndpoint, SftpOptions};
 use crate::endpoint::{Endpoint, EndpointError, Sink, Source};
 use crate::error::{Failure, ProtocolFailure, TransferError};
-use crate::event::Route;
+use crate::event::{Event, Route, SharedObserver};
 use crate::location::{Machine, SshHost};
 use crate::options::{RouteChoice, TransferOptions};
 use crate::transport::Stream;
 use crate::transport::ssh::{HostKeyTrust, NoPrompt, SshConnection, SshOptions, SshTarget};
 
-use logins::{Further, Told, Wanted, join_streams};
-use refusals::{bootstrap_error, session_error, ssh_error};
+use direct::{Ground, Ladder, Now, Outcome};
+use logins::{Further, Told};
+use refusals::{bootstrap_error, no_route, session_error, ssh_error};
+
+pub use direct::RouteSource;
 
 /// A live endpoint and how it was reached.
 pub struct Connected {
@@ -43,6 +48,10 @@ pub struct Connected {
     pub notices: Vec<String>,
     far: Far,
     told: Told,
+    /// The route to data ports that carries payload now.
+    now: Now,
+    /// Tells whether the first route is decided.
+    outcome: Option<watch::Receiver<Outcome>>,
     /// Ends with the endpoint.
     _keep: Keep,
 }
@@ -65,16 +74,26 @@ impl Connected {
     /// An endpoint of this process.
     pub fn here<E: Source + Sink + 'static>(endpoint: Arc<E>) -> Self {
         let source = Arc::clone(&endpoint) as Arc<dyn Source>;
-        let (far, notices, told) = (Far::Nothing, Vec::new(), Told::default());
-        Self { source, sink: endpoint, route: None, notices, far, told, _keep: Keep::Nothing }
+        Self {
+            source,
+            sink: endpoint,
+            route: None,
+            notices: Vec::new(),
+            far: Far::Nothing,
+            told: Told::default(),
+            now: Now::default(),
+            outcome: None,
+            _keep: Keep::Nothing,
+        }
     }
 
     /// The route with the streams that carry payload by now.
     #[must_use]
     pub fn route_now(&self) -> Option<Route> {
-        let mut route = self.route.clone()?;
+        let now = self.now.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut route = now.or_else(|| self.route.clone())?;
         if let Far::Agent(remote) = &self.far {
-            route.streams = payload_streams(remote);
+            route.streams = remote.payload_streams().max(1);
         }
         Some(route)
     }
@@ -83,6 +102,13 @@ impl Connected {
     #[must_use]
     pub fn later_notices(&self) -> Vec<String> {
         std::mem::take(&mut self.told.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits until it is decided which route payload takes first.
+    pub async fn decided(&self) {
+        if let Some(mut outcome) = self.outcome.clone() {
+            direct::decided(&mut outcome).await;
+        }
     }
 
     /// Bytes on the wire beside payload.
@@ -118,6 +144,8 @@ pub struct Connector {
     unique: Arc<AtomicU64>,
     stands: HashMap<Option<SshHost>, Stand>,
     processes: HashMap<SshHost, Vec<std::ffi::OsString>>,
+    sources: HashMap<SshHost, Arc<dyn RouteSource>>,
+    observer: SharedObserver,
 }
 
 impl Connector {
@@ -133,6 +161,8 @@ impl Connector {
             unique,
             stands: HashMap::new(),
             processes: HashMap::new(),
+            sources: HashMap::new(),
+            observer: Arc::new(|_: &Event| {}),
         }
     }
 
@@ -170,6 +200,19 @@ impl Connector {
     pub fn with_process(mut self, host: SshHost, command: Vec<std::ffi::OsString>) -> Self {
         self.processes.insert(host, command);
         self
+    }
+
+    /// The same with somebody who knows where a host's data ports are dialled.
+    #[must_use]
+    pub fn with_route_source(mut self, host: SshHost, source: Arc<dyn RouteSource>) -> Self {
+        self.sources.insert(host, source);
+        self
+    }
+
+    /// The same, telling of routes as they are tried, taken and lost.
+    #[must_use]
+    pub fn telling(self, observer: SharedObserver) -> Self {
+        Self { observer, ..self }
     }
 
     /// The clock that everything here is timed with.
@@ -242,7 +285,7 @@ impl Connector {
         let target = SshTarget::new(host.user.as_deref(), &host.host, host.port).map_err(failed)?;
         let login = SshConnection::connect(&target, &self.ssh).await.map_err(failed)?;
         let (unproven, direct) = (unproven(&login), login.is_direct());
-        let mut connected = self.beyond(place, login, options).await?;
+        let mut connected = self.beyond(host, place, login, options).await?;
         connected.notices.splice(0..0, unproven);
         connected.route = connected.route.map(|route| Route { direct, ..route });
         Ok(connected)
@@ -251,6 +294,7 @@ impl Connector {
     /// What lies at the end of a login.
     async fn beyond(
         &self,
+        host: &SshHost,
         place: String,
         login: SshConnection,
         options: &TransferOptions,
@@ -273,23 +317,53 @@ impl Connector {
         let remote = self.session(first.stream, &start, options, root).await;
         let remote = Arc::new(remote.map_err(|error| session_error(&place, error))?);
         start.join = true;
-        let streams = options.network.streams.map(|streams| streams.get());
-        let Wanted { here, beside } = Wanted::of(streams, remote.round_trip());
-        let joined = join_streams(&login, options, &start, &remote, 1..=here).await;
-        let missing = here - joined + beside;
-        let (told, mut further) = (Told::default(), JoinSet::new());
-        if missing > 0 {
-            let mut ssh = self.ssh.clone();
-            ssh.seed = self.unique();
-            let asked = streams.is_some();
-            let (first, options, told) = (login.clone(), options.clone(), Arc::clone(&told));
-            let logins = Further { first, ssh, options, start, told, place, asked };
-            further.spawn(logins.join(Arc::clone(&remote), here, missing));
+        let mut ssh = self.ssh.clone();
+        ssh.seed = self.unique();
+        let further = Further {
+            first: login.clone(),
+            ssh,
+            options: options.clone(),
+            start: start.clone(),
+            told: Told::default(),
+            place: place.clone(),
+        };
+        let state = self.state_directory().ok();
+        let ground = Ground {
+            network: &options.network,
+            source: self.sources.get(host).cloned(),
+            login: &login,
+            place: &place,
+            state: state.as_ref(),
+            clock: self.clock(),
+            observer: Arc::clone(&self.observer),
+            unique: self.unique(),
+        };
+        let mut tasks = JoinSet::new();
+        let (told, mut now, mut decided) = (Arc::clone(&further.told), Now::default(), None);
+        if ground.is_promising(&remote) {
+            let (ladder, of_ladder, mut outcome) = Ladder::new(&remote, ground);
+            (now, decided) = (of_ladder, Some(outcome.clone()));
+            tasks.spawn(ladder.run());
+            if options.network.route == RouteChoice::Auto {
+                let remote = Arc::clone(&remote);
+                tasks.spawn(async move {
+                    let without = |now: &Outcome| matches!(now, Outcome::Nowhere { .. });
+                    if outcome.wait_for(without).await.is_ok() {
+                        further.join_all(remote).await;
+                    }
+                });
+            } else if let Outcome::Nowhere { stranger } = direct::decided(&mut outcome).await {
+                return Err(no_route(&place, stranger));
+            }
+        } else {
+            let missing = further.join_here(&remote).await;
+            let remote = Arc::clone(&remote);
+            tasks.spawn(async move { further.join_beside(remote, missing).await });
         }
-        let (transport, streams) = ("ssh".to_owned(), payload_streams(&remote));
+        let (transport, streams) = ("ssh".to_owned(), remote.payload_streams().max(1));
         let route = Route { kind: "ssh", transport, direct: true, streams };
-        let keep = Keep::Logins { _first: login, _further: further };
-        Ok(Connected { told, ..connected(remote, route, keep) })
+        let keep = Keep::Logins { _first: login, _further: tasks };
+        Ok(Connected { told, now, outcome: decided, ..connected(remote, route, keep) })
     }
 
     /// An endpoint on the files of the machine alone.
@@ -329,6 +403,8 @@ impl Connector {
             notices,
             far: Far::Sftp(endpoint),
             told: Told::default(),
+            now: Now::default(),
+            outcome: None,
             _keep: Keep::Logins { _first: login, _further: JoinSet::new() },
         })
     }
@@ -394,16 +470,12 @@ impl Connector {
     }
 }
 
-/// Streams that carry payload: the first does while it is alone.
-fn payload_streams(remote: &RemoteEndpoint) -> usize {
-    remote.streams().saturating_sub(1).max(1)
-}
-
 fn connected(remote: Arc<RemoteEndpoint>, route: Route, keep: Keep) -> Connected {
     let source = Arc::clone(&remote) as Arc<dyn Source>;
     let sink = Arc::clone(&remote) as Arc<dyn Sink>;
-    let (far, notices, told) = (Far::Agent(remote), Vec::new(), Told::default());
-    Connected { source, sink, route: Some(route), notices, far, told, _keep: keep }
+    let (far, told, now) = (Far::Agent(remote), Told::default(), Now::default());
+    let (route, notices) = (Some(route), Vec::new());
+    Connected { source, sink, route, notices, far, told, now, outcome: None, _keep: keep }
 }
 
 fn host_of(machine: &Machine) -> Option<SshHost> {

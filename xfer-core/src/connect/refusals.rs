@@ -107,3 +107,16 @@ pub(super) fn session_error(place: &str, error: EndpointError) -> TransferError 
     };
     TransferError::Protocol(Failure::new(place, reason).because(error))
 }
+
+/// Why a route that was asked for by name did not come about.
+pub(super) fn no_route(place: &str, stranger: bool) -> TransferError {
+    if stranger {
+        let next = "something else answers on a data port: look at the port map; --route ssh does \
+                    without";
+        let failure = Failure::new(place, AuthenticationReason::NotTheMachine);
+        return TransferError::Authentication(failure.next(Remedy::text(next)));
+    }
+    let next = "-v tells what was tried; --route auto takes the login where no data port answers";
+    let failure = Failure::new(place, NetworkReason::NoDataPort).next(Remedy::text(next));
+    TransferError::Network(failure)
+}

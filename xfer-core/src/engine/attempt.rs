@@ -296,6 +296,12 @@ async fn move_all(
         }
         finished.map_err(|e| Context::stop(Side::Destination, e))?;
     }
+    if shared.transfer.plan_only {
+        // A plan tells the route, which nothing has had to wait for.
+        for end in opened.sources.iter().chain([&opened.sink]) {
+            end.decided().await;
+        }
+    }
     for text in opened.sources.iter().chain([&opened.sink]).flat_map(Connected::later_notices) {
         shared.observer.observe(&Event::Notice(text));
     }

@@ -173,7 +173,7 @@ impl Shared {
         Self {
             pacer: Arc::new(Pacer::new(limit, Arc::clone(&clock))),
             transfer,
-            connector,
+            connector: connector.telling(Arc::clone(&observer)),
             observer,
             cancel,
             reached: AtomicBool::new(false),
@@ -215,11 +215,13 @@ impl Shared {
 
     /// What may come of another session after an error, where one was lost before, at `lost`.
     fn hope(&self, error: &TransferError, lost: Option<Duration>) -> Hope {
-        use NetworkReason::{Lost, Stalled, Throttled, TimedOut, Unreachable, Unresolved};
+        use NetworkReason::{
+            Lost, NoDataPort, Stalled, Throttled, TimedOut, Unreachable, Unresolved,
+        };
         match error {
             TransferError::Network(failure) => match failure.reason {
                 Lost | Stalled => Hope::OtherSession,
-                Throttled | TimedOut | Unreachable | Unresolved => {
+                NoDataPort | Throttled | TimedOut | Unreachable | Unresolved => {
                     let reached = self.reached.load(Ordering::Relaxed);
                     if reached { Hope::Outage } else { Hope::None }
                 }

@@ -338,6 +338,8 @@ reasons! {
     NetworkReason {
         /// The name has no address.
         Unresolved = "host-unresolved", "the name has no address";
+        /// No data port of the machine answers as the route that was asked for.
+        NoDataPort = "no-data-port", "none of its data ports can be reached by the route asked for";
         /// Nothing answers.
         Unreachable = "host-unreachable", "it cannot be reached";
         /// An answer took too long.
@@ -358,6 +360,8 @@ reasons! {
         KeyRefused = "key-refused", "login refused: it accepts none of your keys";
         /// The host has another key than the one that is known.
         HostKeyChanged = "host-key-changed", "its host key is not the one that is known";
+        /// What answers on a data port does not prove the key of the session.
+        NotTheMachine = "data-port-identity", "what answers on its data port is another machine";
         /// The host's key is not known.
         HostKeyUnknown = "host-key-unknown", "its host key is not known";
         /// The host's key is too short, known by a certificate alone, or cannot be remembered.

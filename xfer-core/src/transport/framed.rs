@@ -146,8 +146,7 @@ pub(crate) async fn write_frames(
                 let mut rest = std::mem::take(&mut frame.payload);
                 while !rest.is_empty() {
                     let piece = rest.split_to(rest.len().min(MOVED_BYTES));
-                    moved.add(piece.len());
-                    give(&mut writer, piece).await?;
+                    give_counted(&mut writer, piece, &moved).await?;
                 }
             }
             if gathered.len() >= GATHER_BYTES {
@@ -165,9 +164,21 @@ pub(crate) async fn write_frames(
 }
 
 /// Hands bytes over to their end.
-async fn give(writer: &mut Box<dyn StreamWriter>, mut bytes: Bytes) -> std::io::Result<()> {
+async fn give(writer: &mut Box<dyn StreamWriter>, bytes: Bytes) -> std::io::Result<()> {
+    give_counted(writer, bytes, &Tally::default()).await
+}
+
+/// The same, counted as they go: on a slow link that tells a lane that moves from one that does
+/// not.
+async fn give_counted(
+    writer: &mut Box<dyn StreamWriter>,
+    mut bytes: Bytes,
+    moved: &Tally,
+) -> std::io::Result<()> {
     while !bytes.is_empty() {
+        let before = bytes.len();
         poll_fn(|cx| Pin::new(&mut **writer).poll_take(cx, &mut bytes)).await?;
+        moved.add(before - bytes.len());
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use super::congestion::Congestion;
 
 /// What the sockets are asked for in each direction, bytes; the kernel grants up to
 /// `net.core.rmem_max` and `net.core.wmem_max`.
-pub const SOCKET_BUFFER: usize = 16 << 20;
+pub(crate) const SOCKET_BUFFER: usize = 16 << 20;
 
 /// Bytes that one connection may have buffered in each direction.
 const WINDOW: u32 = 80 << 20;
@@ -17,7 +17,7 @@ const WINDOW: u32 = 80 << 20;
 const LANE_WINDOW: u32 = 24 << 20;
 
 /// The settings of a connection
-pub fn transport_config(congestion: Congestion) -> TransportConfig {
+pub(crate) fn transport_config(congestion: Congestion) -> TransportConfig {
     let mut config = TransportConfig::default();
     let mut acks = AckFrequencyConfig::default();
     acks.ack_eliciting_threshold(VarInt::from_u32(20))

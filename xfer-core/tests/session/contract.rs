@@ -13,7 +13,7 @@ use xfer_core::endpoint::Endpoint;
 use xfer_core::endpoint::conformance::{self, Fixture};
 use xfer_core::endpoint::local::{LocalEndpoint, LocalOptions};
 use xfer_core::endpoint::memory::{MemoryEndpoint, MemoryStore, Profile};
-use xfer_core::endpoint::remote::{RemoteEndpoint, SessionOptions};
+use xfer_core::endpoint::remote::{RemoteEndpoint, SessionOptions, Tier};
 use xfer_protocol::message::{Access, OpenRoot};
 
 use crate::line::{Line, stream};
@@ -77,7 +77,7 @@ where
         self.settle().await;
         let endpoint = Arc::new(self.behind.open().await);
         let capabilities = endpoint.capabilities().clone();
-        let served = Served::new(endpoint, SystemClock::shared());
+        let (served, _) = Served::new(endpoint, SystemClock::shared());
         let near = Arc::new(());
         let cut = self.cut();
         let mut ends = Vec::new();
@@ -96,7 +96,7 @@ where
         let clock = SystemClock::shared();
         let remote = RemoteEndpoint::open(first, capabilities, options, clock).await.unwrap();
         for (index, stream) in (1..).zip(streams) {
-            remote.add_stream(stream, index).await.unwrap();
+            remote.add_stream(stream, index, Tier::Beside).await.unwrap();
         }
         let served = tokio::spawn(async move {
             for end in ends {

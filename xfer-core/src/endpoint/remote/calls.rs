@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use xfer_protocol::data_port::{Dial, Listen, Listening};
 use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::Fault;
 use xfer_protocol::message::{
@@ -41,6 +42,20 @@ fn are_whole(reads: &[FileRead], sizes: &[u64]) -> bool {
 }
 
 impl RemoteEndpoint {
+    /// Has the far side open data ports.
+    pub async fn listen(&self, listen: Listen) -> EndpointResult<Listening> {
+        let asked = listen.ports.len();
+        match self.ask(Request::Listen(listen)).await? {
+            Reply::Listening(listening) if listening.ports.len() >= asked => Ok(listening),
+            _ => Err(MISMATCH),
+        }
+    }
+
+    /// Has the far side dial this one and serve what is asked there.
+    pub async fn dial(&self, dial: Dial) -> EndpointResult<()> {
+        self.done(Request::Dial(dial)).await
+    }
+
     async fn ask(&self, request: Request) -> EndpointResult<Reply> {
         match self.call(request, Bytes::new(), 0).await? {
             (reply, payload) if payload.is_empty() => Ok(reply),

@@ -89,6 +89,11 @@ impl Flights {
         self.lock().sender.landed_bytes()
     }
 
+    /// Whether any payload is on its way, or waits to be.
+    pub(super) fn are_any_under_way(&self) -> bool {
+        self.lock().sender.units_left() > 0
+    }
+
     /// Bytes moved on a stream.
     pub(super) fn moved(&self, stream: StreamId, bytes: u64) {
         self.lock().sender.moved(stream, bytes, self.clock.elapsed());

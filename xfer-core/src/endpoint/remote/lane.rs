@@ -13,7 +13,6 @@ use xfer_protocol::fault::Fault;
 use xfer_protocol::hello::{Hello, HelloError, Role, SessionId};
 use xfer_protocol::message::{Message, Reply, Request, RequestId};
 use xfer_protocol::session::handshake::{AwaitHello, HandshakeFailure};
-use xfer_protocol::session::sender::StreamId;
 
 use super::Shared;
 use crate::endpoint::{EndpointError, EndpointResult, LostReason, ProtocolReason};
@@ -36,7 +35,9 @@ pub(super) enum Answer {
 pub(super) struct Lane {
     queue: mpsc::Sender<Outgoing>,
     waiting: Mutex<Waiting>,
-    stream: StreamId,
+    index: u16,
+    /// What the far side said of itself.
+    features: u64,
     /// Bytes that moved, in either direction.
     moved: Arc<Tally>,
     /// When something last arrived, in milliseconds of the clock.
@@ -84,13 +85,14 @@ impl Lane {
     ) -> EndpointResult<Arc<Self>> {
         let ours = Hello::new(Role::Controller, session, index);
         let (state, first) = AwaitHello::asking(ours, shared.clock.elapsed());
-        greet(&mut stream, state, &first, &*shared.clock).await.map_err(refused)?;
+        let open = greet(&mut stream, state, &first, &*shared.clock).await.map_err(refused)?;
         let moved = Arc::<Tally>::default();
         let (queue, outgoing) = mpsc::channel(QUEUE_FRAMES);
         let lane = Arc::new(Self {
             queue,
             waiting: Mutex::default(),
-            stream: StreamId(u32::from(index)),
+            index,
+            features: open.theirs.features,
             moved: Arc::clone(&moved),
             heard: AtomicU64::new(millis(shared.clock.elapsed())),
             silent: CancellationToken::new(),
@@ -145,8 +147,14 @@ impl Lane {
         answer.await.unwrap_or(Answer::Lost(LostReason::Ended))
     }
 
-    pub(super) fn stream(&self) -> StreamId {
-        self.stream
+    /// Names it within the session.
+    pub(super) fn index(&self) -> u16 {
+        self.index
+    }
+
+    /// What the far side offers.
+    pub(super) fn features(&self) -> u64 {
+        self.features
     }
 
     /// Bytes that moved so far, in either direction.

@@ -7,18 +7,18 @@
 mod calls;
 mod flights;
 mod lane;
+mod lanes;
 mod watch;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
 use xfer_protocol::fault::FaultKind;
-use xfer_protocol::hello::SessionId;
+use xfer_protocol::hello::{FEATURE_MAPPED_PORTS, SessionId};
 use xfer_protocol::message::{Reply, Request, RequestId};
-use xfer_protocol::session::sender::StreamId;
 
 use super::{Capabilities, EndpointError, EndpointResult, LostReason, ProtocolReason};
 use crate::clock::Clock;
@@ -26,6 +26,8 @@ use crate::transport::Stream;
 use crate::transport::framed::{Room, Tally};
 use flights::{Flights, Turn};
 use lane::{Answer, Lane};
+use lanes::Lanes;
+pub use lanes::Tier;
 
 /// Payload bytes that may be on their way at first: what is lost with a session must be sent again.
 const WINDOW_BYTES: u64 = 8 << 20;
@@ -35,9 +37,6 @@ const WINDOW_BYTES_MAX: u64 = 64 << 20;
 
 /// The link rate that the window is laid out for, in bytes a second.
 const RATE: u64 = 500 << 20;
-
-/// The first lane once more as a stream of payload, after all others were lost.
-const FIRST_LANE_AGAIN: StreamId = StreamId(1 << 16);
 
 /// How long the far side may take to end the session once it was told to.
 const FAR_END_DEADLINE: Duration = Duration::from_secs(1);
@@ -64,7 +63,7 @@ pub struct RemoteEndpoint {
 }
 
 struct Shared {
-    lanes: Mutex<Vec<Arc<Lane>>>,
+    lanes: Lanes,
     next_id: AtomicU64,
     flights: Flights,
     window: AtomicU64,
@@ -86,7 +85,7 @@ impl RemoteEndpoint {
         let session = SessionId(options.random);
         let seed = options.random.iter().fold(0, |seed, &b| (seed << 8) ^ u64::from(b));
         let shared = Arc::new(Shared {
-            lanes: Mutex::new(Vec::new()),
+            lanes: Lanes::default(),
             next_id: AtomicU64::new(0),
             flights: Flights::new(WINDOW_BYTES, options.stall, seed, Arc::clone(&clock)),
             window: AtomicU64::new(WINDOW_BYTES),
@@ -97,7 +96,7 @@ impl RemoteEndpoint {
             closed: tokio_util::sync::CancellationToken::new(),
         });
         let began = shared.clock.elapsed();
-        shared.add_lane(stream, session, 0).await?;
+        shared.add_lane(stream, session, 0, Tier::First).await?;
         let round_trip = shared.clock.elapsed().saturating_sub(began);
         shared.widen(round_trip);
         let mut watch = JoinSet::new();
@@ -111,15 +110,59 @@ impl RemoteEndpoint {
         self.round_trip
     }
 
-    /// Adds a stream to the session.
-    pub async fn add_stream(&self, stream: Stream, index: u16) -> EndpointResult<()> {
-        self.shared.add_lane(stream, self.session, index).await
+    /// Adds a stream to the session; no two have one index, not even one after the other.
+    pub async fn add_stream(&self, stream: Stream, index: u16, tier: Tier) -> EndpointResult<()> {
+        self.shared.add_lane(stream, self.session, index, tier).await
     }
 
-    /// Streams that are alive.
+    /// Has payload wait for a lane on a data port, or go with what there is.
+    pub fn hold_payload(&self, held: bool) {
+        self.shared.lanes.hold(held, &self.shared.flights);
+    }
+
+    /// Whether the far machine's environment maps data ports.
     #[must_use]
-    pub fn streams(&self) -> usize {
-        self.shared.lanes().len()
+    pub fn maps_ports(&self) -> bool {
+        let offers = |lane: Arc<Lane>| lane.features() & FEATURE_MAPPED_PORTS != 0;
+        self.shared.lanes.control().is_some_and(offers)
+    }
+
+    /// Streams that are alive on a tier.
+    #[must_use]
+    pub fn streams(&self, tier: Tier) -> usize {
+        self.shared.lanes.members().iter().filter(|member| member.tier == tier).count()
+    }
+
+    /// Bytes that moved on a tier's streams that are alive, in either direction.
+    #[must_use]
+    pub fn moved_bytes(&self, tier: Tier) -> u64 {
+        let members = self.shared.lanes.members();
+        members.iter().filter(|m| m.tier == tier).map(|m| m.lane.moved()).sum()
+    }
+
+    /// Whether payload is on its way.
+    #[must_use]
+    pub fn is_moving(&self) -> bool {
+        self.shared.flights.are_any_under_way()
+    }
+
+    /// Gives up the streams of a tier; what was on them goes out again on others.
+    pub fn give_up(&self, tier: Tier) {
+        for member in self.shared.lanes.members().iter().filter(|m| m.tier == tier) {
+            member.lane.lose(LostReason::Stalled);
+            self.shared.forget(&member.lane);
+        }
+    }
+
+    /// Waits until the session is closed on this side.
+    pub async fn closed(&self) {
+        self.shared.closed.cancelled().await;
+    }
+
+    /// Streams that carry payload.
+    #[must_use]
+    pub fn payload_streams(&self) -> usize {
+        self.shared.lanes.carriers()
     }
 
     /// Bytes of payload that have arrived, in either direction.
@@ -146,15 +189,15 @@ impl RemoteEndpoint {
         let mut lost = LostReason::Ended;
         for _ in 0..SENDINGS_MAX {
             let lane = match &mut flight {
-                None => self.shared.control_lane(),
+                None => self.shared.lanes.control(),
                 Some(flight) => match flight.turn().await {
-                    Turn::On(stream) => self.shared.lane(stream),
+                    Turn::On(stream) => self.shared.lanes.carrying(stream),
                     Turn::Abandoned => break,
                 },
             };
             // A lane that ended between its turn and now is about to be reported lost.
             let Some(lane) = lane else {
-                if self.shared.lanes().is_empty() {
+                if self.shared.lanes.members().is_empty() {
                     break;
                 }
                 continue;
@@ -185,7 +228,8 @@ impl RemoteEndpoint {
 
     pub(super) async fn end(&self) {
         self.shared.closed.cancel();
-        let lanes = self.shared.lanes();
+        let members = self.shared.lanes.members();
+        let lanes: Vec<_> = members.into_iter().map(|member| member.lane).collect();
         for lane in &lanes {
             lane.end().await;
         }
@@ -204,48 +248,16 @@ impl Shared {
         stream: Stream,
         session: SessionId,
         index: u16,
+        tier: Tier,
     ) -> EndpointResult<()> {
         let lane = Lane::open(stream, session, index, self).await?;
-        let stream = lane.stream();
-        // Held until the flight control knows too: another may just then find the last lane lost.
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        lanes.push(lane);
-        // The first lane carries payload only until there is another.
-        if lanes.len() == 2 {
-            self.flights.stream_lost(StreamId(0));
-        }
-        self.flights.stream_opened(stream);
+        self.lanes.add(lane, tier, &self.flights);
         Ok(())
-    }
-
-    fn lanes(&self) -> Vec<Arc<Lane>> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn control_lane(&self) -> Option<Arc<Lane>> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).first().cloned()
-    }
-
-    fn lane(&self, stream: StreamId) -> Option<Arc<Lane>> {
-        let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_wanted = |lane: &&Arc<Lane>| {
-            lane.stream() == stream || stream == FIRST_LANE_AGAIN && lane.stream() == StreamId(0)
-        };
-        lanes.iter().find(is_wanted).cloned()
     }
 
     /// Takes a lane out that has ended; its payload goes out again on the others.
     fn forget(&self, lane: &Arc<Lane>) {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        lanes.retain(|other| !Arc::ptr_eq(other, lane));
-        self.flights.stream_lost(lane.stream());
-        match lanes.as_slice() {
-            [] => self.flights.abandon_all(),
-            [left] if left.stream() == StreamId(0) => {
-                self.flights.stream_opened(FIRST_LANE_AGAIN);
-            }
-            _ => {}
-        }
+        self.lanes.remove(lane, &self.flights);
     }
 
     /// Gives the window a link's bandwidth-delay product, where that is more.

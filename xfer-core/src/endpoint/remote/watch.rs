@@ -12,6 +12,7 @@ use xfer_protocol::session::sender::StreamId;
 
 use super::Shared;
 use super::lane::{Answer, Lane};
+use super::lanes::Member;
 use crate::endpoint::LostReason;
 
 /// A far side is asked whether it lives after this share of the stall timeout without a word.
@@ -25,7 +26,7 @@ const LIFE_BYTES: u64 = 64 * 1024;
 pub(super) async fn watch(shared: Arc<Shared>) {
     let pings_every = shared.stall / PINGS_PER_STALL;
     let pause = (pings_every / 4).clamp(Duration::from_millis(50), Duration::from_secs(1));
-    let mut seen: HashMap<StreamId, u64> = HashMap::new();
+    let mut seen: HashMap<u16, u64> = HashMap::new();
     let mut pinged = shared.clock.elapsed();
     let mut pings = JoinSet::new();
     loop {
@@ -39,11 +40,11 @@ pub(super) async fn watch(shared: Arc<Shared>) {
         if ping_due {
             pinged = now;
         }
-        for lane in shared.lanes() {
+        for Member { lane, carrying, .. } in shared.lanes.members() {
             let moved = lane.moved();
-            let before = seen.insert(lane.stream(), moved).unwrap_or(0);
-            if moved > before {
-                shared.flights.moved(lane.stream(), moved - before);
+            let before = seen.insert(lane.index(), moved).unwrap_or(0);
+            if let Some(stream) = carrying.filter(|_| moved > before) {
+                shared.flights.moved(stream, moved - before);
             }
             let silence = lane.silence(now);
             if silence >= shared.stall && moved == before {
@@ -51,11 +52,11 @@ pub(super) async fn watch(shared: Arc<Shared>) {
                 shared.forget(&lane);
             } else if ping_due {
                 let shared = Arc::clone(&shared);
-                pings.spawn(async move { ping(&shared, &lane).await });
+                pings.spawn(async move { ping(&shared, &lane, carrying).await });
             }
         }
         for stream in shared.flights.stalled() {
-            if let Some(lane) = shared.lane(stream) {
+            if let Some(lane) = shared.lanes.carrying(stream) {
                 lane.lose(LostReason::Stalled);
                 shared.forget(&lane);
             }
@@ -64,9 +65,10 @@ pub(super) async fn watch(shared: Arc<Shared>) {
 }
 
 /// A far side that answers is alive, however long its disk takes over what was sent.
-async fn ping(shared: &Shared, lane: &Lane) {
+async fn ping(shared: &Shared, lane: &Lane, carrying: Option<StreamId>) {
     let id = RequestId(shared.next_id.fetch_add(1, Ordering::Relaxed));
-    if let Answer::Reply(..) = lane.ask(id, Request::Ping, Bytes::new()).await {
-        shared.flights.moved(lane.stream(), LIFE_BYTES);
+    let answer = lane.ask(id, Request::Ping, Bytes::new()).await;
+    if let (Answer::Reply(..), Some(stream)) = (answer, carrying) {
+        shared.flights.moved(stream, LIFE_BYTES);
     }
 }

@@ -139,17 +139,18 @@ async fn attempt(
     let (guard, lifetime) = Guard::new(judge, asking.clone(), notes.clone());
     let connecting = async {
         let dialled = dial(config, jump, limit).await?;
-        let Dialled { stream, round_trip, proxy } = dialled;
+        let Dialled { stream, round_trip, ends, proxy } = dialled;
         let liveness = config.route.liveness;
         let shaken = shake_hands(stream, round_trip, offered, guard, &greeting, liveness).await;
         let handle = shaken.map_err(|error| explain(error, config, &greeting))?;
-        Ok::<_, AttemptError>((handle, proxy))
+        Ok::<_, AttemptError>((handle, ends, proxy))
     };
     let timed_out = || SshError::Unreachable {
         host: config.host_and_port(),
         problem: ReachProblem::TimedOut(limit),
     };
-    let (mut handle, proxy) = asking.within(limit, connecting).await.ok_or_else(timed_out)??;
+    let (mut handle, ends, proxy) =
+        asking.within(limit, connecting).await.ok_or_else(timed_out)??;
     let login = async {
         match first {
             None => log_in(&mut handle, config, &options.interactive, &asking, &notes).await,
@@ -173,6 +174,7 @@ async fn attempt(
         given_back,
         credential,
         jump,
+        ends,
         _proxy: proxy,
     }))
 }

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use super::authenticate::Credential;
 use super::channel::{ChannelKeeper, Exec, Output, collect, open_lane};
 use super::connecting::{connect_again, connect_hop};
+use super::dial::Ends;
 use super::error::{ChannelUse, ReachProblem, SshError};
 use super::handshake::{Guard, HostKeyTrust, Lifetime, PeerNotes};
 use super::host_config::HostConfig;
@@ -41,6 +42,7 @@ pub(super) struct Inner {
     pub(super) credential: Credential,
     /// What the bytes run through must outlive the connection.
     pub(super) jump: Option<SshConnection>,
+    pub(super) ends: Option<Ends>,
     pub(super) _proxy: Option<Child>,
 }
 
@@ -116,6 +118,11 @@ impl SshConnection {
     /// Whether nothing that is known to pass bytes on lies in between
     pub fn is_direct(&self) -> bool {
         self.jump().is_none() && self.inner.config.route.proxy_command.is_none()
+    }
+
+    /// Between which addresses its bytes pass; unknown where something lies in between
+    pub fn ends(&self) -> Option<Ends> {
+        self.inner.ends
     }
 
     /// Whether the connection has ended

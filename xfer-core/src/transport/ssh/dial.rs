@@ -25,8 +25,19 @@ pub(super) struct Dialled {
     pub(super) stream: BoxedDuplex,
     /// How long the other end took to answer the dial; unknown through a proxy
     pub(super) round_trip: Option<Duration>,
+    /// The two ends of the socket, where it is one
+    pub(super) ends: Option<Ends>,
     /// Killed when dropped
     pub(super) proxy: Option<Child>,
+}
+
+/// The two addresses between which the bytes of a login pass
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// This machine's
+    pub here: IpAddr,
+    /// The host's
+    pub there: IpAddr,
 }
 
 /// Dials the host, through `jump` when there is one
@@ -37,7 +48,7 @@ pub(super) async fn dial(
 ) -> Result<Dialled, SshError> {
     if let Some(jump) = jump {
         let stream = jump.forward(&config.hostname, config.port).await?;
-        return Ok(Dialled { stream, round_trip: None, proxy: None });
+        return Ok(Dialled { stream, round_trip: None, ends: None, proxy: None });
     }
     let outcome = match &config.route.proxy_command {
         Some(command) => start_proxy(command),
@@ -90,7 +101,9 @@ async fn open(address: SocketAddr, from: Option<&str>) -> io::Result<Dialled> {
     let socket = socket.connect(address).await?;
     let round_trip = Some(clock.elapsed());
     socket.set_nodelay(true)?;
-    Ok(Dialled { stream: Box::new(gathering::socket(socket)?), round_trip, proxy: None })
+    let here = socket.local_addr().map(|local| local.ip().to_canonical());
+    let ends = here.ok().map(|here| Ends { here, there: address.ip().to_canonical() });
+    Ok(Dialled { stream: Box::new(gathering::socket(socket)?), round_trip, ends, proxy: None })
 }
 
 /// Runs the command by the user's shell, as ssh does it; `exec` leaves no shell in between
@@ -108,7 +121,7 @@ fn start_proxy(command: &str) -> Result<Dialled, ReachProblem> {
     match (child.stdout.take(), child.stdin.take()) {
         (Some(stdout), Some(stdin)) => {
             let stream = Box::new(tokio::io::join(stdout, stdin));
-            Ok(Dialled { stream, round_trip: None, proxy: Some(child) })
+            Ok(Dialled { stream, round_trip: None, ends: None, proxy: Some(child) })
         }
         _ => Err(ReachProblem::ProxyCommand("it has no pipes".to_owned())),
     }

@@ -35,6 +35,7 @@ mod wire;
 
 pub use channel::{Exec, Output, StderrTail};
 pub use connection::SshConnection;
+pub use dial::Ends;
 pub use error::{
     ChannelUse, ConfigurationProblem, HostKeyProblem, KeyProblem, ReachProblem, SshError,
     SshErrorClass, TargetProblem,

@@ -1,0 +1,392 @@
+//! Streams on data ports: found, raced, watched, and found again.
+//!
+//! While the login is up anyway, the far side opens the ports that it has, and each place where one
+//! may be dialled is a candidate. Payload waits for the winner, but not for long: after
+//! [`PAYLOAD_WAITS`] it goes over the login. Whatever happens to a route, the session goes on, and
+//! what had arrived has arrived.
+
+mod candidates;
+mod memory;
+mod race;
+mod source;
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::watch;
+use xfer_protocol::data_port::{Carrier, Listen, Listening};
+
+use crate::clock::Clock;
+use crate::disk::state::StateDirectory;
+use crate::endpoint::remote::{RemoteEndpoint, Tier};
+use crate::event::{Event, Route, RouteDecision, RouteTrial, SharedObserver};
+use crate::options::{MappedPort, NetworkOptions, RouteChoice};
+use crate::transport::keys::SessionKey;
+use crate::transport::quic::QuicConnection;
+use crate::transport::ssh::SshConnection;
+use candidates::{Candidate, Login, Outside, outsides, preferred};
+use memory::Memory;
+use race::{Keys, Reached, Unreached, race};
+
+pub use source::RouteSource;
+
+/// How long payload waits for a data port before it goes over the login.
+const PAYLOAD_WAITS: Duration = Duration::from_secs(2);
+
+/// How often a route is looked at.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// A route on which payload waits and nothing moves for so long is left.
+const STANDS_STILL: Duration = Duration::from_secs(8);
+
+/// The pause before a machine is looked for again after all ways led nowhere; it doubles.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// The longest such pause.
+const AGAIN_MAX: Duration = Duration::from_secs(60);
+
+/// Streams of TLS, each a connection: on a short link, and on one where each is bound by loss.
+const TLS_STREAMS: (usize, usize) = (2, 8);
+
+/// Delay from which a link is not short.
+const LONG: Duration = Duration::from_millis(5);
+
+/// Streams of one QUIC connection: gaps of lost packets spread over them.
+const QUIC_STREAMS: usize = 8;
+
+/// The first index of a stream on a data port; the login's lie below.
+const FIRST_INDEX: u16 = 1024;
+
+/// Addresses of one name that are tried.
+const ADDRESSES_MAX: usize = 4;
+
+/// What is known of the first outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Pending,
+    Direct,
+    /// No way is left; `stranger` where somebody else answered on one.
+    Nowhere {
+        stranger: bool,
+    },
+}
+
+/// Waits for the first outcome; an error where there is no route.
+pub(super) async fn decided(outcome: &mut watch::Receiver<Outcome>) -> Outcome {
+    let decided = outcome.wait_for(|now| *now != Outcome::Pending).await;
+    decided.map_or(Outcome::Nowhere { stranger: false }, |now| *now)
+}
+
+/// The route that carries payload now, where it is not the login's.
+pub(super) type Now = Arc<Mutex<Option<Route>>>;
+
+/// Finds and keeps a route to data ports for one session.
+pub(super) struct Ladder {
+    remote: Arc<RemoteEndpoint>,
+    network: NetworkOptions,
+    source: Option<Arc<dyn RouteSource>>,
+    login: Login,
+    place: String,
+    memory: Memory,
+    clock: Arc<dyn Clock>,
+    observer: SharedObserver,
+    unique: u64,
+    index: u16,
+    now: Now,
+    outcome: watch::Sender<Outcome>,
+    /// Whether somebody answered who is not the machine.
+    stranger: AtomicBool,
+}
+
+/// What a ladder is made with, beside its session.
+pub(super) struct Ground<'a> {
+    pub(super) network: &'a NetworkOptions,
+    pub(super) source: Option<Arc<dyn RouteSource>>,
+    pub(super) login: &'a SshConnection,
+    pub(super) place: &'a str,
+    pub(super) state: Option<&'a StateDirectory>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) observer: SharedObserver,
+    pub(super) unique: u64,
+}
+
+impl Ground<'_> {
+    /// Whether there may be data ports at all.
+    pub(super) fn is_promising(&self, remote: &RemoteEndpoint) -> bool {
+        let asked = matches!(self.network.route, RouteChoice::Quic | RouteChoice::Tls);
+        let may = asked || self.network.route == RouteChoice::Auto;
+        let known = !self.network.data_ports.is_empty() || self.source.is_some();
+        asked || may && (known || remote.maps_ports())
+    }
+}
+
+impl Ladder {
+    /// A ladder for a session whose payload waits for it, with what tells of the first outcome.
+    pub(super) fn new(
+        remote: &Arc<RemoteEndpoint>,
+        ground: Ground<'_>,
+    ) -> (Self, Now, watch::Receiver<Outcome>) {
+        let (outcome, told) = watch::channel(Outcome::Pending);
+        let ends = ground.login.ends();
+        let here = ends.map(|ends| ends.here);
+        let host = ground.login.config().hostname.clone();
+        let now = Now::default();
+        remote.hold_payload(true);
+        let ladder = Self {
+            remote: Arc::clone(remote),
+            network: ground.network.clone(),
+            source: ground.source,
+            login: Login { host, address: ends.map(|ends| ends.there) },
+            place: ground.place.to_owned(),
+            memory: Memory::new(ground.state, here, Arc::clone(&ground.clock)),
+            clock: ground.clock,
+            observer: ground.observer,
+            unique: ground.unique,
+            index: FIRST_INDEX,
+            now: Arc::clone(&now),
+            outcome,
+            stranger: AtomicBool::new(false),
+        };
+        (ladder, now, told)
+    }
+
+    /// Goes on until the session ends, or no way is left to be tried.
+    pub(super) async fn run(mut self) {
+        let remote = Arc::clone(&self.remote);
+        tokio::select! {
+            () = self.climb() => {}
+            () = remote.closed() => {}
+        }
+        remote.hold_payload(false);
+        self.outcome
+            .send_replace(Outcome::Nowhere { stranger: self.stranger.load(Ordering::Relaxed) });
+    }
+
+    async fn climb(&mut self) {
+        let own = match SessionKey::generate() {
+            Ok(own) => own,
+            Err(error) => return self.tell("tls", "", RouteDecision::Failed, &error.to_string()),
+        };
+        let mut pause = AGAIN;
+        loop {
+            match self.one_round(&own).await {
+                Some(()) => pause = AGAIN,
+                None => {
+                    self.settle_without();
+                    if self.source.is_none() {
+                        // The ports are where they were, and so is whatever lies in between.
+                        return;
+                    }
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(AGAIN_MAX);
+                }
+            }
+        }
+    }
+
+    /// Payload goes over the login.
+    fn settle_without(&self) {
+        self.remote.hold_payload(false);
+        self.outcome.send_if_modified(|now| {
+            let is_first = *now == Outcome::Pending;
+            if is_first {
+                *now = Outcome::Nowhere { stranger: self.stranger.load(Ordering::Relaxed) };
+            }
+            is_first
+        });
+    }
+
+    /// Looks for a route and keeps it while it lasts; `None` where there is none.
+    async fn one_round(&mut self, own: &SessionKey) -> Option<()> {
+        let named = self.named_ports().await;
+        let ports = named.iter().map(|port| port.inside).collect();
+        let listen = Listen { key: own.digest(), ports, mapped: true };
+        let listening = match self.remote.listen(listen).await {
+            Ok(listening) => listening,
+            Err(error) => {
+                self.tell("tls", &self.place, RouteDecision::Failed, &error.to_string());
+                return None;
+            }
+        };
+        self.tell_refused(&listening);
+        let candidates = self.candidates(&named, &listening).await;
+        let keys = Keys { own: own.clone(), peer: listening.key };
+        let reached = self.race(&candidates, &keys).await?;
+        self.carry(reached, &keys).await
+    }
+
+    /// What was typed, and what the source of routes knows now.
+    async fn named_ports(&self) -> Vec<MappedPort> {
+        let mut named = self.network.data_ports.clone();
+        if let Some(source) = &self.source {
+            match source.mapped_ports().await {
+                Ok(mapped) => named.extend(mapped),
+                Err(error) => self.tell("tls", &self.place, RouteDecision::Failed, &error),
+            }
+        }
+        let mut seen = HashSet::new();
+        named.retain(|port| seen.insert((port.inside, port.host.clone(), port.outside)));
+        named.truncate(xfer_protocol::limits::DATA_PORTS_MAX);
+        named
+    }
+
+    async fn candidates(&self, named: &[MappedPort], listening: &Listening) -> Vec<Candidate> {
+        let preferred = preferred(self.network.route, self.remote.round_trip());
+        let outsides = outsides(named, listening, &self.login);
+        if outsides.is_empty() {
+            let reason = "no data port is open there whose outside address is known";
+            self.tell("tls", &self.place, RouteDecision::Skipped, reason);
+        }
+        let mut found = Vec::new();
+        for &carrier in &preferred {
+            for outside in outsides.iter().filter(|outside| outside.carrier == carrier) {
+                for address in self.addresses(outside).await {
+                    found.push(Candidate { carrier, address });
+                }
+            }
+        }
+        found.retain(|candidate| {
+            let was_silent = self.memory.holds(candidate);
+            if was_silent {
+                let reason = "nothing answered there in the last 10 minutes";
+                self.tell_of(candidate, RouteDecision::Skipped, reason);
+            }
+            !was_silent
+        });
+        found
+    }
+
+    async fn addresses(&self, outside: &Outside) -> Vec<SocketAddr> {
+        match tokio::net::lookup_host((outside.host.as_str(), outside.port)).await {
+            Ok(found) => found.take(ADDRESSES_MAX).collect(),
+            Err(error) => {
+                let kind = candidates::kind_of(outside.carrier);
+                let reason = format!("its name does not lead to an address: {error}");
+                self.tell(kind, &outside.host, RouteDecision::Failed, &reason);
+                Vec::new()
+            }
+        }
+    }
+
+    /// The first candidate that proves the far side's key; payload waits for it a while.
+    async fn race(&self, candidates: &[Candidate], keys: &Keys) -> Option<Reached> {
+        let failed = |unreached: Unreached| {
+            self.stranger.fetch_or(unreached.stranger, Ordering::Relaxed);
+            if unreached.silent {
+                self.memory.note(&unreached.candidate, self.unique);
+            }
+            self.tell_of(&unreached.candidate, RouteDecision::Failed, &unreached.reason);
+        };
+        let racing = race(candidates, keys, self.remote.round_trip(), failed);
+        let waiting = async {
+            tokio::time::sleep(PAYLOAD_WAITS).await;
+            self.settle_without();
+            std::future::pending::<()>().await;
+        };
+        let reached = tokio::select! {
+            reached = racing => reached,
+            () = waiting => None,
+        };
+        if let Some(reached) = &reached {
+            self.memory.forget(&reached.candidate);
+        }
+        reached
+    }
+
+    /// Has a route carry payload until it is lost.
+    async fn carry(&mut self, reached: Reached, keys: &Keys) -> Option<()> {
+        let candidate = reached.candidate.clone();
+        let count = self.streams_of(candidate.carrier);
+        let race::Streams { streams, connection } = reached.streams(count, keys).await;
+        let first = self.index;
+        self.index = first.wrapping_add(u16::try_from(streams.len()).unwrap_or(u16::MAX));
+        let joining = (first..)
+            .zip(streams)
+            .map(|(index, stream)| self.remote.add_stream(stream, index, Tier::Direct));
+        let joined = join_all(joining).await;
+        let streams = joined.iter().filter(|joined| joined.is_ok()).count();
+        if streams == 0 {
+            let error = joined.into_iter().find_map(Result::err);
+            let reason = error.map_or_else(String::new, |error| error.to_string());
+            self.tell_of(&candidate, RouteDecision::Failed, &reason);
+            return None;
+        }
+        let kind = candidate.kind();
+        let route = Route { kind, transport: kind.to_owned(), direct: true, streams };
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner) = Some(route.clone());
+        self.tell_of(&candidate, RouteDecision::Taken, "the first that proved the machine's key");
+        self.observer.observe(&Event::Route(route));
+        self.outcome.send_replace(Outcome::Direct);
+        let why = self.watch(connection.as_ref()).await;
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        // Until the next route is found or found wanting: the login would be clogged.
+        self.remote.hold_payload(true);
+        self.remote.give_up(Tier::Direct);
+        self.tell_of(&candidate, RouteDecision::Lost, why);
+        Some(())
+    }
+
+    fn streams_of(&self, carrier: Carrier) -> usize {
+        let is_long = self.remote.round_trip() >= LONG;
+        let by_itself = match carrier {
+            Carrier::Udp => QUIC_STREAMS,
+            Carrier::Tcp if is_long => TLS_STREAMS.1,
+            Carrier::Tcp => TLS_STREAMS.0,
+        };
+        self.network.streams.map_or(by_itself, |asked| asked.get().min(64))
+    }
+
+    /// Waits until the route has no stream left, or nothing moves on it though payload waits.
+    async fn watch(&self, connection: Option<&QuicConnection>) -> &'static str {
+        let mut last = (self.progress(), self.clock.elapsed());
+        loop {
+            let ended = async {
+                match connection {
+                    Some(connection) => drop(connection.closed().await),
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = ended => return "the connection was lost",
+                () = tokio::time::sleep(LOOK) => {}
+            }
+            if self.remote.streams(Tier::Direct) == 0 {
+                return "its connections were lost";
+            }
+            let (progress, now) = (self.progress(), self.clock.elapsed());
+            if progress != last.0 || !self.remote.is_moving() {
+                last = (progress, now);
+            } else if now.saturating_sub(last.1) >= STANDS_STILL {
+                return "nothing moved on it";
+            }
+        }
+    }
+
+    fn progress(&self) -> (u64, u64) {
+        (self.remote.moved_bytes(Tier::Direct), self.remote.payload_bytes())
+    }
+
+    fn tell_refused(&self, listening: &Listening) {
+        for port in &listening.ports {
+            if let Some(refusal) = port.refused {
+                let place = format!("{} port {}", self.place, port.inside.number);
+                let kind = candidates::kind_of(port.inside.carrier);
+                self.tell(kind, &place, RouteDecision::Skipped, &refusal.to_string());
+            }
+        }
+    }
+
+    fn tell_of(&self, candidate: &Candidate, decision: RouteDecision, reason: &str) {
+        self.tell(candidate.kind(), &candidate.address.to_string(), decision, reason);
+    }
+
+    fn tell(&self, kind: &'static str, place: &str, decision: RouteDecision, reason: &str) {
+        let (place, reason) = (place.to_owned(), reason.to_owned());
+        let trial = RouteTrial { kind, place, decision, reason };
+        self.observer.observe(&Event::RouteTrial(trial));
+    }
+}

@@ -1,0 +1,226 @@
+//! QUIC over UDP: one connection, and as many streams on it as are wanted
+//!
+//! The side that dials and the side that answers know each other's keys before
+//! ([`super::keys`]); whoever opened the connection, the controller opens its streams.
+
+mod stream;
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::{
+    ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, Incoming, ServerConfig,
+    TokioRuntime, TransportConfig, VarInt,
+};
+use rustix::net::sockopt;
+use xfer_protocol::data_port::KeyDigest;
+
+use super::Stream;
+use super::congestion::Congestion;
+use super::keys::SessionKey;
+use super::quic_tuning;
+
+/// The server's name, which is part of the interface and of nothing that is sent.
+const NAME: &str = "xfer";
+
+/// Streams that one connection carries at most.
+const STREAMS_MAX: u32 = 64;
+
+/// How often a connection on which nothing is sent shows that it is there.
+const ALIVE_EVERY: Duration = Duration::from_secs(1);
+
+/// Silence after which a connection is lost: the next route is tried while there is time.
+const SILENT_MILLIS: u32 = 6_000;
+
+/// Connections that may be on their way before their addresses have to be proven.
+pub(crate) const UNPROVEN_MAX: usize = 8;
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum QuicError {
+    /// The system gives no socket.
+    #[error("no UDP socket: {0}")]
+    Socket(io::Error),
+    /// The address cannot be dialled at all.
+    #[error("it cannot be dialled: {0}")]
+    Dial(quinn::ConnectError),
+    /// Nothing answered in time.
+    #[error("nothing answered by UDP within {} ms", .0.as_millis())]
+    Silent(Duration),
+    /// What answered does not hold the key, or speaks something else.
+    #[error("what answered does not prove the key of this session")]
+    Identity,
+    /// The connection was lost.
+    #[error("the connection was lost: {0}")]
+    Lost(ConnectionError),
+    /// No configuration can be made of the key.
+    #[error("no configuration of TLS: {0}")]
+    Tls(rustls::Error),
+}
+
+/// A proven connection.
+#[derive(Clone, Debug)]
+pub(crate) struct QuicConnection {
+    connection: Connection,
+    /// Drives it for as long as it is there.
+    _endpoint: Endpoint,
+}
+
+/// A port where connections arrive.
+pub(crate) struct QuicPort {
+    endpoint: Endpoint,
+}
+
+/// A connection that has proven nothing yet.
+pub(crate) struct QuicArrival {
+    incoming: Incoming,
+    endpoint: Endpoint,
+}
+
+/// Dials an address and takes `peer` alone for an answer.
+pub(crate) async fn dial(
+    address: SocketAddr,
+    key: &SessionKey,
+    peer: KeyDigest,
+    deadline: Duration,
+) -> Result<QuicConnection, QuicError> {
+    let crypto = key.client(peer).map_err(QuicError::Tls)?;
+    let crypto = QuicClientConfig::try_from(crypto).map_err(|_| no_cipher())?;
+    let mut config = ClientConfig::new(Arc::new(crypto));
+    config.transport_config(Arc::new(transport()));
+    let any: SocketAddr = if address.is_ipv4() {
+        (Ipv4Addr::UNSPECIFIED, 0).into()
+    } else {
+        (Ipv6Addr::UNSPECIFIED, 0).into()
+    };
+    let socket = UdpSocket::bind(any).map_err(QuicError::Socket)?;
+    let endpoint = endpoint(socket, None)?;
+    let connecting = endpoint.connect_with(config, address, NAME).map_err(QuicError::Dial)?;
+    match tokio::time::timeout(deadline, connecting).await {
+        Ok(Ok(connection)) => Ok(QuicConnection { connection, _endpoint: endpoint }),
+        Ok(Err(error)) => Err(refused(error, deadline)),
+        Err(_) => Err(QuicError::Silent(deadline)),
+    }
+}
+
+impl QuicPort {
+    /// Answers `peer` alone on a socket that is bound.
+    pub(crate) fn new(
+        socket: UdpSocket,
+        key: &SessionKey,
+        peer: KeyDigest,
+    ) -> Result<Self, QuicError> {
+        let crypto = key.server(peer).map_err(QuicError::Tls)?;
+        let crypto = QuicServerConfig::try_from(crypto).map_err(|_| no_cipher())?;
+        let mut config = ServerConfig::with_crypto(Arc::new(crypto));
+        config.transport_config(Arc::new(transport()));
+        // What waits to be accepted has cost a packet each, and is bounded here.
+        config.max_incoming(4 * UNPROVEN_MAX);
+        Ok(Self { endpoint: endpoint(socket, Some(config))? })
+    }
+
+    /// The next connection that wants to come about; `None` once the port is closed.
+    pub(crate) async fn next(&self) -> Option<QuicArrival> {
+        let incoming = self.endpoint.accept().await?;
+        Some(QuicArrival { incoming, endpoint: self.endpoint.clone() })
+    }
+}
+
+impl QuicArrival {
+    /// Whether the other side has shown that it receives what is sent to its address.
+    pub(crate) fn is_proven_address(&self) -> bool {
+        self.incoming.remote_address_validated()
+    }
+
+    /// Where it says that it comes from.
+    pub(crate) fn from(&self) -> IpAddr {
+        self.incoming.remote_address().ip()
+    }
+
+    /// Answers with the stateless demand for that proof, and forgets the arrival.
+    pub(crate) fn demand_address(self) {
+        // It may be asked once; whoever comes again without the proof is dropped.
+        let _asked_before = self.incoming.retry();
+    }
+
+    /// Forgets the arrival without a word.
+    pub(crate) fn ignore(self) {
+        self.incoming.ignore();
+    }
+
+    /// Waits for the proof of the key.
+    pub(crate) async fn prove(self, deadline: Duration) -> Result<QuicConnection, QuicError> {
+        let connecting = self.incoming.accept().map_err(QuicError::Lost)?;
+        match tokio::time::timeout(deadline, connecting).await {
+            Ok(Ok(connection)) => Ok(QuicConnection { connection, _endpoint: self.endpoint }),
+            Ok(Err(error)) => Err(refused(error, deadline)),
+            Err(_) => Err(QuicError::Silent(deadline)),
+        }
+    }
+}
+
+impl QuicConnection {
+    /// Opens a stream; the other side learns of it with its first byte.
+    pub(crate) async fn open(&self) -> Result<Stream, QuicError> {
+        let (send, receive) = self.connection.open_bi().await.map_err(QuicError::Lost)?;
+        Ok(stream::joined(send, receive, self.clone()))
+    }
+
+    /// The next stream that the other side opened.
+    pub(crate) async fn accept(&self) -> Result<Stream, QuicError> {
+        let (send, receive) = self.connection.accept_bi().await.map_err(QuicError::Lost)?;
+        Ok(stream::joined(send, receive, self.clone()))
+    }
+
+    /// Waits until the connection is lost or closed.
+    pub(crate) async fn closed(&self) -> QuicError {
+        QuicError::Lost(self.connection.closed().await)
+    }
+}
+
+fn endpoint(socket: UdpSocket, server: Option<ServerConfig>) -> Result<Endpoint, QuicError> {
+    // A system that grants less is answered by shorter bursts.
+    let _granted = sockopt::set_socket_recv_buffer_size(&socket, quic_tuning::SOCKET_BUFFER);
+    let _granted = sockopt::set_socket_send_buffer_size(&socket, quic_tuning::SOCKET_BUFFER);
+    let endpoint = Endpoint::new(EndpointConfig::default(), server, socket, Arc::new(TokioRuntime));
+    endpoint.map_err(QuicError::Socket)
+}
+
+fn transport() -> TransportConfig {
+    let mut config = quic_tuning::transport_config(Congestion::default());
+    config.max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX));
+    config.max_concurrent_uni_streams(VarInt::from_u32(0));
+    config.keep_alive_interval(Some(ALIVE_EVERY));
+    config.max_idle_timeout(Some(VarInt::from_u32(SILENT_MILLIS).into()));
+    config
+}
+
+/// A key without the cipher that the first packets need; ours always have it.
+fn no_cipher() -> QuicError {
+    QuicError::Tls(rustls::Error::General("no cipher for the first packets".to_owned()))
+}
+
+/// What a handshake ended with.
+fn refused(error: ConnectionError, deadline: Duration) -> QuicError {
+    match error {
+        ConnectionError::TimedOut => QuicError::Silent(deadline),
+        // Codes from 0x100 to 0x1ff are those of TLS: the proof failed on either side.
+        ConnectionError::TransportError(error) if is_tls(u64::from(error.code)) => {
+            QuicError::Identity
+        }
+        ConnectionError::ConnectionClosed(close) if is_tls(u64::from(close.error_code)) => {
+            QuicError::Identity
+        }
+        other => QuicError::Lost(other),
+    }
+}
+
+fn is_tls(code: u64) -> bool {
+    (0x100..0x200).contains(&code)
+}
+
+#[cfg(test)]
+mod tests;
