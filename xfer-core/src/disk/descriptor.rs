@@ -1,9 +1,10 @@
 //! Descriptors as the runtime wants them.
 
 use std::io;
+#[cfg(target_os = "linux")]
+use std::os::fd::AsRawFd;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-#[cfg(target_os = "linux")]
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -103,6 +104,43 @@ pub(crate) fn pace_by_bandwidth(socket: impl AsFd) {
     let _hint = rustix::net::sockopt::set_tcp_congestion(socket, "bbr");
     #[cfg(not(target_os = "linux"))]
     let _nothing_to_do = socket;
+}
+
+/// Asks for a congestion control that sets no pace, only a window. A system that keeps all of them
+/// from us goes on with the one it has.
+pub(crate) fn pace_by_loss(socket: impl AsFd) {
+    #[cfg(target_os = "linux")]
+    for name in ["cubic", "reno"] {
+        if rustix::net::sockopt::set_tcp_congestion(&socket, name).is_ok() {
+            return;
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _nothing_to_do = socket;
+}
+
+/// How long a packet and its answer took lately on a connected TCP socket; unknown on some systems.
+pub(crate) fn round_trip(socket: impl AsFd) -> Option<Duration> {
+    #[cfg(target_os = "linux")]
+    {
+        let socket = socket.as_fd().as_raw_fd();
+        // SAFETY: it is plain numbers, for which zero is a value.
+        #[expect(unsafe_code, reason = "a structure of the system's begins empty")]
+        let mut told: libc::tcp_info = unsafe { std::mem::zeroed() };
+        let mut length = libc::socklen_t::try_from(size_of_val(&told)).ok()?;
+        let place = std::ptr::from_mut(&mut told).cast();
+        // SAFETY: the descriptor is open, and the system writes no more than the length says.
+        #[expect(unsafe_code, reason = "nothing safe asks a socket for this")]
+        let outcome = unsafe {
+            libc::getsockopt(socket, libc::IPPROTO_TCP, libc::TCP_INFO, place, &raw mut length)
+        };
+        (outcome == 0 && told.tcpi_rtt > 0).then(|| Duration::from_micros(told.tcpi_rtt.into()))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _nothing_to_ask = socket;
+        None
+    }
 }
 
 /// Has the system ask a silent peer whether it is there; one that is not is noticed within a

@@ -2,25 +2,76 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use rustls::Error;
-use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
+use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::kernel::KernelConnection;
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::{
+    ConnectionState, EncodeError, EncodeTlsData, InsufficientSizeError, UnbufferedStatus,
+};
+use rustls::{Error, ExtractedSecrets};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::error::TlsError;
-use super::records::{Side, encode, holds_record, in_pieces};
+use super::records::{Opener, Sealer, Succession};
 
 /// Holds what either side says in a handshake with raw keys several times over.
 const HANDSHAKE_BYTES_MAX: usize = 8 << 10;
 
-/// A connection whose handshake is over
-pub(super) struct Begun<S> {
-    pub(super) connection: S,
-    /// Payload that has been opened already
-    pub(super) opened: Vec<u8>,
-    /// Received, and not yet opened
-    pub(super) unopened: Vec<u8>,
+/// A rustls connection of either role
+pub(super) trait Side {
+    /// What rustls knows of the role
+    type Data: Send + 'static;
+
+    /// Goes on with what came.
+    fn process<'c, 'i>(&'c mut self, bytes: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
+
+    /// The keys, once the handshake is over.
+    fn into_secrets(self) -> Result<(ExtractedSecrets, KernelConnection<Self::Data>), Error>;
+}
+
+impl Side for UnbufferedClientConnection {
+    type Data = ClientConnectionData;
+
+    fn process<'c, 'i>(&'c mut self, bytes: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(bytes)
+    }
+
+    fn into_secrets(self) -> Result<(ExtractedSecrets, KernelConnection<Self::Data>), Error> {
+        self.dangerous_into_kernel_connection()
+    }
+}
+
+impl Side for UnbufferedServerConnection {
+    type Data = ServerConnectionData;
+
+    fn process<'c, 'i>(&'c mut self, bytes: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(bytes)
+    }
+
+    fn into_secrets(self) -> Result<(ExtractedSecrets, KernelConnection<Self::Data>), Error> {
+        self.dangerous_into_kernel_connection()
+    }
+}
+
+/// What a handshake leads to
+pub(super) struct Begun {
+    pub(super) sealer: Sealer,
+    pub(super) opener: Opener,
+    pub(super) early: Early,
+}
+
+/// What the peer said at once behind its handshake
+#[derive(Default)]
+pub(super) struct Early {
+    /// Payload that rustls has opened
+    pub(super) payload: Vec<u8>,
+    /// After that payload nothing more comes.
+    pub(super) has_ended: bool,
+    /// The first part of a record
+    pub(super) sealed: Vec<u8>,
 }
 
 /// Why a handshake did not end well
@@ -38,40 +89,46 @@ impl Failure {
     }
 }
 
+/// Leads a handshake to its end. A peer that is refused is told why.
+pub(super) async fn shake_hands<S: Side>(
+    mut connection: S,
+    socket: &mut TcpStream,
+) -> Result<Begun, Failure> {
+    let (mut input, mut output) = (Input::new(), Vec::new());
+    let mut early = Early::default();
+    let led = lead(&mut connection, socket, &mut input, &mut output, &mut early).await;
+    if matches!(led, Err(Failure::Tls(_))) {
+        // rustls finds the bytes that it had when it failed: it counts on them.
+        while let Ok(Step::Again) = go_on(&mut connection, &mut input, &mut output, &mut early) {}
+    }
+    let said = socket.write_all(&output).await;
+    led?;
+    said.map_err(Failure::Socket)?;
+    early.sealed = input.into_rest();
+    let (secrets, successor) = connection.into_secrets().map_err(Failure::Tls)?;
+    let succession = Succession::new(successor);
+    let sealer = Sealer::new(secrets.tx, Arc::clone(&succession)).map_err(Failure::Tls)?;
+    let opener = Opener::new(secrets.rx, succession).map_err(Failure::Tls)?;
+    Ok(Begun { sealer, opener, early })
+}
+
 /// What is to be done before rustls goes on
 enum Step {
     Again,
     Send,
     Receive,
-    Done(Vec<u8>),
+    Done,
 }
 
-/// Leads a handshake to its end. A peer that is refused is told why.
-pub(super) async fn shake_hands<S: Side>(
-    mut connection: S,
-    socket: &mut TcpStream,
-) -> Result<Begun<S>, Failure> {
-    let (mut input, mut output) = (Input::new(), Vec::new());
-    let outcome = lead(&mut connection, socket, &mut input, &mut output).await;
-    if matches!(outcome, Err(Failure::Tls(_))) {
-        // rustls has the bytes before it that it had when it failed: it counts on them.
-        while let Ok(Step::Again) = go_on(&mut connection, &mut input, &mut output) {}
-    }
-    let said = socket.write_all(&output).await;
-    let opened = outcome?;
-    said.map_err(Failure::Socket)?;
-    Ok(Begun { connection, opened, unopened: input.into_rest() })
-}
-
-/// Gives payload that was opened meanwhile.
 async fn lead<S: Side>(
     connection: &mut S,
     socket: &mut TcpStream,
     input: &mut Input,
     output: &mut Vec<u8>,
-) -> Result<Vec<u8>, Failure> {
+    early: &mut Early,
+) -> Result<(), Failure> {
     loop {
-        match go_on(connection, input, output).map_err(Failure::Tls)? {
+        match go_on(connection, input, output, early).map_err(Failure::Tls)? {
             Step::Again => {}
             Step::Send => {
                 let said = socket.write_all(output).await;
@@ -79,7 +136,7 @@ async fn lead<S: Side>(
                 said.map_err(Failure::Socket)?;
             }
             Step::Receive => input.receive(socket).await?,
-            Step::Done(opened) => return Ok(opened),
+            Step::Done => return Ok(()),
         }
     }
 }
@@ -89,6 +146,7 @@ fn go_on<S: Side>(
     connection: &mut S,
     input: &mut Input,
     output: &mut Vec<u8>,
+    early: &mut Early,
 ) -> Result<Step, Error> {
     let UnbufferedStatus { mut discard, state, .. } = connection.process(input.held());
     let step = match state {
@@ -102,23 +160,36 @@ fn go_on<S: Side>(
         }
         Ok(ConnectionState::BlockedHandshake) => Ok(Step::Receive),
         Ok(ConnectionState::ReadTraffic(mut traffic)) => {
-            let mut opened = Vec::new();
             while let Some(Ok(record)) = traffic.next_record() {
                 discard += record.discard;
-                opened.extend_from_slice(record.payload);
+                early.payload.extend_from_slice(record.payload);
             }
-            Ok(Step::Done(opened))
+            Ok(Step::Again)
         }
-        Ok(ConnectionState::WriteTraffic(_)) => Ok(Step::Done(Vec::new())),
+        Ok(ConnectionState::PeerClosed) => {
+            early.has_ended = true;
+            Ok(Step::Again)
+        }
+        Ok(ConnectionState::WriteTraffic(_)) => Ok(Step::Done),
         Ok(_) => Err(Error::HandshakeNotComplete),
         Err(error) => Err(error),
     };
     input.discard(discard);
-    let is_over = matches!(&step, Ok(Step::Done(opened)) if opened.is_empty());
-    if is_over && holds_record(input.held()) {
-        return Err(in_pieces());
-    }
     step
+}
+
+/// Appends what rustls wants to say.
+fn encode<Data>(mut data: EncodeTlsData<'_, Data>, output: &mut Vec<u8>) {
+    let start = output.len();
+    loop {
+        match data.encode(&mut output[start..]) {
+            Ok(length) => return output.truncate(start + length),
+            Err(EncodeError::InsufficientSize(InsufficientSizeError { required_size })) => {
+                output.resize(start + required_size, 0);
+            }
+            Err(EncodeError::AlreadyEncoded) => return,
+        }
+    }
 }
 
 /// What came and was not used up

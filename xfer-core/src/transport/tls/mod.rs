@@ -1,9 +1,9 @@
 //! TLS 1.3 over one TCP socket, between two sides that know each other's key by its digest
 //!
 //! A [`Dialler`] opens streams and an [`Acceptor`] answers; what either gives is authenticated on
-//! both sides. The records are rustls's, in buffers of ours: large reads from the socket, opened
-//! where they lie, and many records sealed into one large write. An end that the peer did not
-//! announce is an error, never an end of data.
+//! both sides. rustls makes the handshake and all keys, the records are ours: read from the socket
+//! straight to where the payload is wanted and opened there, and sealed many to one large write. An
+//! end that the peer did not announce is an error, never an end of data.
 
 mod error;
 mod handshake;
@@ -14,7 +14,7 @@ mod writer;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::client::UnbufferedClientConnection;
@@ -29,8 +29,8 @@ use super::Stream;
 use super::gathering;
 use super::keys::SessionKey;
 pub use error::{TlsError, TlsProblem};
+use handshake::{Begun, Side};
 use reader::TlsReader;
-use records::{Records, Side};
 use writer::TlsWriter;
 
 /// Time that whoever connects has to prove its key; until then it is nobody.
@@ -50,7 +50,9 @@ impl Dialler {
     /// # Errors
     /// When the key cannot be used with TLS 1.3.
     pub fn new(key: &SessionKey, peer: KeyDigest) -> Result<Self, TlsProblem> {
-        Ok(Self(Arc::new(key.client(peer)?)))
+        let mut config = key.client(peer)?;
+        config.enable_secret_extraction = true;
+        Ok(Self(Arc::new(config)))
     }
 
     /// Opens a stream; all of it within `limit`.
@@ -79,7 +81,9 @@ impl Acceptor {
     /// # Errors
     /// When the key cannot be used with TLS 1.3.
     pub fn new(key: &SessionKey, peer: KeyDigest) -> Result<Self, TlsProblem> {
-        Ok(Self(Arc::new(key.server(peer)?)))
+        let mut config = key.server(peer)?;
+        config.enable_secret_extraction = true;
+        Ok(Self(Arc::new(config)))
     }
 
     /// Answers on a socket that was accepted. Until the peer has proven its key, for at most
@@ -111,12 +115,14 @@ async fn open<S: Side>(
     address: SocketAddr,
 ) -> Result<Stream, TlsError> {
     let begun = handshake::shake_hands(connection, &mut socket).await;
-    let begun = begun.map_err(|failure| failure.at(address))?;
+    let Begun { sealer, opener, early } = begun.map_err(|failure| failure.at(address))?;
+    socket::tune_to_distance(&socket);
     let broken = |cause: io::Error| TlsError::Broken { address, cause };
     let (input, output) = gathering::socket(socket).map_err(broken)?.into_inner();
-    let records = Arc::new(Mutex::new(Records::new(begun.connection, address)));
-    let reader = TlsReader::new(input, Arc::clone(&records), begun.opened, &begun.unopened);
-    Ok(Stream { reader: Box::new(reader), writer: Box::new(TlsWriter::new(output, records)) })
+    Ok(Stream {
+        reader: Box::new(TlsReader::new(input, address, opener, early)),
+        writer: Box::new(TlsWriter::new(output, address, sealer)),
+    })
 }
 
 #[cfg(test)]

@@ -1,91 +1,147 @@
 //! What the peer says
 
 use std::io;
+use std::net::SocketAddr;
+use std::ops::Range;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
+use rustls::Error;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::records::{Opened, Records, SEALED_RECORD_BYTES_MAX, Side};
+use super::error::TlsError;
+use super::handshake::Early;
+use super::records::{Content, Opened, Opener, SEALED_RECORD_BYTES_MAX};
 use crate::transport::gathering::GatheringReader;
 
-/// Bytes taken from the socket at once: what lies here is opened before it leaves the cache.
-const RECEIVED_BYTES: usize = 256 << 10;
+/// Room of our own for what is read in small pieces, and for a record that came in part.
+const RECEIVED_BYTES: usize = 2 * SEALED_RECORD_BYTES_MAX;
 
 /// The reading half of a stream
-pub(super) struct TlsReader<S> {
+///
+/// Where there is much room for payload the socket is read straight into it, and the records are
+/// opened there: payload is not copied.
+pub(super) struct TlsReader {
     socket: GatheringReader,
-    records: Arc<Mutex<Records<S>>>,
-    /// What came, of which `start..end` has not been opened
+    address: SocketAddr,
+    opener: Opener,
+    /// Payload at `opened`; behind it what has not been opened, at `sealed`
     received: Vec<u8>,
-    start: usize,
-    end: usize,
-    /// Payload that had no room where it was wanted, given away up to `given`
-    opened: Vec<u8>,
-    given: usize,
+    opened: Range<usize>,
+    sealed: Range<usize>,
+    has_ended: bool,
 }
 
-impl<S: Side> TlsReader<S> {
+impl TlsReader {
     /// Goes on where the handshake ended.
     pub(super) fn new(
         socket: GatheringReader,
-        records: Arc<Mutex<Records<S>>>,
-        opened: Vec<u8>,
-        unopened: &[u8],
+        address: SocketAddr,
+        opener: Opener,
+        early: Early,
     ) -> Self {
-        let mut received = vec![0; RECEIVED_BYTES];
-        let end = unopened.len();
-        received[..end].copy_from_slice(unopened);
-        Self { socket, records, received, start: 0, end, opened, given: 0 }
+        let Early { mut payload, has_ended, sealed } = early;
+        let opened = 0..payload.len();
+        let sealed_end = opened.end + sealed.len();
+        let received = &mut payload;
+        received.extend_from_slice(&sealed);
+        received.resize(sealed_end.max(RECEIVED_BYTES), 0);
+        let (received, sealed) = (payload, opened.end..sealed_end);
+        Self { socket, address, opener, received, opened, sealed, has_ended }
     }
 
-    /// Gives what was opened before.
+    /// Gives what is open, as far as there is room.
     fn give(&mut self, buffer: &mut ReadBuf<'_>) {
-        let rest = &self.opened[self.given..];
-        let count = rest.len().min(buffer.remaining());
-        buffer.put_slice(&rest[..count]);
-        self.given += count;
+        let count = self.opened.len().min(buffer.remaining());
+        buffer.put_slice(&self.received[self.opened.start..][..count]);
+        self.opened.start += count;
     }
 
-    /// Opens one record into the buffer.
-    fn open(&mut self, buffer: &mut ReadBuf<'_>) -> io::Result<Opened> {
-        let Self { opened, given, .. } = self;
-        let take = |payload: &[u8]| {
-            let (now, later) = payload.split_at(payload.len().min(buffer.remaining()));
-            buffer.put_slice(now);
-            if *given == opened.len() {
-                opened.clear();
-                *given = 0;
-            }
-            opened.extend_from_slice(later);
+    /// Opens the next record in our own room; whether there was one.
+    fn open(&mut self) -> Result<bool, Error> {
+        let start = self.sealed.start;
+        let received = &mut self.received[..self.sealed.end];
+        let Some(Opened { length, content }) = self.opener.open(received, start, start)? else {
+            return Ok(false);
         };
-        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
-        let (used, outcome) = records.open(&mut self.received[self.start..self.end], take);
-        self.start += used;
-        outcome.map_err(super::TlsError::into_io)
+        self.sealed.start += length;
+        match content {
+            Content::Payload(length) => self.opened = start..start + length,
+            Content::End => self.has_ended = true,
+        }
+        Ok(true)
     }
 
-    /// Takes more from the socket.
+    /// Takes a little from the socket into our own room, where nothing is open.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.start == self.end || self.received.len() - self.end < SEALED_RECORD_BYTES_MAX {
-            self.received.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
-        }
-        let mut room = ReadBuf::new(&mut self.received[self.end..]);
+        self.received.copy_within(self.sealed.clone(), 0);
+        self.sealed = 0..self.sealed.len();
+        let mut room = ReadBuf::new(&mut self.received[self.sealed.end..]);
         ready!(Pin::new(&mut self.socket).poll_read(cx, &mut room))?;
         let read = room.filled().len();
-        if read == 0 {
-            let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
-            return Poll::Ready(Err(records.truncated().into_io()));
+        self.sealed.end += read;
+        Poll::Ready(self.not_cut_off(read))
+    }
+
+    /// Takes much from the socket into the buffer and opens it there.
+    fn poll_through(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        buffer.put_slice(&self.received[self.sealed.clone()]);
+        let held = buffer.filled().len();
+        let polled = Pin::new(&mut self.socket).poll_read(cx, buffer);
+        let read = buffer.filled().len() - held;
+        if !matches!(polled, Poll::Ready(Ok(()))) || read == 0 {
+            buffer.set_filled(before);
+            ready!(polled)?;
+            return Poll::Ready(self.not_cut_off(read));
         }
-        self.end += read;
-        Poll::Ready(Ok(()))
+        let bytes = &mut buffer.filled_mut()[before..];
+        let (mut start, mut place) = (0, 0);
+        let outcome = loop {
+            match self.opener.open(bytes, start, place) {
+                Ok(Some(Opened { length, content })) => {
+                    start += length;
+                    match content {
+                        Content::Payload(length) => place += length,
+                        Content::End => self.has_ended = true,
+                    }
+                }
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+            if self.has_ended {
+                break Ok(());
+            }
+        };
+        // A part of a record is shorter than a record, and what follows an error or the end is
+        // nothing to anybody.
+        let rest = &bytes[start..][..(bytes.len() - start).min(self.received.len())];
+        self.received[..rest.len()].copy_from_slice(rest);
+        self.sealed = 0..rest.len();
+        buffer.set_filled(before + place);
+        match outcome {
+            Err(error) if place == 0 => Poll::Ready(Err(self.failure(error))),
+            // What was given comes first; the next call fails again.
+            Ok(()) | Err(_) => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// A socket that ended before the peer said so was cut off.
+    fn not_cut_off(&self, read: usize) -> io::Result<()> {
+        let address = self.address;
+        if read == 0 { Err(TlsError::Truncated { address }.into_io()) } else { Ok(()) }
+    }
+
+    fn failure(&self, error: Error) -> io::Error {
+        TlsError::failed(self.address, error).into_io()
     }
 }
 
-impl<S: Side> AsyncRead for TlsReader<S> {
+impl AsyncRead for TlsReader {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -93,18 +149,22 @@ impl<S: Side> AsyncRead for TlsReader<S> {
     ) -> Poll<io::Result<()>> {
         let reader = self.get_mut();
         let before = buffer.filled().len();
-        reader.give(buffer);
-        while buffer.remaining() > 0 {
-            let opened = reader.open(buffer);
+        loop {
+            reader.give(buffer);
             let gave = buffer.filled().len() > before;
-            match opened {
-                Ok(Opened::Payload) => {}
-                Ok(Opened::Nothing) if !gave => ready!(reader.poll_receive(cx))?,
-                Err(error) if !gave => return Poll::Ready(Err(error)),
+            if buffer.remaining() == 0 || reader.has_ended {
+                return Poll::Ready(Ok(()));
+            }
+            match reader.open() {
+                Ok(true) => {}
                 // What was given comes first; the next call finds the same again.
-                Ok(Opened::Nothing | Opened::Ended) | Err(_) => break,
+                Ok(false) | Err(_) if gave => return Poll::Ready(Ok(())),
+                Err(error) => return Poll::Ready(Err(reader.failure(error))),
+                Ok(false) if buffer.remaining() >= RECEIVED_BYTES => {
+                    ready!(reader.poll_through(cx, buffer))?;
+                }
+                Ok(false) => ready!(reader.poll_receive(cx))?,
             }
         }
-        Poll::Ready(Ok(()))
     }
 }

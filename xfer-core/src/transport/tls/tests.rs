@@ -1,4 +1,6 @@
 mod ends;
+mod foreign;
+mod records;
 mod refusals;
 mod wire;
 
@@ -11,7 +13,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use super::{Acceptor, Dialler, TlsError};
+use super::{Acceptor, Dialler, TlsError, socket};
 use crate::transport::keys::SessionKey;
 use crate::transport::{Stream, StreamWriter};
 
@@ -180,4 +182,18 @@ async fn a_reader_that_does_not_read_holds_the_writer_back() {
     flushed.unwrap();
     assert_eq!(read.unwrap(), taken);
     assert!(received.iter().all(|byte| *byte == 7));
+}
+
+/// Pacing by the system costs much where there is no delay to speak of.
+#[tokio::test]
+async fn a_near_socket_is_not_paced() {
+    let (listener, address) = listener().await;
+    let (near, far) = tokio::join!(socket::connect(address), listener.accept());
+    let (near, _far) = (near.unwrap(), far.unwrap());
+    socket::tune_to_distance(&near);
+    #[cfg(target_os = "linux")]
+    {
+        let chosen = rustix::net::sockopt::tcp_congestion(&near).unwrap();
+        assert!(["cubic", "reno"].contains(&&*chosen), "{chosen}");
+    }
 }

@@ -1,14 +1,16 @@
 //! What is said to the peer
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
+use rustls::Error;
 use tokio::io::AsyncWrite;
 
-use super::records::{ASIDE_BYTES, RECORD_BYTES, Records, SEAL_BYTES, Side};
+use super::error::TlsError;
+use super::records::{ASIDE_BYTES, RECORD_BYTES, SEAL_BYTES, Sealer};
 use crate::transport::StreamWriter;
 use crate::transport::gathering::GatheringWriter;
 
@@ -24,9 +26,10 @@ const SEALED_BYTES: usize =
     GATHER_BYTES + TAKEN_BYTES_MAX / RECORD_BYTES * (RECORD_BYTES + SEAL_BYTES) + ASIDE_BYTES;
 
 /// The writing half of a stream
-pub(super) struct TlsWriter<S> {
+pub(super) struct TlsWriter {
     socket: GatheringWriter,
-    records: Arc<Mutex<Records<S>>>,
+    address: SocketAddr,
+    sealer: Sealer,
     /// Of which `sent..sealed` is on its way
     buffer: Vec<u8>,
     sent: usize,
@@ -34,10 +37,10 @@ pub(super) struct TlsWriter<S> {
     has_ended: bool,
 }
 
-impl<S: Side> TlsWriter<S> {
-    pub(super) fn new(socket: GatheringWriter, records: Arc<Mutex<Records<S>>>) -> Self {
+impl TlsWriter {
+    pub(super) fn new(socket: GatheringWriter, address: SocketAddr, sealer: Sealer) -> Self {
         let buffer = vec![0; SEALED_BYTES];
-        Self { socket, records, buffer, sent: 0, sealed: 0, has_ended: false }
+        Self { socket, address, sealer, buffer, sent: 0, sealed: 0, has_ended: false }
     }
 
     /// Sends what is sealed.
@@ -61,14 +64,17 @@ impl<S: Side> TlsWriter<S> {
 
     /// Seals a piece; there is room for it.
     fn seal(&mut self, piece: &[u8]) -> io::Result<()> {
-        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
-        let sealed = records.seal(piece, &mut self.buffer[self.sealed..]);
-        self.sealed += sealed.map_err(super::TlsError::into_io)?;
+        let sealed = self.sealer.seal(piece, &mut self.buffer[self.sealed..]);
+        self.sealed += sealed.map_err(|error| self.failure(error))?;
         Ok(())
+    }
+
+    fn failure(&self, error: Error) -> io::Error {
+        TlsError::failed(self.address, error).into_io()
     }
 }
 
-impl<S: Side> StreamWriter for TlsWriter<S> {
+impl StreamWriter for TlsWriter {
     /// Small pieces are taken and held until there are enough, or until a flush.
     fn poll_take(
         self: Pin<&mut Self>,
@@ -84,7 +90,7 @@ impl<S: Side> StreamWriter for TlsWriter<S> {
     }
 }
 
-impl<S: Side> AsyncWrite for TlsWriter<S> {
+impl AsyncWrite for TlsWriter {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -111,9 +117,8 @@ impl<S: Side> AsyncWrite for TlsWriter<S> {
         let writer = self.get_mut();
         ready!(writer.poll_room(cx))?;
         if !writer.has_ended {
-            let mut records = writer.records.lock().unwrap_or_else(PoisonError::into_inner);
-            let sealed = records.seal_end(&mut writer.buffer[writer.sealed..]);
-            writer.sealed += sealed.map_err(super::TlsError::into_io)?;
+            let sealed = writer.sealer.seal_end(&mut writer.buffer[writer.sealed..]);
+            writer.sealed += sealed.map_err(|error| writer.failure(error))?;
             writer.has_ended = true;
         }
         ready!(writer.poll_sent(cx))?;
