@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use xfer_core::error::{ExitClass, fault_id};
-use xfer_core::event::{EntryAction, Event, Observer, Phase, PlanTotals, Progress, Route};
+use xfer_core::event::{
+    EntryAction, Event, Observer, Phase, PlanTotals, Progress, Route, RouteTrial,
+};
 use xfer_core::location::Location;
 use xfer_core::receipt::PathText;
 use xfer_protocol::fault::Fault;
@@ -176,6 +178,14 @@ impl Reporter {
         }
     }
 
+    fn tried(&self, state: &State, trial: &RouteTrial) {
+        self.output.event(&Body::Route(RouteBody::from(trial)));
+        let (place, reason) = (Escaped(trial.place.as_bytes()), Escaped(trial.reason.as_bytes()));
+        let decision = trial.decision.name();
+        let line = format!("xfer: {} {place}: {decision}: {reason}\n", trial.kind);
+        state.display.suspend(|| self.output.detail(1, &line));
+    }
+
     fn problem(&self, state: &mut State, fault: &Fault, class: ExitClass) {
         state.problems += 1;
         state.entries.failed += 1;
@@ -255,14 +265,7 @@ impl Observer for Reporter {
                 self.planned(&format!("route {}\n", route_text(route)));
                 state.route = Some(route.clone());
             }
-            Event::RouteTrial(trial) => {
-                self.output.event(&Body::Route(RouteBody::from(trial)));
-                let (place, reason) =
-                    (Escaped(trial.place.as_bytes()), Escaped(trial.reason.as_bytes()));
-                let decision = trial.decision.name();
-                let line = format!("xfer: {} {place}: {decision}: {reason}\n", trial.kind);
-                state.display.suspend(|| self.output.detail(1, &line));
-            }
+            Event::RouteTrial(trial) => self.tried(state, trial),
             Event::Plan(totals) => {
                 let first = totals.complete && !state.plan.complete;
                 state.plan = *totals;

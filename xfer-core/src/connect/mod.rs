@@ -63,6 +63,14 @@ enum Far {
     Sftp(Arc<SftpEndpoint>),
 }
 
+/// The ways of a session's payload, and what keeps them.
+struct Chosen {
+    now: Now,
+    outcome: Option<watch::Receiver<Outcome>>,
+    told: Told,
+    tasks: JoinSet<()>,
+}
+
 /// What must live as long as an endpoint.
 enum Keep {
     Nothing,
@@ -317,21 +325,34 @@ impl Connector {
         let remote = self.session(first.stream, &start, options, root).await;
         let remote = Arc::new(remote.map_err(|error| session_error(&place, error))?);
         start.join = true;
-        let mut ssh = self.ssh.clone();
+        let Chosen { now, outcome, told, tasks } =
+            self.routes(host, &place, &login, options, start, &remote).await?;
+        let (transport, streams) = ("ssh".to_owned(), remote.payload_streams().max(1));
+        let route = Route { kind: "ssh", transport, direct: true, streams };
+        let keep = Keep::Logins { _first: login, _further: tasks };
+        Ok(Connected { told, now, outcome, ..connected(remote, route, keep) })
+    }
+
+    /// Has payload take the best route, and the login's streams where there is none.
+    async fn routes(
+        &self,
+        host: &SshHost,
+        place: &str,
+        login: &SshConnection,
+        options: &TransferOptions,
+        start: Start,
+        remote: &Arc<RemoteEndpoint>,
+    ) -> Result<Chosen, TransferError> {
+        let (mut ssh, told) = (self.ssh.clone(), Told::default());
         ssh.seed = self.unique();
-        let further = Further {
-            first: login.clone(),
-            ssh,
-            options: options.clone(),
-            start: start.clone(),
-            told: Told::default(),
-            place: place.clone(),
-        };
+        let (first, options, place) = (login.clone(), options.clone(), place.to_owned());
+        let (network, told_too) = (options.network.clone(), Arc::clone(&told));
+        let further = Further { first, ssh, options, start, told: told_too, place: place.clone() };
         let state = self.state_directory().ok();
         let ground = Ground {
-            network: &options.network,
+            network: &network,
             source: self.sources.get(host).cloned(),
-            login: &login,
+            login,
             place: &place,
             state: state.as_ref(),
             clock: self.clock(),
@@ -339,31 +360,26 @@ impl Connector {
             unique: self.unique(),
         };
         let mut tasks = JoinSet::new();
-        let (told, mut now, mut decided) = (Arc::clone(&further.told), Now::default(), None);
-        if ground.is_promising(&remote) {
-            let (ladder, of_ladder, mut outcome) = Ladder::new(&remote, ground);
-            (now, decided) = (of_ladder, Some(outcome.clone()));
-            tasks.spawn(ladder.run());
-            if options.network.route == RouteChoice::Auto {
-                let remote = Arc::clone(&remote);
-                tasks.spawn(async move {
-                    let without = |now: &Outcome| matches!(now, Outcome::Nowhere { .. });
-                    if outcome.wait_for(without).await.is_ok() {
-                        further.join_all(remote).await;
-                    }
-                });
-            } else if let Outcome::Nowhere { stranger } = direct::decided(&mut outcome).await {
-                return Err(no_route(&place, stranger));
-            }
-        } else {
+        let remote = Arc::clone(remote);
+        if !ground.is_promising(&remote) {
             let missing = further.join_here(&remote).await;
-            let remote = Arc::clone(&remote);
             tasks.spawn(async move { further.join_beside(remote, missing).await });
+            return Ok(Chosen { now: Now::default(), outcome: None, told, tasks });
         }
-        let (transport, streams) = ("ssh".to_owned(), remote.payload_streams().max(1));
-        let route = Route { kind: "ssh", transport, direct: true, streams };
-        let keep = Keep::Logins { _first: login, _further: tasks };
-        Ok(Connected { told, now, outcome: decided, ..connected(remote, route, keep) })
+        let (ladder, now, outcome) = Ladder::new(&remote, ground);
+        tasks.spawn(ladder.run());
+        let mut told_of = outcome.clone();
+        if network.route == RouteChoice::Auto {
+            tasks.spawn(async move {
+                let without = |now: &Outcome| matches!(now, Outcome::Nowhere { .. });
+                if told_of.wait_for(without).await.is_ok() {
+                    further.join_all(remote).await;
+                }
+            });
+        } else if let Outcome::Nowhere { stranger } = direct::decided(&mut told_of).await {
+            return Err(no_route(&place, stranger));
+        }
+        Ok(Chosen { now, outcome: Some(outcome), told, tasks })
     }
 
     /// An endpoint on the files of the machine alone.

@@ -135,7 +135,8 @@ mod tests {
     fn what_is_broken_is_passed_over() {
         let found = told(
             "VAST_TCP_PORT_=1\nVAST_TCP_PORT_x=1\nVAST_TCP_PORT_80=\nVAST_TCP_PORT_81=0\n\
-             VAST_TCP_PORT_82=65536\nVAST_TCP_PORT_83=-1\nVAST_UDP_PORT_0=7\nVAST_TCP_PORT_66000=5\n\
+             VAST_TCP_PORT_82=65536\nVAST_TCP_PORT_83=-1\nVAST_UDP_PORT_0=7\n\
+             VAST_TCP_PORT_66000=5\n\
              PUBLIC_IPADDR=127.0.0.1\n=\nVAST_TCP_PORT_84 = 12\nsecond line of a key",
         );
         assert_eq!(found, Mapped { address: None, ports: vec![port(Carrier::Tcp, 84, 12)] });
