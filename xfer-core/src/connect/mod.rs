@@ -95,6 +95,13 @@ impl Connected {
         }
     }
 
+    /// The route with which payload begins; `None` where that was told as it was found.
+    #[must_use]
+    pub fn route_untold(&self) -> Option<Route> {
+        let is_told = self.now.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        self.route.clone().filter(|_| !is_told)
+    }
+
     /// The route with the streams that carry payload by now.
     #[must_use]
     pub fn route_now(&self) -> Option<Route> {

@@ -105,8 +105,8 @@ async fn open(shared: &Shared) -> Result<(Opened, Option<Listing>), Stop> {
     let sink = shared.connector.connect(&to.machine, options).await.map_err(Stop::Error)?;
     for end in sources.iter().chain([&sink]) {
         end.notices.iter().for_each(|text| shared.observer.observe(&Event::Notice(text.clone())));
-        if let Some(route) = &end.route {
-            shared.observer.observe(&Event::Route(route.clone()));
+        if let Some(route) = end.route_untold() {
+            shared.observer.observe(&Event::Route(route));
         }
     }
     if transfer.options.preserve.owner && !sink.sink.capabilities().metadata.owner {

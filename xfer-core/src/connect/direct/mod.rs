@@ -8,10 +8,11 @@
 mod candidates;
 mod memory;
 mod race;
+mod reversed;
 mod source;
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -90,6 +91,8 @@ pub(super) struct Ladder {
     network: NetworkOptions,
     source: Option<Arc<dyn RouteSource>>,
     login: Login,
+    /// The address that the login leaves from.
+    here: Option<IpAddr>,
     place: String,
     memory: Memory,
     clock: Arc<dyn Clock>,
@@ -141,6 +144,7 @@ impl Ladder {
             network: ground.network.clone(),
             source: ground.source,
             login: Login { host, address: ends.map(|ends| ends.there) },
+            here,
             place: ground.place.to_owned(),
             memory: Memory::new(ground.state, here, Arc::clone(&ground.clock)),
             clock: ground.clock,
@@ -188,8 +192,11 @@ impl Ladder {
         }
     }
 
-    /// Payload goes over the login.
+    /// Payload goes over the login, unless that was ruled out.
     fn settle_without(&self) {
+        if self.network.route != RouteChoice::Auto {
+            return;
+        }
         self.remote.hold_payload(false);
         self.outcome.send_if_modified(|now| {
             let is_first = *now == Outcome::Pending;
@@ -215,7 +222,10 @@ impl Ladder {
         self.tell_refused(&listening);
         let candidates = self.candidates(&named, &listening).await;
         let keys = Keys { own: own.clone(), peer: listening.key };
-        let reached = self.race(&candidates, &keys).await?;
+        let reached = match self.race(&candidates, &keys).await {
+            Some(reached) => reached,
+            None => self.reversed(&listening, &keys).await?,
+        };
         self.carry(reached, &keys).await
     }
 
@@ -295,6 +305,28 @@ impl Ladder {
             self.memory.forget(&reached.candidate);
         }
         reached
+    }
+
+    /// Where no port of the far machine answers, it may reach one of this. Payload does not wait.
+    async fn reversed(&self, listening: &Listening, keys: &Keys) -> Option<Reached> {
+        self.settle_without();
+        let addresses = reversed::addresses(self.here, listening.controller);
+        if addresses.is_empty() {
+            return None;
+        }
+        for carrier in preferred(self.network.route, self.remote.round_trip()) {
+            let streams = self.streams_of(carrier);
+            let (remote, addresses) = (&*self.remote, addresses.clone());
+            let near = reversed::Near { remote, keys, addresses, streams };
+            match near.reached(carrier).await {
+                Ok(reached) => return Some(reached),
+                Err(reason) => {
+                    let kind = candidates::kind_of(carrier);
+                    self.tell(kind, "this machine", RouteDecision::Failed, &reason);
+                }
+            }
+        }
+        None
     }
 
     /// Has a route carry payload until it is lost.

@@ -30,6 +30,8 @@ pub(super) enum Link {
     Quic(QuicConnection),
     /// The first connection; each further stream is one more.
     Tls(Box<Stream>),
+    /// Connections that the far side made.
+    Streams(Vec<Stream>),
 }
 
 /// A candidate that did not answer as it should.
@@ -146,6 +148,7 @@ impl Reached {
                 let streams = std::iter::once(*first).chain(further).collect();
                 Streams { streams, connection: None }
             }
+            Link::Streams(streams) => Streams { streams, connection: None },
         }
     }
 }
