@@ -44,6 +44,9 @@ const LOOK: Duration = Duration::from_millis(250);
 /// A route on which payload waits and nothing moves for so long is left.
 const STANDS_STILL: Duration = Duration::from_secs(8);
 
+/// More than a connection hears while it stands still, from one look back to the other.
+const HEARD_BYTES: u64 = 2_000;
+
 /// The pause before a machine is looked for again after all ways led nowhere; it doubles.
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -374,7 +377,7 @@ impl Ladder {
 
     /// Waits until the route has no stream left, or nothing moves on it though payload waits.
     async fn watch(&self, connection: Option<&QuicConnection>) -> &'static str {
-        let mut last = (self.progress(), self.clock.elapsed());
+        let mut last = (self.progress(connection), self.clock.elapsed());
         loop {
             let ended = async {
                 match connection {
@@ -389,7 +392,7 @@ impl Ladder {
             if self.remote.streams(Tier::Direct) == 0 {
                 return "its connections were lost";
             }
-            let (progress, now) = (self.progress(), self.clock.elapsed());
+            let (progress, now) = (self.progress(connection), self.clock.elapsed());
             if progress != last.0 || !self.remote.is_moving() {
                 last = (progress, now);
             } else if now.saturating_sub(last.1) >= STANDS_STILL {
@@ -398,8 +401,11 @@ impl Ladder {
         }
     }
 
-    fn progress(&self) -> (u64, u64) {
-        (self.remote.moved_bytes(Tier::Direct), self.remote.payload_bytes())
+    /// What changes while anything moves. A connection of QUIC takes megabytes from its streams
+    /// at once and sends them as the path allows, so that only what it hears tells.
+    fn progress(&self, connection: Option<&QuicConnection>) -> (u64, u64, u64) {
+        let heard = connection.map_or(0, |c| c.heard_bytes() / HEARD_BYTES);
+        (self.remote.moved_bytes(Tier::Direct), self.remote.payload_bytes(), heard)
     }
 
     fn tell_refused(&self, listening: &Listening) {

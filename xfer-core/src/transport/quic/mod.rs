@@ -175,6 +175,11 @@ impl QuicConnection {
         Ok(stream::joined(send, receive, self.clone()))
     }
 
+    /// Bytes of UDP that came from the other side, its acknowledgements included.
+    pub(crate) fn heard_bytes(&self) -> u64 {
+        self.connection.stats().udp_rx.bytes
+    }
+
     /// Waits until the connection is lost or closed.
     pub(crate) async fn closed(&self) -> QuicError {
         QuicError::Lost(self.connection.closed().await)
