@@ -180,6 +180,11 @@ pub trait Endpoint: Send + Sync {
     /// What this endpoint can do; constant over its life.
     fn capabilities(&self) -> &Capabilities;
 
+    /// Bytes of a block at most, as what lies between bears them now. Default: any.
+    fn block_max(&self) -> Option<u64> {
+        None
+    }
+
     /// What stands at a path, one row for each match of its patterns; a path without patterns has
     /// exactly one row, whether something is there or not.
     async fn locate(&self, locate: Locate) -> EndpointResult<Vec<Located>>;

@@ -179,11 +179,13 @@ async fn copy_once(cx: &Arc<Context>, work: &FileWork) -> Result<Ended, Stop> {
     copy.commit().await
 }
 
-/// Blocks of a power of two that lie on the sink's write grid.
+/// Blocks of a power of two that lie on the sink's write grid, and that the link bears now.
 fn block_length(cx: &Context) -> u64 {
     let (grid, least) = (cx.sink.capabilities().write_grid.max(1), grid(cx));
     if least <= BlockSize::DEFAULT.bytes() {
-        let paced = cx.pacer.block_max().unwrap_or(u64::MAX).max(BlockSize::MIN.bytes()).max(least);
+        let borne = [cx.pacer.block_max(), cx.source.block_max(), cx.sink.block_max()];
+        let paced = borne.into_iter().flatten().min().unwrap_or(u64::MAX);
+        let paced = paced.max(BlockSize::MIN.bytes()).max(least);
         let smaller = 1 << paced.ilog2();
         if smaller >= least { BlockSize::DEFAULT.bytes().min(smaller) } else { least }
     } else {
@@ -325,7 +327,7 @@ impl Copy<'_> {
         let boundary = |length: u64| (start / length + 1).saturating_mul(length).min(next_kept);
         match data.first_after(start) {
             Some(data) if data.start() <= start => {
-                Piece::Data(until(data.end().min(boundary(self.block))))
+                Piece::Data(until(data.end().min(boundary(block_length(self.cx)))))
             }
             Some(data) => Piece::Hole(until(data.start().min(boundary(HOLE_BYTES)))),
             None => Piece::Hole(until(boundary(HOLE_BYTES))),

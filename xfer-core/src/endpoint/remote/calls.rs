@@ -89,6 +89,10 @@ impl Endpoint for RemoteEndpoint {
         self.capabilities_of_far_side()
     }
 
+    fn block_max(&self) -> Option<u64> {
+        self.longest_block()
+    }
+
     async fn locate(&self, locate: Locate) -> EndpointResult<Vec<Located>> {
         let asked = locate.clone();
         match self.ask(Request::Locate(locate)).await? {

@@ -8,10 +8,11 @@ mod calls;
 mod flights;
 mod lane;
 mod lanes;
+mod pace;
 mod watch;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,6 +29,7 @@ use flights::{Flights, Turn};
 use lane::{Answer, Lane};
 use lanes::Lanes;
 pub use lanes::Tier;
+use pace::Pace;
 
 /// Payload bytes that may be on their way at first: what is lost with a session must be sent again.
 const WINDOW_BYTES: u64 = 8 << 20;
@@ -67,6 +69,7 @@ struct Shared {
     next_id: AtomicU64,
     flights: Flights,
     window: AtomicU64,
+    pace: Mutex<Pace>,
     overhead: Arc<Tally>,
     room: Room,
     clock: Arc<dyn Clock>,
@@ -89,6 +92,7 @@ impl RemoteEndpoint {
             next_id: AtomicU64::new(0),
             flights: Flights::new(WINDOW_BYTES, options.stall, seed, Arc::clone(&clock)),
             window: AtomicU64::new(WINDOW_BYTES),
+            pace: Mutex::default(),
             overhead: Arc::default(),
             room: Room::new(usize::try_from(WINDOW_BYTES_MAX).unwrap_or(usize::MAX) * 2),
             clock,
@@ -100,7 +104,7 @@ impl RemoteEndpoint {
         let round_trip = shared.clock.elapsed().saturating_sub(began);
         shared.widen(round_trip);
         let mut watch = JoinSet::new();
-        watch.spawn(watch::watch(Arc::clone(&shared)));
+        watch.spawn(watch::watch(Arc::clone(&shared), round_trip));
         Ok(Self { shared, capabilities, session, round_trip, _watch: watch })
     }
 
@@ -222,6 +226,10 @@ impl RemoteEndpoint {
         self.shared.window.load(Ordering::Relaxed)
     }
 
+    pub(super) fn longest_block(&self) -> Option<u64> {
+        self.shared.pace.lock().unwrap_or_else(PoisonError::into_inner).block_max()
+    }
+
     pub(super) fn capabilities_of_far_side(&self) -> &Capabilities {
         &self.capabilities
     }
@@ -260,12 +268,19 @@ impl Shared {
         self.lanes.remove(lane, &self.flights);
     }
 
-    /// Gives the window a link's bandwidth-delay product, where that is more.
+    /// Gives the window a link's bandwidth-delay product, as far as its rate is known.
     fn widen(&self, round_trip: Duration) {
         let product =
             RATE.saturating_mul(u64::try_from(round_trip.as_millis()).unwrap_or(0)) / 1000;
-        let window = product.clamp(WINDOW_BYTES, WINDOW_BYTES_MAX);
-        self.window.store(window, Ordering::Relaxed);
-        self.flights.set_window(window);
+        let most = product.clamp(WINDOW_BYTES, WINDOW_BYTES_MAX);
+        let (now, landed) = (self.clock.elapsed(), self.flights.landed_bytes());
+        let window = {
+            let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+            pace.observe(now, landed, self.flights.are_any_under_way());
+            pace.window(round_trip, most)
+        };
+        if self.window.swap(window, Ordering::Relaxed) != window {
+            self.flights.set_window(window);
+        }
     }
 }
