@@ -10,6 +10,7 @@ mod highest;
 mod model;
 mod phase;
 mod rate;
+mod round;
 #[cfg(test)]
 mod simulated;
 mod surplus;

@@ -12,6 +12,7 @@ use super::delivery::{Delivery, Sample};
 use super::highest::Highest;
 use super::phase::Phase;
 use super::rate::{Rate, percent};
+use super::round::Round;
 use super::surplus::Surplus;
 
 /// Rounds for which the highest delivery rate counts: longer than a whole cycle of probing, so
@@ -30,13 +31,11 @@ const INITIAL_PACKETS: u64 = 32;
 /// Packets that may always be in flight, so that acknowledgements keep coming.
 const LEAST_PACKETS: u64 = 4;
 
-/// Hundredths of a round's bytes that may be lost before it is taken for congestion. Radio links
-/// and long paths lose a few in a hundred at any rate; a full queue loses as much as the sender
-/// exceeds the path.
-const EXCESS: u64 = 8;
+/// While the rate is being found, the window is at most this many times what it proved.
+const GROWTH: u64 = 3;
 
-/// Lost packets in one round below which their share says nothing.
-const EXCESS_PACKETS: u64 = 16;
+/// Late batches on end that show a queue: one alone may have waited for a processor.
+const LATE: u32 = 8;
 
 /// Hundredths that a raise adds to the window, and the least where more overran the queue.
 const RAISE: u64 = 25;
@@ -44,18 +43,6 @@ const LEAST_RAISE: u64 = 5;
 
 /// Hundredths of what others make the queue longer by which the window follows.
 const FOLLOWED: u32 = 75;
-
-/// One round trip: from a packet's departure until its acknowledgement
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Round {
-    pub(super) count: u64,
-    /// The round ends when a packet is acknowledged that left after this much was delivered.
-    ends_at: u64,
-    shortest: Option<Duration>,
-    delivered: u64,
-    lost: u64,
-    best: Rate,
-}
 
 /// The path, as its acknowledgements show it
 #[derive(Clone, Debug)]
@@ -73,6 +60,8 @@ pub(super) struct Model {
     recent: Option<Duration>,
     /// Rounds on end whose shortest round trip was over twice the shortest of all
     pub(super) far_rounds: u64,
+    /// Batches of acknowledgements on end that came later than the shortest round trip allows
+    late: u32,
     /// The most that may be in flight after too much was lost
     bound: Option<u64>,
     /// Hundredths that a raise adds
@@ -95,6 +84,7 @@ impl Model {
             round: Round::default(),
             recent: None,
             far_rounds: 0,
+            late: 0,
             bound: None,
             raise: RAISE,
             in_flight: 0,
@@ -143,7 +133,7 @@ impl Model {
         let ended = ended.then(|| self.end_round());
         let phase = self.phase;
         self.phase = phase.after(self, now, ended, sample.limited);
-        self.window = self.wanted();
+        self.window = self.wanted(sample.bytes);
     }
 
     /// Packets were lost; `persistent` says that nothing else arrived for several round trips
@@ -170,6 +160,7 @@ impl Model {
         if rtt <= shortest + shortest / 32 + Duration::from_micros(250) {
             self.shortest_at = now;
         }
+        self.late = if rtt > shortest + slack(shortest) { self.late + 1 } else { 0 };
         self.shortest = Some(shortest.min(rtt));
     }
 
@@ -244,14 +235,20 @@ impl Model {
         share.clamp(Duration::from_millis(3), Duration::from_millis(10))
     }
 
-    fn wanted(&self) -> u64 {
+    fn wanted(&self, acknowledged: u64) -> u64 {
         if self.rate.best() == Rate::default() {
             return self.window.max(self.initial_window());
         }
         let product = self.product();
         let clump = self.surplus.largest().min(self.rate().within(self.longest_clump()));
         let wanted = match self.phase {
-            Phase::Startup { .. } => self.window.max(2 * (product + clump)),
+            // A queue that begins to form is seen a round trip late: enough is in flight.
+            Phase::Startup { .. } if self.late >= LATE => {
+                self.window.min(2 * (product + clump)).max(self.initial_window())
+            }
+            Phase::Startup { .. } => {
+                self.window.max((self.window + acknowledged).min(GROWTH * (product + clump)))
+            }
             Phase::Drain => product + clump,
             Phase::Raise { .. } => percent(self.filling() + clump, 100 + self.raise),
             Phase::Cruise { .. } => self.filling() + clump,
@@ -263,13 +260,6 @@ impl Model {
     /// Bytes acknowledged so far
     pub(super) fn delivered(&self) -> u64 {
         self.delivery.total()
-    }
-}
-
-impl Round {
-    /// Too much was lost for it to be the path's own loss
-    pub(super) fn excess(&self, mtu: u64) -> bool {
-        self.lost >= EXCESS_PACKETS * mtu && 100 * self.lost > EXCESS * (self.lost + self.delivered)
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::model::{Model, Round, SHORTEST_HOLDS};
+use super::model::{Model, SHORTEST_HOLDS};
 use super::rate::Rate;
+use super::round::Round;
 
 /// How long little is in flight while the shortest round trip is measured anew.
 const MEASURE: Duration = Duration::from_millis(200);

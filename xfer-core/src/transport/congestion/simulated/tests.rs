@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::rate::Rate;
 use super::cubic::Cubic;
-use super::link::{Driver, Link, Sender, World};
+use super::link::{Driver, Link, PACKET, Sender, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -38,12 +38,18 @@ fn a_link_is_filled_whatever_it_loses_and_its_queue_stays_short() {
 
 #[test]
 fn the_start_is_over_within_a_dozen_round_trips() {
-    let link = Link::of(200, 100, 0);
-    let mut world = World::new(link.clone(), vec![Driver::model()]);
-    world.run(12 * link.round_trip);
-    assert!(world.wire.dropped < 700, "{} packets ran over", world.wire.dropped);
-    let share = world.shares(SECOND)[0];
-    assert!(share >= 95, "{share} %");
+    for (megabits, milliseconds) in [(200, 100), (200, 250), (1000, 50)] {
+        let link = Link::of(megabits, milliseconds, 0);
+        let mut world = World::new(link.clone(), vec![Driver::model()]);
+        world.run(12 * link.round_trip);
+        let over = 100 * world.wire.dropped * PACKET / link.product();
+        assert!(
+            over < 60,
+            "{megabits} Mbit/s, {milliseconds} ms: {over} % of the product ran over"
+        );
+        let share = world.shares(6 * link.round_trip)[0];
+        assert!(share >= 90, "{megabits} Mbit/s, {milliseconds} ms: {share} %");
+    }
 }
 
 #[test]
@@ -81,13 +87,36 @@ fn a_link_that_grows_or_shrinks_is_followed() {
     world.wire.link.rate = Rate(link.rate.0 / 4);
     world.run(2 * SECOND);
     let share = world.shares(5 * SECOND)[0];
-    assert!(share >= 90, "after it shrank: {share} %");
+    assert!(share >= 85, "after it shrank: {share} %");
     let waiting = world.mean_waiting();
     assert!(waiting < link.product() / 4, "after it shrank: {waiting} bytes wait");
     world.wire.link.rate = link.rate;
     world.run(5 * SECOND);
     let share = world.shares(5 * SECOND)[0];
     assert!(share >= 90, "after it grew: {share} %");
+}
+
+#[test]
+fn a_queue_that_never_runs_over_is_not_kept_full() {
+    let mut link = Link::of(100, 50, 0);
+    link.queue = 8 * link.product();
+    let mut world = settled(&link);
+    world.wire.link.rate = Rate(link.rate.0 / 2);
+    world.run(8 * SECOND);
+    let share = world.shares(10 * SECOND)[0];
+    assert!(share >= 90, "{share} %");
+    let waiting = world.mean_waiting();
+    assert!(waiting < link.product() / 8, "{waiting} bytes wait");
+}
+
+#[test]
+fn a_path_that_stopped_delivering_is_found_out_anew() {
+    let mut world = settled(&Link::of(100, 50, 0));
+    let Driver::Model(model) = &mut world.senders[0].driver else { panic!("it is the model") };
+    assert!(model.window() > 4 * model.initial_window());
+    model.lost(10 * PACKET, true);
+    assert_eq!(model.window(), model.initial_window());
+    assert_eq!(model.rate(), Rate::default());
 }
 
 #[test]
