@@ -94,7 +94,12 @@ impl Lab {
 
     /// Runs a command to its success and says what it cost on both sides
     pub(crate) fn timed(&self, command: std::process::Command) -> Done<Cost> {
-        timed(command, &self.server)
+        timed(command, &[self.server.id()])
+    }
+
+    /// The process of the server
+    pub(crate) fn server(&self) -> u32 {
+        self.server.id()
     }
 
     /// One file of the wanted size that nothing can compress, in memory
@@ -120,6 +125,11 @@ impl Lab {
     /// A directory for what arrives, in memory or on disk
     pub(crate) fn destination(&self, on_disk: bool) -> PathBuf {
         if on_disk { &self.disk } else { &self.memory }.path().join("destination")
+    }
+
+    /// Where everything in memory lies
+    pub(crate) fn memory(&self) -> &Path {
+        self.memory.path()
     }
 
     fn made(&self, room: &TempDir, name: &str, make: impl FnOnce(&Path)) -> PathBuf {

@@ -1,14 +1,21 @@
-//! Races of the program against its peers: `cargo run --release -p xfer-benches -- ssh`
+//! Races of the program against its peers: `cargo run --release -p xfer-benches -- ssh|direct`
 //!
-//! Everything runs on this machine, over a private sshd with one cipher, in turns, so that only
-//! ratios within one race mean anything. Nothing here is a test of time: `--quick` shows that the
-//! races themselves work.
+//! `ssh` is trees over a private sshd with one cipher; `direct` one file over the loopback, also by
+//! ways past ssh. Everything runs on this machine, in turns, so that only ratios within one race
+//! mean anything. Nothing here is a test of time: `--quick` shows that the races themselves work.
+//! `XFER_TEST_BINARY` names the program that races, else it is built.
 
 mod contender;
+mod course;
+mod direct;
+mod figures;
+mod flags;
 mod lab;
 mod measure;
 mod options;
+mod plot;
 mod race;
+mod raw;
 mod report;
 
 use std::process::ExitCode;
@@ -17,20 +24,34 @@ use std::process::ExitCode;
 type Done<T = ()> = Result<T, String>;
 
 fn main() -> ExitCode {
-    let done = options::Options::parse(std::env::args_os().skip(1)).and_then(|asked| match asked {
-        Some(options) => ssh(&options),
-        None => {
-            println!("{}", options::USAGE);
-            Ok(())
-        }
-    });
-    match done {
+    match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(text) => {
             eprintln!("xfer-benches: {text}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn run() -> Done {
+    let words: Vec<_> =
+        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let (race, rest) = words.split_first().map_or(("", &[][..]), |(race, rest)| (race, rest));
+    let help = rest.iter().any(|word| word == "--help" || word == "-h");
+    match race {
+        "direct" if help => println!("{}", direct::USAGE),
+        "direct" => return direct::run(rest),
+        // What `direct` starts.
+        "raw" => return raw::run(rest),
+        _ => {
+            let words = std::env::args_os().skip(1);
+            match options::Options::parse(words)? {
+                Some(options) => return ssh(&options),
+                None => println!("{}\n\n{}", options::USAGE, direct::USAGE),
+            }
+        }
+    }
+    Ok(())
 }
 
 fn ssh(options: &options::Options) -> Done {

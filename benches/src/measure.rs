@@ -5,8 +5,6 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use xfer_tests::sshd::Sshd;
-
 use crate::Done;
 
 /// Ticks of `/proc/PID/stat` in a second, on every Linux
@@ -28,11 +26,10 @@ pub(crate) struct Extent {
     pub(crate) bytes: u64,
 }
 
-/// Runs a command to its success; sessions that it opened have ended when this returns
-pub(crate) fn timed(mut command: Command, server: &Sshd) -> Done<Cost> {
+/// Runs a command to its success; what it started in the servers has ended when this returns
+pub(crate) fn timed(mut command: Command, servers: &[u32]) -> Done<Cost> {
     let described = format!("{command:?}");
-    let processors = || ended_children(std::process::id()) + ended_children(server.id());
-    let before = processors();
+    let before = processors(servers);
     let began = Instant::now();
     let output = command.stdin(Stdio::null()).output();
     let wall = began.elapsed().as_secs_f64();
@@ -41,10 +38,22 @@ pub(crate) fn timed(mut command: Command, server: &Sshd) -> Done<Cost> {
         let text = String::from_utf8_lossy(&output.stderr);
         return Err(format!("{described}: {}\n{text}", output.status));
     }
-    while !server.session_processes().is_empty() {
+    while servers.iter().any(|server| has_children(*server)) {
         std::thread::yield_now();
     }
-    Ok(Cost { wall, processor: processors() - before })
+    Ok(Cost { wall, processor: processors(servers) - before })
+}
+
+/// Processor seconds of all children that ended, of this process and of servers
+pub(crate) fn processors(servers: &[u32]) -> f64 {
+    let sum = servers.iter().map(|server| ended_children(*server)).sum::<f64>();
+    sum + ended_children(std::process::id())
+}
+
+/// Whether a process has children that it has not waited for
+pub(crate) fn has_children(process: u32) -> bool {
+    let path = format!("/proc/{process}/task/{process}/children");
+    fs::read_to_string(path).is_ok_and(|children| !children.trim().is_empty())
 }
 
 /// Counts what is below a path, or the path itself where it is a file

@@ -25,3 +25,28 @@ fn a_quick_programme_runs_every_race_and_writes_its_figures() {
         assert!(contenders.len() > 1, "nobody raced in {race:#}");
     }
 }
+
+#[test]
+fn a_quick_race_on_the_loopback_leaves_a_table_figures_and_a_plot() {
+    let directory = tempfile::tempdir().unwrap();
+    let stem = directory.path().join("figures");
+    let done = Command::new(env!("CARGO_BIN_EXE_xfer-benches"))
+        .args(["direct", "--quick", "--push", "--output"])
+        .arg(&stem)
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let read = |extension| std::fs::read_to_string(stem.with_extension(extension)).unwrap();
+    let figures: Value = serde_json::from_str(&read("json")).unwrap();
+    let raced = figures["contenders"].as_array().unwrap();
+    let names: Vec<_> = raced.iter().filter_map(|one| one["name"].as_str()).collect();
+    for name in ["xfer-tls", "xfer-quic", "xfer-ssh", "raw-tls", "raw-quinn", "rsync-daemon"] {
+        assert!(names.contains(&name), "{names:?}");
+    }
+    for one in raced {
+        assert!(one["bytes_a_second"].as_f64().is_some_and(|rate| rate > 0.0), "{one:#}");
+    }
+    let ratios = figures["ratios"].as_array().unwrap();
+    assert_eq!(ratios.len(), 7, "{ratios:#?}");
+    assert!(read("md").contains("raw-tls") && read("svg").ends_with("</svg>\n"));
+}
