@@ -1,8 +1,9 @@
 //! How much payload the link takes, and what follows from it.
 //!
 //! On a slow link a megabyte is a long time: what is on its way cannot be stopped, and what is lost
-//! with it is sent again. So once the rate is known, blocks and window are cut to it. The window
-//! leaves room to grow by a half in each round trip, so that it never is what holds the rate down.
+//! with it is sent again. So once the rate is known, blocks and window are cut to it. A block that
+//! lost a packet lands two round trips late or later, so a window of four leaves the rate room to
+//! grow: it never is what holds it down.
 
 use std::time::Duration;
 
@@ -17,8 +18,11 @@ const KNOWN_BYTES: u64 = 1 << 20;
 /// What a block may take on the link.
 const OF_A_BLOCK: Duration = Duration::from_millis(500);
 
-/// Beside one and a half round trips: what reading, writing and waiting for a turn take.
-const BESIDE: Duration = Duration::from_millis(200);
+/// Round trips that a window lasts.
+const ROUND_TRIPS: u32 = 4;
+
+/// Beside them: what reading, writing and waiting for a turn take.
+const BESIDE: Duration = Duration::from_millis(500);
 
 /// The smallest window.
 const WINDOW_MIN: u64 = 512 << 10;
@@ -58,7 +62,7 @@ impl Pace {
     /// Bytes on their way, where that is less than `most`.
     pub(super) fn window(&self, round_trip: Duration, most: u64) -> u64 {
         let Some(rate) = self.rate else { return most };
-        within(rate, round_trip * 3 / 2 + BESIDE).max(WINDOW_MIN).min(most)
+        within(rate, round_trip * ROUND_TRIPS + BESIDE).max(WINDOW_MIN).min(most)
     }
 }
 
@@ -109,8 +113,8 @@ mod tests {
             let (mut pace, mut landed, mut now) = (at(200_000), 2_000_000, 10);
             for _ in 0..40 {
                 let window = pace.window(round_trip, 64 * MIB);
-                // A window in each round trip, and what both ends take beside it.
-                let rate = within(window * 1_000, Duration::from_secs(1)) / (millis + 100);
+                // Each block lost a packet twice, and both ends take their time.
+                let rate = window * 1_000 / (3 * millis + 100);
                 (landed, now) = (landed + 2 * rate, now + 2);
                 pace.observe(Duration::from_secs(now), landed, true);
             }
