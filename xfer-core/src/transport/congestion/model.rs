@@ -41,6 +41,10 @@ const LATE: u32 = 8;
 const RAISE: u64 = 25;
 const LEAST_RAISE: u64 = 5;
 
+/// The shortest time for which a path is kept full. On a shorter one what acknowledgements are held
+/// back for, and threads wait for a processor, is most of the round trip, and would set the rate.
+const SPAN_MIN: Duration = Duration::from_millis(5);
+
 /// Hundredths of what others make the queue longer by which the window follows.
 const FOLLOWED: u32 = 75;
 
@@ -210,7 +214,8 @@ impl Model {
 
     /// What fills the path when its queue is empty
     pub(super) fn product(&self) -> u64 {
-        self.rate.best().within(self.shortest.unwrap_or_default()).max(self.least_window())
+        let span = self.shortest.unwrap_or_default().max(SPAN_MIN);
+        self.rate.best().within(span).max(self.least_window())
     }
 
     /// Whether a round's packets waited in the queue
@@ -224,7 +229,7 @@ impl Model {
         let shortest = self.shortest.unwrap_or_default();
         let recent = self.recent.unwrap_or(shortest).saturating_sub(slack(shortest));
         let queue = recent.saturating_sub(shortest).min(shortest);
-        let span = shortest + queue * FOLLOWED / 100;
+        let span = (shortest + queue * FOLLOWED / 100).max(SPAN_MIN);
         self.rate.best().within(span).max(self.least_window())
     }
 
