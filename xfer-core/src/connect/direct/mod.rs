@@ -31,7 +31,7 @@ use crate::transport::quic::QuicConnection;
 use crate::transport::ssh::SshConnection;
 use candidates::{Candidate, Login, Outside, outsides, preferred};
 use memory::Memory;
-use race::{Keys, Reached, Unreached, race};
+use race::{Keys, Late, Reached, Unreached, race};
 
 pub use source::RouteSource;
 
@@ -225,11 +225,11 @@ impl Ladder {
         self.tell_refused(&listening);
         let candidates = self.candidates(&named, &listening).await;
         let keys = Keys { own: own.clone(), peer: listening.key };
-        let reached = match self.race(&candidates, &keys).await {
-            Some(reached) => reached,
-            None => self.reversed(&listening, &keys).await?,
+        let (reached, late) = match self.race(&candidates, &keys).await {
+            Some(won) => won,
+            None => (self.reversed(&listening, &keys).await?, Late::default()),
         };
-        self.carry(reached, &keys).await
+        self.carry(reached, late, &keys).await
     }
 
     /// What was typed, and what the source of routes knows now.
@@ -286,14 +286,8 @@ impl Ladder {
     }
 
     /// The first candidate that proves the far side's key; payload waits for it a while.
-    async fn race(&self, candidates: &[Candidate], keys: &Keys) -> Option<Reached> {
-        let failed = |unreached: Unreached| {
-            self.stranger.fetch_or(unreached.stranger, Ordering::Relaxed);
-            if unreached.silent {
-                self.memory.note(&unreached.candidate, self.unique);
-            }
-            self.tell_of(&unreached.candidate, RouteDecision::Failed, &unreached.reason);
-        };
+    async fn race(&self, candidates: &[Candidate], keys: &Keys) -> Option<(Reached, Late)> {
+        let failed = |unreached| self.note(&unreached);
         let racing = race(candidates, keys, self.remote.round_trip(), failed);
         let waiting = async {
             tokio::time::sleep(PAYLOAD_WAITS).await;
@@ -304,7 +298,7 @@ impl Ladder {
             reached = racing => reached,
             () = waiting => None,
         };
-        if let Some(reached) = &reached {
+        if let Some((reached, _)) = &reached {
             self.memory.forget(&reached.candidate);
         }
         reached
@@ -332,8 +326,17 @@ impl Ladder {
         None
     }
 
+    /// Tells of a candidate that did not come about, and remembers a silent one.
+    fn note(&self, unreached: &Unreached) {
+        self.stranger.fetch_or(unreached.stranger, Ordering::Relaxed);
+        if unreached.silent {
+            self.memory.note(&unreached.candidate, self.unique);
+        }
+        self.tell_of(&unreached.candidate, RouteDecision::Failed, &unreached.reason);
+    }
+
     /// Has a route carry payload until it is lost.
-    async fn carry(&mut self, reached: Reached, keys: &Keys) -> Option<()> {
+    async fn carry(&mut self, reached: Reached, late: Late, keys: &Keys) -> Option<()> {
         let candidate = reached.candidate.clone();
         let count = self.streams_of(candidate.carrier);
         let race::Streams { streams, connection } = reached.streams(count, keys).await;
@@ -356,7 +359,15 @@ impl Ladder {
         self.tell_of(&candidate, RouteDecision::Taken, "the first that proved the machine's key");
         self.observer.observe(&Event::Route(route));
         self.outcome.send_replace(Outcome::Direct);
-        let why = self.watch(connection.as_ref()).await;
+        let settling = async {
+            let patience = PAYLOAD_WAITS.max(self.remote.round_trip() * 4);
+            late.settle(patience, |unreached| self.note(&unreached)).await;
+            std::future::pending::<&str>().await
+        };
+        let why = tokio::select! {
+            why = self.watch(connection.as_ref()) => why,
+            why = settling => why,
+        };
         *self.now.lock().unwrap_or_else(PoisonError::into_inner) = None;
         // Until the next route is found or found wanting: the login would be clogged.
         self.remote.hold_payload(true);

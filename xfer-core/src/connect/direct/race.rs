@@ -53,38 +53,82 @@ pub(super) struct Keys {
 }
 
 /// Dials every candidate, those of the first carrier at once and the others after a head start or
-/// when none of the first is left. `failed` is told of each that does not come about.
+/// when none of the first is left. `failed` is told of each that does not come about before another
+/// does.
 pub(super) async fn race(
     candidates: &[Candidate],
     keys: &Keys,
     round_trip: Duration,
     mut failed: impl FnMut(Unreached),
-) -> Option<Reached> {
+) -> Option<(Reached, Late)> {
     let first = candidates.first()?.carrier;
-    let (mut ahead, mut behind) = (JoinSet::new(), candidates.iter());
-    for candidate in behind.clone().filter(|c| c.carrier == first) {
-        ahead.spawn(dial(candidate.clone(), keys.clone()));
+    let mut dials = Late::default();
+    for candidate in candidates.iter().filter(|c| c.carrier == first) {
+        dials.dial(candidate, keys);
     }
     let head_start = tokio::time::sleep((round_trip * 2).max(HEAD_START_MIN));
     tokio::pin!(head_start);
     let mut all_dialled = false;
     loop {
         let ended = tokio::select! {
-            ended = ahead.join_next() => ended,
+            ended = dials.next() => ended,
             () = &mut head_start, if !all_dialled => None,
         };
         match ended {
-            Some(Ok(Ok(reached))) => return Some(reached),
-            Some(Ok(Err(unreached))) => failed(unreached),
-            // A dial that panicked has come to nothing.
-            Some(Err(_)) => {}
+            Some(Ok(reached)) => return Some((reached, dials)),
+            Some(Err(unreached)) => failed(unreached),
             None if all_dialled => return None,
             None => {
                 all_dialled = true;
-                for candidate in behind.by_ref().filter(|c| c.carrier != first) {
-                    ahead.spawn(dial(candidate.clone(), keys.clone()));
+                for candidate in candidates.iter().filter(|c| c.carrier != first) {
+                    dials.dial(candidate, keys);
                 }
             }
+        }
+    }
+}
+
+/// Candidates of which nothing is known yet.
+#[derive(Default)]
+pub(super) struct Late {
+    dials: JoinSet<Result<Reached, Unreached>>,
+    candidates: Vec<Candidate>,
+}
+
+impl Late {
+    fn dial(&mut self, candidate: &Candidate, keys: &Keys) {
+        self.candidates.push(candidate.clone());
+        self.dials.spawn(dial(candidate.clone(), keys.clone()));
+    }
+
+    /// The next of which something is known; `None` when there is no other.
+    async fn next(&mut self) -> Option<Result<Reached, Unreached>> {
+        loop {
+            // A dial that panicked has come to nothing.
+            let Ok(ended) = self.dials.join_next().await? else { continue };
+            let (Ok(Reached { candidate, .. }) | Err(Unreached { candidate, .. })) = &ended;
+            self.candidates.retain(|other| other != candidate);
+            return Some(ended);
+        }
+    }
+
+    /// Waits a while for those that had not answered when another did, and tells `failed` of each
+    /// that does not come about, or stays silent.
+    pub(super) async fn settle(mut self, patience: Duration, mut failed: impl FnMut(Unreached)) {
+        let settled = async {
+            while let Some(ended) = self.next().await {
+                // Nobody needs one that comes about now.
+                if let Err(unreached) = ended {
+                    failed(unreached);
+                }
+            }
+        };
+        if tokio::time::timeout(patience, settled).await.is_ok() {
+            return;
+        }
+        for candidate in self.candidates {
+            let reason = format!("nothing answered within {} ms", patience.as_millis());
+            failed(Unreached { candidate, reason, silent: true, stranger: false });
         }
     }
 }
