@@ -121,6 +121,17 @@ impl Contender {
         command.arg(from).arg(to);
         command
     }
+
+    /// The same without being held to ssh
+    pub(crate) fn by_any_route(self, lab: &Lab, wanted: &Move) -> Command {
+        let held = self.command(lab, wanted);
+        if self != Self::Syq {
+            return held;
+        }
+        let mut free = Command::new(held.get_program());
+        free.args(held.get_args().filter(|argument| *argument != "--no-tcp"));
+        free
+    }
 }
 
 impl Move {

@@ -1,9 +1,11 @@
 //! The private sshd, the trees, and places to move them to
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
+use xfer_tests::net::Host;
 use xfer_tests::sshd::Sshd;
 use xfer_tests::tree;
 use xfer_tests::xfer::Xfer;
@@ -38,7 +40,15 @@ impl Lab {
 
     /// Starts the server
     pub(crate) fn open(options: &Options) -> Done<Self> {
-        let server = Sshd::start(SSHD);
+        Self::around(Sshd::start(SSHD), options)
+    }
+
+    /// The same with the server in a host of the network laboratory
+    pub(crate) fn open_within(options: &Options, host: &Host, address: Ipv4Addr) -> Done<Self> {
+        Self::around(Sshd::start_within(host, address, SSHD), options)
+    }
+
+    fn around(server: Sshd, options: &Options) -> Done<Self> {
         let ssh_config = server.client_config(Self::HOST);
         let xfer = Xfer::new().ssh_config(ssh_config.clone());
         let room = |place: &Path| {
@@ -95,6 +105,16 @@ impl Lab {
     /// Runs a command to its success and says what it cost on both sides
     pub(crate) fn timed(&self, command: std::process::Command) -> Done<Cost> {
         timed(command, &[self.server.id()])
+    }
+
+    /// Where the server listens
+    pub(crate) fn address(&self) -> Ipv4Addr {
+        self.server.address()
+    }
+
+    /// Kills every session of the server
+    pub(crate) fn kill_sessions(&self) {
+        self.server.kill_sessions();
     }
 
     /// The process of the server

@@ -1,7 +1,7 @@
-//! Races of the program against its peers: `cargo run --release -p xfer-benches -- ssh|direct`
+//! Races of the program against its peers: `cargo run --release -p xfer-benches -- ssh|direct|wan`
 //!
 //! `ssh` is trees over a private sshd with one cipher; `direct` one file over the loopback, also by
-//! ways past ssh. Everything runs on this machine, in turns, so that only ratios within one race
+//! ways past ssh; `wan` one file over links of the network laboratory. Everything runs on this machine, in turns, so that only ratios within one race
 //! mean anything. Nothing here is a test of time: `--quick` shows that the races themselves work.
 //! `XFER_TEST_BINARY` names the program that races, else it is built.
 
@@ -17,6 +17,7 @@ mod plot;
 mod race;
 mod raw;
 mod report;
+mod wan;
 
 use std::process::ExitCode;
 
@@ -41,13 +42,17 @@ fn run() -> Done {
     match race {
         "direct" if help => println!("{}", direct::USAGE),
         "direct" => return direct::run(rest),
+        "wan" if help => println!("{}", wan::USAGE),
+        "wan" => return wan::run(rest),
         // What `direct` starts.
         "raw" => return raw::run(rest),
         _ => {
             let words = std::env::args_os().skip(1);
             match options::Options::parse(words)? {
                 Some(options) => return ssh(&options),
-                None => println!("{}\n\n{}", options::USAGE, direct::USAGE),
+                None => {
+                    println!("{}\n\n{}\n\n{}", options::USAGE, direct::USAGE, wan::USAGE);
+                }
             }
         }
     }

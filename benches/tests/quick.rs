@@ -50,3 +50,28 @@ fn a_quick_race_on_the_loopback_leaves_a_table_figures_and_a_plot() {
     assert_eq!(ratios.len(), 7, "{ratios:#?}");
     assert!(read("md").contains("raw-tls") && read("svg").ends_with("</svg>\n"));
 }
+
+#[test]
+fn a_quick_race_over_a_link_leaves_shares_of_what_it_carries() {
+    let directory = tempfile::tempdir().unwrap();
+    let stem = directory.path().join("figures");
+    let done = Command::new(env!("CARGO_BIN_EXE_xfer-benches"))
+        .args(["wan", "--quick", "--only", "quic", "--only", "rsync", "--output"])
+        .arg(&stem)
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let read = |extension| std::fs::read_to_string(stem.with_extension(extension)).unwrap();
+    let figures: Value = serde_json::from_str(&read("json")).unwrap();
+    let cell = &figures["cells"][0];
+    assert!(cell["ceiling_bytes_a_second"].as_f64().is_some_and(|rate| rate > 1e6), "{cell:#}");
+    let tools = cell["tools"].as_array().unwrap();
+    let names: Vec<_> = tools.iter().filter_map(|tool| tool["name"].as_str()).collect();
+    assert_eq!(names, ["xfer-quic", "rsync"]);
+    for tool in tools {
+        assert_eq!(tool["bytes"], 25_000_000, "{tool:#}");
+        assert!(tool["percent"].as_f64().is_some_and(|share| share > 0.0), "{tool:#}");
+        assert!(tool["link_packets"].as_u64().is_some_and(|count| count > 16_000), "{tool:#}");
+    }
+    assert!(read("md").contains("10 ms, 0.1 %") && read("svg").contains("per cent of the link"));
+}

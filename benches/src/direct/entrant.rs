@@ -137,8 +137,7 @@ impl Entrant {
                 arguments.extend(["--events".into(), events(lab).into()]);
                 lab.xfer().command(arguments)
             }
-            Who::Peer(Contender::Syq) => without(&Contender::Syq.command(lab, &wanted), "--no-tcp"),
-            Who::Peer(peer) => peer.command(lab, &wanted),
+            Who::Peer(peer) => peer.by_any_route(lab, &wanted),
             Who::Daemon => daemon(around, &wanted),
             Who::Raw(kind) => kind.command(around.streams, around.bytes)?,
             Who::Iperf3 => iperf3(around)?,
@@ -186,12 +185,6 @@ fn iperf3(around: &Surroundings<'_>) -> Done<Command> {
     let numbers = [u64::from(free_port()?), around.bytes, around.streams.max(1)];
     command.args(numbers.map(|number| number.to_string()));
     Ok(command)
-}
-
-fn without(command: &Command, word: &str) -> Command {
-    let mut kept = Command::new(command.get_program());
-    kept.args(command.get_args().filter(|argument| *argument != word));
-    kept
 }
 
 fn installed(name: &str) -> bool {

@@ -15,6 +15,7 @@ use crate::figures;
 use crate::lab::{Lab, empty};
 use crate::measure::{Cost, timed};
 use daemon::Daemon;
+pub(crate) use entrant::Route;
 use entrant::{Entrant, Surroundings, Who, events};
 use options::Options;
 pub(crate) use options::USAGE;

@@ -1,0 +1,175 @@
+//! What of the race over emulated links can be chosen
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::contender::Direction;
+use crate::flags::{self, number};
+use crate::{Done, options};
+
+pub(crate) const USAGE: &str = "\
+usage: cargo run --release -p xfer-benches -- wan [FLAG…]   as root, with /dev/net/tun
+  --seconds N             the file is what a link carries in that time (60)
+  --limit N               seconds after which a tool is cut off (twice --seconds)
+  --rtt MS                instead of 10, 50, 100 and 250; repeatable
+  --loss PERCENT          instead of 0, 0.1, 1 and 3; repeatable
+  --rate MBIT             instead of 200 and 1000; repeatable
+  --cell MS,PERCENT,MBIT  this cell instead of the grid; repeatable
+  --only NAME             only tools whose name contains NAME; repeatable
+  --pull                  from the far side
+  --memory DIR            a directory on tmpfs with room for two such files (/dev/shm)
+  --output STEM           where STEM.md, STEM.json and STEM.svg go (bench-wan)
+  --quick                 a second over one short link, to see that it works";
+
+/// A link
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Cell {
+    /// Round trip in milliseconds
+    pub(super) rtt: u32,
+    /// Per cent of packets
+    pub(super) loss: f64,
+    /// Millions of bits a second
+    pub(super) rate: u64,
+}
+
+/// The flags of `wan`
+#[derive(Clone, Debug)]
+pub(super) struct Options {
+    pub(super) seconds: u64,
+    limit: Option<u64>,
+    rtts: Vec<u32>,
+    losses: Vec<f64>,
+    rates: Vec<u64>,
+    cells: Vec<Cell>,
+    pub(super) only: Vec<String>,
+    pub(super) direction: Direction,
+    pub(super) memory: PathBuf,
+    pub(super) output: PathBuf,
+}
+
+impl Cell {
+    /// The file that the link carries in that time, in bytes
+    pub(super) fn bytes(self, seconds: u64) -> u64 {
+        self.rate * 125_000 * seconds
+    }
+
+    pub(super) fn name(self) -> String {
+        format!("{} ms, {} %, {} Mbit/s", self.rtt, self.loss, self.rate)
+    }
+}
+
+impl Options {
+    pub(super) fn parse(words: &[String]) -> Done<Self> {
+        let mut options = Self {
+            seconds: 60,
+            limit: None,
+            rtts: Vec::new(),
+            losses: Vec::new(),
+            rates: Vec::new(),
+            cells: Vec::new(),
+            only: Vec::new(),
+            direction: Direction::Push,
+            memory: PathBuf::from("/dev/shm"),
+            output: PathBuf::from("bench-wan"),
+        };
+        flags::read(words, &mut options, Self::switch, Self::set)?;
+        Ok(options)
+    }
+
+    /// By rate, so that a file serves all cells of one
+    pub(super) fn cells(&self) -> Vec<Cell> {
+        if !self.cells.is_empty() {
+            return self.cells.clone();
+        }
+        let mut cells = Vec::new();
+        for rate in or(&self.rates, &[200, 1000]) {
+            for rtt in or(&self.rtts, &[10, 50, 100, 250]) {
+                let losses = or(&self.losses, &[0.0, 0.1, 1.0, 3.0]);
+                cells.extend(losses.into_iter().map(|loss| Cell { rtt, loss, rate }));
+            }
+        }
+        cells
+    }
+
+    pub(super) fn limit(&self) -> Duration {
+        Duration::from_secs(self.limit.unwrap_or(2 * self.seconds))
+    }
+
+    /// Whether a tool is asked for
+    pub(super) fn asks(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| name.contains(only.as_str()))
+    }
+
+    /// What the laboratory of ssh is told
+    pub(super) fn of_lab(&self) -> options::Options {
+        options::Options {
+            memory: self.memory.clone(),
+            disk: self.memory.clone(),
+            ..options::Options::default()
+        }
+    }
+
+    fn switch(&mut self, flag: &str) -> bool {
+        match flag {
+            "--pull" => self.direction = Direction::Pull,
+            "--quick" => {
+                self.seconds = 1;
+                self.limit = Some(60);
+                self.cells = vec![Cell { rtt: 10, loss: 0.1, rate: 200 }];
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn set(&mut self, flag: &str, value: &str) -> Done<bool> {
+        match flag {
+            "--seconds" => self.seconds = number::<u64>(flag, value)?.clamp(1, 86_400),
+            "--limit" => self.limit = Some(number::<u64>(flag, value)?.clamp(1, 86_400)),
+            "--rtt" => self.rtts.push(number(flag, value)?),
+            "--loss" => self.losses.push(number(flag, value)?),
+            "--rate" => self.rates.push(number(flag, value)?),
+            "--cell" => self.cells.push(cell(value)?),
+            "--only" => self.only.push(value.to_owned()),
+            "--memory" => self.memory = value.into(),
+            "--output" => self.output = value.into(),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+fn cell(value: &str) -> Done<Cell> {
+    let parts: Vec<_> = value.split(',').collect();
+    let [rtt, loss, rate] = parts[..] else {
+        return Err(format!("--cell {value}: not MS,PERCENT,MBIT"));
+    };
+    let flag = "--cell";
+    Ok(Cell { rtt: number(flag, rtt)?, loss: number(flag, loss)?, rate: number(flag, rate)? })
+}
+
+fn or<T: Clone>(asked: &[T], usual: &[T]) -> Vec<T> {
+    if asked.is_empty() { usual.to_vec() } else { asked.to_vec() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Done<Options> {
+        Options::parse(&text.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn the_grid_is_the_product_of_what_is_asked() {
+        assert_eq!(parse("").unwrap().cells().len(), 32);
+        let cells = parse("--rtt 100 --loss 0 --loss 1 --rate 200").unwrap().cells();
+        let wanted = [0.0, 1.0].map(|loss| Cell { rtt: 100, loss, rate: 200 });
+        assert_eq!(cells, wanted);
+        assert_eq!(parse("--rtt 50 --cell 100,1,200").unwrap().cells(), wanted[1..]);
+        assert_eq!(wanted[0].bytes(20), 500_000_000);
+        for bad in ["--cell 1,2", "--cell 1,2,x", "--rate", "--fast 1"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+}
