@@ -59,8 +59,9 @@ const TLS_STREAMS: (usize, usize) = (2, 8);
 /// Delay from which a link is not short.
 const LONG: Duration = Duration::from_millis(5);
 
-/// Streams of one QUIC connection: gaps of lost packets spread over them.
-const QUIC_STREAMS: usize = 8;
+/// Streams of one QUIC connection: gaps of lost packets spread over them, and each holds no more
+/// than a sixteenth of what a long link has on its way.
+const QUIC_STREAMS: usize = 16;
 
 /// The first index of a stream on a data port; the login's lie below.
 const FIRST_INDEX: u16 = 1024;

@@ -21,8 +21,8 @@ const PINGS_PER_STALL: u32 = 3;
 /// What an answered ping counts as: enough that its stream is not taken for a trickle.
 const LIFE_BYTES: u64 = 64 * 1024;
 
-/// Fits the window to the rate, tells the flight control what moves, pings a lane that has fallen silent, and gives it up when
-/// it stays so for the stall timeout.
+/// Fits the window to the rate, tells the flight control what moves, pings a lane that has fallen
+/// silent, and gives it up when it stays so for the stall timeout.
 pub(super) async fn watch(shared: Arc<Shared>, round_trip: Duration) {
     let pings_every = shared.stall / PINGS_PER_STALL;
     let pause = (pings_every / 4).clamp(Duration::from_millis(50), Duration::from_secs(1));

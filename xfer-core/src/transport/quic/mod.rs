@@ -187,7 +187,7 @@ impl QuicConnection {
 }
 
 fn endpoint(socket: UdpSocket, server: Option<ServerConfig>) -> Result<Endpoint, QuicError> {
-    // A system that grants less is answered by shorter bursts.
+    // What the system grants less than that, a lossy link of a gigabit a second feels.
     let _granted = sockopt::set_socket_recv_buffer_size(&socket, quic_tuning::SOCKET_BUFFER);
     let _granted = sockopt::set_socket_send_buffer_size(&socket, quic_tuning::SOCKET_BUFFER);
     let endpoint = Endpoint::new(EndpointConfig::default(), server, socket, Arc::new(TokioRuntime));
