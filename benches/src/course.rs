@@ -13,8 +13,10 @@ pub(crate) struct Course {
     pub(crate) before: f64,
     /// Seconds from there to the last event
     pub(crate) moving: f64,
-    /// Payload bytes that had moved by the last event
+    /// Payload bytes that had moved by the last event, those under way included
     pub(crate) bytes: u64,
+    /// Those that the other side has
+    pub(crate) arrived: u64,
     /// Streams that carried it at the end; 0 where it did not come to its end
     pub(crate) streams: u64,
 }
@@ -35,6 +37,7 @@ impl Course {
             let now = seconds(event["time"].as_str()?)?;
             let start = *began.get_or_insert(now);
             last = (now - start).rem_euclid(DAY);
+            course.arrived = course.arrived.max(event["payload_bytes"].as_u64().unwrap_or(0));
             course.bytes = course.bytes.max(moved(&event));
             if course.bytes == 0 {
                 idle_until = last;
@@ -80,6 +83,6 @@ mod tests {
                \"payload_bytes\":90,\"route\":{\"streams\":4}}\n{\"time\":";
         let course = Course::of(&text).unwrap();
         assert!((course.before - 1.5).abs() < 1e-6 && (course.moving - 2.0).abs() < 1e-6);
-        assert_eq!((course.bytes, course.streams), (90, 4));
+        assert_eq!((course.bytes, course.arrived, course.streams), (90, 90, 4));
     }
 }

@@ -19,10 +19,13 @@ pub(super) struct Limited {
     pub(super) cost: Cost,
     /// Whether it came to its end, which is a success
     pub(super) is_finished: bool,
+    /// Bytes that were there at the end
+    pub(super) arrived: u64,
 }
 
 /// Runs a command in a host to its success or its limit; what it says goes to a file
 ///
+/// `arrived` counts what is there when it ends or is cut off: some remove what is not whole.
 /// `close` ends what the command started elsewhere, and waits for that.
 pub(super) fn run(
     mut command: Command,
@@ -30,6 +33,7 @@ pub(super) fn run(
     servers: &[u32],
     limit: Duration,
     said: &Path,
+    arrived: impl Fn() -> Done<u64>,
     close: impl FnOnce(),
 ) -> Done<Limited> {
     let described = format!("{command:?}");
@@ -43,10 +47,12 @@ pub(super) fn run(
     let (ended, end) = channel();
     let waiting = std::thread::spawn(move || ended.send(child.wait()));
     let mut is_finished = true;
+    let mut cut = None;
     let status = match end.recv_timeout(limit) {
         Ok(status) => status,
         Err(_) => {
             is_finished = false;
+            cut = Some(arrived()?);
             // It may have ended just now.
             let _gone = kill_process_group(group, Signal::KILL);
             end.recv().map_err(|_| "nobody waits for the child")?
@@ -61,5 +67,6 @@ pub(super) fn run(
         return Err(format!("{described}: {status}\n{text}"));
     }
     let cost = Cost { wall, processor: processors(servers) - before };
-    Ok(Limited { cost, is_finished })
+    let arrived = cut.map_or_else(arrived, Ok)?;
+    Ok(Limited { cost, is_finished, arrived })
 }

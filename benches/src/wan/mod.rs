@@ -13,7 +13,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use xfer_tests::net::{self, Counts, Weather};
+use xfer_tests::net::{self, Counts, Setup, Weather};
 use xfer_tests::tree;
 use xfer_tests::xfer::Xfer;
 
@@ -63,7 +63,8 @@ struct World {
 /// Races as the words ask
 pub(crate) fn run(words: &[String]) -> Done {
     let options = Options::parse(words)?;
-    let net = net::Lab::new(&Weather::default());
+    let setup = Setup { seed: options.seed, ..Setup::default() };
+    let net = net::Lab::with(&setup, &Weather::default());
     let lab = Lab::open_within(&options.of_lab(), &net.far, net.link.far())?;
     let world = World { lab, net, options };
     let tools = world.trial()?;
@@ -146,17 +147,20 @@ impl World {
         let command = tool.command(&self.lab, home, &wanted, &events);
         let servers = [self.lab.server()];
         let said = self.path("said");
+        let arrived = || Ok(extent(&wanted.destination)?.bytes);
         let close = || self.lab.close_sessions();
-        let limited = limited::run(command, &self.net.near, &servers, limit, &said, close)?;
+        let limited =
+            limited::run(command, &self.net.near, &servers, limit, &said, arrived, close)?;
         let after = self.net.link.counts(way);
         let course = if tool.is_ours() { Course::read(&events) } else { None };
-        let arrived = extent(&wanted.destination)?.bytes;
-        let bytes = match course {
-            _ if limited.is_finished && arrived != size => {
-                return Err(format!("{arrived} of {size} bytes are there"));
-            }
-            Some(course) if !limited.is_finished => course.bytes,
-            _ => arrived,
+        let Limited { is_finished, arrived, cost } = limited;
+        if is_finished && arrived != size {
+            return Err(format!("{arrived} of {size} bytes are there"));
+        }
+        let (bytes, moving) = match course {
+            // Its file has its whole length early, and events end where it waits.
+            Some(course) if !is_finished => (course.arrived, Some(cost.wall - course.before)),
+            course => (arrived, course.map(|course| course.moving)),
         };
         let counts = Counts {
             packets: after.packets - before.packets,
@@ -166,7 +170,6 @@ impl World {
             ..Counts::default()
         };
         empty(&wanted.destination)?;
-        let moving = course.map(|course| course.moving);
         Ok(Run { tool, limited, bytes, moving, counts })
     }
 
@@ -202,7 +205,7 @@ impl Lab {
 }
 
 fn tell(run: &Run, ceiling: f64) {
-    let Limited { cost, is_finished } = run.limited;
+    let Limited { cost, is_finished, .. } = run.limited;
     eprintln!(
         "{} {:.2} MB/s, {:.1} %; {:.1} s in all{}, processors {:.1} s; {} packets, {:.0} MB, \
          {} lost, {} beyond the queue",

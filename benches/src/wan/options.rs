@@ -16,6 +16,7 @@ usage: cargo run --release -p xfer-benches -- wan [FLAG…]   as root, with /dev
   --rate MBIT             instead of 200 and 1000; repeatable
   --cell MS,PERCENT,MBIT  this cell instead of the grid; repeatable
   --only NAME             only tools whose name contains NAME; repeatable
+  --seed N                another future of the links (1)
   --pull                  from the far side
   --memory DIR            a directory on tmpfs with room for two such files (/dev/shm)
   --output STEM           where STEM.md, STEM.json and STEM.svg go (bench-wan)
@@ -42,6 +43,8 @@ pub(super) struct Options {
     rates: Vec<u64>,
     cells: Vec<Cell>,
     pub(super) only: Vec<String>,
+    /// Of what the links do by chance
+    pub(super) seed: u64,
     pub(super) direction: Direction,
     pub(super) memory: PathBuf,
     pub(super) output: PathBuf,
@@ -68,6 +71,7 @@ impl Options {
             rates: Vec::new(),
             cells: Vec::new(),
             only: Vec::new(),
+            seed: 1,
             direction: Direction::Push,
             memory: PathBuf::from("/dev/shm"),
             output: PathBuf::from("bench-wan"),
@@ -131,6 +135,7 @@ impl Options {
             "--rate" => self.rates.push(number(flag, value)?),
             "--cell" => self.cells.push(cell(value)?),
             "--only" => self.only.push(value.to_owned()),
+            "--seed" => self.seed = number(flag, value)?,
             "--memory" => self.memory = value.into(),
             "--output" => self.output = value.into(),
             _ => return Ok(false),

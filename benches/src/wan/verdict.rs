@@ -52,6 +52,7 @@ pub(super) fn figures(rounds: &[Round], options: &Options) -> Value {
     let mut all = conditions("wan");
     all["direction"] = json!(format!("{:?}", options.direction).to_lowercase());
     all["pull"] = json!(options.direction == Direction::Pull);
+    all["seed"] = json!(options.seed);
     all["seconds"] = json!(options.seconds);
     all["limit"] = json!(options.limit().as_secs_f64());
     let cells = rounds.iter().map(|round| {
