@@ -1,9 +1,10 @@
 //! Races of the program against its peers: `cargo run --release -p xfer-benches -- ssh|direct|wan`
 //!
 //! `ssh` is trees over a private sshd with one cipher; `direct` one file over the loopback, also by
-//! ways past ssh; `wan` one file over links of the network laboratory. Everything runs on this machine, in turns, so that only ratios within one race
-//! mean anything. Nothing here is a test of time: `--quick` shows that the races themselves work.
-//! `XFER_TEST_BINARY` names the program that races, else it is built.
+//! ways past ssh; `wan` one file over links of the network laboratory. Everything runs on this
+//! machine, in turns, so that only ratios within one race mean anything. Nothing here is a test of
+//! time: `--quick` shows that the races themselves work. `XFER_TEST_BINARY` names the program that
+//! races, else it is built.
 
 mod contender;
 mod course;
