@@ -47,7 +47,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("B-U7", "33402296:/p", "bad-host"),
     ("B-U7", "ftp://h/x", "unknown-scheme"),
     ("B-U7", "file://remote/x", "file-on-another-machine"),
-    ("B-U7", "xfer://h:1/r", "not-in-this-version"),
+    ("B-U7", "xfer://h/r", "bad-port"),
     ("B-U7", "gs://b/p", "not-in-this-version"),
     ("B-U7", "az://c/p", "not-in-this-version"),
     ("B-U7", "b2://b/p", "not-in-this-version"),

@@ -25,6 +25,7 @@ const TRANSFER: &[Group] = &[
 /// The flags of a transfer that are settings.
 const SETTINGS: &[Group] = TRANSFER.split_at(TRANSFER.len() - 1).0;
 const REMOTE: &[Group] = &[Group::Connection, Group::Output];
+const SERVE: &[Group] = &[Group::Serve, Group::Output];
 const PLAIN: &[Group] = &[Group::Output];
 
 const VERBS: &[Verb] = &[
@@ -65,6 +66,12 @@ const VERBS: &[Verb] = &[
         groups: PLAIN,
     },
     Verb {
+        name: "serve",
+        about: "Serve named directories to whoever holds a token, where there is no sshd",
+        operands: |c| c,
+        groups: SERVE,
+    },
+    Verb {
         name: "install",
         about: "Put this program on another machine",
         operands: one_location,
@@ -88,7 +95,8 @@ const VERBS: &[Verb] = &[
 
 const LOCATIONS: &str = "\
 Locations: path, ./a:b, file:///abs (here); [user@]host:path, [v6]:path,
-ssh://[user@]host[:port]/path (over SSH, as ssh would reach the host).
+ssh://[user@]host[:port]/path (over SSH, as ssh would reach the host);
+xfer://host:port/root/path (a standing peer, xfer serve).
 A trailing / on a source directory means its contents; on the destination, that it must be a
 directory.
 
@@ -128,7 +136,8 @@ pub(crate) fn command() -> Command {
 
 /// The flags alone, for the check of one layer of settings.
 pub(crate) fn flags_only() -> Command {
-    with_flags(Command::new("xfer").no_binary_name(true), TRANSFER)
+    let of_transfers = with_flags(Command::new("xfer").no_binary_name(true), TRANSFER);
+    with_flags(of_transfers, &[Group::Serve])
 }
 
 fn verb_command(verb: &Verb) -> Command {
@@ -238,7 +247,7 @@ fn sources_and_destination(command: Command) -> Command {
 }
 
 fn one_location(command: Command) -> Command {
-    command.arg(operand("LOCATION", "path, HOST:path or ssh://HOST/path"))
+    command.arg(operand("LOCATION", "path, HOST:path, ssh://HOST/path or xfer://HOST:PORT/ROOT"))
 }
 
 fn verify_operands(command: Command) -> Command {

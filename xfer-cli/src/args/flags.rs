@@ -60,6 +60,8 @@ pub(crate) enum Group {
     OldFingers,
     /// Whatever reaches another machine.
     Connection,
+    /// `serve`.
+    Serve,
     /// All verbs.
     Output,
 }
@@ -74,6 +76,7 @@ impl Group {
             Self::Travel => "How bytes travel",
             Self::OldFingers => "Accepted, and without effect",
             Self::Connection => "How machines are reached",
+            Self::Serve => "What is served, where, and to whom",
             Self::Output => "What is printed",
         }
     }
@@ -103,7 +106,19 @@ impl Flag {
 
     /// Whether a configuration file may set it: what belongs to one run alone has no key.
     pub(crate) fn in_files(&self) -> bool {
-        let one_run = ["dry-run", "yes", "receipt", "files-from", "files-from0", "events", "json"];
+        let one_run = [
+            "dry-run",
+            "yes",
+            "receipt",
+            "files-from",
+            "files-from0",
+            "events",
+            "json",
+            "new-token",
+            "read-only",
+            "token-root",
+            "expires",
+        ];
         self.variable().is_some() && !one_run.contains(&self.long)
     }
 
@@ -302,6 +317,44 @@ pub(crate) const FLAGS: &[Flag] = &[
         "Set an option of ssh, as ssh -o",
     )
     .short('o'),
+    flag(
+        "peer-token-file",
+        Kind::File("FILE"),
+        Group::Connection,
+        "Prove the token in FILE to standing peers (xfer://)",
+    ),
+    flag(
+        "listen",
+        Kind::Value("ADDR", |v| values::listen(v).map(drop)),
+        Group::Serve,
+        "Listen at ADDR:PORT, by TCP and UDP; :PORT is every address",
+    ),
+    flag(
+        "token-file",
+        Kind::File("FILE"),
+        Group::Serve,
+        "Let in whose tokens FILE lists; made with a first token where it is missing",
+    ),
+    flag(
+        "root",
+        Kind::Files("NAME=PATH"),
+        Group::Serve,
+        "Serve the directory PATH as xfer://HOST:PORT/NAME; repeatable",
+    ),
+    switch("new-token", Group::Serve, "Add a token to the file, print it once, and end"),
+    switch("read-only", Group::Serve, "Of a new token: it may not write"),
+    flag(
+        "token-root",
+        Kind::Values("NAME", |v| values::root_name(v).map(drop)),
+        Group::Serve,
+        "Of a new token: it reaches the root NAME alone; repeatable",
+    ),
+    flag(
+        "expires",
+        Kind::Value("TIME", |v| values::time(v).map(drop)),
+        Group::Serve,
+        "Of a new token: it is worth nothing after TIME (default never)",
+    ),
     switch("yes", Group::Output, "Ask nothing"),
     switch("json", Group::Output, "Print events as NDJSON on standard output"),
     flag("events", Kind::File("FILE"), Group::Output, "Write events as NDJSON to FILE"),
@@ -362,7 +415,6 @@ pub(crate) const LATER_FLAGS: &[&str] = &[
     "size-only",
     "uploads",
     "abort-stale",
-    "root",
     "policy",
     "ack",
     "trust-key",
@@ -370,8 +422,6 @@ pub(crate) const LATER_FLAGS: &[&str] = &[
     "confirm",
     "destroy",
     "on-hold",
-    "listen",
-    "token-file",
 ];
 
 /// Verbs of the contract that a later version brings.
@@ -381,7 +431,6 @@ pub(crate) const LATER_VERBS: &[&str] = &[
     "gate",
     "destroy",
     "evacuate",
-    "serve",
     "transfers",
     "attach",
     "cancel",

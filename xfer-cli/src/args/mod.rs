@@ -44,6 +44,8 @@ pub(crate) enum Verb {
     ReceiptExport { file: PathBuf },
     /// `rehearse`
     Rehearse { directory: Option<PathBuf> },
+    /// `serve`
+    Serve,
     /// `install`
     Install { location: Location },
     /// `config show`
@@ -71,6 +73,7 @@ impl Verb {
             Self::List { .. } => "ls",
             Self::ReceiptShow { .. } | Self::ReceiptExport { .. } => "receipt",
             Self::Rehearse { .. } => "rehearse",
+            Self::Serve => "serve",
             Self::Install { .. } => "install",
             Self::ConfigShow { .. } => "config",
             Self::Completions { .. } => "completions",
@@ -192,6 +195,7 @@ fn verb(
             against: word(matches, "against"),
         },
         "ls" => Verb::List { location: location(&word(matches, "LOCATION"))? },
+        "serve" => Verb::Serve,
         "install" => Verb::Install { location: location(&word(matches, "LOCATION"))? },
         "receipt" => match inner {
             Some(("show", inner)) => Verb::ReceiptShow { file: word(inner, "FILE").into() },

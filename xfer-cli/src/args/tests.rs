@@ -104,7 +104,10 @@ fn h_is_rsyncs_among_locations() {
 #[test]
 fn whatever_is_no_value_has_an_opposite() {
     for flag in FLAGS.iter().filter(|flag| !["", "recursive"].contains(&flag.long)) {
-        let line = format!("push --no-{} a b", flag.long);
+        let line = match flag.group {
+            flags::Group::Serve => format!("serve --no-{}", flag.long),
+            _ => format!("push --no-{} a b", flag.long),
+        };
         match flag.kind {
             Kind::Switch { .. } | Kind::Count | Kind::OldFinger => drop(parsed(&line)),
             _ => assert!(parse(&words(&line)).is_err(), "{line}"),

@@ -1,9 +1,10 @@
 //! The grammars of values: what a flag takes, and nothing else.
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use xfer_core::disk::named_roots::is_root_name;
 use xfer_core::options::{MappedPort, RouteChoice, VerifyLevel};
 use xfer_protocol::data_port::{Carrier, InsidePort};
 use xfer_protocol::manifest::Timestamp;
@@ -155,6 +156,23 @@ pub(crate) fn route(text: &str) -> Result<RouteChoice, Refusal> {
     }
 }
 
+/// `ADDR:PORT`, `[ADDR]:PORT`, or `:PORT` for every address.
+pub(crate) fn listen(text: &str) -> Result<SocketAddr, Refusal> {
+    const EXPECTED: Refusal = "expected ADDR:PORT such as 0.0.0.0:4242, [::1]:4242 or :4242";
+    match text.strip_prefix(':') {
+        Some(digits) => {
+            let port = whole::<u16>(digits).filter(|_| !digits.is_empty()).ok_or(EXPECTED)?;
+            Ok((Ipv6Addr::UNSPECIFIED, port).into())
+        }
+        None => text.parse().map_err(|_| EXPECTED),
+    }
+}
+
+/// The name of a root.
+pub(crate) fn root_name(text: &str) -> Result<String, Refusal> {
+    if is_root_name(text) { Ok(text.to_owned()) } else { Err("expected the name of a root") }
+}
+
 /// The number from which a container asks for one port inside and outside.
 const IDENTITY_FROM: u32 = 70_000;
 
@@ -289,6 +307,19 @@ mod tests {
         ] {
             assert!(size(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn places_to_listen() {
+        for (text, address) in
+            [("0.0.0.0:4242", "0.0.0.0:4242"), ("[::1]:0", "[::1]:0"), (":4242", "[::]:4242")]
+        {
+            assert_eq!(listen(text).map(|a| a.to_string()), Ok(address.to_owned()), "{text}");
+        }
+        for text in ["", ":", "4242", "host:4242", ":70000", ":-1", "::1:4242", "1.2.3.4", ":٣"] {
+            assert!(listen(text).is_err(), "{text}");
+        }
+        assert!(root_name("data-1.x").is_ok() && root_name("../x").is_err());
     }
 
     #[test]

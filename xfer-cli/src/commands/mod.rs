@@ -8,6 +8,7 @@ mod install;
 mod reach;
 mod receipt;
 mod rehearse;
+mod serve;
 mod transfer;
 
 use std::sync::Arc;
@@ -51,6 +52,7 @@ pub(crate) fn perform(verb: Verb, context: &Context) -> Outcome {
         Verb::Verify { location, against } => inspect::verify(context, location, &against),
         Verb::List { location } => inspect::list(context, location),
         Verb::Rehearse { directory } => rehearse::rehearse(context, directory.as_deref()),
+        Verb::Serve => serve::serve(context),
         Verb::Install { location } => install::install(context, location),
         Verb::Agent { words } => agent::serve(&words),
     }

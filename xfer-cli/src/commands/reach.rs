@@ -40,7 +40,12 @@ pub(super) fn connector(context: &Context) -> Result<Connector, CliError> {
     })?;
     let mut ssh = SshOptions::new(Arc::new(TerminalPrompt::new(!yes)), seed);
     settings.apply(&mut ssh);
-    Ok(Connector::new(ssh, Some(context.around.state_directory()?)))
+    let connector = Connector::new(ssh, Some(context.around.state_directory()?));
+    let named = settings.peer_token_file.or_else(|| context.around.peer_token_file());
+    Ok(match named {
+        Some(file) => connector.with_peer_tokens(file),
+        None => connector,
+    })
 }
 
 /// Runs what reaches machines, to its end or to a clean stop.

@@ -85,14 +85,22 @@ impl Surroundings {
         }
     }
 
+    /// The user's own tokens of standing peers, beside the configuration.
+    pub(crate) fn peer_token_file(&self) -> Option<PathBuf> {
+        Some(self.config_home()?.join("xfer/peer-tokens"))
+    }
+
+    fn config_home(&self) -> Option<PathBuf> {
+        let base = self.absolute("XDG_CONFIG_HOME");
+        base.or_else(|| self.absolute("HOME").map(|home| home.join(".config")))
+    }
+
     /// The user's configuration file, and whether it was named and so must exist.
     fn user_config(&self) -> Option<(PathBuf, bool)> {
         if let Some(named) = (self.variable)("XFER_CONFIG") {
             return Some((PathBuf::from(named), true));
         }
-        let base = self.absolute("XDG_CONFIG_HOME");
-        let base = base.or_else(|| self.absolute("HOME").map(|home| home.join(".config")))?;
-        Some((base.join("xfer/config.toml"), false))
+        Some((self.config_home()?.join("xfer/config.toml"), false))
     }
 
     fn absolute(&self, name: &str) -> Option<PathBuf> {

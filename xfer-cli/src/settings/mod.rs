@@ -60,6 +60,8 @@ pub(crate) struct ConnectionSettings {
     pub(crate) stall: Duration,
     /// The agent's binary.
     pub(crate) agent_binary: Option<PathBuf>,
+    /// Tokens of standing peers.
+    pub(crate) peer_token_file: Option<PathBuf>,
 }
 
 impl ConnectionSettings {
@@ -121,6 +123,7 @@ impl ConnectionSettings {
                 .value("stall-timeout", values::timeout)?
                 .unwrap_or_else(|| RetryOptions::default().stall),
             agent_binary: merged.path("agent-binary"),
+            peer_token_file: merged.path("peer-token-file"),
         })
     }
 }

@@ -64,7 +64,26 @@ pub struct Served<E> {
     broken: Arc<AtomicBool>,
     /// Ends all streams once the session is over.
     over: CancellationToken,
-    ports: Arc<DataPorts>,
+    /// None where streams arrive by themselves.
+    ports: Option<Arc<DataPorts>>,
+}
+
+/// A stream whose other side has greeted, and been greeted.
+pub(super) struct Greeted {
+    stream: Stream,
+    pub(super) theirs: Hello,
+}
+
+/// Answers a stream's hello; `features` are ours.
+pub(super) async fn greeted(
+    mut stream: Stream,
+    features: u64,
+    clock: &dyn Clock,
+) -> Result<Greeted, GreetingError> {
+    let offer = Hello { features, ..Hello::new(Role::Agent, SessionId([0; 16]), 0) };
+    let state = AwaitHello::answering(offer, None, clock.elapsed());
+    let theirs = greet(&mut stream, state, &[], clock).await?.theirs;
+    Ok(Greeted { stream, theirs })
 }
 
 impl<E> Clone for Served<E> {
@@ -78,7 +97,7 @@ impl<E> Clone for Served<E> {
             live: Arc::clone(&self.live),
             broken: Arc::clone(&self.broken),
             over: self.over.clone(),
-            ports: Arc::clone(&self.ports),
+            ports: self.ports.clone(),
         }
     }
 }
@@ -88,10 +107,16 @@ impl<E: Source + Sink + 'static> Served<E> {
     ///
     /// Streams that arrive at data ports are served by [`Self::arrivals`].
     pub fn new(endpoint: Arc<E>, clock: Arc<dyn Clock>) -> (Self, Arrivals) {
+        let mut served = Self::without_ports(endpoint, clock);
+        let (ports, arrived) = DataPorts::new(served.over.clone());
+        served.ports = Some(Arc::new(ports));
+        (served, Arrivals(arrived))
+    }
+
+    /// A session that neither opens ports nor dials, whatever it is asked.
+    pub(super) fn without_ports(endpoint: Arc<E>, clock: Arc<dyn Clock>) -> Self {
         let heard = Arc::new(AtomicU64::new(millis(clock.elapsed())));
-        let over = CancellationToken::new();
-        let (ports, arrived) = DataPorts::new(over.clone());
-        let served = Self {
+        Self {
             endpoint,
             room: Room::new(ROOM_BYTES),
             slots: Arc::new(Semaphore::new(REQUESTS_SERVED)),
@@ -99,10 +124,25 @@ impl<E: Source + Sink + 'static> Served<E> {
             heard,
             live: Arc::default(),
             broken: Arc::default(),
-            over,
-            ports: Arc::new(ports),
-        };
-        (served, Arrivals(arrived))
+            over: CancellationToken::new(),
+            ports: None,
+        }
+    }
+
+    /// Streams that are served now.
+    pub(super) fn streams(&self) -> usize {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    /// Whether the session is over.
+    pub(super) fn is_over(&self) -> bool {
+        self.over.is_cancelled()
+    }
+
+    /// Ends the session, and lets go of all that it holds.
+    pub(super) async fn end(&self) {
+        self.over.cancel();
+        self.endpoint.close().await;
     }
 
     /// Serves what arrives at data ports until the session is over.
@@ -145,11 +185,15 @@ impl<E: Source + Sink + 'static> Served<E> {
     ///
     /// A session is over with `End` on its first stream, with its last stream, and with the first
     /// that breaks the protocol. All is let go of before the far side sees the end of that stream.
-    pub async fn stream(&self, mut stream: Stream) -> Result<Hello, ServeError> {
-        let features = if self.ports.are_mapped() { FEATURE_MAPPED_PORTS } else { 0 };
-        let offer = Hello { features, ..Hello::new(Role::Agent, SessionId([0; 16]), 0) };
-        let state = AwaitHello::answering(offer, None, self.clock.elapsed());
-        let theirs = greet(&mut stream, state, &[], &*self.clock).await?.theirs;
+    pub async fn stream(&self, stream: Stream) -> Result<Hello, ServeError> {
+        let mapped = self.ports.as_ref().is_some_and(|ports| ports.are_mapped());
+        let features = if mapped { FEATURE_MAPPED_PORTS } else { 0 };
+        self.serve(greeted(stream, features, &*self.clock).await?).await
+    }
+
+    /// Serves a stream that was greeted to its end.
+    pub(super) async fn serve(&self, greeted: Greeted) -> Result<Hello, ServeError> {
+        let Greeted { stream, theirs } = greeted;
         self.live.fetch_add(1, Ordering::Relaxed);
         let Stream { reader, writer } = stream;
         let (queue, outgoing) = mpsc::channel(QUEUE_FRAMES);
@@ -208,12 +252,14 @@ impl<E: Source + Sink + 'static> Served<E> {
     /// Puts one request to the data ports or to the endpoint.
     async fn answer(&self, request: Request, payload: Bytes) -> Result<(Reply, Bytes), Fault> {
         let plain = |reply| (reply, Bytes::new());
-        match request {
-            Request::Listen(listen) => {
-                self.ports.listen(listen).await.map(|told| plain(Reply::Listening(told)))
+        match (request, &self.ports) {
+            (Request::Listen(listen), Some(ports)) => {
+                ports.listen(listen).await.map(|told| plain(Reply::Listening(told)))
             }
-            Request::Dial(dial) => self.ports.dial(dial).await.map(|()| plain(Reply::Done)),
-            request => answer(&*self.endpoint, request, payload).await,
+            (Request::Dial(dial), Some(ports)) => {
+                ports.dial(dial).await.map(|()| plain(Reply::Done))
+            }
+            (request, _) => answer(&*self.endpoint, request, payload).await,
         }
     }
 }

@@ -2,6 +2,8 @@
 
 mod direct;
 mod logins;
+mod peer;
+mod peer_tokens;
 mod refusals;
 
 use std::collections::HashMap;
@@ -32,6 +34,7 @@ use crate::transport::ssh::{HostKeyTrust, NoPrompt, SshConnection, SshOptions, S
 
 use direct::{Ground, Ladder, Now, Outcome};
 use logins::{Further, Told};
+use peer_tokens::PeerTokens;
 use refusals::{bootstrap_error, no_route, session_error, ssh_error};
 
 pub use direct::RouteSource;
@@ -75,6 +78,7 @@ struct Chosen {
 enum Keep {
     Nothing,
     Logins { _first: SshConnection, _further: JoinSet<()> },
+    Peer { _tasks: JoinSet<()> },
     Process { _process: tokio::process::Child },
 }
 
@@ -157,9 +161,10 @@ pub struct Connector {
     state: Option<PathBuf>,
     clock: Arc<dyn Clock>,
     unique: Arc<AtomicU64>,
-    stands: HashMap<Option<SshHost>, Stand>,
+    stands: HashMap<Machine, Stand>,
     processes: HashMap<SshHost, Vec<std::ffi::OsString>>,
     sources: HashMap<SshHost, Arc<dyn RouteSource>>,
+    peer_tokens: Arc<PeerTokens>,
     observer: SharedObserver,
 }
 
@@ -177,6 +182,7 @@ impl Connector {
             stands: HashMap::new(),
             processes: HashMap::new(),
             sources: HashMap::new(),
+            peer_tokens: Arc::default(),
             observer: Arc::new(|_: &Event| {}),
         }
     }
@@ -205,7 +211,7 @@ impl Connector {
         machine: &Machine,
         stand: impl Fn() -> Result<Connected, TransferError> + Send + Sync + 'static,
     ) -> Self {
-        self.stands.insert(host_of(machine), Arc::new(stand));
+        self.stands.insert(machine.clone(), Arc::new(stand));
         self
     }
 
@@ -222,6 +228,12 @@ impl Connector {
     pub fn with_route_source(mut self, host: SshHost, source: Arc<dyn RouteSource>) -> Self {
         self.sources.insert(host, source);
         self
+    }
+
+    /// The same with a file of tokens for standing peers; it is read when the first is wanted.
+    #[must_use]
+    pub fn with_peer_tokens(self, file: PathBuf) -> Self {
+        Self { peer_tokens: Arc::new(PeerTokens::new(file)), ..self }
     }
 
     /// The same, telling of routes as they are tried, taken and lost.
@@ -271,7 +283,7 @@ impl Connector {
         machine: &Machine,
         options: &TransferOptions,
     ) -> Result<Connected, TransferError> {
-        if let Some(stand) = self.stands.get(&host_of(machine)) {
+        if let Some(stand) = self.stands.get(machine) {
             return stand();
         }
         match machine {
@@ -283,6 +295,7 @@ impl Connector {
                 xattrs: options.preserve.xattrs,
                 ..LocalOptions::default()
             })))),
+            Machine::Peer(host) => self.peer(host, options).await,
             Machine::Ssh(host) => match self.processes.get(host) {
                 Some(command) => self.process(host, command, options).await,
                 None => self.ssh(host, options).await,
@@ -499,13 +512,6 @@ fn connected(remote: Arc<RemoteEndpoint>, route: Route, keep: Keep) -> Connected
     let (far, told, now) = (Far::Agent(remote), Told::default(), Now::default());
     let (route, notices) = (Some(route), Vec::new());
     Connected { source, sink, route, notices, far, told, now, outcome: None, _keep: keep }
-}
-
-fn host_of(machine: &Machine) -> Option<SshHost> {
-    match machine {
-        Machine::Local => None,
-        Machine::Ssh(host) => Some(host.clone()),
-    }
 }
 
 /// What the user should know of hosts that nobody has proven.

@@ -6,6 +6,7 @@ use crate::error::{
     AuthenticationReason, ConfigReason, Failure, NetworkReason, ProtocolFailure, Remedy,
     TransferError,
 };
+use crate::transport::peer::Verdict;
 use crate::transport::ssh::{HostKeyProblem, KeyProblem, ReachProblem, SshError, SshErrorClass};
 
 pub(super) fn ssh_error(place: &str, error: SshError) -> TransferError {
@@ -106,6 +107,49 @@ pub(super) fn session_error(place: &str, error: EndpointError) -> TransferError 
         _ => ProtocolFailure::Broken,
     };
     TransferError::Protocol(Failure::new(place, reason).because(error))
+}
+
+/// Somebody else answers where a standing peer should.
+pub(super) fn not_the_peer(
+    place: &str,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> TransferError {
+    let next = "nothing was sent there; see whether host and port are right, and whether the peer \
+                still has its state directory: with another key it needs another token";
+    let failure = Failure::new(place, AuthenticationReason::NotThePeer);
+    TransferError::Authentication(failure.because(error).next(Remedy::text(next)))
+}
+
+/// What a standing peer said to a token instead of letting it in.
+pub(super) fn refused_token(place: &str, verdict: Verdict) -> TransferError {
+    let (reason, next) = match verdict {
+        Verdict::Expired => (
+            AuthenticationReason::TokenExpired,
+            "have another one made there: xfer serve --token-file FILE --new-token",
+        ),
+        Verdict::Full => {
+            let failure = Failure::new(place, NetworkReason::Throttled);
+            return TransferError::Network(failure);
+        }
+        Verdict::Accepted | Verdict::Unknown => (
+            AuthenticationReason::TokenRefused,
+            "see that its line is in the peer's token file, or have another one made there: xfer \
+             serve --token-file FILE --new-token",
+        ),
+    };
+    TransferError::Authentication(Failure::new(place, reason).next(Remedy::text(next)))
+}
+
+/// A standing peer that cannot be talked to now.
+pub(super) fn unreached(
+    place: &str,
+    reason: NetworkReason,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> TransferError {
+    let next = "check host and port, and that xfer serve runs there; then repeat the same command: \
+                it continues";
+    let failure = Failure::new(place, reason).because(error).next(Remedy::text(next));
+    TransferError::Network(failure)
 }
 
 /// Why a route that was asked for by name did not come about.

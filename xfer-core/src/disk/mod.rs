@@ -18,6 +18,7 @@ pub mod list;
 pub mod lock;
 pub mod metadata;
 pub mod named;
+pub mod named_roots;
 pub mod output_file;
 pub mod partial;
 pub mod partial_name;

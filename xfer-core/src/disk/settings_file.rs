@@ -34,6 +34,14 @@ pub struct SettingsFileError {
     pub reason: SettingsFileProblem,
 }
 
+impl SettingsFileError {
+    /// Whether there simply is no such file
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        matches!(self.reason, SettingsFileProblem::Missing)
+    }
+}
+
 /// What may be wrong with a file
 #[derive(Debug, Error)]
 pub enum SettingsFileProblem {

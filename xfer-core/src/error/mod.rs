@@ -13,7 +13,7 @@ use std::sync::Arc;
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::path::{Escaped, PathError};
 
-use crate::location::{Location, LocationError};
+use crate::location::{Location, LocationError, Machine};
 
 pub use exit::{ExitClass, Retry};
 
@@ -228,6 +228,9 @@ pub enum UsageReason {
     /// A pull whose destination is elsewhere.
     #[error("{0} is not on this machine; pull copies to this machine, push to any")]
     PullElsewhere(Location),
+    /// A route by which no standing peer is reached.
+    #[error("{0}: a standing peer is reached by quic or tls alone")]
+    RouteOfPeer(String),
     /// A pattern whose matches lie in several directories, where names below one are compared.
     #[error("what matches {0} lies in several directories")]
     SeveralDirectories(Location),
@@ -248,6 +251,7 @@ impl UsageReason {
             Self::BadName { .. } => "bad-name",
             Self::PullElsewhere(_) => "pull-elsewhere",
             Self::ListTooLong(_) => "list-too-long",
+            Self::RouteOfPeer(_) => "route-of-peer",
             Self::SeveralDirectories(_) => "several-directories",
         }
     }
@@ -264,6 +268,7 @@ impl UsageReason {
             Self::BadName { .. } => "name a destination whose last part is shorter",
             Self::PullElsewhere(_) => "use xfer push",
             Self::ListTooLong(_) => "split the list, and copy part by part",
+            Self::RouteOfPeer(_) => "repeat with --route auto, or without it",
             Self::SeveralDirectories(_) => "verify them one directory at a time",
         }
     }
@@ -272,6 +277,11 @@ impl UsageReason {
 /// How to find what was meant by a location that is not there.
 fn location_remedy(location: &Location) -> Remedy {
     let is_pattern = location.path.iter().any(|byte| b"*?[".contains(byte));
+    if matches!(location.machine, Machine::Peer(_)) && !is_pattern {
+        let text = "look at the spelling; of a standing peer's roots those are there that its \
+                    token names: xfer://HOST:PORT/ROOT/path";
+        return Remedy::text(text);
+    }
     Remedy::text(match (is_pattern, location.is_local()) {
         (true, true) => "nothing matched; here a pattern is expanded by the shell, not by xfer",
         (true, false) => "nothing there matches that pattern",
@@ -316,6 +326,10 @@ reasons! {
         Ssh = "ssh-config-unusable", "its ssh configuration cannot be used";
         /// A private key that cannot be used.
         Key = "key-unusable", "a key for it cannot be used";
+        /// No token of a standing peer.
+        TokenMissing = "peer-token-missing", "no token for it is at hand";
+        /// A file of tokens of standing peers.
+        Token = "peer-token-unusable", "no token for it can be read";
         /// A directory of records on a network file system.
         StateOnNetwork = "state-on-network", "it lies on a network file system";
         /// A directory of records in the destination.
@@ -362,6 +376,12 @@ reasons! {
         HostKeyChanged = "host-key-changed", "its host key is not the one that is known";
         /// What answers on a data port does not prove the key of the session.
         NotTheMachine = "data-port-identity", "what answers on its data port is another machine";
+        /// What answers does not hold the key of the standing peer.
+        NotThePeer = "peer-identity", "what answers there holds another key than the token names";
+        /// A standing peer does not know the token.
+        TokenRefused = "token-refused", "it does not accept the token";
+        /// A token's time is over.
+        TokenExpired = "token-expired", "the token has expired";
         /// The host's key is not known.
         HostKeyUnknown = "host-key-unknown", "its host key is not known";
         /// The host's key is too short, known by a certificate alone, or cannot be remembered.

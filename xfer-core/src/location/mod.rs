@@ -23,12 +23,23 @@ pub struct Location {
 }
 
 /// Which machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Machine {
     /// This one.
     Local,
+    /// A standing peer there, which serves roots by their names.
+    Peer(PeerHost),
     /// One reached over SSH, as ssh itself would resolve it.
     Ssh(SshHost),
+}
+
+/// What the user typed of a standing peer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PeerHost {
+    /// Host name or address, without brackets.
+    pub host: String,
+    /// Port, of TCP and of UDP.
+    pub port: u16,
 }
 
 /// What the user typed of an SSH host.
@@ -73,6 +84,7 @@ impl Location {
         match &self.machine {
             Machine::Local if parse::is_taken_as_local(&self.path) => self.path.clone(),
             Machine::Local => [b"./", &self.path[..]].concat(),
+            Machine::Peer(host) => with_path(format!("xfer://{host}"), &self.path),
             Machine::Ssh(host) => ssh_bytes(host, &self.path),
         }
     }
@@ -101,15 +113,29 @@ impl fmt::Display for SshHost {
     }
 }
 
+/// Shows the peer as it stands in a location.
+impl fmt::Display for PeerHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
 fn ssh_bytes(host: &SshHost, path: &[u8]) -> Vec<u8> {
     let plain = host.port.is_none() && parse::parse_colon_path(path).is_ok_and(|p| p == path);
     if plain && !parse::needs_uri(&host.host) {
         return [format!("{host}:").as_bytes(), path].concat();
     }
-    let mut text = format!("ssh://{host}").into_bytes();
-    if !path.starts_with(b"/") && !path.is_empty() {
-        text.extend_from_slice(b"/~/");
-    }
+    let below_home = !path.starts_with(b"/") && !path.is_empty();
+    with_path(format!("ssh://{host}{}", if below_home { "/~/" } else { "" }), path)
+}
+
+/// A URI with a path, of which only what must be is encoded.
+fn with_path(uri: String, path: &[u8]) -> Vec<u8> {
+    let mut text = uri.into_bytes();
     for &byte in path {
         if byte.is_ascii_control() || byte == b'%' {
             text.extend_from_slice(format!("%{byte:02X}").as_bytes());

@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use xfer_protocol::limits;
 
 use super::reason::{LaterScheme, LocationReason};
-use super::{Location, Machine, SshHost};
+use super::{Location, Machine, PeerHost, SshHost};
 
 /// Bytes of a host name that any resolver takes.
 const HOST_BYTES_MAX: usize = 255;
@@ -25,6 +25,7 @@ pub(super) fn parse(text: &[u8]) -> Result<Location, LocationReason> {
     if let Some((scheme, rest)) = split_scheme(text) {
         return match scheme {
             b"ssh" => ssh_uri(rest),
+            b"xfer" => peer_uri(rest),
             b"file" => file_uri(rest),
             b"http" => Err(LocationReason::NotYet(LaterScheme::Https)),
             _ => Err(later(text).map_or(LocationReason::UnknownScheme, LocationReason::NotYet)),
@@ -63,7 +64,11 @@ pub(super) fn redact(text: &[u8]) -> Vec<u8> {
     let (head, rest) = text.split_at(start);
     let mut shown = head.to_vec();
     let at = rest.iter().rposition(|&b| b == b'@');
-    let colon = at.and_then(|at| rest[..at].iter().position(|&b| b == b':'));
+    let colon = match at {
+        // Whatever somebody writes before a peer may be its token.
+        Some(_) if head == b"xfer://" => Some(0),
+        at => at.and_then(|at| rest[..at].iter().position(|&b| b == b':')),
+    };
     let rest = match (colon, at) {
         (Some(colon), Some(at)) => {
             shown.extend_from_slice(&rest[..colon]);
@@ -179,6 +184,23 @@ fn ssh_uri(rest: &[u8]) -> Result<Location, LocationReason> {
         _ => path,
     };
     Ok(Location { machine: Machine::Ssh(host), path })
+}
+
+/// `host:port/root/path`; a token is never part of it.
+fn peer_uri(rest: &[u8]) -> Result<Location, LocationReason> {
+    let end = rest.iter().position(|&b| b == b'/').unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    if authority.contains(&b'@') || looks_like_split_secret(rest) {
+        return Err(LocationReason::TokenInLocation);
+    }
+    let (host, port) = split_port(authority)?;
+    let host = check_host(host)?;
+    let port = port.ok_or(LocationReason::PeerPortMissing)?;
+    let path = decode_path(path)?;
+    if path.iter().all(|&b| b == b'/') {
+        return Err(LocationReason::RootMissing);
+    }
+    Ok(Location { machine: Machine::Peer(PeerHost { host, port }), path })
 }
 
 /// `user:a/b@host`: a port that is none, and an `@` further on.

@@ -67,6 +67,15 @@ pub enum LocationReason {
     /// An encoded `/`, `.` or `..`.
     #[error("an encoded / or .. is refused")]
     EncodedSeparator,
+    /// `xfer://…@host`, where a user or a secret has no place.
+    #[error("nothing stands before the host of a standing peer, a token least of all")]
+    TokenInLocation,
+    /// `xfer://host` without a port.
+    #[error("the port of the standing peer is missing")]
+    PeerPortMissing,
+    /// `xfer://host:port` without a root.
+    #[error("the name of a root is missing")]
+    RootMissing,
     /// `~name` on another machine.
     #[error("another user's home cannot be named")]
     OtherHome,
@@ -84,8 +93,6 @@ pub enum LaterScheme {
     Runpod,
     /// `lambda:`
     Lambda,
-    /// `xfer://`
-    Xfer,
     /// `s3://`
     S3,
     /// `gs://`
@@ -104,12 +111,11 @@ pub enum LaterScheme {
 
 impl LaterScheme {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 11] = [
         Self::Vast,
         Self::Sky,
         Self::Runpod,
         Self::Lambda,
-        Self::Xfer,
         Self::S3,
         Self::Gs,
         Self::Az,
@@ -127,7 +133,6 @@ impl LaterScheme {
             Self::Sky => "sky:",
             Self::Runpod => "runpod:",
             Self::Lambda => "lambda:",
-            Self::Xfer => "xfer://",
             Self::S3 => "s3://",
             Self::Gs => "gs://",
             Self::Az => "az://",
@@ -147,7 +152,6 @@ impl LaterScheme {
             Self::Runpod | Self::Lambda => {
                 "use the address and port that the platform shows: ssh://USER@HOST:PORT/path"
             }
-            Self::Xfer => "use HOST:path over ssh",
             Self::S3 | Self::Gs | Self::Az | Self::B2 | Self::Rclone => {
                 "use a directory, here or as HOST:path, and the store's own tool from there"
             }
@@ -178,6 +182,9 @@ impl LocationReason {
             Self::BadPort => "bad-port",
             Self::FileHost => "file-on-another-machine",
             Self::BadEscape | Self::EncodedSeparator => "bad-encoding",
+            Self::TokenInLocation => "token-in-location",
+            Self::PeerPortMissing => "bad-port",
+            Self::RootMissing => "root-missing",
             Self::OtherHome => "other-home",
         }
     }
@@ -190,7 +197,7 @@ impl LocationReason {
             Self::Dash => "write ./- for a file of that name",
             Self::Nul | Self::TooLong => "name a path that the system can hold",
             Self::UnknownScheme => {
-                "use path, HOST:path, ssh://HOST/path or file:///path; ./ forces a local path"
+                "use path, HOST:path, ssh://HOST/path, xfer://HOST:PORT/ROOT or file:///path"
             }
             Self::NotYet(scheme) => scheme.instead(),
             Self::Password => "leave the password out; xfer logs in with keys (-i FILE, ssh-agent)",
@@ -209,6 +216,12 @@ impl LocationReason {
             Self::FileHost => "write file:///path, or HOST:path for another machine",
             Self::BadEscape | Self::EncodedSeparator => {
                 "write HOST:path, in which no byte is encoded"
+            }
+            Self::TokenInLocation => {
+                "write xfer://HOST:PORT/ROOT/path, and the token to a file (--peer-token-file)"
+            }
+            Self::PeerPortMissing | Self::RootMissing => {
+                "write xfer://HOST:PORT/ROOT/path, ROOT being a name that the peer serves"
             }
             Self::OtherHome => "write the absolute path, or ./~name for an entry of that name",
         }

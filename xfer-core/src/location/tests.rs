@@ -148,6 +148,33 @@ fn refused_ssh_uris() {
 }
 
 #[test]
+fn standing_peers() {
+    for (text, host, port, path) in [
+        ("xfer://h:1/r", "h", 1, "/r"),
+        ("xfer://h:65535/r/a%20b/", "h", 65535, "/r/a b/"),
+        ("xfer://[::1]:4242/r//x", "::1", 4242, "/r//x"),
+        ("xfer://h:1/r/../x", "h", 1, "/r/../x"),
+    ] {
+        let location = Location::parse(text.as_bytes()).unwrap_or_else(|e| panic!("{text}: {e}"));
+        let machine = Machine::Peer(PeerHost { host: host.into(), port });
+        assert_eq!(location, Location { machine, path: path.into() }, "{text}");
+    }
+    assert_refused(&[
+        ("xfer://", Why::HostMissing),
+        ("xfer://h/r", Why::PeerPortMissing),
+        ("xfer://h:0/r", Why::BadPort),
+        ("xfer://h:x/r", Why::BadPort),
+        ("xfer://h:1", Why::RootMissing),
+        ("xfer://h:1//", Why::RootMissing),
+        ("xfer://token@h:1/r", Why::TokenInLocation),
+        ("xfer://u:se/cret@h:1/r", Why::TokenInLocation),
+        ("xfer://-h:1/r", Why::BadHost),
+        ("xfer://h:1/r/..%2fx", Why::EncodedSeparator),
+        ("xfer://h:1/r/%00", Why::Nul),
+    ]);
+}
+
+#[test]
 fn refused_schemes() {
     assert_refused(&[
         ("file://remote/x", Why::FileHost),
@@ -163,7 +190,6 @@ fn refused_schemes() {
         ("sky:c:/x", Why::NotYet(LaterScheme::Sky)),
         ("runpod:i:/x", Why::NotYet(LaterScheme::Runpod)),
         ("lambda:i:/x", Why::NotYet(LaterScheme::Lambda)),
-        ("xfer://h:1/r", Why::NotYet(LaterScheme::Xfer)),
         ("s3://b/k?x", Why::NotYet(LaterScheme::S3)),
         ("gs://b", Why::NotYet(LaterScheme::Gs)),
         ("az://c/p", Why::NotYet(LaterScheme::Az)),
@@ -194,6 +220,7 @@ fn secrets_are_not_repeated() {
         "https://u:secret@h/x",
         "https://h/x?X-Signature=secret",
         "weird://u:secret@h",
+        "xfer://secret@h:1/r",
     ] {
         let error = Location::parse(text.as_bytes()).expect_err(text).to_string();
         assert!(!error.contains("secret"), "{error}");
@@ -237,7 +264,7 @@ proptest! {
 
     #[test]
     fn what_is_shown_parses_to_the_same(
-        text in "(ssh://|file://|[a-z@]{0,3})[a-z0-9@:/~.%\\-\\[\\]\n]{0,20}"
+        text in "(ssh://|xfer://|file://|[a-z@]{0,3})[a-z0-9@:/~.%\\-\\[\\]\n]{0,20}"
     ) {
         if let Ok(location) = Location::parse(text.as_bytes()) {
             prop_assert_eq!(Location::parse(&location.to_bytes()).ok(), Some(location));

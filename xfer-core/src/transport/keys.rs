@@ -3,7 +3,11 @@
 //! Each side makes a key for one session, and its digest crosses a channel that is authenticated
 //! already. There are no certificates, no authority and no trust on first use: TLS 1.3 carries raw
 //! public keys (RFC 7250), and what does not hold the other key is refused in the handshake.
+//!
+//! A standing peer has a key that stays, and asks for none: who dials it proves a secret over the
+//! connection's exporter ([`super::peer`]).
 
+pub(super) mod exporter;
 mod verifier;
 
 use std::fmt;
@@ -26,12 +30,16 @@ use verifier::Pinned;
 /// The protocol of a data port: it carries the version of the streams within.
 const ALPN: &[u8] = b"xfer/1";
 
+/// The protocol of a standing peer, whose streams begin with a proof: neither port is ever taken
+/// for the other.
+const ALPN_OF_PEER: &[u8] = b"xfer-peer/1";
+
 /// No key could be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no key could be made: the system gives no random bytes")]
+#[error("no key could be made: the system gives no random bytes, or what is kept is no key")]
 pub struct KeyError;
 
-/// The key of one side of one session. It is never written down.
+/// The key of one side of one session, which is never written down, or that of a standing peer.
 #[derive(Clone)]
 pub struct SessionKey {
     certified: Arc<CertifiedKey>,
@@ -50,7 +58,20 @@ impl SessionKey {
         Self::from_pkcs8(document.as_ref())
     }
 
-    fn from_pkcs8(document: &[u8]) -> Result<Self, KeyError> {
+    /// A key to be kept, as a PKCS #8 document.
+    ///
+    /// # Errors
+    /// When the system gives no random bytes.
+    pub fn generate_document() -> Result<Vec<u8>, KeyError> {
+        let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new());
+        document.map(|document| document.as_ref().to_vec()).map_err(|_| KeyError)
+    }
+
+    /// A key that was kept.
+    ///
+    /// # Errors
+    /// When the document holds no key of this kind.
+    pub fn from_pkcs8(document: &[u8]) -> Result<Self, KeyError> {
         let provider = Arc::new(provider());
         let document = PrivatePkcs8KeyDer::from(document.to_vec()).into();
         let key = provider.key_provider.load_private_key(document).map_err(|_| KeyError)?;
@@ -92,6 +113,35 @@ impl SessionKey {
         config.send_tls13_tickets = 0;
         Ok(config)
     }
+}
+
+impl SessionKey {
+    /// What answers anybody, as a standing peer does: the other side proves itself later.
+    pub(super) fn server_of_peer(&self) -> Result<ServerConfig, rustls::Error> {
+        let own = AlwaysResolvesServerRawPublicKeys::new(Arc::clone(&self.certified));
+        let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_protocol_versions(&[&TLS13])?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(own));
+        config.alpn_protocols = vec![ALPN_OF_PEER.to_vec()];
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok(config)
+    }
+}
+
+/// What dials a standing peer, and takes the holder of `peer` alone for an answer.
+pub(super) fn client_of_peer(peer: KeyDigest) -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(provider());
+    let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&[&TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Pinned::new(peer, &provider)))
+        .with_no_client_auth();
+    config.alpn_protocols = vec![ALPN_OF_PEER.to_vec()];
+    config.resumption = Resumption::disabled();
+    config.enable_sni = false;
+    Ok(config)
 }
 
 /// The digest alone: the key is secret.

@@ -5,6 +5,7 @@ pub(crate) mod framed;
 pub(crate) mod gathering;
 pub mod greeting;
 pub mod keys;
+pub mod peer;
 pub(crate) mod pipe;
 pub(crate) mod quic;
 pub(crate) mod quic_tuning;

@@ -21,7 +21,7 @@ pub(crate) const SOCKET_BUFFER: usize = 16 << 20;
 /// again: a lane is two or three round trips behind what left. At 250 ms and a loss of 1 %, 80 MiB
 /// carried 101 MB/s and 112 MiB 120; at 3 % this carries 103 MB/s and the receiver holds 138 MiB,
 /// with what it costs to keep the pieces apart.
-const WINDOW: u32 = 96 << 20;
+pub(crate) const WINDOW: u32 = 96 << 20;
 
 /// Bytes that one lane may have buffered
 ///

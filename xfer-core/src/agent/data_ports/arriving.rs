@@ -1,7 +1,8 @@
 //! What arrives at a data port, until it has proven its key or its time is over.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -14,44 +15,62 @@ use crate::transport::quic::{QuicArrival, QuicConnection, QuicPort, UNPROVEN_MAX
 use crate::transport::tls::Acceptor;
 
 /// How long anybody may take to prove a key.
-const PROOF_DEADLINE: Duration = Duration::from_secs(5);
+pub(in crate::agent) const PROOF_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Strangers that may be about to prove a key at a time, over all ports.
 const STRANGERS_MAX: usize = 24;
 
-/// The same for the address from which the session itself comes: a flood from elsewhere takes none
-/// of these.
+/// The same for addresses that are known, such as the one from which the session itself comes: a
+/// flood from elsewhere takes none of these.
 const OWN_MAX: usize = 8;
 
 /// How long a listener rests when the system gives it no connection, as without a descriptor.
-const REST: Duration = Duration::from_millis(100);
+pub(in crate::agent) const REST: Duration = Duration::from_millis(100);
+
+/// Addresses that are remembered as those of somebody who proved a key.
+const KNOWN_MAX: usize = 256;
 
 /// Places of those who have not proven a key.
 #[derive(Clone)]
-pub(super) struct Places {
-    controller: Option<IpAddr>,
+pub(in crate::agent) struct Places {
+    /// The last that proved a key is the last here.
+    known: Arc<Mutex<VecDeque<IpAddr>>>,
     own: Arc<Semaphore>,
     strangers: Arc<Semaphore>,
 }
 
 impl Places {
-    pub(super) fn new(controller: Option<IpAddr>) -> Self {
+    pub(in crate::agent) fn new(controller: Option<IpAddr>) -> Self {
+        let known = controller.map(|address| address.to_canonical()).into_iter().collect();
         Self {
-            controller: controller.map(|address| address.to_canonical()),
+            known: Arc::new(Mutex::new(known)),
             own: Arc::new(Semaphore::new(OWN_MAX)),
             strangers: Arc::new(Semaphore::new(STRANGERS_MAX)),
         }
     }
 
+    /// Remembers an address from which a key was proven.
+    pub(in crate::agent) fn learn(&self, from: IpAddr) {
+        let from = from.to_canonical();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|address| *address != from);
+        known.push_back(from);
+        if known.len() > KNOWN_MAX {
+            known.pop_front();
+        }
+    }
+
     /// A place for whoever comes from there; `None` when all are taken.
-    fn take(&self, from: IpAddr) -> Option<OwnedSemaphorePermit> {
-        let is_own = self.controller == Some(from.to_canonical());
+    pub(in crate::agent) fn take(&self, from: IpAddr) -> Option<OwnedSemaphorePermit> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_own = known.contains(&from.to_canonical());
+        drop(known);
         let own = is_own.then(|| Arc::clone(&self.own).try_acquire_owned().ok()).flatten();
         own.or_else(|| Arc::clone(&self.strangers).try_acquire_owned().ok())
     }
 
     /// Whether so many strangers are there that their addresses must be proven.
-    fn is_crowded(&self) -> bool {
+    pub(in crate::agent) fn is_crowded(&self) -> bool {
         STRANGERS_MAX - self.strangers.available_permits() >= UNPROVEN_MAX
     }
 }

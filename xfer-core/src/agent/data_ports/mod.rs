@@ -3,7 +3,7 @@
 //! Each port answers the one key that the controller named. Whoever has not proven it holds one of
 //! a few places, for a few seconds; what has proven it is handed to the session as a stream.
 
-mod arriving;
+pub(super) mod arriving;
 mod mapped;
 
 use std::io;

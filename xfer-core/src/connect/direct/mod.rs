@@ -54,14 +54,14 @@ const AGAIN: Duration = Duration::from_secs(5);
 const AGAIN_MAX: Duration = Duration::from_secs(60);
 
 /// Streams of TLS, each a connection: on a short link, and on one where each is bound by loss.
-const TLS_STREAMS: (usize, usize) = (2, 8);
+pub(super) const TLS_STREAMS: (usize, usize) = (2, 8);
 
 /// Delay from which a link is not short.
-const LONG: Duration = Duration::from_millis(5);
+pub(super) const LONG: Duration = Duration::from_millis(5);
 
 /// Streams of one QUIC connection: gaps of lost packets spread over them, and each holds no more
 /// than a sixteenth of what a long link has on its way.
-const QUIC_STREAMS: usize = 16;
+pub(super) const QUIC_STREAMS: usize = 16;
 
 /// The first index of a stream on a data port; the login's lie below.
 const FIRST_INDEX: u16 = 1024;

@@ -8,7 +8,7 @@ use xfer_protocol::path::RelPath;
 
 use super::Shared;
 use crate::disk::fault::fault;
-use crate::disk::{Errno, base, glob, list, stat};
+use crate::disk::{Errno, glob, list, stat};
 
 impl Shared {
     pub(super) fn locate(&self, locate: &Locate) -> Result<Vec<Located>, Fault> {
@@ -37,12 +37,11 @@ impl Shared {
     }
 
     fn kind_of(&self, path: &[u8]) -> Result<Option<LocatedKind>, Errno> {
-        let resolved = self.options.base.resolve(path);
         let follow = path.ends_with(b"/");
-        let Some(found) = base::look(&resolved, follow)? else { return Ok(None) };
+        let Some(found) = self.look(path, follow)? else { return Ok(None) };
         Ok(Some(match stat::file_type(&found) {
             FileType::Directory => LocatedKind::Directory,
-            FileType::Symlink => match base::look(&resolved, true) {
+            FileType::Symlink => match self.look(path, true) {
                 Ok(Some(behind)) if stat::file_type(&behind) == FileType::Directory => {
                     LocatedKind::DirectoryLink
                 }
@@ -83,8 +82,7 @@ impl Shared {
         matches: &mut Vec<Vec<u8>>,
     ) -> Result<(), Fault> {
         let failed = |errno| fault(errno, Operation::List, &RelPath::root());
-        let resolved = self.options.base.resolve(directory);
-        let listed = match base::open_listing(&resolved) {
+        let listed = match self.open_listing(directory) {
             // A match of an earlier component that is no directory, or is closed to us.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP) => return Ok(()),
             other => other.map_err(failed)?,

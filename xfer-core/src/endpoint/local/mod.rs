@@ -13,6 +13,7 @@ mod locate;
 mod locking;
 mod pack;
 mod partials;
+mod places;
 mod publish;
 mod roots;
 mod scanning;
@@ -41,6 +42,7 @@ use xfer_protocol::range::ByteRange;
 use self::buffers::Buffers;
 use self::claims::Claims;
 use self::partials::Partials;
+pub use self::places::Reach;
 use self::roots::Roots;
 use self::scanning::Scans;
 use self::source::OpenFiles;
@@ -97,6 +99,8 @@ pub struct LocalEndpoint {
 /// What all calls of one endpoint share.
 struct Shared {
     options: LocalOptions,
+    /// What alone is within reach; everything where it is not said.
+    reach: Option<Reach>,
     capabilities: Capabilities,
     preserve: Preserve,
     /// Permission bits that new files lose.
@@ -116,9 +120,20 @@ impl LocalEndpoint {
     /// An endpoint with nothing open.
     #[must_use]
     pub fn new(options: LocalOptions) -> Self {
+        Self::reaching(options, None)
+    }
+
+    /// The same where nothing beyond `reach` is there; paths begin with the name of a root.
+    #[must_use]
+    pub fn confined(options: LocalOptions, reach: Reach) -> Self {
+        Self::reaching(options, Some(reach))
+    }
+
+    fn reaching(options: LocalOptions, reach: Option<Reach>) -> Self {
         let preserve = Preserve::new(options.times, options.owner, options.xattrs);
         let shared = Shared {
             options,
+            reach,
             capabilities: capabilities(preserve),
             preserve,
             umask: crate::disk::metadata::umask(),

@@ -12,6 +12,7 @@ use xfer_protocol::message::{Access, OpenRoot as Open, Root, RootIndex, Space};
 use xfer_protocol::path::RelPath;
 
 use super::locking::Locks;
+use super::places::Place;
 use super::publish::Staging;
 use super::{Shared, guard};
 use crate::disk::confine::Confinement;
@@ -206,18 +207,10 @@ impl OpenRoot {
 impl Shared {
     pub(super) fn open_root(&self, open: &Open) -> Result<Root, Fault> {
         let failed = |errno| fault(errno, Operation::Open, &RelPath::root());
-        let resolved = self.options.base.resolve(&open.path);
-        let (place, above) = match open.access {
-            Access::WriteCreate => {
-                let made = base::open_or_make(&resolved).map_err(failed)?;
-                (made.place, made.parents)
-            }
-            Access::Read | Access::Write => {
-                (confine::open_root(&resolved).map_err(failed)?, Vec::new())
-            }
-        };
+        let opened =
+            self.open_place(&open.path, open.access, self.roots.machine).map_err(failed)?;
+        let Place { place, above, path, machine } = opened;
         let (device, inode) = stat::identity(&rustix::fs::fstat(&place).map_err(failed)?);
-        let path = base::absolute_path(&place, &resolved);
         let whole = match open.access {
             Access::Read => None,
             Access::Write | Access::WriteCreate => confine::open_for_reading(place.as_fd()).ok(),
@@ -250,14 +243,8 @@ impl Shared {
             confinement: self.options.confinement,
             unsynced: OnceLock::new(),
         };
-        let reply = Root {
-            index,
-            path: root.path.clone(),
-            device,
-            inode: root.inode,
-            machine: self.roots.machine,
-            space,
-        };
+        let reply =
+            Root { index, path: root.path.clone(), device, inode: root.inode, machine, space };
         roots.push(Arc::new(root));
         Ok(reply)
     }

@@ -20,7 +20,8 @@ use xfer_protocol::data_port::KeyDigest;
 
 use super::Stream;
 use super::congestion::Congestion;
-use super::keys::SessionKey;
+use super::keys::exporter::{EXPORTED_BYTES, Exported, LABEL};
+use super::keys::{SessionKey, client_of_peer};
 use super::quic_tuning;
 
 /// The server's name, which is part of the interface and of nothing that is sent.
@@ -28,6 +29,9 @@ const NAME: &str = "xfer";
 
 /// Streams that one connection carries at most.
 const STREAMS_MAX: u32 = 64;
+
+/// What a standing peer takes of a connection before its first stream is proven, in bytes.
+const UNPROVEN_BYTES: u32 = 64 << 10;
 
 /// How often a connection on which nothing is sent shows that it is there.
 const ALIVE_EVERY: Duration = Duration::from_secs(1);
@@ -87,7 +91,23 @@ pub(crate) async fn dial(
     peer: KeyDigest,
     deadline: Duration,
 ) -> Result<QuicConnection, QuicError> {
-    let crypto = key.client(peer).map_err(QuicError::Tls)?;
+    connect(address, key.client(peer).map_err(QuicError::Tls)?, deadline).await
+}
+
+/// Dials a standing peer, and takes the holder of `peer` alone for an answer.
+pub(crate) async fn dial_peer(
+    address: SocketAddr,
+    peer: KeyDigest,
+    deadline: Duration,
+) -> Result<QuicConnection, QuicError> {
+    connect(address, client_of_peer(peer).map_err(QuicError::Tls)?, deadline).await
+}
+
+async fn connect(
+    address: SocketAddr,
+    crypto: rustls::ClientConfig,
+    deadline: Duration,
+) -> Result<QuicConnection, QuicError> {
     let crypto = QuicClientConfig::try_from(crypto).map_err(|_| no_cipher())?;
     let mut config = ClientConfig::new(Arc::new(crypto));
     config.transport_config(Arc::new(transport()));
@@ -113,10 +133,25 @@ impl QuicPort {
         key: &SessionKey,
         peer: KeyDigest,
     ) -> Result<Self, QuicError> {
-        let crypto = key.server(peer).map_err(QuicError::Tls)?;
+        Self::answering(socket, key.server(peer).map_err(QuicError::Tls)?, transport())
+    }
+
+    /// Answers anybody on a socket that is bound, as a standing peer does.
+    pub(crate) fn of_peer(socket: UdpSocket, key: &SessionKey) -> Result<Self, QuicError> {
+        let mut unproven = transport();
+        unproven.max_concurrent_bidi_streams(VarInt::from_u32(1));
+        unproven.receive_window(VarInt::from_u32(UNPROVEN_BYTES));
+        Self::answering(socket, key.server_of_peer().map_err(QuicError::Tls)?, unproven)
+    }
+
+    fn answering(
+        socket: UdpSocket,
+        crypto: rustls::ServerConfig,
+        transport: TransportConfig,
+    ) -> Result<Self, QuicError> {
         let crypto = QuicServerConfig::try_from(crypto).map_err(|_| no_cipher())?;
         let mut config = ServerConfig::with_crypto(Arc::new(crypto));
-        config.transport_config(Arc::new(transport()));
+        config.transport_config(Arc::new(transport));
         // What waits to be accepted has cost a packet each, and is bounded here.
         config.max_incoming(4 * UNPROVEN_MAX);
         Ok(Self { endpoint: endpoint(socket, Some(config))? })
@@ -178,6 +213,24 @@ impl QuicConnection {
     /// Bytes of UDP that came from the other side, its acknowledgements included.
     pub(crate) fn heard_bytes(&self) -> u64 {
         self.connection.stats().udp_rx.bytes
+    }
+
+    /// Bytes that both ends of this connection know, and nobody else.
+    pub(crate) fn exported(&self) -> Result<Exported, QuicError> {
+        let mut exported = [0; EXPORTED_BYTES];
+        let told = self.connection.export_keying_material(&mut exported, LABEL, b"");
+        told.map(|()| exported).map_err(|_| QuicError::Identity)
+    }
+
+    /// Grants what is kept from those who have proven nothing.
+    pub(crate) fn trust(&self) {
+        self.connection.set_receive_window(VarInt::from_u32(quic_tuning::WINDOW));
+        self.connection.set_max_concurrent_bi_streams(VarInt::from_u32(STREAMS_MAX));
+    }
+
+    /// Where the other side is.
+    pub(crate) fn from(&self) -> IpAddr {
+        self.connection.remote_address().ip()
     }
 
     /// Waits until the connection is lost or closed.

@@ -27,7 +27,8 @@ use xfer_protocol::data_port::KeyDigest;
 
 use super::Stream;
 use super::gathering;
-use super::keys::SessionKey;
+use super::keys::exporter::{Exported, Exporter};
+use super::keys::{SessionKey, client_of_peer};
 pub use error::{TlsError, TlsProblem};
 use handshake::{Begun, Side};
 use reader::TlsReader;
@@ -63,15 +64,63 @@ impl Dialler {
     /// # Errors
     /// When nobody answers, or not the holder of the key.
     pub async fn dial(&self, address: SocketAddr, limit: Duration) -> Result<Stream, TlsError> {
-        let dialled = async {
-            let socket = socket::connect(address).await;
-            let socket = socket.map_err(|cause| TlsError::Unreachable { address, cause })?;
-            let name = ServerName::IpAddress(address.ip().into());
-            let connection = UnbufferedClientConnection::new(Arc::clone(&self.0), name);
-            let connection = connection.map_err(|cause| TlsError::failed(address, cause))?;
-            open(connection, socket, address).await
-        };
-        timeout(limit, dialled).await.unwrap_or(Err(TlsError::Late { address, limit }))
+        dial(Arc::clone(&self.0), address, limit).await
+    }
+}
+
+/// Opens a stream to a standing peer, with what its connection exports.
+pub(crate) async fn dial_peer(
+    peer: KeyDigest,
+    address: SocketAddr,
+    limit: Duration,
+) -> Result<(Stream, Exported), TlsError> {
+    let failed = |error| TlsError::failed(address, error);
+    let exporter = Exporter::shared();
+    let mut config = client_of_peer(peer).map_err(failed)?;
+    config.enable_secret_extraction = true;
+    config.key_log = Arc::<Exporter>::clone(&exporter);
+    let stream = dial(Arc::new(config), address, limit).await?;
+    let exported = exporter.exported().ok_or(rustls::Error::HandshakeNotComplete);
+    Ok((stream, exported.map_err(failed)?))
+}
+
+async fn dial(
+    config: Arc<ClientConfig>,
+    address: SocketAddr,
+    limit: Duration,
+) -> Result<Stream, TlsError> {
+    let dialled = async {
+        let socket = socket::connect(address).await;
+        let socket = socket.map_err(|cause| TlsError::Unreachable { address, cause })?;
+        let name = ServerName::IpAddress(address.ip().into());
+        let connection = UnbufferedClientConnection::new(config, name);
+        let connection = connection.map_err(|cause| TlsError::failed(address, cause))?;
+        open(connection, socket, address).await
+    };
+    timeout(limit, dialled).await.unwrap_or(Err(TlsError::Late { address, limit }))
+}
+
+/// What answers anybody on the port of a standing peer
+#[derive(Clone, Debug)]
+pub(crate) struct PeerAcceptor(ServerConfig);
+
+impl PeerAcceptor {
+    pub(crate) fn new(key: &SessionKey) -> Result<Self, TlsProblem> {
+        let mut config = key.server_of_peer()?;
+        config.enable_secret_extraction = true;
+        Ok(Self(config))
+    }
+
+    /// Answers on a socket that was accepted; who it is has yet to be proven.
+    pub(crate) async fn accept(&self, socket: TcpStream) -> Result<(Stream, Exported), TlsError> {
+        let exporter = Exporter::shared();
+        let mut config = self.0.clone();
+        config.key_log = Arc::<Exporter>::clone(&exporter);
+        let address = peer_of(&socket);
+        let stream = accept(Arc::new(config), PROVEN_WITHIN, socket).await?;
+        let failed = |error| TlsError::failed(address, error);
+        let exported = exporter.exported().ok_or(rustls::Error::HandshakeNotComplete);
+        Ok((stream, exported.map_err(failed)?))
     }
 }
 
@@ -96,16 +145,27 @@ impl Acceptor {
     }
 
     async fn accept_within(&self, limit: Duration, socket: TcpStream) -> Result<Stream, TlsError> {
-        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        let address = socket.peer_addr().unwrap_or(nowhere);
-        let accepted = async {
-            socket::tune_accepted(&socket);
-            let connection = UnbufferedServerConnection::new(Arc::clone(&self.0));
-            let connection = connection.map_err(|cause| TlsError::failed(address, cause))?;
-            open(connection, socket, address).await
-        };
-        timeout(limit, accepted).await.unwrap_or(Err(TlsError::Late { address, limit }))
+        accept(Arc::clone(&self.0), limit, socket).await
     }
+}
+
+fn peer_of(socket: &TcpStream) -> SocketAddr {
+    socket.peer_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)))
+}
+
+async fn accept(
+    config: Arc<ServerConfig>,
+    limit: Duration,
+    socket: TcpStream,
+) -> Result<Stream, TlsError> {
+    let address = peer_of(&socket);
+    let accepted = async {
+        socket::tune_accepted(&socket);
+        let connection = UnbufferedServerConnection::new(config);
+        let connection = connection.map_err(|cause| TlsError::failed(address, cause))?;
+        open(connection, socket, address).await
+    };
+    timeout(limit, accepted).await.unwrap_or(Err(TlsError::Late { address, limit }))
 }
 
 /// Makes a stream of a connected socket.
