@@ -1,10 +1,9 @@
 //! What the link itself carries, as the laboratory runs it here and now
 
-use std::net::UdpSocket;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use xfer_tests::net::{Direction, Lab};
+use xfer_tests::net::{Counts, Direction, Lab};
 
 use super::options::Cell;
 use crate::Done;
@@ -14,6 +13,12 @@ const PAYLOAD: usize = 1472;
 
 /// More than the link's rate, so that its queue is never empty
 const SURPLUS: f64 = 1.05;
+
+/// Beside two round trips, what it takes until all of the link is in use
+const FILLED_AFTER: Duration = Duration::from_millis(300);
+
+/// The queue holds a round trip at most
+const EMPTY_WITHIN: Duration = Duration::from_secs(10);
 
 const MEASURED_FOR: Duration = Duration::from_millis(1500);
 const PACE: Duration = Duration::from_millis(1);
@@ -26,31 +31,28 @@ pub(super) fn measure(net: &Lab, cell: Cell) -> Done<f64> {
     let to = sink.local_addr().map_err(told)?;
     let socket = net.near.within(|| UdpSocket::bind((net.link.near(), 0))).map_err(told)?;
     let round_trip = Duration::from_millis(cell.rtt.into());
-    let over = AtomicBool::new(false);
-    let rate = std::thread::scope(|scope| {
-        scope.spawn(|| blast(&socket, to, cell.rate, &over));
-        std::thread::sleep(2 * round_trip + Duration::from_millis(300));
-        let (before, began) = (net.link.counts(Direction::Out).delivered, Instant::now());
-        std::thread::sleep(MEASURED_FOR);
-        let (after, took) = (net.link.counts(Direction::Out).delivered, began.elapsed());
-        over.store(true, Ordering::Relaxed);
-        (after - before) as f64 * PAYLOAD as f64 / took.as_secs_f64()
-    });
-    // The queue holds a round trip at most.
-    std::thread::sleep(2 * round_trip + Duration::from_millis(100));
-    Ok(rate)
+    blast(&socket, to, cell.rate, 2 * round_trip + FILLED_AFTER);
+    let (before, began) = (net.link.counts(Direction::Out).delivered, Instant::now());
+    blast(&socket, to, cell.rate, MEASURED_FOR);
+    let (after, took) = (net.link.counts(Direction::Out).delivered, began.elapsed());
+    let is_idle = |counts: &Counts| counts.under_way() == 0;
+    if !net.link.wait_for(Direction::Out, is_idle, EMPTY_WITHIN) {
+        return Err(String::from("datagrams: the link does not become empty"));
+    }
+    Ok((after - before) as f64 * PAYLOAD as f64 / took.as_secs_f64())
 }
 
-fn blast(socket: &UdpSocket, to: std::net::SocketAddr, megabits: u64, over: &AtomicBool) {
+fn blast(socket: &UdpSocket, to: SocketAddr, megabits: u64, time: Duration) {
     let wanted = megabits as f64 * 125_000.0 * SURPLUS / PAYLOAD as f64;
     let (began, mut sent) = (Instant::now(), 0.0);
-    while !over.load(Ordering::Relaxed) {
+    while began.elapsed() < time {
         let due = began.elapsed().as_secs_f64() * wanted;
         while sent < due {
             // A full buffer is a surplus that was not needed.
             drop(socket.send_to(&[0; PAYLOAD], to));
             sent += 1.0;
         }
-        std::thread::sleep(PACE);
+        // To wake early does no harm.
+        std::thread::park_timeout(PACE);
     }
 }
