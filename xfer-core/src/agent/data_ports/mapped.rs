@@ -130,7 +130,6 @@ mod tests {
         assert_eq!(found.ports, ports);
     }
 
-    /// Rows: B-A9.
     #[test]
     fn what_is_broken_is_passed_over() {
         let found = told(

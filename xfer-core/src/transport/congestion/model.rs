@@ -119,6 +119,7 @@ impl Model {
     pub(super) fn departed(&mut self, now: Duration, bytes: u64) {
         self.delivery.departed(now, self.in_flight);
         self.in_flight += bytes;
+        self.round.most = self.round.most.max(self.in_flight);
     }
 
     /// One packet was acknowledged; [`Self::acknowledged`] completes the batch
@@ -201,8 +202,12 @@ impl Model {
             let grown = self.bound.map(|bound| percent(bound, 105));
             self.bound = grown.filter(|bound| *bound < 2 * self.product());
         }
-        self.round =
-            Round { count: round.count + 1, ends_at: self.delivery.total(), ..Round::default() };
+        self.round = Round {
+            count: round.count + 1,
+            ends_at: self.delivery.total(),
+            most: self.in_flight,
+            ..Round::default()
+        };
         round
     }
 

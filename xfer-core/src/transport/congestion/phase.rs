@@ -99,6 +99,10 @@ impl Phase {
     }
 
     fn grown(model: &Model, round: Round, best: Rate, rounds: u8) -> Self {
+        // Handshakes and greetings leave the window all but empty: their rate is not the path's.
+        if 2 * round.most < model.window() {
+            return Self::Startup { best, rounds };
+        }
         let rate = model.rate();
         if rate >= best.percent(125) {
             return Self::Startup { best: rate, rounds: 0 };

@@ -22,6 +22,8 @@ pub(super) struct Round {
     pub(super) delivered: u64,
     pub(super) lost: u64,
     pub(super) best: Rate,
+    /// The most that was in flight
+    pub(super) most: u64,
 }
 
 impl Round {

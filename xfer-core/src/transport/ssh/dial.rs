@@ -15,10 +15,15 @@ use super::error::{ReachProblem, SshError};
 use super::host_config::{AddressFamily, HostConfig};
 use super::wire::BoxedDuplex;
 use crate::clock::SystemClock;
+use crate::disk::descriptor;
 use crate::transport::gathering;
 
 /// Time that one of several addresses gets at least
 const ADDRESS_WITHIN_MIN: Duration = Duration::from_secs(2);
+
+/// Delay from which pacing by bandwidth is worth its processor time: on a long link a lost packet
+/// would halve the rate for many round trips
+const FAR: Duration = Duration::from_millis(5);
 
 /// A stream and what must outlive it
 pub(super) struct Dialled {
@@ -100,6 +105,9 @@ async fn open(address: SocketAddr, from: Option<&str>) -> io::Result<Dialled> {
     let clock = SystemClock::shared();
     let socket = socket.connect(address).await?;
     let round_trip = Some(clock.elapsed());
+    if round_trip.is_some_and(|time| time >= FAR) {
+        descriptor::pace_by_bandwidth(&socket);
+    }
     socket.set_nodelay(true)?;
     let here = socket.local_addr().map(|local| local.ip().to_canonical());
     let ends = here.ok().map(|here| Ends { here, there: address.ip().to_canonical() });

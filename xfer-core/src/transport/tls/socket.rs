@@ -17,7 +17,10 @@ pub(super) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_nodelay(true)?;
     tune(&socket);
-    socket.connect(address).await
+    let socket = socket.connect(address).await?;
+    // Connecting puts back what the route is configured with.
+    descriptor::pace_by_bandwidth(&socket);
+    Ok(socket)
 }
 
 /// Sets a socket up that another has connected.
