@@ -49,7 +49,7 @@ fn keep_freed_memory() {
             (libc::M_ARENA_MAX, 2),
             (libc::M_MMAP_THRESHOLD, 32 << 20),
             (libc::M_TOP_PAD, 4 << 20),
-            (libc::M_TRIM_THRESHOLD, 128 << 20),
+            (libc::M_TRIM_THRESHOLD, 32 << 20),
         ];
         for (setting, value) in SETTINGS {
             // SAFETY: `mallopt` takes two numbers and may be called at any time.
