@@ -1,6 +1,7 @@
 //! Who is not let in
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use rustls::client::ResolvesClientCert;
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, SignatureScheme};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::{LONG, listener, meet, sides};
 use crate::transport::Stream;
@@ -165,10 +166,12 @@ async fn a_handshake_without_end_is_refused() {
 #[tokio::test]
 async fn whoever_does_not_answer_is_given_up() {
     let (dialler, _) = sides();
-    let (listener, address) = listener().await;
+    let (_listener, address) = listener().await;
     let outcome = dialler.dial(address, Duration::from_millis(50)).await;
     assert!(matches!(outcome, Err(TlsError::Late { .. })), "{outcome:?}");
-    drop(listener);
-    let outcome = dialler.dial(address, LONG).await;
+    // A place that is held and not listened on: no other test can listen there.
+    let held = TcpSocket::new_v4().unwrap();
+    held.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let outcome = dialler.dial(held.local_addr().unwrap(), LONG).await;
     assert!(matches!(outcome, Err(TlsError::Unreachable { .. })), "{outcome:?}");
 }
