@@ -107,6 +107,22 @@ fn a_transfer_goes_on_over_tcp_when_datagrams_are_blocked() {
     }
 }
 
+/// A packet that a handshake is made of is smaller, and one of payload is larger
+const OF_A_HANDSHAKE: usize = 900;
+
+/// Rows: E7, E8.
+#[test]
+fn a_way_that_lets_nothing_but_the_handshake_pass_is_taken_once() {
+    let pair = Pair::new(&long_link());
+    pair.tree("source", 8);
+    pair.block(&Selection::default().ports(&[TCP.outside]).above(OF_A_HANDSHAKE));
+    let told = pair.moved(Verb::Push, &named(&[TCP]), ["source", "destination"]);
+    let decisions = told.decisions();
+    assert_eq!(decisions[..2], [decided(TCP, "taken"), decided(TCP, "lost")], "{told:?}");
+    assert!(!decisions[2..].contains(&decided(TCP, "taken")), "{decisions:?}");
+    assert!(pair.counts(Verb::Push).dropped > 0);
+}
+
 /// Rows: E3, E8.
 #[test]
 fn a_transfer_goes_on_over_the_login_when_all_data_ports_fall_silent() {

@@ -112,13 +112,18 @@ fn another_program_on_the_port_gets_no_byte_of_a_file() {
     }
 }
 
+/// A route that carried so much is dialled again as soon as it is lost
+const CARRIED: u64 = 12 << 20;
+
 /// Rows: E11.
 #[test]
 fn another_program_that_takes_over_a_port_gets_no_byte_of_a_file() {
     let pair = Pair::new(&long_link());
     pair.tree("source", 32);
     let tcp = Program::on_tcp(&pair, OTHER_TCP.inside, echo);
+    let before = pair.counts(Verb::Push).bytes;
     let running = pair.begun(Verb::Push, &named(&[TCP]), ["source", "destination"]);
+    pair.wait(Verb::Push, |counts| counts.bytes >= before + CARRIED);
     mislead(&pair);
     let told = pair.ended(running.wait(), ["source", "destination"]);
     let expected = ["taken", "lost", "failed"].map(|decision| decided(TCP, decision));

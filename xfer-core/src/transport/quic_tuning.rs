@@ -51,6 +51,12 @@ const OVERTAKEN_BY: u32 = 9;
 /// higher would cost every path of 1,500 bytes a second of smaller packets.
 const LARGEST_PACKET: u16 = 1472;
 
+/// How often a connection on which nothing is sent shows that it is there
+const ALIVE_EVERY: Duration = Duration::from_secs(1);
+
+/// Silence after which a connection is lost: the next route is tried while there is time
+const SILENT_MILLIS: u32 = 6_000;
+
 /// The settings of a connection
 pub(crate) fn transport_config(congestion: Congestion) -> TransportConfig {
     let mut config = TransportConfig::default();
@@ -71,7 +77,7 @@ pub(crate) fn transport_config(congestion: Congestion) -> TransportConfig {
         .mtu_discovery_config(Some(packets))
         // Everything travels on streams.
         .datagram_receive_buffer_size(None)
-        .keep_alive_interval(Some(Duration::from_secs(5)))
-        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(30_000))));
+        .keep_alive_interval(Some(ALIVE_EVERY))
+        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(SILENT_MILLIS))));
     config
 }

@@ -6,6 +6,7 @@
 //! what had arrived has arrived.
 
 mod candidates;
+mod left;
 mod memory;
 mod race;
 mod reversed;
@@ -30,8 +31,9 @@ use crate::transport::keys::SessionKey;
 use crate::transport::quic::QuicConnection;
 use crate::transport::ssh::SshConnection;
 use candidates::{Candidate, Login, Outside, outsides, preferred};
+use left::Left;
 use memory::Memory;
-use race::{Keys, Late, Reached, Unreached, race};
+use race::{Keys, Late, Reached, Unreached, further, race};
 
 pub use source::RouteSource;
 
@@ -43,6 +45,9 @@ const LOOK: Duration = Duration::from_millis(250);
 
 /// A route on which payload waits and nothing moves for so long is left.
 const STANDS_STILL: Duration = Duration::from_secs(8);
+
+/// How long the streams of a route may take to join before it is told without those that hang.
+const TOLD_WITHIN: Duration = Duration::from_secs(1);
 
 /// More than a connection hears while it stands still, from one look back to the other.
 const HEARD_BYTES: u64 = 2_000;
@@ -107,6 +112,8 @@ pub(super) struct Ladder {
     outcome: watch::Sender<Outcome>,
     /// Whether somebody answered who is not the machine.
     stranger: AtomicBool,
+    /// Routes that were tried and did not last.
+    left: Left,
 }
 
 /// What a ladder is made with, beside its session.
@@ -158,6 +165,7 @@ impl Ladder {
             now: Arc::clone(&now),
             outcome,
             stranger: AtomicBool::new(false),
+            left: Left::default(),
         };
         (ladder, now, told)
     }
@@ -185,8 +193,11 @@ impl Ladder {
                 Some(()) => pause = AGAIN,
                 None => {
                     self.settle_without();
-                    if self.source.is_none() {
-                        // The ports are where they were, and so is whatever lies in between.
+                    // Who asked for a data port and nothing else waits for the answer.
+                    let is_awaited = *self.outcome.borrow() == Outcome::Pending;
+                    // The ports are where they were, and so is whatever lies in between.
+                    let is_settled = self.source.is_none() && self.left.is_empty();
+                    if is_awaited || is_settled {
                         return;
                     }
                     tokio::time::sleep(pause).await;
@@ -213,6 +224,21 @@ impl Ladder {
 
     /// Looks for a route and keeps it while it lasts; `None` where there is none.
     async fn one_round(&mut self, own: &SessionKey) -> Option<()> {
+        let waiting = async {
+            tokio::time::sleep(PAYLOAD_WAITS).await;
+            self.settle_without();
+            std::future::pending::<Option<_>>().await
+        };
+        let (reached, late, keys) = tokio::select! {
+            found = self.look(own) => found?,
+            found = waiting => found?,
+        };
+        self.memory.forget(&reached.candidate);
+        self.carry(reached, late, &keys).await
+    }
+
+    /// The first way that proves the far side's key, whoever has to be asked for it.
+    async fn look(&self, own: &SessionKey) -> Option<(Reached, Late, Keys)> {
         let named = self.named_ports().await;
         let ports = named.iter().map(|port| port.inside).collect();
         let listen = Listen { key: own.digest(), ports, mapped: true };
@@ -226,11 +252,13 @@ impl Ladder {
         self.tell_refused(&listening);
         let candidates = self.candidates(&named, &listening).await;
         let keys = Keys { own: own.clone(), peer: listening.key };
-        let (reached, late) = match self.race(&candidates, &keys).await {
+        let failed = |unreached| self.note(&unreached);
+        let (reached, late) = match race(&candidates, &keys, self.remote.round_trip(), failed).await
+        {
             Some(won) => won,
             None => (self.reversed(&listening, &keys).await?, Late::default()),
         };
-        self.carry(reached, late, &keys).await
+        Some((reached, late, keys))
     }
 
     /// What was typed, and what the source of routes knows now.
@@ -263,13 +291,19 @@ impl Ladder {
                 }
             }
         }
+        let now = self.clock.elapsed();
         found.retain(|candidate| {
-            let was_silent = self.memory.holds(candidate);
-            if was_silent {
-                let reason = "nothing answered there in the last 10 minutes";
+            let reason = if self.left.holds(candidate, now) {
+                Some("it was lost a moment ago")
+            } else if self.memory.holds(candidate) {
+                Some("nothing answered there in the last 10 minutes")
+            } else {
+                None
+            };
+            if let Some(reason) = reason {
                 self.tell_of(candidate, RouteDecision::Skipped, reason);
             }
-            !was_silent
+            reason.is_none()
         });
         found
     }
@@ -284,25 +318,6 @@ impl Ladder {
                 Vec::new()
             }
         }
-    }
-
-    /// The first candidate that proves the far side's key; payload waits for it a while.
-    async fn race(&self, candidates: &[Candidate], keys: &Keys) -> Option<(Reached, Late)> {
-        let failed = |unreached| self.note(&unreached);
-        let racing = race(candidates, keys, self.remote.round_trip(), failed);
-        let waiting = async {
-            tokio::time::sleep(PAYLOAD_WAITS).await;
-            self.settle_without();
-            std::future::pending::<()>().await;
-        };
-        let reached = tokio::select! {
-            reached = racing => reached,
-            () = waiting => None,
-        };
-        if let Some((reached, _)) = &reached {
-            self.memory.forget(&reached.candidate);
-        }
-        reached
     }
 
     /// Where no port of the far machine answers, it may reach one of this. Payload does not wait.
@@ -338,28 +353,23 @@ impl Ladder {
 
     /// Has a route carry payload until it is lost.
     async fn carry(&mut self, reached: Reached, late: Late, keys: &Keys) -> Option<()> {
-        let candidate = reached.candidate.clone();
+        let Reached { candidate, link } = reached;
         let count = self.streams_of(candidate.carrier);
-        let race::Streams { streams, connection } = reached.streams(count, keys).await;
-        let first = self.index;
-        self.index = first.wrapping_add(u16::try_from(streams.len()).unwrap_or(u16::MAX));
-        let joining = (first..)
-            .zip(streams)
-            .map(|(index, stream)| self.remote.add_stream(stream, index, Tier::Direct));
+        let race::Streams { streams, connection, missing } = link.streams(count).await;
+        let mut indexes = self.indexes(streams.len() + missing);
+        let joining = streams.into_iter().zip(&mut indexes);
+        let joining =
+            joining.map(|(stream, index)| self.remote.add_stream(stream, index, Tier::Direct));
         let joined = join_all(joining).await;
-        let streams = joined.iter().filter(|joined| joined.is_ok()).count();
-        if streams == 0 {
+        if joined.iter().all(Result::is_err) {
             let error = joined.into_iter().find_map(Result::err);
             let reason = error.map_or_else(String::new, |error| error.to_string());
             self.tell_of(&candidate, RouteDecision::Failed, &reason);
+            self.left.note(candidate, 0, self.clock.elapsed());
             return None;
         }
-        let kind = candidate.kind();
-        let route = Route { kind, transport: kind.to_owned(), direct: true, streams };
-        *self.now.lock().unwrap_or_else(PoisonError::into_inner) = Some(route.clone());
+        let before = self.remote.payload_bytes();
         self.tell_of(&candidate, RouteDecision::Taken, "the first that proved the machine's key");
-        self.observer.observe(&Event::Route(route));
-        self.outcome.send_replace(Outcome::Direct);
         let settling = async {
             let patience = PAYLOAD_WAITS.max(self.remote.round_trip() * 4);
             late.settle(patience, |unreached| self.note(&unreached)).await;
@@ -368,13 +378,50 @@ impl Ladder {
         let why = tokio::select! {
             why = self.watch(connection.as_ref()) => why,
             why = settling => why,
+            why = self.complete(&candidate, keys, indexes) => why,
         };
         *self.now.lock().unwrap_or_else(PoisonError::into_inner) = None;
         // Until the next route is found or found wanting: the login would be clogged.
         self.remote.hold_payload(true);
         self.remote.give_up(Tier::Direct);
         self.tell_of(&candidate, RouteDecision::Lost, why);
+        let carried = self.remote.payload_bytes().saturating_sub(before);
+        self.left.note(candidate, carried, self.clock.elapsed());
         Some(())
+    }
+
+    /// Names for so many streams, none of which was used before.
+    fn indexes(&mut self, count: usize) -> std::ops::Range<u16> {
+        let count = u16::try_from(count).unwrap_or(u16::MAX);
+        let first = self.index;
+        self.index = first.saturating_add(count);
+        first..self.index
+    }
+
+    /// Dials what is missing of a route while its first stream carries payload, and tells of it.
+    async fn complete(
+        &self,
+        candidate: &Candidate,
+        keys: &Keys,
+        missing: std::ops::Range<u16>,
+    ) -> &'static str {
+        let kind = candidate.kind();
+        let route = |streams| Route { kind, transport: kind.to_owned(), direct: true, streams };
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner) = Some(route(1));
+        let joining = join_all(missing.map(|index| async move {
+            if let Some(stream) = further(candidate, keys).await {
+                // The others go on without one that is refused.
+                let _refused = self.remote.add_stream(stream, index, Tier::Direct).await;
+            }
+        }));
+        tokio::pin!(joining);
+        let in_time = tokio::time::timeout(TOLD_WITHIN, &mut joining).await;
+        self.observer.observe(&Event::Route(route(self.remote.streams(Tier::Direct))));
+        self.outcome.send_replace(Outcome::Direct);
+        if in_time.is_err() {
+            joining.await;
+        }
+        std::future::pending().await
     }
 
     fn streams_of(&self, carrier: Carrier) -> usize {

@@ -176,23 +176,20 @@ async fn tls(candidate: &Candidate, keys: &Keys) -> Result<Stream, Failed> {
     })
 }
 
-impl Reached {
-    /// So many streams, of which some may not come about; the first was proven by the race.
-    pub(super) async fn streams(self, count: usize, keys: &Keys) -> Streams {
-        match self.link {
-            Link::Quic(connection) => {
+impl Link {
+    /// What there is at once, of so many streams that are wanted.
+    pub(super) async fn streams(self, count: usize) -> Streams {
+        match self {
+            Self::Quic(connection) => {
                 let opened = join_all((0..count).map(|_| connection.open())).await;
                 let streams = opened.into_iter().filter_map(Result::ok).collect();
-                Streams { streams, connection: Some(connection) }
+                Streams { streams, connection: Some(connection), missing: 0 }
             }
-            Link::Tls(first) => {
-                let candidate = &self.candidate;
-                let further = join_all((1..count).map(|_| tls(candidate, keys))).await;
-                let further = further.into_iter().filter_map(Result::ok);
-                let streams = std::iter::once(*first).chain(further).collect();
-                Streams { streams, connection: None }
+            Self::Tls(first) => {
+                let missing = count.saturating_sub(1);
+                Streams { streams: vec![*first], connection: None, missing }
             }
-            Link::Streams(streams) => Streams { streams, connection: None },
+            Self::Streams(streams) => Streams { streams, connection: None, missing: 0 },
         }
     }
 }
@@ -202,6 +199,13 @@ pub(super) struct Streams {
     pub(super) streams: Vec<Stream>,
     /// The one connection of them, where there is one.
     pub(super) connection: Option<QuicConnection>,
+    /// Streams that are still to be dialled, each by [`further`].
+    pub(super) missing: usize,
+}
+
+/// One more stream where the first was proven; `None` where it does not come about.
+pub(super) async fn further(candidate: &Candidate, keys: &Keys) -> Option<Stream> {
+    tls(candidate, keys).await.ok()
 }
 
 impl std::fmt::Display for Candidate {

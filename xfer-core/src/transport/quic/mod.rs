@@ -33,12 +33,6 @@ const STREAMS_MAX: u32 = 64;
 /// What a standing peer takes of a connection before its first stream is proven, in bytes.
 const UNPROVEN_BYTES: u32 = 64 << 10;
 
-/// How often a connection on which nothing is sent shows that it is there.
-const ALIVE_EVERY: Duration = Duration::from_secs(1);
-
-/// Silence after which a connection is lost: the next route is tried while there is time.
-const SILENT_MILLIS: u32 = 6_000;
-
 /// Connections that may be on their way before their addresses have to be proven.
 pub(crate) const UNPROVEN_MAX: usize = 8;
 
@@ -251,8 +245,6 @@ fn transport() -> TransportConfig {
     let mut config = quic_tuning::transport_config(Congestion::default());
     config.max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX));
     config.max_concurrent_uni_streams(VarInt::from_u32(0));
-    config.keep_alive_interval(Some(ALIVE_EVERY));
-    config.max_idle_timeout(Some(VarInt::from_u32(SILENT_MILLIS).into()));
     config
 }
 
