@@ -2,10 +2,14 @@
 //! link that fails; judged by rsync, and by what crossed the link
 
 mod blocked;
+mod crowds;
+mod faulty;
 mod impostor;
 mod ports;
 mod remap;
 mod strangers;
+mod streams;
+mod weather;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
