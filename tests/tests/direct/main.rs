@@ -9,6 +9,7 @@ mod ports;
 mod remap;
 mod strangers;
 mod streams;
+mod walled;
 mod weather;
 
 use std::ffi::OsString;

@@ -9,6 +9,10 @@ use crate::error::{
 use crate::transport::peer::Verdict;
 use crate::transport::ssh::{HostKeyProblem, KeyProblem, ReachProblem, SshError, SshErrorClass};
 
+/// What helps behind a wall that swallows what is not sent to its proxy.
+const BY_PROXY: &str = "where only an HTTP proxy leads out, repeat with \
+                        -o ProxyCommand='nc -X connect -x PROXY:PORT %h %p'";
+
 pub(super) fn ssh_error(place: &str, error: SshError) -> TransferError {
     match error.class() {
         SshErrorClass::Usage | SshErrorClass::Configuration => {
@@ -49,7 +53,10 @@ pub(super) fn ssh_error(place: &str, error: SshError) -> TransferError {
                 }
                 _ => "repeat the same command: it continues",
             };
-            let failure = Failure::new(place, reason).next(Remedy::text(next));
+            let mut failure = Failure::new(place, reason).next(Remedy::text(next));
+            if reason == NetworkReason::TimedOut {
+                failure = failure.next(Remedy::text(BY_PROXY));
+            }
             TransferError::Network(failure.because(error))
         }
         SshErrorClass::Authentication => {
