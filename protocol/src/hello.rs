@@ -23,6 +23,9 @@ pub const VERSION_MAX: u32 = 1;
 /// asking.
 pub const FEATURE_MAPPED_PORTS: u64 = 1;
 
+/// Encoded payload is understood: [`crate::message::Message::EncodedRequest`] and its like.
+pub const FEATURE_ENCODED_PAYLOAD: u64 = 2;
+
 /// What one side says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {

@@ -7,6 +7,7 @@ mod bounded;
 pub mod codec;
 pub mod data_port;
 pub mod digest;
+pub mod encoding;
 pub mod fault;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

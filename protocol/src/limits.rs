@@ -18,6 +18,9 @@ pub const HEADER_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of a frame's payload: the largest block.
 pub const PAYLOAD_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// The highest level of Zstandard: what lies above takes memory that no payload here is worth.
+pub const LEVEL_MAX: u8 = 19;
+
 /// Bytes of a hello's body.
 pub const HELLO_BYTES_MAX: usize = 1024;
 

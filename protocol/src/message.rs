@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::bounded;
 use crate::data_port::{Dial, Listen, Listening};
 use crate::digest::{BlockSize, Digest};
+use crate::encoding::{Accepts, Encoded};
 use crate::fault::Fault;
 use crate::limits;
 use crate::manifest::{Device, Metadata, ScanItem, Stamp};
@@ -39,6 +40,12 @@ pub enum Message {
     Reply(RequestId, Result<Reply, Fault>),
     /// The stream ends here, and nothing was cut off.
     End,
+    /// The near side asks, with its payload encoded.
+    EncodedRequest(RequestId, Request, Encoded),
+    /// The far side answers, with its payload encoded.
+    EncodedReply(RequestId, Reply, Encoded),
+    /// The near side asks for payload, and takes it encoded.
+    AcceptingRequest(RequestId, Request, Accepts),
 }
 
 /// What can be asked of an endpoint.

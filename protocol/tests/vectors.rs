@@ -86,7 +86,7 @@ fn every_variant_has_a_vector() {
     assert_eq!(distinct(reply), variants::<Reply>());
     assert_eq!(count("fault-"), variants::<FaultKind>());
     assert!(variants::<Operation>() <= variants::<FaultKind>());
-    assert_eq!((variants::<Message>(), variants::<ScanItem>()), (3, 4));
+    assert_eq!((variants::<Message>(), variants::<ScanItem>()), (6, 4));
     assert_eq!((variants::<EntryKind>(), variants::<NewKind>()), (6, 6));
     for kind in ["Device", "Directory", "Fifo", "HardLink", "Socket", "Symlink"] {
         assert!(debug.contains(&format!("kind: {kind}")), "{kind}");
@@ -123,7 +123,10 @@ fn the_specification_numbers_every_variant() {
                 number(&fault.kind);
                 number(&fault.during);
             }
-            Message::End => {}
+            Message::End
+            | Message::EncodedRequest(..)
+            | Message::EncodedReply(..)
+            | Message::AcceptingRequest(..) => {}
         }
     }
     let missing: Vec<_> = rows.iter().filter(|row| !SPEC.contains(row.as_str())).collect();

@@ -10,3 +10,4 @@ pub mod sshd;
 pub mod stub;
 pub mod tree;
 pub mod xfer;
+pub mod zstd;

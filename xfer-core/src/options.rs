@@ -116,7 +116,9 @@ impl VerifyLevel {
 pub struct NetworkOptions {
     /// Streams that carry payload. Default: chosen by the engine.
     pub streams: Option<NonZeroUsize>,
-    /// Payload bytes a second. Default: no limit.
+    /// Whether payload is compressed on its way. Default: where it pays.
+    pub compression: Compression,
+    /// Payload bytes a second, as they are before they are compressed. Default: no limit.
     pub bandwidth_limit: Option<u64>,
     /// Route to take. Default: the best.
     pub route: RouteChoice,
@@ -124,6 +126,18 @@ pub struct NetworkOptions {
     pub data_ports: Vec<MappedPort>,
     /// The agent's binary. Default: looked for.
     pub agent_binary: Option<PathBuf>,
+}
+
+/// Whether payload is compressed on its way, by Zstandard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// Where a sample of it says that it shrinks, and the link that it takes longer than that.
+    #[default]
+    Auto,
+    /// All that becomes shorter at this level, from 1 to 19, whatever it takes.
+    Level(u8),
+    /// Not at all.
+    Never,
 }
 
 /// Routes that can be asked for.

@@ -17,7 +17,7 @@ use xfer_core::endpoint::remote::{RemoteEndpoint, SessionOptions};
 use xfer_core::engine::{Inspection, Summary, Transfer, Verified, run};
 use xfer_core::error::{ExitClass, TransferError};
 use xfer_core::location::{Location, Machine, SshHost};
-use xfer_core::options::{TransferOptions, VerifyLevel};
+use xfer_core::options::{Compression, TransferOptions, VerifyLevel};
 use xfer_core::receipt::ReceiptReader;
 use xfer_core::transport::Stream;
 use xfer_core::transport::ssh::{NoPrompt, SshOptions};
@@ -44,7 +44,11 @@ async fn session() -> Connected {
     });
     let (reader, writer) = tokio::io::split(near);
     let stream = Stream::new(reader, writer);
-    let options = SessionOptions { stall: std::time::Duration::from_secs(30), random: [7; 16] };
+    let options = SessionOptions {
+        stall: std::time::Duration::from_secs(30),
+        random: [7; 16],
+        compression: Compression::Auto,
+    };
     let remote = RemoteEndpoint::open(stream, capabilities, options, clock).await.unwrap();
     Connected::here(Arc::new(remote))
 }

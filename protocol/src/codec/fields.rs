@@ -2,6 +2,7 @@
 
 use super::FrameError;
 use crate::digest::spans;
+use crate::encoding::{Accepts, Encoded};
 use crate::limits;
 use crate::manifest::{EntryKind, Metadata, ScanItem, Stamp, Timestamp};
 use crate::message::{
@@ -17,6 +18,9 @@ pub enum FieldError {
     /// More digests than a reply may hold would answer this, or a block has none.
     #[error("an impossible number of digests")]
     DigestCount,
+    /// A payload is encoded where there is none, to more bytes than it has, or at no level.
+    #[error("an encoding that cannot be")]
+    Encoding,
     /// A file beyond [`limits::FILE_BYTES_MAX`].
     #[error("a file of {0} bytes")]
     FileSize(u64),
@@ -59,6 +63,20 @@ pub(super) fn check(message: &Message, payload: u64) -> Result<(), FrameError> {
         }
         Message::Reply(_, Ok(reply)) => check_reply(reply)?,
         Message::Reply(_, Err(_)) | Message::End => 0,
+        Message::EncodedRequest(_, request, encoded) => {
+            check_encoded(*encoded, check_request(request)?, payload)?
+        }
+        Message::EncodedReply(_, reply, encoded) => {
+            let decoded = match reply {
+                Reply::Block(digests) => {
+                    check_block_digests(digests.len())?;
+                    u64::from(encoded.length)
+                }
+                reply => check_reply(reply)?,
+            };
+            check_encoded(*encoded, decoded, payload)?
+        }
+        Message::AcceptingRequest(_, request, accepts) => check_accepting(request, *accepts)?,
     };
     if expected == payload {
         Ok(())
@@ -116,6 +134,23 @@ fn check_request(request: &Request) -> Result<u64, FieldError> {
         }
     }
     Ok(0)
+}
+
+/// Checks that a payload is shorter than the bytes that it stands for, which are as many as its
+/// message tells; returns its length.
+fn check_encoded(encoded: Encoded, decoded: u64, payload: u64) -> Result<u64, FieldError> {
+    let within = 1..=limits::PAYLOAD_BYTES_MAX as u64;
+    let fits = within.contains(&decoded) && u64::from(encoded.length) == decoded;
+    if fits && (1..decoded).contains(&payload) { Ok(payload) } else { Err(FieldError::Encoding) }
+}
+
+fn check_accepting(request: &Request, accepts: Accepts) -> Result<u64, FieldError> {
+    let asks_payload = matches!(request, Request::ReadBlock(_) | Request::ReadPack(_));
+    if asks_payload && (1..=limits::LEVEL_MAX).contains(&accepts.level) {
+        check_request(request)
+    } else {
+        Err(FieldError::Encoding)
+    }
 }
 
 /// Checks a reply and returns its payload's length.

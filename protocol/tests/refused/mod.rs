@@ -1,12 +1,13 @@
 //! Frames that every reader must refuse, and why.
 
 use xfer_protocol::digest::BlockSize;
+use xfer_protocol::encoding::{Accepts, Encoded, Encoding};
 use xfer_protocol::limits;
 use xfer_protocol::manifest::{Metadata, Xattr};
 use xfer_protocol::message::{
     Commit, FilesAt, HashBlocks, HashFiles, Keep, Lock, Message, NewEntry, NewKind, OpenPartial,
-    PackedFile, PartialIndex, ReadBlock, Reading, Reply, Request, RequestId, RootIndex, Subject,
-    Ticket, WriteBlock, WritePack,
+    PackedFile, PartialIndex, ReadBlock, ReadFile, Reading, Reply, Request, RequestId, RootIndex,
+    Subject, Ticket, WriteBlock, WritePack,
 };
 use xfer_protocol::path::RelPath;
 
@@ -26,7 +27,53 @@ pub(crate) fn frames() -> Vec<Refused> {
     all.extend(impossible_requests());
     all.extend(impossible_metadata());
     all.extend(impossible_replies());
+    all.extend(impossible_encodings());
     all
+}
+
+fn impossible_encodings() -> Vec<Refused> {
+    let id = RequestId(1);
+    let write = |hole| {
+        let digests = vec![digest(0)];
+        Request::WriteBlock(WriteBlock { partial: PARTIAL, range: range(0, 8), digests, hole })
+    };
+    let asked = |request, length, payload: &[u8]| {
+        let encoded = Encoded { encoding: Encoding::Zstd, length };
+        frame(&Message::EncodedRequest(id, request, encoded), payload)
+    };
+    let told = |reply, length, payload: &[u8]| {
+        let encoded = Encoded { encoding: Encoding::Zstd, length };
+        frame(&Message::EncodedReply(id, reply, encoded), payload)
+    };
+    let block = |digests: u8| Reply::Block((0..digests).map(digest).collect());
+    let reads = vec![Ok(ReadFile { size: 9, digest: digest(0) })];
+    let above = u32::try_from(limits::PAYLOAD_BYTES_MAX).unwrap() + 1;
+    let accepting = |request, level| {
+        frame(&Message::AcceptingRequest(id, request, Accepts { level, rate: None }), b"")
+    };
+    let read = || Request::ReadBlock(ReadBlock { file: file(MIB), range: range(0, MIB) });
+    let mut unknown = asked(write(false), 8, b"short");
+    let at = unknown.len() - 7;
+    unknown[at] = 1;
+    vec![
+        named("encoded-bomb", "Encoding", asked(write(false), 16 << 20, b"short")),
+        named("encoded-to-less", "Encoding", asked(write(false), 7, b"short")),
+        named("encoded-not-shorter", "Encoding", asked(write(false), 8, b"8 bytes.")),
+        named("encoded-nothing", "Encoding", asked(write(false), 8, b"")),
+        named("encoded-hole", "Encoding", asked(write(true), 0, b"")),
+        named("encoded-ping", "Encoding", asked(Request::Ping, 8, b"short")),
+        named("encoded-otherwise", "Malformed", unknown),
+        named("encoded-block-above-payload", "Encoding", told(block(1), above, b"short")),
+        named("encoded-block-2^32-1", "Encoding", told(block(1), u32::MAX, b"short")),
+        named("encoded-block-without-digest", "DigestCount", told(block(0), 9, b"short")),
+        named("encoded-block-not-shorter", "Encoding", told(block(1), 5, b"short")),
+        named("encoded-pack-of-more", "Encoding", told(Reply::Pack(reads), 10, b"short")),
+        named("encoded-done", "Encoding", told(Reply::Done, 9, b"short")),
+        named("accepting-ping", "Encoding", accepting(Request::Ping, 3)),
+        named("accepting-write", "Encoding", accepting(write(false), 3)),
+        named("accepting-level-0", "Encoding", accepting(read(), 0)),
+        named("accepting-level-20", "Encoding", accepting(read(), 20)),
+    ]
 }
 
 fn head(header: u32, payload: u32) -> Vec<u8> {

@@ -5,10 +5,14 @@ mod replies;
 mod requests;
 
 use xfer_protocol::digest::Digest;
+use xfer_protocol::encoding::{Accepts, Encoded, Encoding};
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::hello::{Hello, Role, SessionId};
 use xfer_protocol::manifest::{Metadata, Owner, Stamp, Timestamp, Xattr};
-use xfer_protocol::message::{FileAt, Message, RootIndex};
+use xfer_protocol::message::{
+    FileAt, FilesAt, Message, PartialIndex, ReadBlock, Reply, Request, RequestId, RootIndex,
+    WriteBlock,
+};
 use xfer_protocol::path::RelPath;
 use xfer_protocol::range::ByteRange;
 
@@ -38,7 +42,34 @@ pub fn messages() -> Vec<Sample> {
     let mut all = requests::samples();
     all.extend(replies::samples());
     all.push(Sample::new("end", Message::End, b""));
+    all.extend(encoded());
     all
+}
+
+/// Messages whose payload is not what it stands for, and those that ask for such.
+fn encoded() -> Vec<Sample> {
+    let (id, zstd) = (RequestId(300), |length| Encoded { encoding: Encoding::Zstd, length });
+    let write = WriteBlock {
+        partial: PartialIndex(300),
+        range: range(65_536, 131_072),
+        digests: vec![digest(1)],
+        hole: false,
+    };
+    let write = Request::WriteBlock(write);
+    let read = ReadBlock { file: file(200_000), range: range(65_536, 131_072) };
+    let files = vec![(path(b"one"), stamp(5)), (path(b"two"), stamp(0))];
+    let pack = Request::ReadPack(FilesAt { root: RootIndex(2), files });
+    let read = Request::ReadBlock(read);
+    let always = Accepts { level: 19, rate: None };
+    let paying = Accepts { level: 3, rate: Some(2_500_000) };
+    let block = Reply::Block(vec![digest(1)]);
+    let sample = |name, message, payload: &[u8]| Sample::new(name, message, payload);
+    vec![
+        sample("encoded-request", Message::EncodedRequest(id, write, zstd(65_536)), b"short"),
+        sample("encoded-reply", Message::EncodedReply(id, block, zstd(65_536)), b"short"),
+        sample("accepting-request", Message::AcceptingRequest(id, read, paying), b""),
+        sample("accepting-request-always", Message::AcceptingRequest(id, pack, always), b""),
+    ]
 }
 
 /// Every kind of hello.

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::io::{self, Read, Write};
 
 use xfer_protocol::digest::file_digest;
+use xfer_protocol::hello::FEATURE_ENCODED_PAYLOAD;
 use xfer_protocol::manifest::ScanItem;
 use xfer_protocol::message::{
     Located, LocatedKind, Message, PartialIndex, Reply, Request, RequestId, Root, RootIndex,
@@ -40,13 +41,14 @@ struct Stub {
 /// A row is a word and perhaps an argument. `honest` lies nowhere, and each other word is a match
 /// arm of this module: to either side `raw HEX` sends bytes in place of the first list, `count HEX`
 /// an encoded count of entries, `flood` the largest frames without end, and `wrong-kind REQUEST`
-/// answers that request with what answers another.
+/// answers that request with what answers another, and `encoded HOW` answers with encoded payload.
 pub fn serve(input: &mut impl Read, output: &mut impl Write, row: &str) -> io::Result<()> {
     let (row, argument) = row.split_once(' ').unwrap_or((row, ""));
     let (row, argument) = (row.to_owned(), argument.to_owned());
     let mut stub =
         Stub { row, argument, staged: Vec::new(), partials: HashMap::new(), earlier: None };
-    wire::greet(input, output)?;
+    let features = if stub.row == "encoded" { FEATURE_ENCODED_PAYLOAD } else { 0 };
+    wire::greet(input, output, features)?;
     if stub.row == "early" {
         output.write_all(&reply(RequestId(0), Reply::Done, &[]))?;
     }
@@ -100,6 +102,11 @@ impl Stub {
             let is_done = matches!(self.plain(request).0, Reply::Done);
             let wrong = if is_done { Reply::Scan(ScanIndex(0)) } else { Reply::Done };
             return reply(id, wrong, &[]);
+        }
+        if let ("encoded", Request::ReadBlock(read)) = (self.row.as_str(), &request)
+            && let Some(encoded) = source::encoded(id, read, &self.argument)
+        {
+            return encoded;
         }
         let is_payload = matches!(request, Request::ReadPack(_) | Request::WritePack(_));
         let listed = matches!(request, Request::ScanNext(_));

@@ -6,16 +6,44 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
 use xfer_protocol::digest::{file_digest, range_digests};
+use xfer_protocol::encoding::{Encoded, Encoding};
 use xfer_protocol::limits;
-use xfer_protocol::message::{ReadFile, Reply, Request};
+use xfer_protocol::message::{Message, ReadBlock, ReadFile, Reply, Request, RequestId};
 
-use super::{Stub, from_hex};
+use super::{Stub, frame, from_hex};
+use crate::zstd::{WINDOW_2_GIB, WINDOW_2_MIB, repeated};
 
 /// What every small file of the stub holds
 pub const CONTENT: &[u8] = b"evil";
 
 /// Bytes of the stub's large file, each of them the same
 pub const LARGE: u64 = (5 << 20) + 1;
+
+/// A block of the large file, encoded; `None` for one that nothing makes shorter
+pub(super) fn encoded(id: RequestId, read: &ReadBlock, how: &str) -> Option<Vec<u8>> {
+    let length = usize::try_from(read.range.len()).expect("a block");
+    if length < 64 << 10 {
+        return None;
+    }
+    let bytes = vec![CONTENT[0]; length];
+    let digests = range_digests(read.range.start(), &bytes, read.file.stamp.size).expect("a block");
+    let good = repeated(CONTENT[0], length, WINDOW_2_MIB);
+    let (told, payload) = match how {
+        "bomb" => (length, repeated(CONTENT[0], length << 9, WINDOW_2_MIB)),
+        "more" => (length + 1, repeated(CONTENT[0], length + 1, WINDOW_2_MIB)),
+        "less" => (length - 1, repeated(CONTENT[0], length - 1, WINDOW_2_MIB)),
+        "short" => (length, repeated(CONTENT[0], length - 1, WINDOW_2_MIB)),
+        "other" => (length, repeated(b'o', length, WINDOW_2_MIB)),
+        "cut" => (length, good[..good.len() - 1].to_vec()),
+        "trailing" => (length, [&good[..], b"x"].concat()),
+        "noise" => (length, CONTENT.to_vec()),
+        "window" => (length, repeated(CONTENT[0], length, WINDOW_2_GIB)),
+        _ => (length, good),
+    };
+    let length = u32::try_from(told).expect("a block");
+    let encoded = Encoded { encoding: Encoding::Zstd, length };
+    Some(frame(&Message::EncodedReply(id, Reply::Block(digests), encoded), &payload))
+}
 
 impl Stub {
     pub(super) fn read(&mut self, request: Request) -> (Reply, Vec<u8>) {

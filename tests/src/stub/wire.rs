@@ -31,9 +31,14 @@ pub fn from_hex(text: &str) -> Vec<u8> {
 }
 
 /// Waits for the other side's greeting and answers it
-pub(super) fn greet(input: &mut impl Read, output: &mut impl Write) -> io::Result<()> {
+pub(super) fn greet(
+    input: &mut impl Read,
+    output: &mut impl Write,
+    features: u64,
+) -> io::Result<()> {
     let theirs = read_hello(input)?;
-    output.write_all(&Hello::new(Role::Agent, theirs.session, theirs.stream).encode())?;
+    let ours = Hello { features, ..Hello::new(Role::Agent, theirs.session, theirs.stream) };
+    output.write_all(&ours.encode())?;
     output.flush()
 }
 
@@ -52,7 +57,9 @@ fn read_hello(input: &mut impl Read) -> io::Result<Hello> {
 
 pub(super) fn next_request(input: &mut impl Read) -> io::Result<(RequestId, Request)> {
     match next_message(input)? {
-        Message::Request(id, request) => Ok((id, request)),
+        Message::Request(id, request)
+        | Message::EncodedRequest(id, request, _)
+        | Message::AcceptingRequest(id, request, _) => Ok((id, request)),
         _ => Err(io::ErrorKind::UnexpectedEof.into()),
     }
 }

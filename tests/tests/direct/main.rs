@@ -2,6 +2,7 @@
 //! link that fails; judged by rsync, and by what crossed the link
 
 mod blocked;
+mod compressed;
 mod crowds;
 mod faulty;
 mod impostor;

@@ -127,7 +127,7 @@ impl Flag {
     pub(crate) fn in_project(&self) -> bool {
         let filters = self.group == Group::Selection && self.in_files();
         filters && self.long != "copy-links"
-            || ["streams", "bwlimit", "verify"].contains(&self.long)
+            || ["streams", "bwlimit", "compress", "verify"].contains(&self.long)
     }
 }
 
@@ -246,6 +246,12 @@ pub(crate) const FLAGS: &[Flag] = &[
         Kind::Value("RATE", |v| values::rate(v).map(drop)),
         Group::Travel,
         "Send no faster than RATE, such as 100MB/s or 800Mbit/s",
+    ),
+    flag(
+        "compress",
+        Kind::Value("HOW", |v| values::compression(v).map(drop)),
+        Group::Travel,
+        "Compress on the way: auto (default: where it pays), none, zstd or zstd:N",
     ),
     flag(
         "retries",
@@ -378,7 +384,7 @@ pub(crate) const FLAGS: &[Flag] = &[
     old("", Some('P'), "Partial files are kept and progress is shown"),
     old("partial", None, "Partial files are kept"),
     old("progress", None, "Progress is shown on a terminal"),
-    old("", Some('z'), "Compression is chosen by xfer"),
+    old("", Some('z'), "The same as --compress auto, the default"),
     old("human-readable", Some('h'), "Sizes are shown for people anyway"),
 ];
 
@@ -392,7 +398,6 @@ pub(crate) const LATER_FLAGS: &[&str] = &[
     "proxy-limit",
     "max-cost",
     "deadline",
-    "compress",
     "inplace",
     "acls",
     "chmod",
@@ -471,7 +476,8 @@ mod tests {
                 "max-age",
                 "verify",
                 "streams",
-                "bwlimit"
+                "bwlimit",
+                "compress"
             ]
         );
     }

@@ -240,6 +240,11 @@ impl Typed {
                 match flag.kind {
                     Kind::Switch { .. } => typed.set(id, "true"),
                     Kind::Count => typed.set(id.clone(), &matches.get_count(&id).to_string()),
+                    // Asked for on this command line, it overrules what a file says.
+                    Kind::OldFinger if flag.short == Some('z') => {
+                        let chosen = typed.values.entry("compress".to_owned());
+                        chosen.or_insert_with(|| vec!["auto".into()]);
+                    }
                     Kind::OldFinger => {}
                     Kind::Pattern(_) => {
                         let indices = matches.indices_of(&id).into_iter().flatten();

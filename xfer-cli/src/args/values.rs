@@ -5,8 +5,9 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use xfer_core::disk::named_roots::is_root_name;
-use xfer_core::options::{MappedPort, RouteChoice, VerifyLevel};
+use xfer_core::options::{Compression, MappedPort, RouteChoice, VerifyLevel};
 use xfer_protocol::data_port::{Carrier, InsidePort};
+use xfer_protocol::limits::LEVEL_MAX;
 use xfer_protocol::manifest::Timestamp;
 
 use crate::moment;
@@ -153,6 +154,24 @@ pub(crate) fn route(text: &str) -> Result<RouteChoice, Refusal> {
         "tls" => Ok(RouteChoice::Tls),
         "lan" => Err("that route is not in this version yet; use auto, quic, tls, ssh or sftp"),
         _ => Err("expected auto, quic, tls, ssh or sftp"),
+    }
+}
+
+/// `auto`, `none`, `zstd` or `zstd:N`.
+pub(crate) fn compression(text: &str) -> Result<Compression, Refusal> {
+    const EXPECTED: Refusal = "expected auto, none, zstd, or zstd:N with N from 1 to 19";
+    match text.split_once(':') {
+        None => match text {
+            "auto" => Ok(Compression::Auto),
+            "none" => Ok(Compression::Never),
+            "zstd" => Ok(Compression::Level(3)),
+            _ => Err(EXPECTED),
+        },
+        Some(("zstd", level)) => match whole(level) {
+            Some(level) if (1..=LEVEL_MAX).contains(&level) => Ok(Compression::Level(level)),
+            _ => Err(EXPECTED),
+        },
+        Some(_) => Err(EXPECTED),
     }
 }
 

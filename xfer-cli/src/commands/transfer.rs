@@ -121,6 +121,7 @@ fn conclude(summary: &Summary, dry_run: bool, output: &Output) -> ExitClass {
         bytes: counts(summary.bytes),
         payload_bytes: summary.payload_bytes,
         overhead_bytes: summary.overhead_bytes,
+        shrunk_bytes: summary.shrunk_bytes,
         wasted_bytes: summary.wasted_bytes,
         reused_bytes: summary.reused_bytes,
         elapsed_s: summary.elapsed.as_secs_f64(),

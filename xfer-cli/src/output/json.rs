@@ -254,6 +254,8 @@ pub(crate) struct ResultBody {
     pub(crate) bytes: CountsBody,
     pub(crate) payload_bytes: u64,
     pub(crate) overhead_bytes: u64,
+    /// Payload that compression kept from the wire.
+    pub(crate) shrunk_bytes: u64,
     pub(crate) wasted_bytes: u64,
     pub(crate) reused_bytes: u64,
     pub(crate) elapsed_s: f64,

@@ -150,6 +150,7 @@ impl CopySettings {
             },
             network: NetworkOptions {
                 streams: merged.value("streams", values::streams)?.flatten(),
+                compression: merged.value("compress", values::compression)?.unwrap_or_default(),
                 bandwidth_limit: merged.value("bwlimit", values::rate)?,
                 route: connection.route,
                 data_ports: connection.data_ports,

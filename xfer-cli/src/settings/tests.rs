@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use xfer_core::options::Compression;
 use xfer_protocol::manifest::Timestamp;
 
 use super::layers::Origin;
@@ -29,6 +30,19 @@ fn the_nearer_layer_decides() {
     assert_eq!(rows["route"], ("auto".into(), None));
     let merged = place.merge(&[("XFER_STREAMS", "4")], "").unwrap();
     assert_eq!(merged.value("streams", values::streams).unwrap().flatten().unwrap().get(), 4);
+}
+
+#[test]
+fn what_rsync_users_type_asks_for_compression() {
+    let place = Place::new();
+    place.project("compress = 'none'");
+    let compression = |arguments: &str| {
+        let merged = place.merge(&[], arguments).unwrap();
+        merged.value("compress", values::compression).unwrap()
+    };
+    assert_eq!(compression(""), Some(Compression::Never));
+    assert_eq!(compression("-z"), Some(Compression::Auto));
+    assert_eq!(compression("-z --compress zstd:7"), Some(Compression::Level(7)));
 }
 
 #[test]

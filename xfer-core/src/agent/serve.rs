@@ -9,8 +9,9 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use xfer_protocol::codec::FrameError;
+use xfer_protocol::encoding::{Accepts, Encoded};
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
-use xfer_protocol::hello::{FEATURE_MAPPED_PORTS, Hello, Role, SessionId};
+use xfer_protocol::hello::{FEATURE_ENCODED_PAYLOAD, FEATURE_MAPPED_PORTS, Hello, Role, SessionId};
 use xfer_protocol::message::{Message, Reply, Request, RequestId};
 use xfer_protocol::path::RelPath;
 use xfer_protocol::session::handshake::AwaitHello;
@@ -19,6 +20,7 @@ use super::data_ports::DataPorts;
 use crate::clock::Clock;
 use crate::endpoint::{EndpointError, EndpointResult, Sink, Source};
 use crate::transport::Stream;
+use crate::transport::compression::Coder;
 use crate::transport::framed::{FrameReader, Outgoing, ReadError, Room, Tally, write_frames};
 use crate::transport::greeting::{GreetingError, greet};
 
@@ -55,6 +57,7 @@ pub struct Arrivals(mpsc::Receiver<Stream>);
 pub struct Served<E> {
     endpoint: Arc<E>,
     room: Room,
+    coder: Coder,
     slots: Arc<Semaphore>,
     clock: Arc<dyn Clock>,
     heard: Arc<AtomicU64>,
@@ -91,6 +94,7 @@ impl<E> Clone for Served<E> {
         Self {
             endpoint: Arc::clone(&self.endpoint),
             room: self.room.clone(),
+            coder: self.coder.clone(),
             slots: Arc::clone(&self.slots),
             clock: Arc::clone(&self.clock),
             heard: Arc::clone(&self.heard),
@@ -119,6 +123,7 @@ impl<E: Source + Sink + 'static> Served<E> {
         Self {
             endpoint,
             room: Room::new(ROOM_BYTES),
+            coder: Coder::new(Arc::clone(&clock)),
             slots: Arc::new(Semaphore::new(REQUESTS_SERVED)),
             clock,
             heard,
@@ -188,6 +193,7 @@ impl<E: Source + Sink + 'static> Served<E> {
     pub async fn stream(&self, stream: Stream) -> Result<Hello, ServeError> {
         let mapped = self.ports.as_ref().is_some_and(|ports| ports.are_mapped());
         let features = if mapped { FEATURE_MAPPED_PORTS } else { 0 };
+        let features = features | FEATURE_ENCODED_PAYLOAD;
         self.serve(greeted(stream, features, &*self.clock).await?).await
     }
 
@@ -212,22 +218,24 @@ impl<E: Source + Sink + 'static> Served<E> {
             match next {
                 Ok(frame) => match frame.message {
                     Message::Request(id, Request::Ping) => {
-                        send(&queue, id, Ok((Reply::Done, Bytes::new()))).await;
+                        send(&queue, (Message::Reply(id, Ok(Reply::Done)), Bytes::new())).await;
                     }
-                    Message::Request(id, request) => {
+                    Message::End => break Ok(Last::Word),
+                    message => {
+                        let Some(asked) = Asked::of(message) else {
+                            break Err(ServeError::BadFrame);
+                        };
                         let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else {
                             break Ok(Last::Stream);
                         };
                         let (served, queue) = (self.clone(), queue.clone());
                         tasks.spawn(async move {
-                            let answer = served.answer(request, frame.payload).await;
+                            let answer = served.reply(asked, frame.payload).await;
                             drop(frame.room);
-                            send(&queue, id, answer).await;
+                            send(&queue, answer).await;
                             drop(slot);
                         });
                     }
-                    Message::End => break Ok(Last::Word),
-                    Message::Reply(..) => break Err(ServeError::BadFrame),
                 },
                 Err(ReadError::Ended) => break Ok(Last::Stream),
                 Err(ReadError::Frame(FrameError::UnsafeName(_))) => {
@@ -249,6 +257,31 @@ impl<E: Source + Sink + 'static> Served<E> {
 }
 
 impl<E: Source + Sink + 'static> Served<E> {
+    /// The frame that answers what was asked.
+    async fn reply(&self, asked: Asked, payload: Bytes) -> (Message, Bytes) {
+        let Asked { id, request, encoded, accepts } = asked;
+        let payload = match encoded {
+            None => payload,
+            Some(encoded) => match self.coder.decode(encoded, payload).await {
+                Some(payload) => payload,
+                None => {
+                    let broken = Fault::new(FaultKind::Protocol, Operation::Write, RelPath::root());
+                    return (Message::Reply(id, Err(broken)), Bytes::new());
+                }
+            },
+        };
+        let (reply, payload) = match self.answer(request, payload).await {
+            Ok(answer) => answer,
+            Err(fault) => return (Message::Reply(id, Err(fault)), Bytes::new()),
+        };
+        if let Some(accepts) = accepts
+            && let Some((encoded, shorter)) = self.coder.encode(payload.clone(), accepts).await
+        {
+            return (Message::EncodedReply(id, reply, encoded), shorter);
+        }
+        (Message::Reply(id, Ok(reply)), payload)
+    }
+
     /// Puts one request to the data ports or to the endpoint.
     async fn answer(&self, request: Request, payload: Bytes) -> Result<(Reply, Bytes), Fault> {
         let plain = |reply| (reply, Bytes::new());
@@ -264,6 +297,29 @@ impl<E: Source + Sink + 'static> Served<E> {
     }
 }
 
+/// What a message asks.
+struct Asked {
+    id: RequestId,
+    request: Request,
+    /// How its payload is encoded.
+    encoded: Option<Encoded>,
+    /// How that of the answer may be.
+    accepts: Option<Accepts>,
+}
+
+impl Asked {
+    /// `None` for a message that asks nothing.
+    fn of(message: Message) -> Option<Self> {
+        let (id, request, encoded, accepts) = match message {
+            Message::Request(id, request) => (id, request, None, None),
+            Message::EncodedRequest(id, request, encoded) => (id, request, Some(encoded), None),
+            Message::AcceptingRequest(id, request, accepts) => (id, request, None, Some(accepts)),
+            Message::Reply(..) | Message::EncodedReply(..) | Message::End => return None,
+        };
+        Some(Self { id, request, encoded, accepts })
+    }
+}
+
 /// What ended a stream.
 enum Last {
     /// Nothing more came, or the session is over.
@@ -272,16 +328,12 @@ enum Last {
     Word,
 }
 
-async fn send(
-    queue: &mpsc::Sender<Outgoing>,
-    id: RequestId,
-    answer: Result<(Reply, Bytes), Fault>,
-) {
-    let (reply, payload) = match answer {
-        Ok((reply, payload)) => (Ok(reply), payload),
-        Err(fault) => (Err(fault), Bytes::new()),
+async fn send(queue: &mpsc::Sender<Outgoing>, (message, payload): (Message, Bytes)) {
+    let id = match &message {
+        Message::Reply(id, _) | Message::EncodedReply(id, ..) => *id,
+        _ => return,
     };
-    let frame = Outgoing::new(&Message::Reply(id, reply), payload).or_else(|_| {
+    let frame = Outgoing::new(&message, payload).or_else(|_| {
         let limit = Fault::new(FaultKind::Limit, Operation::Read, RelPath::root());
         Outgoing::new(&Message::Reply(id, Err(limit)), Bytes::new())
     });

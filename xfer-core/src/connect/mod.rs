@@ -140,6 +140,15 @@ impl Connected {
         }
     }
 
+    /// Bytes of payload that compression kept from the link.
+    #[must_use]
+    pub fn shrunk_bytes(&self) -> u64 {
+        match &self.far {
+            Far::Agent(remote) => remote.shrunk_bytes(),
+            Far::Nothing | Far::Sftp(_) => 0,
+        }
+    }
+
     /// The same with the notice that it is a fallback, and why.
     fn instead_of_agent(mut self, place: &str, error: &BootstrapError) -> Self {
         let notice = format!(
@@ -486,7 +495,11 @@ impl Connector {
     ) -> Result<RemoteEndpoint, EndpointError> {
         let mut capabilities = LocalEndpoint::new(LocalOptions::default()).capabilities().clone();
         capabilities.metadata.owner = root && options.preserve.owner;
-        let session = SessionOptions { stall: options.retry.stall, random: start.session.0 };
+        let session = SessionOptions {
+            stall: options.retry.stall,
+            random: start.session.0,
+            compression: options.network.compression,
+        };
         RemoteEndpoint::open(stream, capabilities, session, self.clock()).await
     }
 

@@ -72,7 +72,11 @@ impl Connector {
         let mut capabilities = LocalEndpoint::new(LocalOptions::default()).capabilities().clone();
         capabilities.metadata.owner = false;
         let random = self.start(options).session.0;
-        let session = SessionOptions { stall: options.retry.stall.min(STALL_MAX), random };
+        let session = SessionOptions {
+            stall: options.retry.stall.min(STALL_MAX),
+            random,
+            compression: options.network.compression,
+        };
         let remote = RemoteEndpoint::open(stream, capabilities, session, self.clock()).await;
         let remote = Arc::new(remote.map_err(|error| session_error(&place, error))?);
         let asked = options.network.streams.map(|streams| streams.get().min(64));

@@ -309,7 +309,8 @@ async fn move_all(
     let route = Some(route.unwrap_or_else(Route::local));
     let overhead_bytes =
         opened.sources.iter().chain([&opened.sink]).map(|e| e.overhead_bytes()).sum();
-    let ends = Ends { root: to.path.clone(), route, overhead_bytes };
+    let shrunk_bytes = opened.sources.iter().chain([&opened.sink]).map(|e| e.shrunk_bytes()).sum();
+    let ends = Ends { root: to.path.clone(), route, overhead_bytes, shrunk_bytes };
     wrap_up(shared, contexts, ends, manifest, &state)
 }
 

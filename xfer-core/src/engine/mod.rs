@@ -88,6 +88,8 @@ pub struct Summary {
     pub payload_bytes: u64,
     /// Bytes on the wire beside them.
     pub overhead_bytes: u64,
+    /// File bytes that compression kept from the wire of the last session.
+    pub shrunk_bytes: u64,
     /// File bytes that were sent more than once.
     pub wasted_bytes: u64,
     /// File bytes that were there already, partials included.

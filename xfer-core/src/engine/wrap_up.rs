@@ -24,6 +24,7 @@ pub(super) struct Ends {
     pub(super) root: Vec<u8>,
     pub(super) route: Option<Route>,
     pub(super) overhead_bytes: u64,
+    pub(super) shrunk_bytes: u64,
 }
 
 pub(super) fn wrap_up(
@@ -154,6 +155,7 @@ fn summary(
         bytes: sums.bytes,
         payload_bytes: progress.payload_bytes,
         overhead_bytes: ends.overhead_bytes,
+        shrunk_bytes: ends.shrunk_bytes,
         wasted_bytes: shared.meter.wasted_bytes(),
         reused_bytes: progress.reused_bytes,
         elapsed: shared.clock.elapsed().saturating_sub(shared.began),

@@ -84,7 +84,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         if length == 0 {
             return Ok(Frame { message, payload: Bytes::new(), room: None });
         }
-        let room = self.room.take(length).await;
+        let room = self.room.take(length.saturating_add(decoded_length(&message))).await;
         let mut payload = BytesMut::with_capacity(length);
         while payload.len() < length {
             let missing = length - payload.len();
@@ -96,6 +96,20 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
         Ok(Frame { message, payload: payload.freeze(), room })
     }
+}
+
+/// Bytes that come out of a frame's payload where that is encoded: its reader decodes it next.
+fn decoded_length(message: &Message) -> usize {
+    let length = match message {
+        Message::EncodedRequest(_, _, encoded) | Message::EncodedReply(_, _, encoded) => {
+            encoded.length
+        }
+        Message::Request(..)
+        | Message::Reply(..)
+        | Message::End
+        | Message::AcceptingRequest(..) => 0,
+    };
+    usize::try_from(length).unwrap_or(usize::MAX)
 }
 
 /// A frame to be written.

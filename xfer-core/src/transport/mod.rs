@@ -1,5 +1,6 @@
 //! Authenticated streams between two machines
 
+pub(crate) mod compression;
 pub mod congestion;
 pub(crate) mod framed;
 pub(crate) mod gathering;

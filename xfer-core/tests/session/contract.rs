@@ -14,6 +14,7 @@ use xfer_core::endpoint::conformance::{self, Fixture};
 use xfer_core::endpoint::local::{LocalEndpoint, LocalOptions};
 use xfer_core::endpoint::memory::{MemoryEndpoint, MemoryStore, Profile};
 use xfer_core::endpoint::remote::{RemoteEndpoint, SessionOptions, Tier};
+use xfer_core::options::Compression;
 use xfer_protocol::message::{Access, OpenRoot};
 
 use crate::line::{Line, stream};
@@ -91,7 +92,11 @@ where
             let left = cut.and_then(|(at, bytes)| (at == index).then_some(bytes));
             stream(Line::new(here).cut_after(left).holding(&near))
         });
-        let options = SessionOptions { stall: Duration::from_secs(30), random: [7; 16] };
+        let options = SessionOptions {
+            stall: Duration::from_secs(30),
+            random: [7; 16],
+            compression: Compression::Auto,
+        };
         let first = streams.next().unwrap();
         let clock = SystemClock::shared();
         let remote = RemoteEndpoint::open(first, capabilities, options, clock).await.unwrap();

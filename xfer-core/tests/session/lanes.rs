@@ -12,6 +12,7 @@ use xfer_core::clock::{Clock, SystemClock};
 use xfer_core::endpoint::memory::{MemoryEndpoint, MemoryStore, Method, Profile};
 use xfer_core::endpoint::remote::{RemoteEndpoint, SessionOptions, Tier};
 use xfer_core::endpoint::{Endpoint, EndpointError, Sink};
+use xfer_core::options::Compression;
 use xfer_protocol::digest::{file_digest, range_digests};
 use xfer_protocol::manifest::{Metadata, Timestamp};
 use xfer_protocol::message::{
@@ -79,7 +80,8 @@ impl Lab {
             stream(if index == silent { line.behind(&gate) } else { line })
         });
         let clock = Arc::new(HandClock(AtomicU64::new(0)));
-        let options = SessionOptions { stall: STALL, random: [7; 16] };
+        let options =
+            SessionOptions { stall: STALL, random: [7; 16], compression: Compression::Auto };
         let capabilities = far.capabilities().clone();
         let turned = Arc::clone(&clock) as Arc<dyn Clock>;
         let first = streams.next().unwrap();

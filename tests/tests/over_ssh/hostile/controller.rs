@@ -10,6 +10,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use tempfile::TempDir;
 use xfer_protocol::digest::{BlockSize, file_digest, range_digests};
+use xfer_protocol::encoding::{Encoded, Encoding};
+use xfer_protocol::fault::FaultKind;
 use xfer_protocol::manifest::{Metadata, Stamp};
 use xfer_protocol::message::{
     Access, Commit, Create, FileAt, FilesAt, HashBlocks, HashFiles, Keep, Message, NewEntry,
@@ -21,6 +23,7 @@ use xfer_protocol::range::ByteRange;
 use xfer_tests::sshd::Sshd;
 use xfer_tests::stub::{Controller, frame};
 use xfer_tests::xfer::{binary, measurement};
+use xfer_tests::zstd::{WINDOW_2_GIB, WINDOW_2_MIB, repeated};
 use xfer_tests::{oracle, tree};
 
 use super::GROWTH_KIB_MAX;
@@ -297,6 +300,49 @@ fn ranges_that_cannot_be_kept_are_not() {
     lab.end(agent);
     assert!(!lab.at("root/f").exists());
     assert_untouched(&lab, "kept");
+}
+
+/// H9: payload that is not what it is said to be once it is decoded
+#[test]
+fn a_bomb_is_not_unpacked() {
+    let lab = Lab::new();
+    let honest = lab.agent();
+    let baseline = lab.end(honest).1;
+    let mut agent = lab.agent();
+    let partial = PartialIndex(5);
+    let open = OpenPartial { partial, root: agent.root, path: path("f"), size: MIB };
+    agent.controller.ask(Request::OpenPartial(open), b"").expect("answered").expect("opened");
+    let length = usize::try_from(MIB).expect("small");
+    let encoded = Encoded { encoding: Encoding::Zstd, length: 1 << 20 };
+    let good = repeated(b'g', length, WINDOW_2_MIB);
+    let write = block(partial, &vec![b'g'; length], MIB);
+    let mut ask = |payload: &[u8]| {
+        let message = Message::EncodedRequest(RequestId(9), write.clone(), encoded);
+        agent.controller.send_raw(&frame(&message, payload)).expect("sent");
+        agent.controller.answer().expect("answered")
+    };
+    for (name, payload) in [
+        ("bomb", repeated(b'g', length << 9, WINDOW_2_MIB)),
+        ("short", repeated(b'g', length - 1, WINDOW_2_MIB)),
+        ("long", repeated(b'g', length + 1, WINDOW_2_MIB)),
+        ("cut", good[..good.len() - 1].to_vec()),
+        ("trailing", [&good[..], b"x"].concat()),
+        ("twice", good.repeat(2)),
+        ("noise", b"noise".to_vec()),
+    ] {
+        let fault = ask(&payload).expect_err(name);
+        assert_eq!(fault.kind, FaultKind::Protocol, "{name}");
+    }
+    let other = ask(&repeated(b'h', length, WINDOW_2_MIB)).expect_err("another content");
+    assert_eq!(other.kind, FaultKind::Mismatch);
+    // A window of 2 GiB is a claim like any other: nothing is made for it.
+    let _either = ask(&repeated(b'g', length, WINDOW_2_GIB));
+    assert_eq!(ask(&good), Ok(Reply::Done));
+    let (code, memory) = lab.end(agent);
+    println!("{memory} KiB, {baseline} where nothing is asked");
+    assert_eq!(code, Some(0));
+    assert!(memory.saturating_sub(baseline) <= GROWTH_KIB_MAX, "{memory} KiB, {baseline} before");
+    assert_untouched(&lab, "encoded");
 }
 
 /// H10: very many small requests, sent without waiting for an answer

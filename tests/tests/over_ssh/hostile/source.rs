@@ -11,6 +11,7 @@ use xfer_tests::oracle;
 use xfer_tests::stub::{CONTENT, LARGE};
 
 use super::{Lab, Row, hex, row, to_either};
+use crate::{inside, remote};
 
 /// Names that lead out, or are none (H4)
 fn names() -> Vec<Row> {
@@ -122,6 +123,28 @@ fn a_bomb_of_holes_and_a_deep_tree_cost_little() {
         let ran = lab.pull(script);
         lab.judge(&row, &ran, baseline);
     }
+}
+
+/// H9: payload that is not what it is said to be once it is decoded
+#[test]
+fn encoded_payload_is_believed_no_more_than_plain() {
+    let lab = Lab::new();
+    let baseline = lab.honest_pull();
+    let pull = |how: &str, compress: &str| {
+        fs::remove_dir_all(lab.pair.path("in")).ok();
+        let at = [remote(Path::new("/anything/")), inside(lab.pair.path("in"))];
+        lab.run("pull", &format!("encoded {how}"), &["--compress", compress], at)
+    };
+    let wrong = ["bomb", "more", "less", "short", "cut", "trailing", "noise"];
+    for how in wrong {
+        lab.judge(&row(format!("encoded {how}"), &[12]), &pull(how, "zstd"), baseline);
+        assert!(!lab.pair.path("in/large").exists(), "{how}");
+    }
+    lab.judge(&row("encoded other", &[7]), &pull("other", "zstd"), baseline);
+    lab.judge(&row("encoded unasked", &[12]), &pull("honestly", "none"), baseline);
+    lab.judge(&row("encoded window", &[0, 12]), &pull("window", "zstd"), baseline);
+    lab.judge(&row("encoded honestly", &[0]), &pull("honestly", "zstd"), baseline);
+    assert_eq!(fs::read(lab.pair.path("in/large")).expect("read").len() as u64, LARGE);
 }
 
 /// H5: the directory becomes a link that leads out between the decision and the bytes

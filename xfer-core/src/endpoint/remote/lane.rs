@@ -9,12 +9,14 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use xfer_protocol::encoding::Encoded;
 use xfer_protocol::fault::Fault;
 use xfer_protocol::hello::{Hello, HelloError, Role, SessionId};
 use xfer_protocol::message::{Message, Reply, Request, RequestId};
 use xfer_protocol::session::handshake::{AwaitHello, HandshakeFailure};
 
 use super::Shared;
+use super::compressing::Coding;
 use crate::endpoint::{EndpointError, EndpointResult, LostReason, ProtocolReason};
 use crate::transport::Stream;
 use crate::transport::framed::{Frame, FrameReader, Outgoing, ReadError, Tally, write_frames};
@@ -25,7 +27,8 @@ const QUEUE_FRAMES: usize = 4;
 
 /// What came of a request.
 pub(super) enum Answer {
-    Reply(Result<Reply, Fault>, Bytes),
+    /// With its payload, and how that is encoded.
+    Reply(Result<Reply, Fault>, Bytes, Option<Encoded>),
     /// The far side cannot be believed any more.
     Broken(ProtocolReason),
     /// Nothing is known.
@@ -58,6 +61,8 @@ struct Waiting {
 struct Asked {
     answer: oneshot::Sender<Answer>,
     payload_max: u64,
+    /// Whether it may be encoded.
+    accepting: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -83,7 +88,8 @@ impl Lane {
         index: u16,
         shared: &Arc<Shared>,
     ) -> EndpointResult<Arc<Self>> {
-        let ours = Hello::new(Role::Controller, session, index);
+        let features = shared.compressing.features();
+        let ours = Hello { features, ..Hello::new(Role::Controller, session, index) };
         let (state, first) = AwaitHello::asking(ours, shared.clock.elapsed());
         let open = greet(&mut stream, state, &first, &*shared.clock).await.map_err(refused)?;
         let moved = Arc::<Tally>::default();
@@ -128,9 +134,21 @@ impl Lane {
     }
 
     /// Sends a request and waits for its reply.
-    pub(super) async fn ask(&self, id: RequestId, request: Request, payload: Bytes) -> Answer {
+    pub(super) async fn ask(
+        &self,
+        id: RequestId,
+        request: Request,
+        coding: Coding,
+        payload: Bytes,
+    ) -> Answer {
         let payload_max = payload_of_reply(&request);
-        let Ok(frame) = Outgoing::new(&Message::Request(id, request), payload) else {
+        let accepting = matches!(coding, Coding::Accepting(_));
+        let message = match coding {
+            Coding::Plain => Message::Request(id, request),
+            Coding::Encoded(encoded) => Message::EncodedRequest(id, request, encoded),
+            Coding::Accepting(accepts) => Message::AcceptingRequest(id, request, accepts),
+        };
+        let Ok(frame) = Outgoing::new(&message, payload) else {
             return Answer::Broken(ProtocolReason::Oversize);
         };
         let (sender, answer) = oneshot::channel();
@@ -139,7 +157,7 @@ impl Lane {
             if let Some(end) = waiting.ended {
                 return end.answer();
             }
-            waiting.requests.insert(id, Asked { answer: sender, payload_max });
+            waiting.requests.insert(id, Asked { answer: sender, payload_max, accepting });
         }
         if self.queue.send(frame).await.is_err() {
             self.lose(LostReason::Ended);
@@ -195,23 +213,37 @@ impl Lane {
             Err(ReadError::Ended) => return Err(End::Lost(LostReason::Ended)),
             Err(ReadError::Frame(error)) => return Err(End::Broken(reason(error))),
         };
-        match frame.message {
-            Message::Reply(id, reply) => {
-                let waiting = &mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-                let Some(asked) = waiting.requests.remove(&id) else {
-                    return Err(End::Broken(ProtocolReason::Mismatched));
-                };
-                // Many more bytes than were asked for could be in memory at a time.
-                if frame.payload.len() as u64 > asked.payload_max {
-                    drop(asked.answer.send(Answer::Broken(ProtocolReason::Mismatched)));
-                    return Err(End::Broken(ProtocolReason::Mismatched));
-                }
-                drop(asked.answer.send(Answer::Reply(reply, frame.payload)));
-                Ok(())
+        let (id, reply, encoded) = match frame.message {
+            Message::Reply(id, reply) => (id, reply, None),
+            Message::EncodedReply(id, reply, encoded) => (id, Ok(reply), Some(encoded)),
+            Message::End => return Err(End::Lost(LostReason::Ended)),
+            Message::Request(..) | Message::EncodedRequest(..) | Message::AcceptingRequest(..) => {
+                return Err(End::Broken(ProtocolReason::Mismatched));
             }
-            Message::End => Err(End::Lost(LostReason::Ended)),
-            Message::Request(..) => Err(End::Broken(ProtocolReason::Mismatched)),
+        };
+        self.hand_over(id, reply, frame.payload, encoded)
+    }
+
+    /// Gives a reply to whoever waits for it.
+    fn hand_over(
+        &self,
+        id: RequestId,
+        reply: Result<Reply, Fault>,
+        payload: Bytes,
+        encoded: Option<Encoded>,
+    ) -> Result<(), End> {
+        let waiting = &mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(asked) = waiting.requests.remove(&id) else {
+            return Err(End::Broken(ProtocolReason::Mismatched));
+        };
+        // Many more bytes than were asked for could be in memory at a time.
+        let length = encoded.map_or(payload.len() as u64, |encoded| encoded.length.into());
+        if length > asked.payload_max || encoded.is_some() && !asked.accepting {
+            drop(asked.answer.send(Answer::Broken(ProtocolReason::Mismatched)));
+            return Err(End::Broken(ProtocolReason::Mismatched));
         }
+        drop(asked.answer.send(Answer::Reply(reply, payload, encoded)));
+        Ok(())
     }
 
     fn finish(&self, end: End) {

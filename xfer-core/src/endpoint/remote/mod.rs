@@ -5,6 +5,7 @@
 //! out again on another, for every request may be repeated.
 
 mod calls;
+mod compressing;
 mod flights;
 mod lane;
 mod lanes;
@@ -23,8 +24,11 @@ use xfer_protocol::message::{Reply, Request, RequestId};
 
 use super::{Capabilities, EndpointError, EndpointResult, LostReason, ProtocolReason};
 use crate::clock::Clock;
+use crate::options::Compression;
 use crate::transport::Stream;
+use crate::transport::compression::Coder;
 use crate::transport::framed::{Room, Tally};
+use compressing::Compressing;
 use flights::{Flights, Turn};
 use lane::{Answer, Lane};
 use lanes::Lanes;
@@ -53,6 +57,8 @@ pub struct SessionOptions {
     pub stall: Duration,
     /// Names the session, and seeds its flight control.
     pub random: [u8; 16],
+    /// Whether payload is compressed.
+    pub compression: Compression,
 }
 
 /// The near side of a session.
@@ -70,6 +76,7 @@ struct Shared {
     flights: Flights,
     window: AtomicU64,
     pace: Mutex<Pace>,
+    compressing: Compressing,
     overhead: Arc<Tally>,
     room: Room,
     clock: Arc<dyn Clock>,
@@ -93,6 +100,7 @@ impl RemoteEndpoint {
             flights: Flights::new(WINDOW_BYTES, options.stall, seed, Arc::clone(&clock)),
             window: AtomicU64::new(WINDOW_BYTES),
             pace: Mutex::default(),
+            compressing: Compressing::new(options.compression, Coder::new(Arc::clone(&clock))),
             overhead: Arc::default(),
             room: Room::new(usize::try_from(WINDOW_BYTES_MAX).unwrap_or(usize::MAX) * 2),
             clock,
@@ -175,6 +183,12 @@ impl RemoteEndpoint {
         self.shared.flights.landed_bytes()
     }
 
+    /// Bytes of payload that compression kept from the link.
+    #[must_use]
+    pub fn shrunk_bytes(&self) -> u64 {
+        self.shared.compressing.shrunk_bytes()
+    }
+
     /// Bytes written and read beside payload.
     #[must_use]
     pub fn overhead_bytes(&self) -> u64 {
@@ -189,6 +203,9 @@ impl RemoteEndpoint {
         expected: u64,
     ) -> EndpointResult<(Reply, Bytes)> {
         let weight = expected.max(payload.len() as u64);
+        if weight > 0 && !self.shared.flights.are_any_under_way() {
+            self.shared.compressing.rested();
+        }
         let mut flight = (weight > 0).then(|| self.shared.flights.offer(weight));
         let mut lost = LostReason::Ended;
         for _ in 0..SENDINGS_MAX {
@@ -207,12 +224,23 @@ impl RemoteEndpoint {
                 continue;
             };
             let id = RequestId(self.shared.next_id.fetch_add(1, Ordering::Relaxed));
-            match lane.ask(id, request.clone(), payload.clone()).await {
-                Answer::Reply(Ok(reply), payload) => return Ok((reply, payload)),
-                Answer::Reply(Err(fault), _) if fault.kind == FaultKind::Protocol => {
+            let compressing = &self.shared.compressing;
+            if weight > 0 {
+                compressing.observe(self.shared.clock.elapsed(), self.payload_bytes());
+            }
+            let (coding, carried) = compressing.coded(lane.features(), &request, &payload).await;
+            let on_wire = carried.len();
+            match lane.ask(id, request.clone(), coding, carried).await {
+                Answer::Reply(Ok(reply), answer, encoded) => {
+                    compressing.shrank(payload.len(), on_wire);
+                    let decoded = compressing.decoded(encoded, answer).await;
+                    let broken = EndpointError::Protocol(ProtocolReason::BadFrame);
+                    return decoded.map(|payload| (reply, payload)).ok_or(broken);
+                }
+                Answer::Reply(Err(fault), ..) if fault.kind == FaultKind::Protocol => {
                     return Err(EndpointError::Protocol(ProtocolReason::Mismatched));
                 }
-                Answer::Reply(Err(fault), _) => return Err(fault.into()),
+                Answer::Reply(Err(fault), ..) => return Err(fault.into()),
                 Answer::Broken(reason) => return Err(EndpointError::Protocol(reason)),
                 Answer::Lost(reason) => lost = reason,
             }

@@ -11,6 +11,7 @@ use xfer_protocol::message::{Request, RequestId};
 use xfer_protocol::session::sender::StreamId;
 
 use super::Shared;
+use super::compressing::Coding;
 use super::lane::{Answer, Lane};
 use super::lanes::Member;
 use crate::endpoint::LostReason;
@@ -68,7 +69,7 @@ pub(super) async fn watch(shared: Arc<Shared>, round_trip: Duration) {
 /// A far side that answers is alive, however long its disk takes over what was sent.
 async fn ping(shared: &Shared, lane: &Lane, carrying: Option<StreamId>) {
     let id = RequestId(shared.next_id.fetch_add(1, Ordering::Relaxed));
-    let answer = lane.ask(id, Request::Ping, Bytes::new()).await;
+    let answer = lane.ask(id, Request::Ping, Coding::Plain, Bytes::new()).await;
     if let (Answer::Reply(..), Some(stream)) = (answer, carrying) {
         shared.flights.moved(stream, LIFE_BYTES);
     }
