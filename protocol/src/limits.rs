@@ -43,6 +43,9 @@ pub const FILTER_RULES_MAX: usize = 16 * 1024;
 /// an answer that names every entry once more fits its frame too.
 pub const BATCH_BYTES_TARGET: usize = 128 * 1024;
 
+/// Lists that one `Begin` asks for: the first batches of all of them fit in one header.
+pub const LISTS_BEGUN_MAX: usize = 2;
+
 /// Batches of a scan that are kept to be told again, and that may be asked for at a time: hides the
 /// round trips of a long link, and a lost answer costs one more.
 pub const SCAN_BATCHES_KEPT: u64 = 8;

@@ -103,6 +103,9 @@ pub enum Request {
     Listen(Listen),
     /// Dials the near side and serves one connection to it. Answered by [`Reply::Done`].
     Dial(Dial),
+    /// Opens a root, locks entries below it, and then begins to list. Answered by
+    /// [`Reply::Begun`].
+    Begin(Begin),
 }
 
 /// Asks what stands at a path.
@@ -141,6 +144,29 @@ pub struct OpenRoot {
     pub path: Vec<u8>,
     /// What it is opened for.
     pub access: Access,
+}
+
+/// Opens a root for writing, with its locks and the first of its lists.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begin {
+    /// The root.
+    pub open: OpenRoot,
+    /// What is locked below it, before anything is listed.
+    #[serde(deserialize_with = "bounded::list::<_, _, { limits::BATCH_ENTRIES_MAX }>")]
+    pub entries: Vec<RelPath>,
+    /// Where each list begins, and what it tells.
+    #[serde(deserialize_with = "bounded::list::<_, _, { limits::LISTS_BEGUN_MAX }>")]
+    pub lists: Vec<(RelPath, ScanOptions)>,
+}
+
+/// What was opened and locked, and the first batch of each list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begun {
+    /// The root.
+    pub root: Root,
+    /// One for each list that was asked for.
+    #[serde(deserialize_with = "bounded::list::<_, _, { limits::LISTS_BEGUN_MAX }>")]
+    pub lists: Vec<Result<(ScanIndex, ScanBatch), Fault>>,
 }
 
 /// What a root is opened for.
@@ -605,4 +631,6 @@ pub enum Reply {
     Space(Space),
     /// Data ports, open or refused.
     Listening(Listening),
+    /// A root that is open and locked, with its first lists.
+    Begun(Begun),
 }

@@ -56,6 +56,12 @@ impl std::fmt::Debug for Sentinel {
 }
 
 impl SentinelScan {
+    /// Bytes that have to come at least: who reads no more at once reads nothing of what follows.
+    #[must_use]
+    pub fn missing(&self) -> usize {
+        self.sentinel.0.len() - self.matched
+    }
+
     /// Takes the next bytes. Returns how many of them lead up to and include the sentinel's end;
     /// the stream begins behind them. `None` when it has not come yet.
     pub fn feed(&mut self, input: &[u8]) -> Result<Option<usize>, SentinelError> {

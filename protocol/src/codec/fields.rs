@@ -6,8 +6,8 @@ use crate::encoding::{Accepts, Encoded};
 use crate::limits;
 use crate::manifest::{EntryKind, Metadata, ScanItem, Stamp, Timestamp};
 use crate::message::{
-    FileAt, FileRead, FilterRules, HashBlocks, Message, NewKind, PackedFile, ReadBlock, Reply,
-    Request, Root, Scan, ScanBatch, Subject, WriteBlock,
+    Begin, FileAt, FileRead, FilterRules, HashBlocks, Message, NewKind, PackedFile, ReadBlock,
+    Reply, Request, Root, ScanBatch, ScanOptions, Subject, WriteBlock,
 };
 use crate::path::RelPath;
 use crate::range::ByteRange;
@@ -96,7 +96,7 @@ fn check_request(request: &Request) -> Result<u64, FieldError> {
         | Request::Finish(_) => {}
         Request::Locate(locate) => check_location(&locate.path)?,
         Request::OpenRoot(open) => check_location(&open.path)?,
-        Request::Scan(scan) => check_scan(scan)?,
+        Request::Scan(scan) => check_scan(&scan.options)?,
         Request::DataRanges(file) => check_file(file)?,
         Request::ReadBlock(read) => check_read_block(read)?,
         Request::ReadPack(files) => {
@@ -128,6 +128,7 @@ fn check_request(request: &Request) -> Result<u64, FieldError> {
         }
         Request::Listen(listen) => check_length(&listen.ports, limits::DATA_PORTS_MAX)?,
         Request::Dial(dial) => check_length(&dial.addresses, limits::DIALS_MAX)?,
+        Request::Begin(begin) => check_begin(begin)?,
         Request::RemovePartials(paths) => {
             check_length(&paths.paths, limits::BATCH_ENTRIES_MAX)?;
             paths.paths.iter().try_for_each(check_below_root)?;
@@ -174,15 +175,27 @@ fn check_reply(reply: &Reply) -> Result<u64, FieldError> {
         Reply::Ranges(ranges) => check_ranges(ranges)?,
         Reply::Root(Root { path, .. }) => check_location(path)?,
         Reply::ScanBatch(batch) => check_scan_batch(batch)?,
+        Reply::Begun(begun) => {
+            check_location(&begun.root.path)?;
+            check_length(&begun.lists, limits::LISTS_BEGUN_MAX)?;
+            begun.lists.iter().flatten().try_for_each(|(_, batch)| check_scan_batch(batch))?;
+        }
     }
     Ok(0)
 }
 
-fn check_scan(scan: &Scan) -> Result<(), FieldError> {
-    if let Some(only) = &scan.options.only {
+fn check_begin(begin: &Begin) -> Result<(), FieldError> {
+    check_location(&begin.open.path)?;
+    check_length(&begin.entries, limits::BATCH_ENTRIES_MAX)?;
+    check_length(&begin.lists, limits::LISTS_BEGUN_MAX)?;
+    begin.lists.iter().try_for_each(|(_, options)| check_scan(options))
+}
+
+fn check_scan(options: &ScanOptions) -> Result<(), FieldError> {
+    if let Some(only) = &options.only {
         check_length(only, limits::SCAN_ONLY_MAX)?;
     }
-    let FilterRules { rules, modified_max, modified_min, .. } = &scan.options.filter;
+    let FilterRules { rules, modified_max, modified_min, .. } = &options.filter;
     check_length(rules, limits::FILTER_RULES_MAX)?;
     modified_max.iter().chain(modified_min).try_for_each(check_time)
 }

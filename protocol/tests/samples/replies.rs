@@ -4,8 +4,8 @@ use xfer_protocol::data_port::{Carrier, DataPort, InsidePort, KeyDigest, Listeni
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::manifest::{Device, Entry, EntryKind, Inode, ScanItem};
 use xfer_protocol::message::{
-    Digests, Located, LocatedKind, Message, Outcome, Partial, ReadFile, Reply, RequestId, Root,
-    RootIndex, ScanBatch, ScanIndex, Space, Ticket,
+    Begun, Digests, Located, LocatedKind, Message, Outcome, Partial, ReadFile, Reply, RequestId,
+    Root, RootIndex, ScanBatch, ScanIndex, Space, Ticket,
 };
 
 use super::{Sample, digest, fault, metadata, path, plain_metadata, range, stamp, time};
@@ -28,6 +28,9 @@ pub(super) fn samples() -> Vec<Sample> {
         Err(fault(FaultKind::NotFound, Operation::Open).with_errno(2)),
         Ok(ReadFile { size: 1, digest: digest(9) }),
     ];
+    let missing = fault(FaultKind::NotFound, Operation::List);
+    let begun =
+        Begun { root: root.clone(), lists: vec![Ok((ScanIndex(3), batch())), Err(missing)] };
     let volatile = Space { bytes_free: 0, inodes_free: None, volatile: true };
     let mut all = vec![
         ("reply-block", Ok(Reply::Block(vec![digest(1), digest(2)])), &b"payload"[..]),
@@ -44,6 +47,7 @@ pub(super) fn samples() -> Vec<Sample> {
         ("reply-scan-batch", Ok(Reply::ScanBatch(batch())), b""),
         ("reply-space", Ok(Reply::Space(volatile)), b""),
         ("reply-listening", Ok(Reply::Listening(listening())), b""),
+        ("reply-begun", Ok(Reply::Begun(begun)), b""),
     ]
     .into_iter()
     .map(|(name, reply, payload)| Sample::new(name, Message::Reply(RequestId(77), reply), payload))

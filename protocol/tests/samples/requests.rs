@@ -4,10 +4,10 @@ use xfer_protocol::data_port::{Carrier, Dial, InsidePort, KeyDigest, Listen};
 use xfer_protocol::digest::BlockSize;
 use xfer_protocol::manifest::Device;
 use xfer_protocol::message::{
-    Access, Commit, Create, FilesAt, FilterRule, FilterRules, Finish, HashBlocks, HashFiles, Keep,
-    Locate, Lock, Message, NewEntry, NewKind, OpenPartial, OpenRoot, PackedFile, PartialIndex,
-    Paths, Publish, ReadBlock, Reading, Request, RequestId, RootIndex, Scan, ScanIndex, ScanNext,
-    ScanOptions, SetMetadata, Subject, Ticket, WriteBlock, WritePack,
+    Access, Begin, Commit, Create, FilesAt, FilterRule, FilterRules, Finish, HashBlocks, HashFiles,
+    Keep, Locate, Lock, Message, NewEntry, NewKind, OpenPartial, OpenRoot, PackedFile,
+    PartialIndex, Paths, Publish, ReadBlock, Reading, Request, RequestId, RootIndex, Scan,
+    ScanIndex, ScanNext, ScanOptions, SetMetadata, Subject, Ticket, WriteBlock, WritePack,
 };
 
 use super::{Sample, digest, file, metadata, path, plain_metadata, range, stamp, time};
@@ -180,9 +180,13 @@ fn beside() -> Vec<Named> {
     let ports = vec![inside(Carrier::Tcp, 8081), inside(Carrier::Udp, 0)];
     let addresses = vec!["192.0.2.7:443".parse().unwrap(), "[2001:db8::7]:40001".parse().unwrap()];
     let dial = Dial { key, carrier: Carrier::Udp, addresses };
+    let open = OpenRoot { path: b"~/in".to_vec(), access: Access::WriteCreate };
+    let lists = vec![(path(b"a"), ScanOptions::default())];
+    let begin = Begin { open, entries: vec![path(b"a"), path(b"b")], lists };
     vec![
         ("request-listen", Request::Listen(Listen { key, ports, mapped: true }), vec![]),
         ("request-dial", Request::Dial(dial), vec![]),
+        ("request-begin", Request::Begin(begin), vec![]),
     ]
 }
 

@@ -12,8 +12,8 @@ use xfer_protocol::digest::file_digest;
 use xfer_protocol::hello::FEATURE_ENCODED_PAYLOAD;
 use xfer_protocol::manifest::ScanItem;
 use xfer_protocol::message::{
-    Located, LocatedKind, Message, PartialIndex, Reply, Request, RequestId, Root, RootIndex,
-    ScanBatch, ScanIndex, Space, Ticket,
+    Begin, Begun, Located, LocatedKind, Message, OpenRoot, PartialIndex, Reply, Request, RequestId,
+    Root, RootIndex, ScanBatch, ScanIndex, Space, Ticket,
 };
 
 pub use source::{CONTENT, LARGE};
@@ -67,7 +67,11 @@ pub fn serve(input: &mut impl Read, output: &mut impl Write, row: &str) -> io::R
 }
 
 fn is_first_list(request: &Request) -> bool {
-    matches!(request, Request::ScanNext(next) if next.sequence == 0)
+    match request {
+        Request::ScanNext(next) => next.sequence == 0,
+        Request::Begin(_) => true,
+        _ => false,
+    }
 }
 
 /// The frame of a reply
@@ -88,9 +92,12 @@ impl Stub {
                 "raw" => return from_hex(&self.argument),
                 // The header ends with the count of none and the mark of the last batch.
                 "count" => {
-                    let empty = ScanBatch { sequence: 0, items: Vec::new(), last: true };
                     let count = [&from_hex(&self.argument)[..], &[1]].concat();
-                    return wire::ending(&reply(id, Reply::ScanBatch(empty), &[]), 2, &count);
+                    let list = match request {
+                        Request::Begin(begin) => Reply::Begun(begun(begin, nothing(0))),
+                        _ => Reply::ScanBatch(nothing(0)),
+                    };
+                    return wire::ending(&reply(id, list, &[]), 2, &count);
                 }
                 "request" => return frame(&Message::Request(id, Request::Ping), &[]),
                 "unasked" => return reply(RequestId(u64::MAX), Reply::Done, &[]),
@@ -109,7 +116,7 @@ impl Stub {
             return encoded;
         }
         let is_payload = matches!(request, Request::ReadPack(_) | Request::WritePack(_));
-        let listed = matches!(request, Request::ScanNext(_));
+        let listed = matches!(request, Request::ScanNext(_) | Request::Begin(_));
         let opens = matches!(request, Request::OpenPartial(_));
         let (plain, payload) = self.plain(request);
         let mut bytes = reply(id, plain, &payload);
@@ -134,17 +141,20 @@ impl Stub {
     fn plain(&mut self, request: Request) -> (Reply, Vec<u8>) {
         let plain = match request {
             Request::Locate(locate) => Reply::Located(self.located(locate.path)),
-            Request::OpenRoot(open) => Reply::Root(Root {
-                index: RootIndex(0),
-                path: open.path,
-                device: 1,
-                inode: 1,
-                machine: [9; 16],
-                space: SPACE,
-            }),
+            Request::OpenRoot(open) => Reply::Root(root(open)),
+            Request::Begin(mut begin) => {
+                if self.row == "few-lists" {
+                    begin.lists.clear();
+                }
+                Reply::Begun(begun(begin, self.batch(u64::from(self.row == "late-list"))))
+            }
             Request::Space(_) => Reply::Space(SPACE),
-            Request::Scan(_) => Reply::Scan(ScanIndex(0)),
-            Request::ScanNext(next) => Reply::ScanBatch(self.batch(next.sequence)),
+            // Below the root there is nothing.
+            Request::Scan(scan) => Reply::Scan(ScanIndex(u32::from(!scan.under.is_root()))),
+            Request::ScanNext(next) if next.scan == ScanIndex(0) => {
+                Reply::ScanBatch(self.batch(next.sequence))
+            }
+            Request::ScanNext(next) => Reply::ScanBatch(nothing(next.sequence)),
             Request::DataRanges(_) | Request::ReadBlock(_) | Request::ReadPack(_) => {
                 return self.read(request);
             }
@@ -173,6 +183,24 @@ impl Stub {
         let last = at.saturating_add(BATCH_ENTRIES) >= entries.len();
         ScanBatch { sequence, items, last }
     }
+}
+
+fn nothing(sequence: u64) -> ScanBatch {
+    ScanBatch { sequence, items: Vec::new(), last: true }
+}
+
+fn root(open: OpenRoot) -> Root {
+    let (index, machine) = (RootIndex(0), [9; 16]);
+    Root { index, path: open.path, device: 1, inode: 1, machine, space: SPACE }
+}
+
+fn begun(begin: Begin, batch: ScanBatch) -> Begun {
+    let lists = begin.lists.iter().map(|(under, _)| match under.is_root() {
+        true => Ok((ScanIndex(0), batch.clone())),
+        false => Ok((ScanIndex(1), nothing(0))),
+    });
+    let lists = lists.collect();
+    Begun { root: root(begin.open), lists }
 }
 
 const SPACE: Space = Space { bytes_free: 1 << 40, inodes_free: None, volatile: false };

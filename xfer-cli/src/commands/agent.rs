@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use xfer_core::agent::stdio::{self, AgentOptions};
+use xfer_core::agent::stdio::{self, AgentOptions, OPENING_VARIABLE};
 use xfer_core::endpoint::local::{Base, LocalOptions};
 use xfer_core::error::ExitClass;
 
@@ -12,7 +12,8 @@ use crate::problem::CliError;
 
 /// Serves one session.
 pub(super) fn serve(words: &[OsString]) -> Outcome {
-    let options = understand(words).ok_or_else(|| {
+    let opening = std::env::var(OPENING_VARIABLE).unwrap_or_default();
+    let options = understand(words, &opening).ok_or_else(|| {
         CliError::usage("bad-value", "xfer agent is started by xfer itself").help()
     })?;
     let failed = |error: std::io::Error| {
@@ -27,9 +28,10 @@ pub(super) fn serve(words: &[OsString]) -> Outcome {
     Ok(ExitClass::Done)
 }
 
-fn understand(words: &[OsString]) -> Option<AgentOptions> {
+fn understand(words: &[OsString], opening: &str) -> Option<AgentOptions> {
     let mut options = AgentOptions {
         sentinel: Vec::new(),
+        opening: Vec::new(),
         session: String::new(),
         join: false,
         silence: Duration::from_secs(30),
@@ -39,6 +41,7 @@ fn understand(words: &[OsString]) -> Option<AgentOptions> {
     while let Some(word) = words.next() {
         match word? {
             "--sentinel" => options.sentinel = bytes_of(words.next()??)?,
+            "--opening" => options.opening = bytes_of(opening)?,
             "--session" => {
                 let session = words.next()??;
                 bytes_of(session)?;
@@ -71,14 +74,16 @@ mod tests {
     #[test]
     fn only_what_xfer_itself_writes_is_understood() {
         let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
-        let line = "--sentinel 00ff --session ab12 --silence 7 --home --join --no-times";
-        let options = understand(&words(line)).unwrap();
-        assert_eq!(options.sentinel, [0, 255]);
+        let line = "--sentinel 00ff --session ab12 --silence 7 --opening --home --join --no-times";
+        let options = understand(&words(line), "0a").unwrap();
+        assert_eq!((options.sentinel, options.opening), (vec![0, 255], vec![10]));
         assert_eq!((options.session.as_str(), options.join), ("ab12", true));
         assert_eq!(options.silence, Duration::from_secs(7));
         assert!(!options.endpoint.times && !options.endpoint.owner);
+        assert!(understand(&words("--session ab"), "0a").unwrap().opening.is_empty());
+        assert!(understand(&words("--session ab --opening"), "x").is_none());
         for line in ["", "--session", "--session xyz", "--session ab --silence -1", "--help"] {
-            assert!(understand(&words(line)).is_none(), "{line}");
+            assert!(understand(&words(line), "").is_none(), "{line}");
         }
     }
 }

@@ -15,6 +15,7 @@ use xfer_protocol::hello::{Sentinel, SessionId};
 
 use super::binary::{AgentBinary, BinaryError, MachineKind, find, own_kind};
 use super::in_memory;
+use super::stdio::OPENING_VARIABLE;
 use crate::options::TransferOptions;
 use crate::transport::Stream;
 use crate::transport::ssh::{ChannelUse, Exec, SshConnection, SshError};
@@ -24,6 +25,10 @@ const START_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Silence of the far shell after which it is asked whether it runs anything at all.
 const SILENCE: Duration = Duration::from_secs(2);
+
+/// Bytes that are said to an agent as it is started, where each is two characters of a command:
+/// Dropbear takes commands of up to 9,000.
+pub const OPENING_BYTES_MAX: usize = 2048;
 
 /// Bytes that the answer to that may have, what login scripts print included.
 const PROBE_BYTES_MAX: usize = 64 * 1024;
@@ -85,6 +90,8 @@ pub struct Start {
     pub silence: Duration,
     /// Joins a session instead of beginning one.
     pub join: bool,
+    /// What is said to it first; few enough bytes for a command.
+    pub opening: Vec<u8>,
 }
 
 /// A started agent.
@@ -223,9 +230,7 @@ async fn start_in_memory(
     options: &TransferOptions,
     start: &Start,
 ) -> Option<Started> {
-    let missing = String::from_utf8_lossy(&missing_mark(start)).into_owned();
-    let arguments = arguments(options, start);
-    let script = in_memory::script(binary.bytes.len(), &binary.sha256, &arguments, &missing);
+    let script = memory_script(binary.bytes.len(), &binary.sha256, options, start);
     let mut exec = connection.exec(script).await.ok()?;
     let ended = Stream::new(tokio::io::empty(), tokio::io::sink());
     let mut writer = std::mem::replace(&mut exec.stream.writer, ended.writer);
@@ -254,7 +259,9 @@ async fn await_sentinel(mut exec: Exec, start: &Start) -> Result<Attempt, Bootst
     let mut noise = Vec::new();
     let mut buffer = [0; 4096];
     loop {
-        let read = exec.stream.reader.read(&mut buffer).await.unwrap_or(0);
+        // Not a byte further: the agent goes on with the answers to its opening.
+        let wanted = agent.missing();
+        let read = exec.stream.reader.read(&mut buffer[..wanted]).await.unwrap_or(0);
         let input = &buffer[..read];
         if read == 0 {
             return Err(not_started(&exec, &noise));
@@ -319,7 +326,15 @@ fn start_script(sha256: &str, options: &TransferOptions, start: &Start, check: C
         Check::ReadBack => format!("\"\"|{sha256}*) {become_it};;"),
     };
     let search = search_script(sha256, &cases);
-    format!("exec sh -c 'u=; {search} echo \"{missing} $(uname -sm)$u\"'")
+    let export = export(start);
+    format!("exec sh -c '{export}u=; {search} echo \"{missing} $(uname -sm)$u\"'")
+}
+
+/// Has an interpreter take the program into memory and become it.
+fn memory_script(length: usize, sha256: &str, options: &TransferOptions, start: &Start) -> String {
+    let missing = String::from_utf8_lossy(&missing_mark(start)).into_owned();
+    let arguments = arguments(options, start);
+    in_memory::script(length, sha256, &export(start), &arguments, &missing)
 }
 
 /// Prints the program that would be started, between marks.
@@ -356,6 +371,7 @@ fn arguments(options: &TransferOptions, start: &Start) -> String {
     let preserve = &options.preserve;
     let flags = [
         (start.join, " --join"),
+        (!start.opening.is_empty(), " --opening"),
         (preserve.owner, " --owner"),
         (preserve.devices, " --devices"),
         (!preserve.times, " --no-times"),
@@ -365,6 +381,14 @@ fn arguments(options: &TransferOptions, start: &Start) -> String {
         arguments.push_str(flag);
     }
     arguments
+}
+
+/// Has the agent find its opening in its environment, which other users cannot read.
+fn export(start: &Start) -> String {
+    if start.opening.is_empty() {
+        return String::new();
+    }
+    format!("export {OPENING_VARIABLE}={}; ", hex(&start.opening))
 }
 
 /// Writes the program beside its name, checks it where a tool is there, shows that it runs, renames
@@ -415,4 +439,46 @@ fn machine_kind(line: &[u8]) -> MachineKind {
 fn shortened(said: &[u8]) -> String {
     let tail = &said[said.len().saturating_sub(400)..];
     xfer_protocol::path::Escaped(tail.trim_ascii()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn start(opening: usize) -> Start {
+        Start {
+            session: SessionId([1; 16]),
+            sentinels: [[2; 16], [3; 16]],
+            silence: Duration::from_secs(30),
+            join: false,
+            opening: vec![0xab; opening],
+        }
+    }
+
+    #[test]
+    fn every_ssh_server_takes_the_longest_command() {
+        let sha256 = "f".repeat(64);
+        let start = start(OPENING_BYTES_MAX);
+        let script = start_script(&sha256, &TransferOptions::default(), &start, Check::Tool);
+        assert!(script.len() < 9000, "{} characters", script.len());
+        let in_memory = memory_script(usize::MAX, &sha256, &TransferOptions::default(), &start);
+        assert!(in_memory.len() < 9000, "{} characters", in_memory.len());
+    }
+
+    /// The opening names paths, and the command line of a process may be read by anybody there.
+    #[test]
+    fn an_agents_command_line_tells_nothing_of_its_opening() {
+        let (sha256, options) = ("f".repeat(64), TransferOptions::default());
+        let scripts = [
+            start_script(&sha256, &options, &start(9), Check::Tool),
+            memory_script(1, &sha256, &options, &start(9)),
+        ];
+        for script in scripts {
+            let (before, after) = script.split_once(&"ab".repeat(9)).unwrap();
+            assert!(before.ends_with("export XFER_OPENING="), "{before}");
+            assert!(after.starts_with("; ") && !after.contains("abab"), "{after}");
+            assert!(after.contains(" --opening"), "{after}");
+        }
+        assert!(!start_script(&sha256, &options, &start(0), Check::Tool).contains("OPENING"));
+    }
 }

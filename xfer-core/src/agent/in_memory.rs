@@ -18,8 +18,15 @@ pub(super) fn running(sha256: &str) -> String {
 }
 
 /// Reads `length` bytes of program, checks them, and becomes it; what follows is the program's
-/// input. Where there is no interpreter, prints the mark and the kind of machine.
-pub(super) fn script(length: usize, sha256: &str, arguments: &str, missing: &str) -> String {
+/// input, and what is exported its environment. Where there is no interpreter, prints the mark and
+/// the kind of machine.
+pub(super) fn script(
+    length: usize,
+    sha256: &str,
+    export: &str,
+    arguments: &str,
+    missing: &str,
+) -> String {
     let name = name(sha256);
     // Within double quotes within single ones, on one line: any login shell passes that on.
     let perl = "my (\\$n,\\$s,\\$m,\\$d,@a)=@ARGV; my \\$f=syscall(\\$s,\\$m,0); exit 1 if \\$f<0; \
@@ -33,7 +40,8 @@ pub(super) fn script(length: usize, sha256: &str, arguments: &str, missing: &str
         n=n-len(b) if b else sys.exit(1);d.update(b);os.write(f,b)\\\");\
         d.hexdigest()==a[3] or sys.exit(3);os.execve(f,a[4:],os.environ)";
     format!(
-        "exec sh -c 'case \"$(uname -m)\" in x86_64) c=319;; aarch64) c=279;; *) c=;; esac; \
+        "exec sh -c '{export}case \"$(uname -m)\" in \
+         x86_64) c=319;; aarch64) c=279;; *) c=;; esac; \
          if [ -n \"$c\" ] && command -v perl >/dev/null 2>&1; then \
          exec perl -e \"{perl}\" {length} $c {name} {sha256} xfer {arguments}; fi; \
          if command -v python3 >/dev/null 2>&1; then \

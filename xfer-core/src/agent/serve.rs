@@ -12,13 +12,13 @@ use xfer_protocol::codec::FrameError;
 use xfer_protocol::encoding::{Accepts, Encoded};
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::hello::{FEATURE_ENCODED_PAYLOAD, FEATURE_MAPPED_PORTS, Hello, Role, SessionId};
-use xfer_protocol::message::{Message, Reply, Request, RequestId};
+use xfer_protocol::message::{Begin, Begun, Message, OpenRoot, Reply, Request, RequestId, Root};
 use xfer_protocol::path::RelPath;
 use xfer_protocol::session::handshake::AwaitHello;
 
 use super::data_ports::DataPorts;
 use crate::clock::Clock;
-use crate::endpoint::{EndpointError, EndpointResult, Sink, Source};
+use crate::endpoint::{self, EndpointError, EndpointResult, Sink, Source};
 use crate::transport::Stream;
 use crate::transport::compression::Coder;
 use crate::transport::framed::{FrameReader, Outgoing, ReadError, Room, Tally, write_frames};
@@ -69,6 +69,8 @@ pub struct Served<E> {
     over: CancellationToken,
     /// None where streams arrive by themselves.
     ports: Option<Arc<DataPorts>>,
+    /// The root that a beginning opened: asked again, it locks below the same.
+    begun: Arc<tokio::sync::Mutex<Option<(OpenRoot, Root)>>>,
 }
 
 /// A stream whose other side has greeted, and been greeted.
@@ -85,7 +87,7 @@ pub(super) async fn greeted(
 ) -> Result<Greeted, GreetingError> {
     let offer = Hello { features, ..Hello::new(Role::Agent, SessionId([0; 16]), 0) };
     let state = AwaitHello::answering(offer, None, clock.elapsed());
-    let theirs = greet(&mut stream, state, &[], clock).await?.theirs;
+    let theirs = greet(&mut stream, state, clock).await?.theirs;
     Ok(Greeted { stream, theirs })
 }
 
@@ -102,6 +104,7 @@ impl<E> Clone for Served<E> {
             broken: Arc::clone(&self.broken),
             over: self.over.clone(),
             ports: self.ports.clone(),
+            begun: Arc::clone(&self.begun),
         }
     }
 }
@@ -131,6 +134,7 @@ impl<E: Source + Sink + 'static> Served<E> {
             broken: Arc::default(),
             over: CancellationToken::new(),
             ports: None,
+            begun: Arc::default(),
         }
     }
 
@@ -292,8 +296,24 @@ impl<E: Source + Sink + 'static> Served<E> {
             (Request::Dial(dial), Some(ports)) => {
                 ports.dial(dial).await.map(|()| plain(Reply::Done))
             }
+            (Request::Begin(begin), _) => {
+                fault_of(self.begin(begin).await).map(|begun| plain(Reply::Begun(begun)))
+            }
             (request, _) => answer(&*self.endpoint, request, payload).await,
         }
+    }
+}
+
+impl<E: Source + Sink + 'static> Served<E> {
+    /// Opens, locks and lists. A lock is its root's, and would be in the way of another root's.
+    async fn begin(&self, begin: Begin) -> EndpointResult<Begun> {
+        let mut begun = self.begun.lock().await;
+        let root = match &*begun {
+            Some((open, root)) if *open == begin.open => root.clone(),
+            _ => self.endpoint.open_root(begin.open.clone()).await?,
+        };
+        *begun = Some((begin.open, root.clone()));
+        endpoint::begin_below(&*self.endpoint, root, begin.entries, begin.lists).await
     }
 }
 
@@ -387,7 +407,7 @@ async fn answer<E: Source + Sink>(
         Request::SetMetadata(r) => endpoint.set_metadata(r).await.map(outcomes),
         Request::RemovePartials(r) => endpoint.remove_partials(r).await.map(done),
         Request::Finish(r) => endpoint.finish(r).await.map(done),
-        Request::Listen(_) | Request::Dial(_) => {
+        Request::Listen(_) | Request::Dial(_) | Request::Begin(_) => {
             Err(Fault::new(FaultKind::Unsupported, Operation::Open, RelPath::root()).into())
         }
     };

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 
 use super::serve::{ServeError, Served};
@@ -18,11 +18,17 @@ use crate::endpoint::local::{LocalEndpoint, LocalOptions};
 use crate::error::ExitClass;
 use crate::transport::{Stream, pipe};
 
-/// What the agent's process is told on its command line. Nothing in it is secret.
+/// Holds in hexadecimal what the controller says first, where the command line has `--opening`. It
+/// cannot be the agent's input: OpenSSH takes none before it has started the command.
+pub const OPENING_VARIABLE: &str = "XFER_OPENING";
+
+/// What the agent's process is told as it is started. Nothing in it is secret.
 #[derive(Clone, Debug)]
 pub struct AgentOptions {
     /// Printed before the first frame, so that what a login shell prints is not taken for one.
     pub sentinel: Vec<u8>,
+    /// What the controller says first; the rest of it comes on stdin.
+    pub opening: Vec<u8>,
     /// Names the session, in hexadecimal.
     pub session: String,
     /// Hands this process's stdin and stdout to the session's agent instead of beginning a session.
@@ -41,6 +47,10 @@ pub async fn run(options: AgentOptions) -> io::Result<()> {
     let mut stream = pipe::standard()?;
     stream.writer.write_all(&options.sentinel).await?;
     stream.writer.flush().await?;
+    if !options.opening.is_empty() {
+        let opening = io::Cursor::new(options.opening.clone());
+        stream.reader = Box::new(opening.chain(stream.reader));
+    }
     if options.join {
         hand_over(&options.session, [rustix::stdio::stdin(), rustix::stdio::stdout()]).await
     } else {

@@ -11,18 +11,21 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use xfer_protocol::data_port::Listen;
 use xfer_protocol::hello::SessionId;
 use xfer_protocol::manifest::ProofLevel;
+use xfer_protocol::message::Request;
 
 use crate::agent::bootstrap::{self, BootstrapError, Start};
 use crate::clock::{Clock, SystemClock};
 use crate::disk::base::Base;
 use crate::disk::state::{StateDirectory, StateError};
 use crate::endpoint::local::{LocalEndpoint, LocalOptions};
-use crate::endpoint::remote::{RemoteEndpoint, SessionOptions};
+use crate::endpoint::remote::{Opening, RemoteEndpoint, SessionOptions};
 use crate::endpoint::sftp::{SftpEndpoint, SftpOptions};
 use crate::endpoint::{Endpoint, EndpointError, Sink, Source};
 use crate::error::{Failure, ProtocolFailure, TransferError};
@@ -30,6 +33,7 @@ use crate::event::{Event, Route, SharedObserver};
 use crate::location::{Machine, SshHost};
 use crate::options::{RouteChoice, TransferOptions};
 use crate::transport::Stream;
+use crate::transport::keys::{KeyError, SessionKey};
 use crate::transport::ssh::{HostKeyTrust, NoPrompt, SshConnection, SshOptions, SshTarget};
 
 use direct::{Ground, Ladder, Now, Outcome};
@@ -292,6 +296,19 @@ impl Connector {
         machine: &Machine,
         options: &TransferOptions,
     ) -> Result<Connected, TransferError> {
+        self.connect_ahead(machine, options, &[]).await
+    }
+
+    /// The same with what will be asked there first: asked ahead, it is answered sooner.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub async fn connect_ahead(
+        &self,
+        machine: &Machine,
+        options: &TransferOptions,
+        ahead: &[Request],
+    ) -> Result<Connected, TransferError> {
         if let Some(stand) = self.stands.get(machine) {
             return stand();
         }
@@ -304,10 +321,10 @@ impl Connector {
                 xattrs: options.preserve.xattrs,
                 ..LocalOptions::default()
             })))),
-            Machine::Peer(host) => self.peer(host, options).await,
+            Machine::Peer(host) => self.peer(host, options, ahead).await,
             Machine::Ssh(host) => match self.processes.get(host) {
-                Some(command) => self.process(host, command, options).await,
-                None => self.ssh(host, options).await,
+                Some(command) => self.process(host, command, options, ahead).await,
+                None => self.ssh(host, options, ahead).await,
             },
         }
     }
@@ -316,13 +333,14 @@ impl Connector {
         &self,
         host: &SshHost,
         options: &TransferOptions,
+        ahead: &[Request],
     ) -> Result<Connected, TransferError> {
         let place = place_of(host);
         let failed = |error| ssh_error(&place, error);
         let target = SshTarget::new(host.user.as_deref(), &host.host, host.port).map_err(failed)?;
         let login = SshConnection::connect(&target, &self.ssh).await.map_err(failed)?;
         let (unproven, direct) = (unproven(&login), login.is_direct());
-        let mut connected = self.beyond(host, place, login, options).await?;
+        let mut connected = self.beyond(host, place, login, options, ahead).await?;
         connected.notices.splice(0..0, unproven);
         connected.route = connected.route.map(|route| Route { direct, ..route });
         Ok(connected)
@@ -335,11 +353,15 @@ impl Connector {
         place: String,
         login: SshConnection,
         options: &TransferOptions,
+        ahead: &[Request],
     ) -> Result<Connected, TransferError> {
         if options.network.route == RouteChoice::Sftp {
             return self.sftp(&place, login, options).await;
         }
-        let mut start = self.start(options);
+        let (mut start, own) = (self.start(options), SessionKey::generate());
+        let listen = own.as_ref().ok().and_then(|own| self.listen_ahead(host, options, own));
+        let opening = opening(&start, options, listen.map(Request::Listen), ahead);
+        start.opening = opening.bytes().to_vec();
         let first = match bootstrap::start(&login, options, &start).await {
             Ok(first) => first,
             Err(error) if options.network.route == RouteChoice::Auto && error.nothing_runs() => {
@@ -351,11 +373,12 @@ impl Connector {
             Err(error) => return Err(bootstrap_error(&place, error)),
         };
         let root = login.config().user == "root";
-        let remote = self.session(first.stream, &start, options, root).await;
+        let delay = login.round_trip();
+        let remote = self.session(first.stream, options, root, opening.said(), &start, delay).await;
         let remote = Arc::new(remote.map_err(|error| session_error(&place, error))?);
-        start.join = true;
+        (start.join, start.opening) = (true, Vec::new());
         let Chosen { now, outcome, told, tasks } =
-            self.routes(host, &place, &login, options, start, &remote).await?;
+            self.routes(host, &login, options, start, own, &remote).await?;
         let (transport, streams) = ("ssh".to_owned(), remote.payload_streams().max(1));
         let route = Route { kind: "ssh", transport, direct: true, streams };
         let keep = Keep::Logins { _first: login, _further: tasks };
@@ -366,15 +389,15 @@ impl Connector {
     async fn routes(
         &self,
         host: &SshHost,
-        place: &str,
         login: &SshConnection,
         options: &TransferOptions,
         start: Start,
+        own: Result<SessionKey, KeyError>,
         remote: &Arc<RemoteEndpoint>,
     ) -> Result<Chosen, TransferError> {
         let (mut ssh, told) = (self.ssh.clone(), Told::default());
         ssh.seed = self.unique();
-        let (first, options, place) = (login.clone(), options.clone(), place.to_owned());
+        let (first, options, place) = (login.clone(), options.clone(), place_of(host));
         let (network, told_too) = (options.network.clone(), Arc::clone(&told));
         let further = Further { first, ssh, options, start, told: told_too, place: place.clone() };
         let state = self.state_directory().ok();
@@ -395,7 +418,7 @@ impl Connector {
             tasks.spawn(async move { further.join_beside(remote, missing).await });
             return Ok(Chosen { now: Now::default(), outcome: None, told, tasks });
         }
-        let (ladder, now, outcome) = Ladder::new(&remote, ground);
+        let (ladder, now, outcome) = Ladder::new(&remote, own, ground);
         tasks.spawn(ladder.run());
         let mut told_of = outcome.clone();
         if network.route == RouteChoice::Auto {
@@ -459,6 +482,7 @@ impl Connector {
         host: &SshHost,
         command: &[std::ffi::OsString],
         options: &TransferOptions,
+        ahead: &[Request],
     ) -> Result<Connected, TransferError> {
         let place = place_of(host);
         let no_agent = |cause: std::io::Error| {
@@ -479,7 +503,9 @@ impl Connector {
         };
         let stream = Stream::new(input, output);
         let root = rustix::process::geteuid().is_root();
-        let remote = self.session(stream, &self.start(options), options, root).await;
+        let start = self.start(options);
+        let opening = opening(&start, options, None, ahead);
+        let remote = self.session(stream, options, root, opening, &start, None).await;
         let remote = Arc::new(remote.map_err(|error| session_error(&place, error))?);
         let transport = "pipe".to_owned();
         let route = Route { kind: "local", transport, direct: true, streams: 1 };
@@ -489,9 +515,11 @@ impl Connector {
     async fn session(
         &self,
         stream: Stream,
-        start: &Start,
         options: &TransferOptions,
         root: bool,
+        opening: Opening,
+        start: &Start,
+        delay: Option<Duration>,
     ) -> Result<RemoteEndpoint, EndpointError> {
         let mut capabilities = LocalEndpoint::new(LocalOptions::default()).capabilities().clone();
         capabilities.metadata.owner = root && options.preserve.owner;
@@ -500,7 +528,8 @@ impl Connector {
             random: start.session.0,
             compression: options.network.compression,
         };
-        RemoteEndpoint::open(stream, capabilities, session, self.clock()).await
+        let clock = self.clock();
+        RemoteEndpoint::open_with(stream, capabilities, session, clock, opening, delay).await
     }
 
     fn start(&self, options: &TransferOptions) -> Start {
@@ -515,7 +544,24 @@ impl Connector {
             sentinels: [random(), random()],
             silence: options.retry.silence(),
             join: false,
+            opening: Vec::new(),
         }
+    }
+
+    /// What will be asked for data ports, where that is known before the far side is.
+    fn listen_ahead(
+        &self,
+        host: &SshHost,
+        options: &TransferOptions,
+        own: &SessionKey,
+    ) -> Option<Listen> {
+        let may = matches!(
+            options.network.route,
+            RouteChoice::Auto | RouteChoice::Quic | RouteChoice::Tls
+        );
+        let is_known = !self.sources.contains_key(host);
+        (may && is_known)
+            .then(|| direct::listen(own, &direct::distinct(options.network.data_ports.clone())))
     }
 }
 
@@ -525,6 +571,22 @@ fn connected(remote: Arc<RemoteEndpoint>, route: Route, keep: Keep) -> Connected
     let (far, told, now) = (Far::Agent(remote), Told::default(), Now::default());
     let (route, notices) = (Some(route), Vec::new());
     Connected { source, sink, route, notices, far, told, now, outcome: None, _keep: keep }
+}
+
+/// What a session begins with: as much of what will be asked as a command holds with ease.
+fn opening(
+    start: &Start,
+    options: &TransferOptions,
+    listen: Option<Request>,
+    ahead: &[Request],
+) -> Opening {
+    let mut requests: Vec<_> = listen.into_iter().chain(ahead.iter().cloned()).collect();
+    loop {
+        let opening = Opening::new(start.session, options.network.compression, &requests);
+        if opening.bytes().len() <= bootstrap::OPENING_BYTES_MAX || requests.pop().is_none() {
+            return opening;
+        }
+    }
 }
 
 /// What the user should know of hosts that nobody has proven.

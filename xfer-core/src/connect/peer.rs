@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::task::JoinSet;
+use xfer_protocol::hello::SessionId;
+use xfer_protocol::message::Request;
 
 use super::direct::{LONG, Now, QUIC_STREAMS, TLS_STREAMS};
 use super::refusals::{not_the_peer, refused_token, session_error, unreached};
 use super::{Connected, Connector, Keep, connected};
 use crate::endpoint::local::{LocalEndpoint, LocalOptions};
-use crate::endpoint::remote::{RemoteEndpoint, SessionOptions, Tier};
+use crate::endpoint::remote::{Opening, RemoteEndpoint, SessionOptions, Tier};
 use crate::endpoint::{Endpoint as _, EndpointResult};
 use crate::error::{Failure, NetworkReason, TransferError, UsageReason};
 use crate::event::{Event, Route, RouteDecision, RouteTrial, SharedObserver};
@@ -58,6 +60,7 @@ impl Connector {
         &self,
         host: &PeerHost,
         options: &TransferOptions,
+        ahead: &[Request],
     ) -> Result<Connected, TransferError> {
         let (place, choice) = (host.to_string(), options.network.route);
         if matches!(choice, RouteChoice::Ssh | RouteChoice::Sftp) {
@@ -77,7 +80,11 @@ impl Connector {
             random,
             compression: options.network.compression,
         };
-        let remote = RemoteEndpoint::open(stream, capabilities, session, self.clock()).await;
+        let opening = Opening::new(SessionId(random), session.compression, ahead);
+        let (clock, delay) = (self.clock(), None);
+        let opened =
+            RemoteEndpoint::open_with(stream, capabilities, session, clock, opening, delay);
+        let remote = opened.await;
         let remote = Arc::new(remote.map_err(|error| session_error(&place, error))?);
         let asked = options.network.streams.map(|streams| streams.get().min(64));
         let payload = Payload { peer, remote: Arc::clone(&remote), address, asked };

@@ -27,11 +27,12 @@ use xfer_protocol::fault::Fault;
 use xfer_protocol::manifest::{ProofLevel, Timestamp};
 use xfer_protocol::message::FilesAt;
 use xfer_protocol::message::{
-    Commit, Create, Digests, FileAt, FileRead, Finish, HashBlocks, HashFiles, Keep, Locate,
-    Located, Lock, OpenPartial, OpenRoot, Outcome, Partial, PartialIndex, Paths, Publish,
-    ReadBlock, Root, RootIndex, Scan, ScanBatch, ScanIndex, ScanNext, SetMetadata, Space,
-    WriteBlock, WritePack,
+    Begin, Begun, Commit, Create, Digests, FileAt, FileRead, Finish, HashBlocks, HashFiles, Keep,
+    Locate, Located, Lock, OpenPartial, OpenRoot, Outcome, Partial, PartialIndex, Paths, Publish,
+    ReadBlock, Root, RootIndex, Scan, ScanBatch, ScanIndex, ScanNext, ScanOptions, SetMetadata,
+    Space, WriteBlock, WritePack,
 };
+use xfer_protocol::path::RelPath;
 use xfer_protocol::range::ByteRange;
 
 /// What an endpoint can do; the planner asks this and never what kind the endpoint is.
@@ -242,6 +243,13 @@ pub trait Source: Endpoint {
 /// bytes that it wrote, and a file's root before it stages the file.
 #[async_trait]
 pub trait Sink: Endpoint {
+    /// Opens a root, locks entries below it, and begins to list what stands there once they are
+    /// locked.
+    async fn begin(&self, begin: Begin) -> EndpointResult<Begun> {
+        let root = self.open_root(begin.open).await?;
+        begin_below(self, root, begin.entries, begin.lists).await
+    }
+
     /// Locks entries, exclusively each, for as long as the endpoint lives.
     async fn lock(&self, lock: Lock) -> EndpointResult<()>;
 
@@ -278,4 +286,27 @@ pub trait Sink: Endpoint {
 
     /// Syncs directories and lets go of the locks of a root.
     async fn finish(&self, finish: Finish) -> EndpointResult<()>;
+}
+
+/// Locks entries below a root that is open, and then begins to list there.
+pub(crate) async fn begin_below<S: Sink + ?Sized>(
+    sink: &S,
+    root: Root,
+    entries: Vec<RelPath>,
+    lists: Vec<(RelPath, ScanOptions)>,
+) -> EndpointResult<Begun> {
+    sink.lock(Lock { root: root.index, entries }).await?;
+    let mut begun = Vec::with_capacity(lists.len());
+    for (under, options) in lists {
+        let list = async {
+            let scan = sink.scan(Scan { root: root.index, under, options }).await?;
+            Ok((scan, sink.scan_next(ScanNext { scan, sequence: 0 }).await?))
+        };
+        begun.push(match list.await {
+            Ok(first) => Ok(first),
+            Err(EndpointError::Fault(fault)) => Err(fault),
+            Err(error) => return Err(error),
+        });
+    }
+    Ok(Begun { root, lists: begun })
 }

@@ -5,20 +5,21 @@ use std::sync::{Arc, PoisonError};
 
 use xfer_protocol::fault::FaultKind;
 use xfer_protocol::message::{
-    Access, Finish, Locate, Located, Lock, OpenRoot, Root, RootIndex, Scan, Space,
+    Access, Begin, Finish, Locate, Located, Lock, OpenRoot, Request, Root, RootIndex, Scan, Space,
 };
 
 use super::batch::{Most, batches};
 use super::context::{Budget, Context, Halt, Stop};
 use super::dispatch::Dispatcher;
-use super::in_step::{Destination, scan_one};
+use super::in_step::{Destination, Early, lists_of, scan_one};
 use super::ledger::{Kept, Ledger, Side};
 use super::listing::Listing;
 use super::manifest::Manifest;
 use super::preflight::Preflight;
 use super::publisher::{Publisher, publish};
 use super::refusals::{
-    check_lists, check_provable, foresee_root, refuse_nesting, refuse_own_records, try_receipt,
+    above, check_lists, check_provable, foresee_root, refuse_nesting, refuse_own_records,
+    try_receipt,
 };
 use super::wrap_up::{Ends, wrap_up};
 use super::{MappedPath, Shared, Summary};
@@ -54,8 +55,6 @@ struct Opened {
     mappings: Vec<Mapping>,
     /// The root of every mapping's source, in their order.
     source_roots: Vec<Root>,
-    /// The root that all mappings share; `None` where a plan alone found none.
-    root: Option<Root>,
     /// What that root will be, where it was not there.
     foreseen: Option<Root>,
 }
@@ -96,13 +95,18 @@ async fn open(shared: &Shared) -> Result<(Opened, Option<Listing>), Stop> {
     }
     let mut sources = Vec::new();
     for machine in machines {
-        sources.push(shared.connector.connect(machine, options).await.map_err(Stop::Error)?);
+        let here = transfer.sources.iter().filter(|source| source.machine == *machine);
+        let ahead: Vec<_> = here.flat_map(|source| ahead(&source.path, is_far(machine))).collect();
+        let connecting = shared.connector.connect_ahead(machine, options, &ahead);
+        sources.push(connecting.await.map_err(Stop::Error)?);
     }
     // What is not there need not wait for a machine far away to be told.
     let located = locate(shared, &sources, &of_request).await?;
     let begun = begin_early(shared, &sources, &located).await;
     let to = &transfer.destination;
-    let sink = shared.connector.connect(&to.machine, options).await.map_err(Stop::Error)?;
+    let ahead = ahead(&to.path, false);
+    let connecting = shared.connector.connect_ahead(&to.machine, options, &ahead);
+    let sink = connecting.await.map_err(Stop::Error)?;
     for end in sources.iter().chain([&sink]) {
         end.notices.iter().for_each(|text| shared.observer.observe(&Event::Notice(text.clone())));
         if let Some(route) = end.route_untold() {
@@ -130,8 +134,7 @@ async fn open(shared: &Shared) -> Result<(Opened, Option<Listing>), Stop> {
             refuse_nesting(shared, mapping, root, to)?;
         }
     }
-    let root = open_destination(shared, &sink, &mappings).await?;
-    let opened = Opened { sources, sink, of_request, mappings, source_roots, root, foreseen };
+    let opened = Opened { sources, sink, of_request, mappings, source_roots, foreseen };
     Ok((opened, begun))
 }
 
@@ -144,8 +147,7 @@ async fn begin_early(
 ) -> Option<Begun> {
     let ([(_, located)], [source]) = (located, sources) else { return None };
     let transfer = &shared.transfer;
-    let is_here = |machine: &Machine| *machine == Machine::Local;
-    if !is_here(&transfer.sources.first()?.machine) || is_here(&transfer.destination.machine) {
+    if is_far(&transfer.sources.first()?.machine) || !is_far(&transfer.destination.machine) {
         return None;
     }
     let (path, under) = begin_of(located).ok()?;
@@ -156,6 +158,19 @@ async fn begin_early(
     Some(Begun { root, listing })
 }
 
+fn is_far(machine: &Machine) -> bool {
+    *machine != Machine::Local
+}
+
+/// What will be asked first about a location: what stands there, and where it leads. Nothing is
+/// made by it.
+fn ahead(path: &[u8], expand: bool) -> Vec<Request> {
+    let open = |path: &[u8]| OpenRoot { path: path.to_vec(), access: Access::Read };
+    let places = std::iter::once(path).chain(above(path)).map(open).map(Request::OpenRoot);
+    let locate = Request::Locate(Locate { path: path.to_vec(), expand });
+    std::iter::once(locate).chain(places).collect()
+}
+
 /// Finds every source, with its place in the request.
 async fn locate(
     shared: &Shared,
@@ -164,7 +179,7 @@ async fn locate(
 ) -> Result<Vec<(usize, Located)>, Stop> {
     let mut rows: Vec<(usize, Located)> = Vec::new();
     for (at, location) in shared.transfer.sources.iter().enumerate() {
-        let expand = location.machine != Machine::Local;
+        let expand = is_far(&location.machine);
         let locate = Locate { path: location.path.clone(), expand };
         let found = sources[of_request[at]].source.locate(locate).await;
         let stop = |e| shared.of_source(at, Context::stop(Side::Source, e));
@@ -194,24 +209,33 @@ async fn map(
     Ok((mappings, to.kind.is_some()))
 }
 
-/// Opens the one root that all mappings share; a plan alone makes nothing, not even that.
-async fn open_destination(
-    shared: &Shared,
-    sink: &Connected,
-    mappings: &[Mapping],
-) -> Result<Option<Root>, Stop> {
+/// Opens the one root that all mappings share, locks what will be written below it, and begins to
+/// list the first; `None` where a plan alone finds nothing there, for it makes nothing, not even
+/// that.
+async fn open_destination(shared: &Shared, opened: &Opened) -> Result<(Option<Root>, Early), Stop> {
+    let Opened { sink, mappings, .. } = opened;
     let path = mappings.first().map(|m| m.destination_root.clone()).unwrap_or_default();
-    let access = if shared.transfer.plan_only { Access::Read } else { Access::WriteCreate };
     let stop = |e| Context::stop(Side::Destination, e);
-    let opened = sink.sink.open_root(OpenRoot { path, access }).await;
-    match opened {
-        Err(EndpointError::Fault(f))
-            if shared.transfer.plan_only && f.kind == FaultKind::NotFound =>
-        {
-            Ok(None)
-        }
-        other => other.map(Some).map_err(stop),
+    if shared.transfer.plan_only {
+        return match sink.sink.open_root(OpenRoot { path, access: Access::Read }).await {
+            Err(EndpointError::Fault(f)) if f.kind == FaultKind::NotFound => {
+                Ok((None, Early::default()))
+            }
+            other => Ok((Some(other.map_err(stop)?), Early::default())),
+        };
     }
+    let open = OpenRoot { path, access: Access::WriteCreate };
+    let mut locked = batches(mappings.iter().map(|m| m.top.clone()), LOCKED);
+    if let ([first], Some(entries)) = (&mut locked[..], mappings.first()) {
+        let (entries, lists) = (std::mem::take(first), lists_of(entries, &shared.transfer.options));
+        let begun = sink.sink.begin(Begin { open, entries, lists }).await.map_err(stop)?;
+        return Ok((Some(begun.root), Early { there: Some(begun.lists), source: None }));
+    }
+    let root = sink.sink.open_root(open).await.map_err(stop)?;
+    for entries in locked {
+        sink.sink.lock(Lock { root: root.index, entries }).await.map_err(stop)?;
+    }
+    Ok((Some(root), Early::default()))
 }
 
 impl Shared {
@@ -253,14 +277,12 @@ async fn move_all(
 ) -> Result<Summary, Stop> {
     let state = shared.connector.state_directory().map_err(Stop::State)?;
     let unknown = unknown_root(shared);
-    let to = opened.root.as_ref().or(opened.foreseen.as_ref()).unwrap_or(&unknown);
-    if !shared.transfer.plan_only {
-        let tops = opened.mappings.iter().map(|m| m.top.clone());
-        for entries in batches(tops, LOCKED) {
-            let lock = Lock { root: to.index, entries };
-            opened.sink.sink.lock(lock).await.map_err(|e| Context::stop(Side::Destination, e))?;
-        }
-    }
+    let (root, early) = tokio::select! {
+        there = open_destination(shared, opened) => there?,
+        () = shared.cancel.cancelled() => return Err(Stop::Cancelled),
+    };
+    let early = Early { source: begun, ..early };
+    let to = root.as_ref().or(opened.foreseen.as_ref()).unwrap_or(&unknown);
     let mut manifest = None;
     if !shared.transfer.plan_only {
         manifest = Some(Manifest::new(state.spool(shared.connector.unique())?));
@@ -268,7 +290,7 @@ async fn move_all(
             forget_unused(&state.child("records")?, shared.clock.now().seconds);
     }
     shared.observer.observe(&Event::Phase(Phase::Scan));
-    let mut pending = Scanned { begun, ..Scanned::default() };
+    let mut pending = Scanned { early, is_there: root.is_some(), ..Scanned::default() };
     let moved = move_mappings(shared, opened, to, &state, &mut manifest, &mut pending).await;
     let Scanned { moved: contexts, scanned, .. } = pending;
     // A plan alone leaves them as they are.
@@ -335,15 +357,15 @@ async fn move_mappings(
         let key = RecordKey::of(&ends);
         let (record, kept) = kept(shared, state, key, to, manifest.take())?;
         let cx = context(shared, opened, source, mapping, (root.index, to.index), at, kept);
-        let is_there = opened.root.is_some();
+        let is_there = pending.is_there;
         let comparable = is_there && cx.policy.inodes && root.machine == to.machine;
         let beside = comparable.then_some(to);
         pending.moved.push(Arc::clone(&cx));
         let may_lead = pending.scanned.is_empty();
         let plan_only = shared.transfer.plan_only;
         let dispatcher = Dispatcher::new(&cx, &preflight, may_lead, plan_only);
-        let begun = pending.begun.take();
-        let scanned = scan_one(shared, &cx, dispatcher, record, is_there, beside, begun).await;
+        let early = std::mem::take(&mut pending.early);
+        let scanned = scan_one(shared, &cx, dispatcher, record, is_there, beside, early).await;
         let scanned = scanned.map_err(|stop| shared.of_source(mapping.source, stop))?;
         *manifest = cx.ledger.manifest();
         pending.scanned.push((cx, scanned.0, scanned.1));
@@ -472,8 +494,10 @@ fn mapped_roots<'a>(
 /// Mappings in their order, and what is left to be done of those that are scanned.
 #[derive(Default)]
 struct Scanned {
-    /// The scan of the first that began early.
-    begun: Option<Listing>,
+    /// The scans of the first that began early.
+    early: Early,
+    /// Whether there is a root at the destination; a plan alone may find none.
+    is_there: bool,
     moved: Vec<Arc<Context>>,
     scanned: Vec<(Arc<Context>, Dispatcher, Destination)>,
 }

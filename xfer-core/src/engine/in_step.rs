@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use xfer_protocol::fault::{FaultKind, Operation};
+use futures_util::future::OptionFuture;
+use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::manifest::{Entry, EntryKind, ScanItem};
-use xfer_protocol::message::{Paths, Root, Scan, ScanOptions};
+use xfer_protocol::message::{Paths, Root, Scan, ScanBatch, ScanIndex, ScanOptions};
 use xfer_protocol::path::{PathError, RelPath};
 
 use super::Shared;
@@ -15,8 +16,41 @@ use super::ledger::Side;
 use super::listing::Listing;
 use super::refusals::refuse_recursion;
 use crate::disk::is_partial_name;
-use crate::endpoint::EndpointError;
+use crate::endpoint::{EndpointError, EndpointResult};
 use crate::journal::RecordReader;
+use crate::options::TransferOptions;
+use crate::plan::mapping::Mapping;
+
+/// Scans that began before their turn.
+#[derive(Default)]
+pub(super) struct Early {
+    /// Of the source.
+    pub(super) source: Option<Listing>,
+    /// Of what stands at the destination, in the order of [`lists_of`].
+    pub(super) there: Option<Lists>,
+}
+
+/// The first batch of each list, or why there is none.
+type Lists = Vec<Result<(ScanIndex, ScanBatch), Fault>>;
+
+/// What is listed at the destination of a mapping: the entry itself, and the partial beside it that
+/// an earlier session may have left.
+pub(super) fn lists_of(
+    mapping: &Mapping,
+    options: &TransferOptions,
+) -> Vec<(RelPath, ScanOptions)> {
+    let partial = partial_of(&mapping.top).map(|partial| (partial, ScanOptions::default()));
+    let top = (mapping.top.clone(), options_there(options));
+    std::iter::once(top).chain(partial).collect()
+}
+
+fn options_there(options: &TransferOptions) -> ScanOptions {
+    ScanOptions {
+        xattrs: options.preserve.xattrs,
+        owner: options.preserve.owner,
+        ..ScanOptions::default()
+    }
+}
 
 /// Scans both ends of one mapping in step and hands every entry on.
 pub(super) async fn scan_one(
@@ -26,10 +60,10 @@ pub(super) async fn scan_one(
     mut records: RecordReader,
     is_there: bool,
     beside: Option<&Root>,
-    begun: Option<Listing>,
+    early: Early,
 ) -> Result<(Dispatcher, Destination), Stop> {
     let stop = |e| Context::stop(Side::Source, e);
-    let mut source = match begun {
+    let mut source = match early.source {
         Some(listing) => listing,
         None => {
             let (root, under) = (cx.source_root, cx.mapping.under.clone());
@@ -37,10 +71,11 @@ pub(super) async fn scan_one(
             Listing::begin(Arc::clone(&cx.source), scan).await.map_err(stop)?
         }
     };
-    let mut there = Destination::begin(cx, is_there).await?;
-    if is_there {
-        dispatcher.held(held_for_top(cx).await);
-    }
+    let (mut there, held) = match is_there {
+        false => (Destination::nothing(), 0),
+        true => begin_there(cx, early.there).await?,
+    };
+    dispatcher.held(held);
     let mut nothing_yet = true;
     while let Some(item) = source.next().await.map_err(stop)? {
         match item {
@@ -79,11 +114,34 @@ pub(super) async fn scan_one(
     Ok((dispatcher, there))
 }
 
+/// Begins to list the destination, unless that was begun, and finds what the partial beside the
+/// mapped entry holds.
+async fn begin_there(cx: &Context, early: Option<Lists>) -> Result<(Destination, u64), Stop> {
+    let begun = |list: Result<_, Fault>| match list {
+        Ok(first) => Ok(Listing::begun(Arc::clone(&cx.sink), first)),
+        Err(fault) => Err(fault.into()),
+    };
+    let (top, partial) = if let Some(early) = early {
+        let mut early = early.into_iter().map(begun);
+        (early.next(), early.next())
+    } else {
+        let mut lists = lists_of(&cx.mapping, &cx.options).into_iter().map(|(under, options)| {
+            let scan = Scan { root: cx.sink_root, under, options };
+            Listing::begin(Arc::clone(&cx.sink), scan)
+        });
+        let (top, partial) = (lists.next(), lists.next());
+        tokio::join!(OptionFuture::from(top), OptionFuture::from(partial))
+    };
+    let destination = match top {
+        Some(top) => Destination::of(top)?,
+        None => Destination::nothing(),
+    };
+    Ok((destination, held_by(partial).await))
+}
+
 /// Bytes that the partial of a single file holds: it lies beside the mapped entry, not below it.
-async fn held_for_top(cx: &Context) -> u64 {
-    let Some(partial) = partial_of(&cx.mapping.top) else { return 0 };
-    let scan = Scan { root: cx.sink_root, under: partial, options: ScanOptions::default() };
-    let Ok(mut listing) = Listing::begin(Arc::clone(&cx.sink), scan).await else { return 0 };
+async fn held_by(partial: Option<EndpointResult<Listing>>) -> u64 {
+    let Some(Ok(mut listing)) = partial else { return 0 };
     match listing.next().await {
         Ok(Some(ScanItem::Partial { allocated, .. })) => allocated,
         Ok(Some(ScanItem::Entry(entry))) => match entry.kind {
@@ -103,20 +161,12 @@ pub(super) struct Destination {
 }
 
 impl Destination {
-    async fn begin(cx: &Context, is_there: bool) -> Result<Self, Stop> {
-        if !is_there {
-            return Ok(Self { listing: None, next: None, ended: true, partials: Vec::new() });
-        }
-        let scan = Scan {
-            root: cx.sink_root,
-            under: cx.mapping.top.clone(),
-            options: ScanOptions {
-                xattrs: cx.options.preserve.xattrs,
-                owner: cx.options.preserve.owner,
-                ..ScanOptions::default()
-            },
-        };
-        let listing = match Listing::begin(Arc::clone(&cx.sink), scan).await {
+    fn nothing() -> Self {
+        Self { listing: None, next: None, ended: true, partials: Vec::new() }
+    }
+
+    fn of(listing: EndpointResult<Listing>) -> Result<Self, Stop> {
+        let listing = match listing {
             Err(EndpointError::Fault(f)) if f.kind == FaultKind::NotFound => None,
             other => Some(other.map_err(|e| Context::stop(Side::Destination, e))?),
         };

@@ -69,11 +69,36 @@ impl Listing {
     {
         let lists_directories = endpoint.capabilities().metadata.directories;
         let index = endpoint.scan(scan).await?;
+        Ok(Self::from(endpoint, index, lists_directories, None))
+    }
+
+    /// A scan that was begun with its first batch.
+    pub(super) fn begun<E>(endpoint: Arc<E>, (index, first): (ScanIndex, ScanBatch)) -> Self
+    where
+        E: Endpoint + ?Sized + 'static,
+    {
+        let lists_directories = endpoint.capabilities().metadata.directories;
+        Self::from(endpoint, index, lists_directories, Some(first))
+    }
+
+    fn from<E>(
+        endpoint: Arc<E>,
+        index: ScanIndex,
+        lists_directories: bool,
+        first: Option<ScanBatch>,
+    ) -> Self
+    where
+        E: Endpoint + ?Sized + 'static,
+    {
         let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
         let mut reader = JoinSet::new();
-        reader.spawn(read_batches(endpoint, index, sender));
+        let next = u64::from(first.is_some());
+        let (items, ended) = first.map_or((Vec::new(), false), |first| (first.items, first.last));
+        if !ended {
+            reader.spawn(read_batches(endpoint, index, next, sender));
+        }
         let order = Order { lists_directories, last: None, directories: Vec::new() };
-        Ok(Self { batches, items: VecDeque::new(), ended: false, order, _reader: reader })
+        Self { batches, items: items.into(), ended, order, _reader: reader }
     }
 
     /// The next item, `None` after the last.
@@ -100,6 +125,7 @@ impl Listing {
 async fn read_batches<E>(
     endpoint: Arc<E>,
     scan: ScanIndex,
+    next: u64,
     out: mpsc::Sender<EndpointResult<ScanBatch>>,
 ) where
     E: Endpoint + ?Sized + 'static,
@@ -108,7 +134,7 @@ async fn read_batches<E>(
         let endpoint = Arc::clone(&endpoint);
         async move { endpoint.scan_next(ScanNext { scan, sequence }).await }
     };
-    let mut batches = pin!(stream::iter(0..).map(ask).buffered(BATCHES_AHEAD));
+    let mut batches = pin!(stream::iter(next..).map(ask).buffered(BATCHES_AHEAD));
     while let Some(batch) = batches.next().await {
         let last = batch.as_ref().map_or(true, |batch| batch.last);
         if out.send(batch).await.is_err() || last {

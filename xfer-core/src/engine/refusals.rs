@@ -167,7 +167,7 @@ pub(super) async fn foresee_root(sink: &Connected, mappings: &[Mapping]) -> Opti
 }
 
 /// The directory that holds the last name of a path; `None` where no other name is left.
-fn above(path: &[u8]) -> Option<&[u8]> {
+pub(super) fn above(path: &[u8]) -> Option<&[u8]> {
     let end = path.iter().rposition(|b| *b != b'/')?;
     let slash = path[..end].iter().rposition(|b| *b == b'/')?;
     Some(&path[..=slash])

@@ -10,8 +10,8 @@ use super::Walk;
 pub enum Step {
     /// The next entries.
     Items(Vec<ScanItem>),
-    /// There are no more.
-    End,
+    /// The last of them; none where there was nothing more.
+    Last(Vec<ScanItem>),
 }
 
 /// Runs a walk on a thread that is at most `batches` batches ahead. Dropping the receiver ends the
@@ -19,13 +19,15 @@ pub enum Step {
 pub fn ahead(mut walk: Walk, batches: usize) -> std::io::Result<mpsc::Receiver<Step>> {
     let (sender, receiver) = mpsc::channel(batches.max(1));
     std::thread::Builder::new().name("xfer-scan".to_owned()).spawn(move || {
-        while let Some(batch) = walk.next_batch() {
-            if sender.blocking_send(Step::Items(batch)).is_err() {
+        loop {
+            let batch = walk.next_batch().unwrap_or_default();
+            let is_last = walk.is_over();
+            let step = if is_last { Step::Last(batch) } else { Step::Items(batch) };
+            // Nobody who listens any more needs to know.
+            if sender.blocking_send(step).is_err() || is_last {
                 return;
             }
         }
-        // Nobody who listens any more needs to know.
-        let _unheard = sender.blocking_send(Step::End);
     })?;
     Ok(receiver)
 }

@@ -96,6 +96,10 @@ impl Stack {
         Self { levels: Vec::new(), open_from: 0 }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.levels.is_empty()
+    }
+
     pub(super) fn last(&self) -> Option<&Level> {
         self.levels.last()
     }

@@ -118,6 +118,12 @@ impl Walk {
         (!batch.items.is_empty()).then_some(batch.items)
     }
 
+    /// Whether there are no more items.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.first.is_none() && self.stack.is_empty()
+    }
+
     fn begin(&mut self) -> Result<(), Fault> {
         let under = self.under.clone();
         let failed = |errno| fault(errno, Operation::Open, &under);

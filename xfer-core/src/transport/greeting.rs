@@ -1,6 +1,6 @@
 //! The hello of one stream, on a real stream and against the clock.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use xfer_protocol::session::handshake::{
     AwaitHello, HandshakeError, HandshakeFailure, HandshakeNext, Open,
 };
@@ -19,19 +19,32 @@ pub enum GreetingError {
     Refused(#[from] HandshakeFailure),
 }
 
-/// Drives a handshake to its end; `first` is what this side says unasked.
+/// Waits for a hello and answers it.
 pub(crate) async fn greet(
     stream: &mut Stream,
-    mut state: AwaitHello,
-    first: &[u8],
+    state: AwaitHello,
     clock: &dyn Clock,
 ) -> Result<Open, GreetingError> {
-    send(stream, first).await?;
+    let heard = hear(&mut stream.reader, state, clock).await?;
+    let reply = match &heard {
+        Ok(open) => open.reply.as_deref(),
+        Err(refused) => refused.reply.as_deref(),
+    };
+    send(stream, reply.unwrap_or_default()).await?;
+    heard.map_err(|refused| refused.reason.into())
+}
+
+/// Reads a hello to its end, and not a byte further.
+pub(crate) async fn hear(
+    reader: &mut (impl AsyncRead + Unpin + ?Sized),
+    mut state: AwaitHello,
+    clock: &dyn Clock,
+) -> Result<Result<Open, HandshakeError>, GreetingError> {
     let mut buffer = [0; 256];
     let mut wanted = 1;
     loop {
         let remaining = state.deadline().saturating_sub(clock.elapsed());
-        let read = stream.reader.read(&mut buffer[..wanted]);
+        let read = reader.read(&mut buffer[..wanted]);
         let count = match tokio::time::timeout(remaining, read).await {
             Ok(Ok(count)) if count > 0 => count,
             Ok(_) => return Err(GreetingError::Ended),
@@ -42,14 +55,8 @@ pub(crate) async fn greet(
                 state = next;
                 wanted = more.min(buffer.len());
             }
-            Ok(HandshakeNext::Open(open)) => {
-                send(stream, open.reply.as_deref().unwrap_or_default()).await?;
-                return Ok(open);
-            }
-            Err(HandshakeError { reason, reply }) => {
-                send(stream, reply.as_deref().unwrap_or_default()).await?;
-                return Err(reason.into());
-            }
+            Ok(HandshakeNext::Open(open)) => return Ok(Ok(open)),
+            Err(refused) => return Ok(Err(refused)),
         }
     }
 }

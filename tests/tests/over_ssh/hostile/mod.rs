@@ -88,11 +88,11 @@ impl Lab {
     }
 
     /// Runs the program against an agent that lies so; how it ended, and its largest memory in KiB
-    fn run(&self, verb: &str, script: &str, flags: &[&str], at: [OsString; 2]) -> (Ended, u64) {
+    fn run(&self, verb: &str, script: &str, flags: &[&str], at: &[OsString]) -> (Ended, u64) {
         fs::write(self.pair.server.home().join("row"), script).expect("write");
         let usual = ["--retries", "0", "--stall-timeout", "5s", "--agent-binary", STUB];
         let flags = [&usual[..], flags].concat();
-        let plain = self.pair.xfer.command(arguments(verb, &flags, &at));
+        let plain = self.pair.xfer.command(arguments(verb, &flags, at));
         let memory = self.pair.path("memory");
         let ended = Running::start(measured(&plain, &memory)).wait();
         (ended, measurement(&memory))
@@ -103,7 +103,7 @@ impl Lab {
     }
 
     fn pull_from(&self, from: &Path, script: &str) -> (Ended, u64) {
-        self.run("pull", script, &[], [remote(from), inside(self.pair.path("in"))])
+        self.run("pull", script, &[], &[remote(from), inside(self.pair.path("in"))])
     }
 
     /// Memory in KiB where nothing is a lie, the stub being there already
@@ -117,7 +117,7 @@ impl Lab {
 
     fn push(&self, script: &str, flags: &[&str]) -> (Ended, u64) {
         let at = [inside(self.pair.path("source")), inside(remote(Path::new("/anything")))];
-        self.run("push", script, flags, at)
+        self.run("push", script, flags, &at)
     }
 
     /// Judges a row: its code, its memory, and that nothing appeared beside what is known

@@ -1,14 +1,17 @@
 //! A sink that lies to `push`
 
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use xfer_tests::{oracle, tree};
 
 use super::{Lab, Row, counts, hex, row, to_either};
-use crate::number;
+use crate::{inside, number, remote};
 
 const SMALL: usize = 3;
+const MANY: usize = 257;
 const LARGE: u64 = (5 << 20) + 1;
 
 fn lab() -> Lab {
@@ -34,16 +37,15 @@ fn rows() -> Vec<Row> {
     let outcomes = ["no-outcomes", "other-tickets", "few-outcomes", "not-made", "not-set"];
     rows.extend(outcomes.map(|script| row(script, &[12])));
     rows.push(row("other-sizes", &[7]));
+    // Other lists than were asked for, and one that does not begin at its beginning.
+    rows.extend(["few-lists", "late-list"].map(|script| row(script, &[12])));
     // Ranges that cannot be, and more than a partial may hold (H10).
     let ranges = ["held-overlap", "held-reversed", "more-digests"];
     rows.extend(ranges.map(|script| row(script, &[12])));
     rows.extend(counts(14).map(|count| row(format!("held-count {}", hex(&count)), &[12])));
     let kinds = [
         "Locate",
-        "OpenRoot",
-        "Lock",
-        "Scan",
-        "ScanNext",
+        "Begin",
         "Create",
         "OpenPartial",
         "WriteBlock",
@@ -67,6 +69,25 @@ fn nothing_changes_here_and_little_memory_goes() {
         lab.judge(&row, &ran, baseline);
         let changes = oracle::differences(&source, &oracle::survey(&lab.pair.path("source")));
         assert!(changes.is_empty(), "{}: {changes:?}", row.script);
+    }
+}
+
+/// More sources than are begun by one request
+#[test]
+fn what_is_asked_one_by_one_is_answered_in_kind() {
+    let lab = Lab::new();
+    let source = lab.pair.path("source");
+    fs::create_dir(&source).expect("create");
+    let files = (0..MANY).map(|n| source.join(n.to_string()));
+    let mut at: Vec<_> = files.clone().map(OsString::from).collect();
+    files.for_each(|file| tree::write(&file, b"small"));
+    at.push(inside(remote(Path::new("/anything"))));
+    let push = |script: &str| lab.run("push", script, &[], &at);
+    let (ended, baseline) = push("honest");
+    ended.expect_code(0);
+    for kind in ["OpenRoot", "Lock", "Scan", "ScanNext"] {
+        let row = row(format!("wrong-kind {kind}"), &[12]);
+        lab.judge(&row, &push(&row.script), baseline);
     }
 }
 

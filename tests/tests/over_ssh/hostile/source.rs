@@ -133,7 +133,7 @@ fn encoded_payload_is_believed_no_more_than_plain() {
     let pull = |how: &str, compress: &str| {
         fs::remove_dir_all(lab.pair.path("in")).ok();
         let at = [remote(Path::new("/anything/")), inside(lab.pair.path("in"))];
-        lab.run("pull", &format!("encoded {how}"), &["--compress", compress], at)
+        lab.run("pull", &format!("encoded {how}"), &["--compress", compress], &at)
     };
     let wrong = ["bomb", "more", "less", "short", "cut", "trailing", "noise"];
     for how in wrong {

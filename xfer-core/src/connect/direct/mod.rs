@@ -27,7 +27,7 @@ use crate::disk::state::StateDirectory;
 use crate::endpoint::remote::{RemoteEndpoint, Tier};
 use crate::event::{Event, Route, RouteDecision, RouteTrial, SharedObserver};
 use crate::options::{MappedPort, NetworkOptions, RouteChoice};
-use crate::transport::keys::SessionKey;
+use crate::transport::keys::{KeyError, SessionKey};
 use crate::transport::quic::QuicConnection;
 use crate::transport::ssh::SshConnection;
 use candidates::{Candidate, Login, Outside, outsides, preferred};
@@ -91,12 +91,27 @@ pub(super) async fn decided(outcome: &mut watch::Receiver<Outcome>) -> Outcome {
     decided.map_or(Outcome::Nowhere { stranger: false }, |now| *now)
 }
 
+/// Asks for data ports.
+pub(super) fn listen(own: &SessionKey, named: &[MappedPort]) -> Listen {
+    let ports = named.iter().map(|port| port.inside).collect();
+    Listen { key: own.digest(), ports, mapped: true }
+}
+
+/// Each port once, and no more than may be asked for.
+pub(super) fn distinct(mut named: Vec<MappedPort>) -> Vec<MappedPort> {
+    let mut seen = HashSet::new();
+    named.retain(|port| seen.insert((port.inside, port.host.clone(), port.outside)));
+    named.truncate(xfer_protocol::limits::DATA_PORTS_MAX);
+    named
+}
+
 /// The route that carries payload now, where it is not the login's.
 pub(super) type Now = Arc<Mutex<Option<Route>>>;
 
 /// Finds and keeps a route to data ports for one session.
 pub(super) struct Ladder {
     remote: Arc<RemoteEndpoint>,
+    own: Result<SessionKey, KeyError>,
     network: NetworkOptions,
     source: Option<Arc<dyn RouteSource>>,
     login: Login,
@@ -142,6 +157,7 @@ impl Ladder {
     /// A ladder for a session whose payload waits for it, with what tells of the first outcome.
     pub(super) fn new(
         remote: &Arc<RemoteEndpoint>,
+        own: Result<SessionKey, KeyError>,
         ground: Ground<'_>,
     ) -> (Self, Now, watch::Receiver<Outcome>) {
         let (outcome, told) = watch::channel(Outcome::Pending);
@@ -152,6 +168,7 @@ impl Ladder {
         remote.hold_payload(true);
         let ladder = Self {
             remote: Arc::clone(remote),
+            own,
             network: ground.network.clone(),
             source: ground.source,
             login: Login { host, address: ends.map(|ends| ends.there) },
@@ -183,8 +200,8 @@ impl Ladder {
     }
 
     async fn climb(&mut self) {
-        let own = match SessionKey::generate() {
-            Ok(own) => own,
+        let own = match &self.own {
+            Ok(own) => own.clone(),
             Err(error) => return self.tell("tls", "", RouteDecision::Failed, &error.to_string()),
         };
         let mut pause = AGAIN;
@@ -240,9 +257,7 @@ impl Ladder {
     /// The first way that proves the far side's key, whoever has to be asked for it.
     async fn look(&self, own: &SessionKey) -> Option<(Reached, Late, Keys)> {
         let named = self.named_ports().await;
-        let ports = named.iter().map(|port| port.inside).collect();
-        let listen = Listen { key: own.digest(), ports, mapped: true };
-        let listening = match self.remote.listen(listen).await {
+        let listening = match self.remote.listen(listen(own, &named)).await {
             Ok(listening) => listening,
             Err(error) => {
                 self.tell("tls", &self.place, RouteDecision::Failed, &error.to_string());
@@ -270,10 +285,7 @@ impl Ladder {
                 Err(error) => self.tell("tls", &self.place, RouteDecision::Failed, &error),
             }
         }
-        let mut seen = HashSet::new();
-        named.retain(|port| seen.insert((port.inside, port.host.clone(), port.outside)));
-        named.truncate(xfer_protocol::limits::DATA_PORTS_MAX);
-        named
+        distinct(named)
     }
 
     async fn candidates(&self, named: &[MappedPort], listening: &Listening) -> Vec<Candidate> {

@@ -87,7 +87,7 @@ impl Running {
             let (items, last) = match &mut self.batches {
                 Some(batches) => match batches.recv().await? {
                     Step::Items(items) => (items, false),
-                    Step::End => (Vec::new(), true),
+                    Step::Last(items) => (items, true),
                 },
                 None => (Vec::new(), true),
             };

@@ -6,10 +6,10 @@ use xfer_protocol::data_port::{Dial, Listen, Listening};
 use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::Fault;
 use xfer_protocol::message::{
-    Commit, Create, Digests, FileAt, FileRead, FilesAt, Finish, HashBlocks, HashFiles, Keep,
-    Locate, Located, Lock, OpenPartial, OpenRoot, Outcome, Partial, PartialIndex, Paths, Publish,
-    ReadBlock, Reply, Request, Root, RootIndex, Scan, ScanBatch, ScanIndex, ScanNext, SetMetadata,
-    Space, WriteBlock, WritePack,
+    Begin, Begun, Commit, Create, Digests, FileAt, FileRead, FilesAt, Finish, HashBlocks,
+    HashFiles, Keep, Locate, Located, Lock, OpenPartial, OpenRoot, Outcome, Partial, PartialIndex,
+    Paths, Publish, ReadBlock, Reply, Request, Root, RootIndex, Scan, ScanBatch, ScanIndex,
+    ScanNext, SetMetadata, Space, WriteBlock, WritePack,
 };
 use xfer_protocol::range::ByteRange;
 
@@ -192,6 +192,19 @@ impl Source for RemoteEndpoint {
 
 #[async_trait]
 impl Sink for RemoteEndpoint {
+    async fn begin(&self, begin: Begin) -> EndpointResult<Begun> {
+        let asked = begin.lists.len();
+        match self.ask(Request::Begin(begin)).await? {
+            Reply::Begun(begun) if begun.lists.len() == asked => {
+                let is_first = |list: &Result<(ScanIndex, ScanBatch), Fault>| {
+                    list.as_ref().map_or(true, |(_, batch)| batch.sequence == 0)
+                };
+                if begun.lists.iter().all(is_first) { Ok(begun) } else { Err(MISMATCH) }
+            }
+            _ => Err(MISMATCH),
+        }
+    }
+
     async fn lock(&self, lock: Lock) -> EndpointResult<()> {
         self.done(Request::Lock(lock)).await
     }

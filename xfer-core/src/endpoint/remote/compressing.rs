@@ -42,6 +42,11 @@ pub(super) enum Coding {
     Accepting(Accepts),
 }
 
+/// Features of the hellos of a session of this choice.
+pub(super) fn features(choice: Compression) -> u64 {
+    if choice == Compression::Never { 0 } else { FEATURE_ENCODED_PAYLOAD }
+}
+
 impl Compressing {
     pub(super) fn new(choice: Compression, coder: Coder) -> Self {
         Self { choice, coder, link: Mutex::default(), shrunk: AtomicU64::new(0) }
@@ -49,7 +54,7 @@ impl Compressing {
 
     /// Features of our hellos.
     pub(super) fn features(&self) -> u64 {
-        if self.choice == Compression::Never { 0 } else { FEATURE_ENCODED_PAYLOAD }
+        features(self.choice)
     }
 
     /// Bytes of payload that did not have to cross the link.

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use xfer_protocol::encoding::Encoded;
@@ -20,7 +21,7 @@ use super::compressing::Coding;
 use crate::endpoint::{EndpointError, EndpointResult, LostReason, ProtocolReason};
 use crate::transport::Stream;
 use crate::transport::framed::{Frame, FrameReader, Outgoing, ReadError, Tally, write_frames};
-use crate::transport::greeting::{GreetingError, greet};
+use crate::transport::greeting::{GreetingError, hear};
 
 /// Frames that wait for the writer: enough that it never idles.
 const QUEUE_FRAMES: usize = 4;
@@ -40,7 +41,9 @@ pub(super) struct Lane {
     waiting: Mutex<Waiting>,
     index: u16,
     /// What the far side said of itself.
-    features: u64,
+    features: OnceLock<u64>,
+    /// Whether the far side has greeted, and how.
+    greeted: watch::Sender<Option<EndpointResult<()>>>,
     /// Bytes that moved, in either direction.
     moved: Arc<Tally>,
     /// When something last arrived, in milliseconds of the clock.
@@ -58,11 +61,26 @@ struct Waiting {
 }
 
 /// Who waits for a reply, and the most payload that may come with it.
-struct Asked {
+pub(super) struct Asked {
     answer: oneshot::Sender<Answer>,
     payload_max: u64,
     /// Whether it may be encoded.
     accepting: bool,
+}
+
+/// What a stream begins with: what is not said yet, and the requests in what was.
+#[derive(Default)]
+pub(super) struct Opening {
+    pub(super) unsaid: Vec<u8>,
+    pub(super) waiting: HashMap<RequestId, Asked>,
+}
+
+impl Asked {
+    /// Waits for a reply without payload.
+    pub(super) fn plainly() -> (Self, oneshot::Receiver<Answer>) {
+        let (answer, told) = oneshot::channel();
+        (Self { answer, payload_max: 0, accepting: false }, told)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -81,45 +99,60 @@ impl End {
 }
 
 impl Lane {
-    /// Greets the far side and begins to read and write.
-    pub(super) async fn open(
-        mut stream: Stream,
+    /// Says what a stream begins with, and begins to read and write: requests need not wait until
+    /// the far side has greeted too.
+    pub(super) fn open(
+        stream: Stream,
         session: SessionId,
         index: u16,
+        opening: Opening,
         shared: &Arc<Shared>,
-    ) -> EndpointResult<Arc<Self>> {
+    ) -> Arc<Self> {
         let features = shared.compressing.features();
         let ours = Hello { features, ..Hello::new(Role::Controller, session, index) };
-        let (state, first) = AwaitHello::asking(ours, shared.clock.elapsed());
-        let open = greet(&mut stream, state, &first, &*shared.clock).await.map_err(refused)?;
+        let (state, _) = AwaitHello::asking(ours, shared.clock.elapsed());
         let moved = Arc::<Tally>::default();
         let (queue, outgoing) = mpsc::channel(QUEUE_FRAMES);
         let lane = Arc::new(Self {
             queue,
-            waiting: Mutex::default(),
+            waiting: Mutex::new(Waiting { requests: opening.waiting, ended: None }),
             index,
-            features: open.theirs.features,
+            features: OnceLock::new(),
+            greeted: watch::Sender::new(None),
             moved: Arc::clone(&moved),
             heard: AtomicU64::new(millis(shared.clock.elapsed())),
             silent: CancellationToken::new(),
             tasks: Mutex::default(),
         });
-        let Stream { reader, writer } = stream;
+        let Stream { mut reader, mut writer } = stream;
         let overhead = Arc::clone(&shared.overhead);
         let writing = Arc::downgrade(&lane);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
-            let written = write_frames(writer, outgoing, overhead, moved).await;
+            let written = async {
+                writer.write_all(&opening.unsaid).await?;
+                writer.flush().await?;
+                write_frames(writer, outgoing, overhead, moved).await
+            };
+            let written = written.await;
             if let (Err(_), Some(lane)) = (written, writing.upgrade()) {
                 lane.lose(LostReason::Ended);
             }
         });
         let reading = Arc::downgrade(&lane);
-        let mut frames = FrameReader::new(reader, shared.room.clone(), Arc::clone(&lane.moved));
+        let (room, moved) = (shared.room.clone(), Arc::clone(&lane.moved));
         let clock = Arc::clone(&shared.clock);
         let silent = lane.silent.clone().drop_guard();
         tasks.spawn(async move {
             let _silent = silent;
+            let heard = hear(&mut *reader, state, &*clock).await;
+            let heard = heard.and_then(|heard| heard.map_err(|error| error.reason.into()));
+            let Some(lane) = reading.upgrade() else { return };
+            if !lane.greet(heard.map(|open| open.theirs.features)) {
+                return;
+            }
+            drop(lane);
+            let mut frames = FrameReader::new(reader, room, moved);
             loop {
                 let next = frames.next().await;
                 let Some(lane) = reading.upgrade() else { return };
@@ -130,7 +163,28 @@ impl Lane {
             }
         });
         *lane.tasks.lock().unwrap_or_else(PoisonError::into_inner) = tasks;
-        Ok(lane)
+        lane
+    }
+
+    /// Waits until the far side has greeted; an error where it does not, or not as it should.
+    pub(super) async fn greeted(&self) -> EndpointResult<()> {
+        let mut greeted = self.greeted.subscribe();
+        let heard = greeted.wait_for(Option::is_some).await.ok().and_then(|heard| heard.clone());
+        heard.unwrap_or(Err(EndpointError::Lost(LostReason::Ended)))
+    }
+
+    /// Books how the far side greeted; false where nothing can follow.
+    fn greet(&self, heard: Result<u64, GreetingError>) -> bool {
+        let heard = heard.map_err(refused).map(|features| {
+            let _told_once = self.features.set(features);
+        });
+        // What was asked goes out again on a lane that did greet.
+        if heard.is_err() {
+            self.finish(End::Lost(LostReason::Ended));
+        }
+        let is_open = heard.is_ok();
+        self.greeted.send_replace(Some(heard));
+        is_open
     }
 
     /// Sends a request and waits for its reply.
@@ -170,9 +224,9 @@ impl Lane {
         self.index
     }
 
-    /// What the far side offers.
+    /// What the far side offers, as far as it has greeted.
     pub(super) fn features(&self) -> u64 {
-        self.features
+        self.features.get().copied().unwrap_or_default()
     }
 
     /// Bytes that moved so far, in either direction.
@@ -188,6 +242,13 @@ impl Lane {
     /// Ends the lane: everybody who waits is told.
     pub(super) fn lose(&self, reason: LostReason) {
         self.finish(End::Lost(reason));
+        self.greeted.send_if_modified(|greeted| {
+            let is_first = greeted.is_none();
+            if is_first {
+                *greeted = Some(Err(EndpointError::Lost(reason)));
+            }
+            is_first
+        });
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
     }
 

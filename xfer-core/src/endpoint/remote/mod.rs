@@ -9,6 +9,7 @@ mod compressing;
 mod flights;
 mod lane;
 mod lanes;
+mod opening;
 mod pace;
 mod watch;
 
@@ -28,11 +29,12 @@ use crate::options::Compression;
 use crate::transport::Stream;
 use crate::transport::compression::Coder;
 use crate::transport::framed::{Room, Tally};
-use compressing::Compressing;
+use compressing::{Coding, Compressing};
 use flights::{Flights, Turn};
 use lane::{Answer, Lane};
 use lanes::Lanes;
 pub use lanes::Tier;
+pub use opening::Opening;
 use pace::Pace;
 
 /// Payload bytes that may be on their way at first: what is lost with a session must be sent again.
@@ -77,6 +79,7 @@ struct Shared {
     window: AtomicU64,
     pace: Mutex<Pace>,
     compressing: Compressing,
+    foretold: opening::Foretold,
     overhead: Arc<Tally>,
     room: Room,
     clock: Arc<dyn Clock>,
@@ -92,31 +95,59 @@ impl RemoteEndpoint {
         options: SessionOptions,
         clock: Arc<dyn Clock>,
     ) -> EndpointResult<Self> {
+        let opening = Opening::new(SessionId(options.random), options.compression, &[]);
+        Self::open_with(stream, capabilities, options, clock, opening, None).await
+    }
+
+    /// The same with what was said ahead: the requests in it have their answers sooner.
+    ///
+    /// `round_trip` is what is known of the link's delay, which is measured where nothing is: the
+    /// greeting tells of it unless it was said ahead.
+    pub async fn open_with(
+        stream: Stream,
+        capabilities: Capabilities,
+        options: SessionOptions,
+        clock: Arc<dyn Clock>,
+        opening: Opening,
+        round_trip: Option<Duration>,
+    ) -> EndpointResult<Self> {
         let session = SessionId(options.random);
+        let was_said = opening.was_said();
+        let (said, first_id, foretold) = opening.begin();
         let seed = options.random.iter().fold(0, |seed, &b| (seed << 8) ^ u64::from(b));
         let shared = Arc::new(Shared {
             lanes: Lanes::default(),
-            next_id: AtomicU64::new(0),
+            next_id: AtomicU64::new(first_id),
             flights: Flights::new(WINDOW_BYTES, options.stall, seed, Arc::clone(&clock)),
             window: AtomicU64::new(WINDOW_BYTES),
             pace: Mutex::default(),
             compressing: Compressing::new(options.compression, Coder::new(Arc::clone(&clock))),
+            foretold,
             overhead: Arc::default(),
             room: Room::new(usize::try_from(WINDOW_BYTES_MAX).unwrap_or(usize::MAX) * 2),
             clock,
             stall: options.stall,
             closed: tokio_util::sync::CancellationToken::new(),
         });
-        let began = shared.clock.elapsed();
-        shared.add_lane(stream, session, 0, Tier::First).await?;
-        let round_trip = shared.clock.elapsed().saturating_sub(began);
+        let mut began = shared.clock.elapsed();
+        let lane = Lane::open(stream, session, 0, said, &shared);
+        lane.greeted().await?;
+        if was_said && round_trip.is_none() {
+            began = shared.clock.elapsed();
+            let asked = lane.ask(shared.next_id(), Request::Ping, Coding::Plain, Bytes::new());
+            let answered = tokio::time::timeout(options.stall, asked).await;
+            answered.map_err(|_| EndpointError::Lost(LostReason::Stalled))?;
+        }
+        let measured = shared.clock.elapsed().saturating_sub(began);
+        shared.lanes.add(lane, Tier::First, &shared.flights);
+        let round_trip = round_trip.unwrap_or(measured);
         shared.widen(round_trip);
         let mut watch = JoinSet::new();
         watch.spawn(watch::watch(Arc::clone(&shared), round_trip));
         Ok(Self { shared, capabilities, session, round_trip, _watch: watch })
     }
 
-    /// How long the agent took to answer the first greeting.
+    /// How long the far side takes to answer, as far as that was known when the session began.
     #[must_use]
     pub fn round_trip(&self) -> Duration {
         self.round_trip
@@ -124,7 +155,21 @@ impl RemoteEndpoint {
 
     /// Adds a stream to the session; no two have one index, not even one after the other.
     pub async fn add_stream(&self, stream: Stream, index: u16, tier: Tier) -> EndpointResult<()> {
-        self.shared.add_lane(stream, self.session, index, tier).await
+        let opening = Opening::of_stream(self.session, self.shared.compressing.features(), index);
+        let lane = Lane::open(stream, self.session, index, opening, &self.shared);
+        let greeted = async {
+            let greeted = lane.greeted().await;
+            if greeted.is_err() {
+                self.shared.forget(&lane);
+            }
+            greeted
+        };
+        // Who answers on a data port has proven its key, so payload need not wait for its greeting.
+        if tier != Tier::Direct {
+            lane.greeted().await?;
+        }
+        self.shared.lanes.add(Arc::clone(&lane), tier, &self.shared.flights);
+        greeted.await
     }
 
     /// Has payload wait for a lane on a data port, or go with what there is.
@@ -206,8 +251,14 @@ impl RemoteEndpoint {
         if weight > 0 && !self.shared.flights.are_any_under_way() {
             self.shared.compressing.rested();
         }
-        let mut flight = (weight > 0).then(|| self.shared.flights.offer(weight));
         let mut lost = LostReason::Ended;
+        if let Some(answer) = self.shared.foretold.answer(&request).await {
+            match self.outcome_of(answer, 0).await {
+                Ok(outcome) => return outcome,
+                Err(reason) => lost = reason,
+            }
+        }
+        let mut flight = (weight > 0).then(|| self.shared.flights.offer(weight));
         for _ in 0..SENDINGS_MAX {
             let lane = match &mut flight {
                 None => self.shared.lanes.control(),
@@ -223,31 +274,45 @@ impl RemoteEndpoint {
                 }
                 continue;
             };
-            let id = RequestId(self.shared.next_id.fetch_add(1, Ordering::Relaxed));
             let compressing = &self.shared.compressing;
             if weight > 0 {
                 compressing.observe(self.shared.clock.elapsed(), self.payload_bytes());
             }
             let (coding, carried) = compressing.coded(lane.features(), &request, &payload).await;
-            let on_wire = carried.len();
-            match lane.ask(id, request.clone(), coding, carried).await {
-                Answer::Reply(Ok(reply), answer, encoded) => {
-                    compressing.shrank(payload.len(), on_wire);
-                    let decoded = compressing.decoded(encoded, answer).await;
-                    let broken = EndpointError::Protocol(ProtocolReason::BadFrame);
-                    return decoded.map(|payload| (reply, payload)).ok_or(broken);
-                }
-                Answer::Reply(Err(fault), ..) if fault.kind == FaultKind::Protocol => {
-                    return Err(EndpointError::Protocol(ProtocolReason::Mismatched));
-                }
-                Answer::Reply(Err(fault), ..) => return Err(fault.into()),
-                Answer::Broken(reason) => return Err(EndpointError::Protocol(reason)),
-                Answer::Lost(reason) => lost = reason,
+            let spared = payload.len().saturating_sub(carried.len());
+            let answer = lane.ask(self.shared.next_id(), request.clone(), coding, carried).await;
+            match self.outcome_of(answer, spared).await {
+                Ok(outcome) => return outcome,
+                Err(reason) => lost = reason,
             }
             self.shared.forget(&lane);
         }
         let closed_here = self.shared.closed.is_cancelled();
         Err(EndpointError::Lost(if closed_here { LostReason::ClosedHere } else { lost }))
+    }
+
+    /// What a call comes to; an error where its lane was lost and nothing is known. Its payload was
+    /// `spared` so many bytes of the way there.
+    async fn outcome_of(
+        &self,
+        answer: Answer,
+        spared: usize,
+    ) -> Result<EndpointResult<(Reply, Bytes)>, LostReason> {
+        let compressing = &self.shared.compressing;
+        Ok(match answer {
+            Answer::Reply(Ok(reply), answer, encoded) => {
+                compressing.shrank(spared, 0);
+                let decoded = compressing.decoded(encoded, answer).await;
+                let broken = EndpointError::Protocol(ProtocolReason::BadFrame);
+                decoded.map(|payload| (reply, payload)).ok_or(broken)
+            }
+            Answer::Reply(Err(fault), ..) if fault.kind == FaultKind::Protocol => {
+                Err(EndpointError::Protocol(ProtocolReason::Mismatched))
+            }
+            Answer::Reply(Err(fault), ..) => Err(fault.into()),
+            Answer::Broken(reason) => Err(EndpointError::Protocol(reason)),
+            Answer::Lost(reason) => return Err(reason),
+        })
     }
 
     pub(super) fn window_of_payload(&self) -> u64 {
@@ -279,16 +344,8 @@ impl RemoteEndpoint {
 }
 
 impl Shared {
-    async fn add_lane(
-        self: &Arc<Self>,
-        stream: Stream,
-        session: SessionId,
-        index: u16,
-        tier: Tier,
-    ) -> EndpointResult<()> {
-        let lane = Lane::open(stream, session, index, self).await?;
-        self.lanes.add(lane, tier, &self.flights);
-        Ok(())
+    fn next_id(&self) -> RequestId {
+        RequestId(self.next_id.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Takes a lane out that has ended; its payload goes out again on the others.

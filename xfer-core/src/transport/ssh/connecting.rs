@@ -143,13 +143,13 @@ async fn attempt(
         let liveness = config.route.liveness;
         let shaken = shake_hands(stream, round_trip, offered, guard, &greeting, liveness).await;
         let handle = shaken.map_err(|error| explain(error, config, &greeting))?;
-        Ok::<_, AttemptError>((handle, ends, proxy))
+        Ok::<_, AttemptError>((handle, ends, round_trip, proxy))
     };
     let timed_out = || SshError::Unreachable {
         host: config.host_and_port(),
         problem: ReachProblem::TimedOut(limit),
     };
-    let (mut handle, ends, proxy) =
+    let (mut handle, ends, round_trip, proxy) =
         asking.within(limit, connecting).await.ok_or_else(timed_out)??;
     let login = async {
         match first {
@@ -175,6 +175,7 @@ async fn attempt(
         credential,
         jump,
         ends,
+        round_trip,
         _proxy: proxy,
     }))
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use russh::client::{Handle, Msg};
@@ -43,6 +44,7 @@ pub(super) struct Inner {
     /// What the bytes run through must outlive the connection.
     pub(super) jump: Option<SshConnection>,
     pub(super) ends: Option<Ends>,
+    pub(super) round_trip: Option<Duration>,
     pub(super) _proxy: Option<Child>,
 }
 
@@ -123,6 +125,11 @@ impl SshConnection {
     /// Between which addresses its bytes pass; unknown where something lies in between
     pub fn ends(&self) -> Option<Ends> {
         self.inner.ends
+    }
+
+    /// How long the host took to answer the dial; unknown where something lies in between
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.inner.round_trip
     }
 
     /// Whether the connection has ended

@@ -1,0 +1,97 @@
+//! What a session begins with: a greeting, and requests that need nothing to be known before.
+//!
+//! On a long link each answer that is waited for costs what thousands of files cost. So what will
+//! be asked first is said along with the greeting, or even given to the far side as it is started,
+//! and the call that asks it finds its answer on the way. What nobody asks for is dropped.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::oneshot;
+use xfer_protocol::codec::encode;
+use xfer_protocol::hello::{Hello, Role, SessionId};
+use xfer_protocol::message::{Message, Request, RequestId};
+
+use super::compressing;
+use super::lane::{self, Answer, Asked};
+use crate::options::Compression;
+
+/// The bytes that the first stream of a session begins with.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    bytes: Vec<u8>,
+    requests: Vec<Request>,
+    was_said: bool,
+}
+
+impl Opening {
+    /// Greets and asks; a request that no frame holds is left to the call that makes it.
+    #[must_use]
+    pub fn new(session: SessionId, compression: Compression, requests: &[Request]) -> Self {
+        let features = compressing::features(compression);
+        let hello = Hello { features, ..Hello::new(Role::Controller, session, 0) };
+        let bytes = hello.encode();
+        let mut opening = Self { bytes, requests: Vec::new(), was_said: false };
+        for (id, request) in (0..).zip(requests) {
+            let Ok(frame) = encode(&Message::Request(RequestId(id), request.clone()), 0) else {
+                break;
+            };
+            opening.bytes.extend(frame);
+            opening.requests.push(request.clone());
+        }
+        opening
+    }
+
+    /// What is to be said.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The same once the far side has it.
+    #[must_use]
+    pub fn said(self) -> Self {
+        Self { was_said: true, ..self }
+    }
+
+    pub(super) fn was_said(&self) -> bool {
+        self.was_said
+    }
+
+    /// What a further stream begins with.
+    pub(super) fn of_stream(session: SessionId, features: u64, index: u16) -> lane::Opening {
+        let hello = Hello { features, ..Hello::new(Role::Controller, session, index) };
+        let unsaid = hello.encode();
+        lane::Opening { unsaid, waiting: HashMap::new() }
+    }
+
+    /// What the first lane begins with, the first id that is free, and the answers to come.
+    pub(super) fn begin(self) -> (lane::Opening, u64, Foretold) {
+        let unsaid = if self.was_said { Vec::new() } else { self.bytes };
+        let mut opening = lane::Opening { unsaid, waiting: HashMap::new() };
+        let mut foretold = Vec::new();
+        for (id, request) in (0..).zip(self.requests) {
+            let (asked, answer) = Asked::plainly();
+            opening.waiting.insert(RequestId(id), asked);
+            foretold.push((request, answer));
+        }
+        let next = foretold.len() as u64;
+        (opening, next, Foretold(Mutex::new(foretold)))
+    }
+}
+
+/// Requests that were made ahead, and the answers to them.
+pub(super) struct Foretold(Mutex<Vec<(Request, oneshot::Receiver<Answer>)>>);
+
+impl Foretold {
+    /// The answer to a request that was made ahead; it answers one call.
+    pub(super) async fn answer(&self, request: &Request) -> Option<Answer> {
+        let answer = {
+            let mut foretold = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let at = foretold.iter().position(|(made, _)| made == request)?;
+            foretold.swap_remove(at).1
+        };
+        // Where its lane is gone, the request goes out as any other does.
+        answer.await.ok()
+    }
+}
