@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::task::JoinSet;
 
 use crate::agent::bootstrap::{self, Start};
 use crate::clock::backoff;
@@ -81,15 +82,13 @@ async fn join_streams(
     remote: &RemoteEndpoint,
     numbers: std::ops::RangeInclusive<usize>,
 ) -> usize {
-    let starting = numbers
-        .map(|number| async move { (number, bootstrap::start(login, options, start).await) });
-    let mut joined = 0;
-    for (number, next) in join_all(starting).await {
+    let joining = numbers.map(|number| async move {
+        let number = u16::try_from(number).ok()?;
         // A server that grants no further channel leaves us with those that we have.
-        let (Ok(next), Ok(number)) = (next, u16::try_from(number)) else { continue };
-        joined += usize::from(remote.add_stream(next.stream, number, Tier::Beside).await.is_ok());
-    }
-    joined
+        let next = bootstrap::start(login, options, start).await.ok()?;
+        remote.add_stream(next.stream, number, Tier::Beside).await.ok()
+    });
+    join_all(joining).await.into_iter().flatten().count()
 }
 
 /// Streams beside the first: on its login, and on logins beside that.
@@ -108,8 +107,22 @@ impl Further {
     pub(super) async fn join_here(&self, remote: &RemoteEndpoint) -> usize {
         let Wanted { here, beside } = self.wanted(remote);
         let (login, options) = (&self.first, &self.options);
+        remote.expect_streams(here > 0);
         let joined = join_streams(login, options, &self.start, remote, 1..=here).await;
+        remote.expect_streams(false);
         here - joined + beside
+    }
+
+    /// Opens all that is wanted, beside payload where waiting for it would take longer than what
+    /// small transfers take.
+    pub(super) async fn join(self, remote: Arc<RemoteEndpoint>, tasks: &mut JoinSet<()>) {
+        if remote.round_trip() < DELAY_OF_ONE {
+            let missing = self.join_here(&remote).await;
+            tasks.spawn(async move { self.join_beside(remote, missing).await });
+        } else {
+            remote.expect_streams(self.wanted(&remote).here > 0);
+            tasks.spawn(async move { self.join_all(remote).await });
+        }
     }
 
     /// Opens all that is wanted.

@@ -414,8 +414,7 @@ impl Connector {
         let mut tasks = JoinSet::new();
         let remote = Arc::clone(remote);
         if !ground.is_promising(&remote) {
-            let missing = further.join_here(&remote).await;
-            tasks.spawn(async move { further.join_beside(remote, missing).await });
+            further.join(remote, &mut tasks).await;
             return Ok(Chosen { now: Now::default(), outcome: None, told, tasks });
         }
         let (ladder, now, outcome) = Ladder::new(&remote, own, ground);

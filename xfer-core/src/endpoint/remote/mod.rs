@@ -13,7 +13,7 @@ mod opening;
 mod pace;
 mod watch;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -42,6 +42,10 @@ const WINDOW_BYTES: u64 = 8 << 20;
 
 /// Payload bytes on their way at most, reached on long links.
 const WINDOW_BYTES_MAX: u64 = 64 << 20;
+
+/// Payload bytes for the first lane while others are being opened: they cannot be moved to
+/// another, and no channel of OpenSSH takes more in a round trip.
+const FIRST_BYTES: u64 = 2 << 20;
 
 /// The link rate that the window is laid out for, in bytes a second.
 const RATE: u64 = 500 << 20;
@@ -77,6 +81,8 @@ struct Shared {
     next_id: AtomicU64,
     flights: Flights,
     window: AtomicU64,
+    /// Whether lanes beside the first are being opened.
+    expecting: AtomicBool,
     pace: Mutex<Pace>,
     compressing: Compressing,
     foretold: opening::Foretold,
@@ -120,6 +126,7 @@ impl RemoteEndpoint {
             next_id: AtomicU64::new(first_id),
             flights: Flights::new(WINDOW_BYTES, options.stall, seed, Arc::clone(&clock)),
             window: AtomicU64::new(WINDOW_BYTES),
+            expecting: AtomicBool::new(false),
             pace: Mutex::default(),
             compressing: Compressing::new(options.compression, Coder::new(Arc::clone(&clock))),
             foretold,
@@ -175,6 +182,12 @@ impl RemoteEndpoint {
     /// Has payload wait for a lane on a data port, or go with what there is.
     pub fn hold_payload(&self, held: bool) {
         self.shared.lanes.hold(held, &self.shared.flights);
+    }
+
+    /// Gives the first lane little payload while others are being opened.
+    pub fn expect_streams(&self, expected: bool) {
+        self.shared.expecting.store(expected, Ordering::Relaxed);
+        self.shared.fit_flights();
     }
 
     /// Whether the far machine's environment maps data ports.
@@ -365,7 +378,13 @@ impl Shared {
             pace.window(round_trip, most)
         };
         if self.window.swap(window, Ordering::Relaxed) != window {
-            self.flights.set_window(window);
+            self.fit_flights();
         }
+    }
+
+    fn fit_flights(&self) {
+        let window = self.window.load(Ordering::Relaxed);
+        let most = if self.expecting.load(Ordering::Relaxed) { FIRST_BYTES } else { u64::MAX };
+        self.flights.set_window(window.min(most));
     }
 }
