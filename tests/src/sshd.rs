@@ -5,6 +5,7 @@
 //! directory, so nothing a session writes below home touches the machine. Readiness is read from
 //! the server's own log. Dropping it kills the server and every session.
 
+use std::cell::Cell;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpListener};
@@ -214,7 +215,14 @@ impl Sshd {
     ///
     /// Panics with the log after `within`.
     pub fn wait_for_log(&self, needle: &str, within: Duration) -> String {
-        match self.log.wait(within, |line| line.contains(needle)) {
+        self.wait_for_log_once_more(needle, 0, within)
+    }
+
+    /// The same for a line beyond the first `count` that contain it
+    pub fn wait_for_log_once_more(&self, needle: &str, count: usize, within: Duration) -> String {
+        let seen = Cell::new(0);
+        let is_it = |line: &str| line.contains(needle) && seen.replace(seen.get() + 1) == count;
+        match self.log.wait(within, is_it) {
             Some(line) => line,
             None => panic!("sshd never logged {needle:?}; its log:\n{}", self.log()),
         }

@@ -8,6 +8,7 @@ mod ports;
 mod rebinding;
 mod times;
 mod transfer;
+mod trips;
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};

@@ -5,3 +5,4 @@
 mod contract;
 mod lanes;
 mod line;
+mod turns;
