@@ -5,6 +5,7 @@ mod logins;
 mod peer;
 mod peer_tokens;
 mod refusals;
+mod tuner;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -11,6 +11,7 @@ mod memory;
 mod race;
 mod reversed;
 mod source;
+mod tuning;
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
@@ -368,7 +369,9 @@ impl Ladder {
         let Reached { candidate, link } = reached;
         let count = self.streams_of(candidate.carrier);
         let race::Streams { streams, connection, missing } = link.streams(count).await;
-        let mut indexes = self.indexes(streams.len() + missing);
+        let began_with = streams.len() + missing;
+        let mut indexes = self.indexes(began_with);
+        let spare = self.indexes(tuning::STREAMS_MAX);
         let joining = streams.into_iter().zip(&mut indexes);
         let joining =
             joining.map(|(stream, index)| self.remote.add_stream(stream, index, Tier::Direct));
@@ -391,11 +394,13 @@ impl Ladder {
             why = self.watch(connection.as_ref()) => why,
             why = settling => why,
             why = self.complete(&candidate, keys, indexes) => why,
+            why = self.tune(&candidate, keys, began_with, spare) => why,
         };
         *self.now.lock().unwrap_or_else(PoisonError::into_inner) = None;
         // Until the next route is found or found wanting: the login would be clogged.
         self.remote.hold_payload(true);
         self.remote.give_up(Tier::Direct);
+        self.remote.use_streams(None);
         self.tell_of(&candidate, RouteDecision::Lost, why);
         let carried = self.remote.payload_bytes().saturating_sub(before);
         self.left.note(candidate, carried, self.clock.elapsed());

@@ -216,6 +216,12 @@ impl RemoteEndpoint {
         self.shared.flights.are_any_under_way()
     }
 
+    /// Has so many streams on data ports carry payload, or all where there is no limit; the others
+    /// stay, and rest.
+    pub fn use_streams(&self, in_use: Option<usize>) {
+        self.shared.lanes.use_direct(in_use, &self.shared.flights);
+    }
+
     /// Gives up the streams of a tier; what was on them goes out again on others.
     pub fn give_up(&self, tier: Tier) {
         for member in self.shared.lanes.members().iter().filter(|m| m.tier == tier) {
@@ -239,6 +245,12 @@ impl RemoteEndpoint {
     #[must_use]
     pub fn payload_bytes(&self) -> u64 {
         self.shared.flights.landed_bytes()
+    }
+
+    /// The same as they lay on the wire.
+    #[must_use]
+    pub fn wire_bytes(&self) -> u64 {
+        self.payload_bytes().saturating_sub(self.shrunk_bytes())
     }
 
     /// Bytes of payload that compression kept from the link.
