@@ -6,6 +6,7 @@
 //! what had arrived has arrived.
 
 mod candidates;
+mod learnt;
 mod left;
 mod memory;
 mod race;
@@ -32,6 +33,7 @@ use crate::transport::keys::{KeyError, SessionKey};
 use crate::transport::quic::QuicConnection;
 use crate::transport::ssh::SshConnection;
 use candidates::{Candidate, Login, Outside, outsides, preferred};
+use learnt::Lessons;
 use left::Left;
 use memory::Memory;
 use race::{Keys, Late, Reached, Unreached, further, race};
@@ -120,6 +122,7 @@ pub(super) struct Ladder {
     here: Option<IpAddr>,
     place: String,
     memory: Memory,
+    lessons: Lessons,
     clock: Arc<dyn Clock>,
     observer: SharedObserver,
     unique: u64,
@@ -167,7 +170,9 @@ impl Ladder {
         let host = ground.login.config().hostname.clone();
         let now = Now::default();
         remote.hold_payload(true);
+        let lessons = Lessons::new(ground.state, here, &host, &ground.clock);
         let ladder = Self {
+            lessons,
             remote: Arc::clone(remote),
             own,
             network: ground.network.clone(),
@@ -290,7 +295,9 @@ impl Ladder {
     }
 
     async fn candidates(&self, named: &[MappedPort], listening: &Listening) -> Vec<Candidate> {
-        let preferred = preferred(self.network.route, self.remote.round_trip());
+        let round_trip = self.remote.round_trip();
+        let preferred = preferred(self.network.route, round_trip);
+        let preferred = self.lessons.order(preferred, round_trip);
         let outsides = outsides(named, listening, &self.login);
         if outsides.is_empty() {
             let reason = "no data port is open there whose outside address is known";
@@ -368,6 +375,9 @@ impl Ladder {
     async fn carry(&mut self, reached: Reached, late: Late, keys: &Keys) -> Option<()> {
         let Reached { candidate, link } = reached;
         let count = self.streams_of(candidate.carrier);
+        if let Some(learnt) = self.lessons.recall(candidate.carrier, self.remote.round_trip()) {
+            self.remote.expect_rate(learnt.rate);
+        }
         let race::Streams { streams, connection, missing } = link.streams(count).await;
         let began_with = streams.len() + missing;
         let mut indexes = self.indexes(began_with);
@@ -448,7 +458,14 @@ impl Ladder {
             Carrier::Tcp if is_long => TLS_STREAMS.1,
             Carrier::Tcp => TLS_STREAMS.0,
         };
-        self.network.streams.map_or(by_itself, |asked| asked.get().min(64))
+        let learnt = || match carrier {
+            Carrier::Udp => by_itself,
+            Carrier::Tcp => {
+                let learnt = self.lessons.recall(carrier, self.remote.round_trip());
+                learnt.map_or(by_itself, |learnt| learnt.streams)
+            }
+        };
+        self.network.streams.map_or_else(learnt, |asked| asked.get().min(64))
     }
 
     /// Waits until the route has no stream left, or nothing moves on it though payload waits.

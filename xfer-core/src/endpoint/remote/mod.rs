@@ -222,6 +222,11 @@ impl RemoteEndpoint {
         self.shared.lanes.use_direct(in_use, &self.shared.flights);
     }
 
+    /// Takes the bytes a second that the link had at another time, until its own are known.
+    pub fn expect_rate(&self, rate: u64) {
+        self.shared.compressing.expect(rate);
+    }
+
     /// Gives up the streams of a tier; what was on them goes out again on others.
     pub fn give_up(&self, tier: Tier) {
         for member in self.shared.lanes.members().iter().filter(|m| m.tier == tier) {
@@ -245,12 +250,6 @@ impl RemoteEndpoint {
     #[must_use]
     pub fn payload_bytes(&self) -> u64 {
         self.shared.flights.landed_bytes()
-    }
-
-    /// The same as they lay on the wire.
-    #[must_use]
-    pub fn wire_bytes(&self) -> u64 {
-        self.payload_bytes().saturating_sub(self.shrunk_bytes())
     }
 
     /// Bytes of payload that compression kept from the link.
