@@ -26,6 +26,9 @@ pub const FEATURE_MAPPED_PORTS: u64 = 1;
 /// Encoded payload is understood: [`crate::message::Message::EncodedRequest`] and its like.
 pub const FEATURE_ENCODED_PAYLOAD: u64 = 2;
 
+/// Of an agent: it lets itself be measured (`Sink`, `Supply`, `Facts`, `TryDisk`).
+pub const FEATURE_PROBES: u64 = 1 << 2;
+
 /// What one side says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {

@@ -16,6 +16,7 @@ pub mod limits;
 pub mod manifest;
 pub mod message;
 pub mod path;
+pub mod probe;
 pub mod range;
 mod sentinel;
 pub mod session;

@@ -36,6 +36,16 @@ pub const DATA_PORTS_MAX: usize = 64;
 /// Addresses at which one request to dial out may look for the near side.
 pub const DIALS_MAX: usize = 16;
 
+/// Bytes of one payload that measures a link and means nothing: a far side keeps as many to supply
+/// them from, once for all who ask.
+pub const TRIAL_PAYLOAD_MAX: u32 = 1024 * 1024;
+
+/// Bytes that one trial of a disk may write: a second of a fast one.
+pub const TRIAL_DISK_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
+/// Milliseconds that one trial of a disk may write.
+pub const TRIAL_DISK_MILLIS_MAX: u32 = 10_000;
+
 /// Filter rules of one scan.
 pub const FILTER_RULES_MAX: usize = 16 * 1024;
 

@@ -13,6 +13,7 @@ use crate::fault::Fault;
 use crate::limits;
 use crate::manifest::{Device, Metadata, ScanItem, Stamp};
 use crate::path::RelPath;
+use crate::probe::{DiskTrial, Facts};
 use crate::range::ByteRange;
 
 /// Names a request for as long as it is under way; chosen by the asking side.
@@ -106,6 +107,16 @@ pub enum Request {
     /// Opens a root, locks entries below it, and then begins to list. Answered by
     /// [`Reply::Begun`].
     Begin(Begin),
+    /// So many bytes of payload that mean nothing and are dropped: measures the way there. Answered
+    /// by [`Reply::Done`].
+    Sink(u32),
+    /// Asks for so many bytes of payload that mean nothing: measures the way back. Answered by
+    /// [`Reply::Supplied`].
+    Supply(u32),
+    /// Asks what the machine is. Answered by [`Reply::Facts`].
+    Facts,
+    /// Tries the disk of a root. Answered by [`Reply::DiskTrial`].
+    TryDisk(TryDisk),
 }
 
 /// Asks what stands at a path.
@@ -585,6 +596,18 @@ pub struct Finish {
     pub durable: bool,
 }
 
+/// Asks for a trial of a root's disk: bytes are written to a file without a name, synced and read
+/// back, and the file is gone with the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TryDisk {
+    /// The root, open for writing.
+    pub root: RootIndex,
+    /// Bytes to write at most.
+    pub bytes: u64,
+    /// Milliseconds that writing may take, and reading once more.
+    pub millis: u32,
+}
+
 /// What an endpoint answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
@@ -633,4 +656,10 @@ pub enum Reply {
     Listening(Listening),
     /// A root that is open and locked, with its first lists.
     Begun(Begun),
+    /// So many bytes of payload that do not compress.
+    Supplied(u32),
+    /// What the machine is.
+    Facts(Facts),
+    /// What a trial of a disk came to.
+    DiskTrial(DiskTrial),
 }

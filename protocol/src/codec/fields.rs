@@ -7,7 +7,7 @@ use crate::limits;
 use crate::manifest::{EntryKind, Metadata, ScanItem, Stamp, Timestamp};
 use crate::message::{
     Begin, FileAt, FileRead, FilterRules, HashBlocks, Message, NewKind, PackedFile, ReadBlock,
-    Reply, Request, Root, ScanBatch, ScanOptions, Subject, WriteBlock,
+    Reply, Request, Root, ScanBatch, ScanOptions, Subject, TryDisk, WriteBlock,
 };
 use crate::path::RelPath;
 use crate::range::ByteRange;
@@ -48,6 +48,9 @@ pub enum FieldError {
     /// The root where only something below it can stand.
     #[error("the root itself where an entry below it is due")]
     RootItself,
+    /// A trial of nothing, or beyond a limit of trials.
+    #[error("a trial of {0}")]
+    Trial(u64),
     /// Extended attributes are too large, misnamed, repeated, or out of order.
     #[error("extended attributes that cannot be")]
     Xattrs,
@@ -93,7 +96,11 @@ fn check_request(request: &Request) -> Result<u64, FieldError> {
         | Request::Space(_)
         | Request::Discard(_)
         | Request::Publish(_)
-        | Request::Finish(_) => {}
+        | Request::Finish(_)
+        | Request::Facts => {}
+        Request::Sink(length) => return check_trial_payload(*length),
+        Request::Supply(length) => drop(check_trial_payload(*length)?),
+        Request::TryDisk(trial) => check_try_disk(trial)?,
         Request::Locate(locate) => check_location(&locate.path)?,
         Request::OpenRoot(open) => check_location(&open.path)?,
         Request::Scan(scan) => check_scan(&scan.options)?,
@@ -157,7 +164,13 @@ fn check_accepting(request: &Request, accepts: Accepts) -> Result<u64, FieldErro
 /// Checks a reply and returns its payload's length.
 fn check_reply(reply: &Reply) -> Result<u64, FieldError> {
     match reply {
-        Reply::Block(_) | Reply::Done | Reply::Scan(_) | Reply::Space(_) => {}
+        Reply::Block(_)
+        | Reply::Done
+        | Reply::Scan(_)
+        | Reply::Space(_)
+        | Reply::Facts(_)
+        | Reply::DiskTrial(_) => {}
+        Reply::Supplied(length) => return check_trial_payload(*length),
         Reply::Listening(listening) => check_length(&listening.ports, limits::DATA_PORTS_MAX)?,
         Reply::Digests(digests) => check_length(&digests.digests, limits::DIGESTS_MAX)?,
         Reply::FileDigests(digests, _) => check_length(digests, limits::BATCH_ENTRIES_MAX)?,
@@ -189,6 +202,23 @@ fn check_begin(begin: &Begin) -> Result<(), FieldError> {
     check_length(&begin.entries, limits::BATCH_ENTRIES_MAX)?;
     check_length(&begin.lists, limits::LISTS_BEGUN_MAX)?;
     begin.lists.iter().try_for_each(|(_, options)| check_scan(options))
+}
+
+/// The length of a payload that measures a link.
+fn check_trial_payload(length: u32) -> Result<u64, FieldError> {
+    let length = u64::from(length);
+    let allowed = 1..=u64::from(limits::TRIAL_PAYLOAD_MAX);
+    if allowed.contains(&length) { Ok(length) } else { Err(FieldError::Trial(length)) }
+}
+
+fn check_try_disk(trial: &TryDisk) -> Result<(), FieldError> {
+    if !(1..=limits::TRIAL_DISK_BYTES_MAX).contains(&trial.bytes) {
+        return Err(FieldError::Trial(trial.bytes));
+    }
+    if !(1..=limits::TRIAL_DISK_MILLIS_MAX).contains(&trial.millis) {
+        return Err(FieldError::Trial(trial.millis.into()));
+    }
+    Ok(())
 }
 
 fn check_scan(options: &ScanOptions) -> Result<(), FieldError> {

@@ -7,7 +7,7 @@ use xfer_protocol::manifest::{Metadata, Xattr};
 use xfer_protocol::message::{
     Commit, FilesAt, HashBlocks, HashFiles, Keep, Lock, Message, NewEntry, NewKind, OpenPartial,
     PackedFile, PartialIndex, ReadBlock, ReadFile, Reading, Reply, Request, RequestId, RootIndex,
-    Subject, Ticket, WriteBlock, WritePack,
+    Subject, Ticket, TryDisk, WriteBlock, WritePack,
 };
 use xfer_protocol::path::RelPath;
 
@@ -28,6 +28,7 @@ pub(crate) fn frames() -> Vec<Refused> {
     all.extend(impossible_metadata());
     all.extend(impossible_replies());
     all.extend(impossible_encodings());
+    all.extend(impossible_trials());
     all
 }
 
@@ -260,6 +261,33 @@ fn impossible_metadata() -> Vec<Refused> {
         named("link-empty", "LinkContent", link(b"")),
         named("link-nul", "LinkContent", link(b"a\0")),
         named("link-long", "LinkContent", link(&[b'l'; limits::SYMLINK_BYTES_MAX + 1])),
+    ]
+}
+
+fn impossible_trials() -> Vec<Refused> {
+    let sink = |length, payload: &[u8]| {
+        frame(&Message::Request(RequestId(1), Request::Sink(length)), payload)
+    };
+    let supplied = |length, payload: &[u8]| {
+        frame(&Message::Reply(RequestId(1), Ok(Reply::Supplied(length))), payload)
+    };
+    let disk = |bytes, millis| ask(Request::TryDisk(TryDisk { root: ROOT, bytes, millis }));
+    let above = limits::TRIAL_PAYLOAD_MAX + 1;
+    let (bytes, millis) = (limits::TRIAL_DISK_BYTES_MAX, limits::TRIAL_DISK_MILLIS_MAX);
+    vec![
+        named("sink-nothing", "Trial", sink(0, b"")),
+        named("sink-above-limit", "Trial", sink(above, b"")),
+        named("sink-short-payload", "PayloadMismatch", sink(3, b"ab")),
+        named("sink-long-payload", "PayloadMismatch", sink(1, b"ab")),
+        named("supply-nothing", "Trial", ask(Request::Supply(0))),
+        named("supply-above-limit", "Trial", ask(Request::Supply(above))),
+        named("supply-2^32-1", "Trial", ask(Request::Supply(u32::MAX))),
+        named("supplied-short-payload", "PayloadMismatch", supplied(3, b"ab")),
+        named("supplied-above-limit", "Trial", supplied(above, b"")),
+        named("disk-nothing", "Trial", disk(0, 1)),
+        named("disk-above-limit", "Trial", disk(bytes + 1, 1)),
+        named("disk-no-time", "Trial", disk(1, 0)),
+        named("disk-long-time", "Trial", disk(1, millis + 1)),
     ]
 }
 

@@ -7,6 +7,7 @@ use xfer_protocol::message::{
     Begun, Digests, Located, LocatedKind, Message, Outcome, Partial, ReadFile, Reply, RequestId,
     Root, RootIndex, ScanBatch, ScanIndex, Space, Ticket,
 };
+use xfer_protocol::probe::{DiskTrial, Facts};
 
 use super::{Sample, digest, fault, metadata, path, plain_metadata, range, stamp, time};
 
@@ -48,12 +49,35 @@ pub(super) fn samples() -> Vec<Sample> {
         ("reply-space", Ok(Reply::Space(volatile)), b""),
         ("reply-listening", Ok(Reply::Listening(listening())), b""),
         ("reply-begun", Ok(Reply::Begun(begun)), b""),
+        ("reply-supplied", Ok(Reply::Supplied(3)), b"abc"),
+        ("reply-facts", Ok(Reply::Facts(facts())), b""),
+        ("reply-disk-trial", Ok(Reply::DiskTrial(trial())), b""),
     ]
     .into_iter()
     .map(|(name, reply, payload)| Sample::new(name, Message::Reply(RequestId(77), reply), payload))
     .collect::<Vec<_>>();
     all.extend(faults());
     all
+}
+
+fn facts() -> Facts {
+    Facts {
+        cores: 128,
+        features: 0b11_1111,
+        memory_bytes: 1 << 40,
+        hash_rate: 2_500_000_000,
+        seal_rate: 4_000_000_000,
+    }
+}
+
+fn trial() -> DiskTrial {
+    DiskTrial {
+        written: 256 << 20,
+        write_micros: 300_000,
+        read: 128 << 20,
+        read_micros: 150_000,
+        past_cache: true,
+    }
 }
 
 fn listening() -> Listening {

@@ -7,7 +7,7 @@ use xfer_protocol::message::{
     Access, Begin, Commit, Create, FilesAt, FilterRule, FilterRules, Finish, HashBlocks, HashFiles,
     Keep, Locate, Lock, Message, NewEntry, NewKind, OpenPartial, OpenRoot, PackedFile,
     PartialIndex, Paths, Publish, ReadBlock, Reading, Request, RequestId, RootIndex, Scan,
-    ScanIndex, ScanNext, ScanOptions, SetMetadata, Subject, Ticket, WriteBlock, WritePack,
+    ScanIndex, ScanNext, ScanOptions, SetMetadata, Subject, Ticket, TryDisk, WriteBlock, WritePack,
 };
 
 use super::{Sample, digest, file, metadata, path, plain_metadata, range, stamp, time};
@@ -23,6 +23,7 @@ pub(super) fn samples() -> Vec<Sample> {
     all.extend(writing());
     all.extend(ending());
     all.extend(beside());
+    all.extend(trials());
     let numbered = all.into_iter().zip(0_u64..);
     numbered
         .map(|((name, request, payload), id)| {
@@ -187,6 +188,16 @@ fn beside() -> Vec<Named> {
         ("request-listen", Request::Listen(Listen { key, ports, mapped: true }), vec![]),
         ("request-dial", Request::Dial(dial), vec![]),
         ("request-begin", Request::Begin(begin), vec![]),
+    ]
+}
+
+fn trials() -> Vec<Named> {
+    let trial = TryDisk { root: ROOT, bytes: 256 << 20, millis: 1_500 };
+    vec![
+        ("request-sink", Request::Sink(5), b"bytes".to_vec()),
+        ("request-supply", Request::Supply(1 << 20), vec![]),
+        ("request-facts", Request::Facts, vec![]),
+        ("request-try-disk", Request::TryDisk(trial), vec![]),
     ]
 }
 

@@ -11,13 +11,16 @@ use tokio_util::sync::CancellationToken;
 use xfer_protocol::codec::FrameError;
 use xfer_protocol::encoding::{Accepts, Encoded};
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
-use xfer_protocol::hello::{FEATURE_ENCODED_PAYLOAD, FEATURE_MAPPED_PORTS, Hello, Role, SessionId};
+use xfer_protocol::hello::{
+    FEATURE_ENCODED_PAYLOAD, FEATURE_MAPPED_PORTS, FEATURE_PROBES, Hello, Role, SessionId,
+};
 use xfer_protocol::message::{Begin, Begun, Message, OpenRoot, Reply, Request, RequestId, Root};
 use xfer_protocol::path::RelPath;
 use xfer_protocol::session::handshake::AwaitHello;
 
 use super::data_ports::DataPorts;
 use crate::clock::Clock;
+use crate::endpoint::filler::filler;
 use crate::endpoint::{self, EndpointError, EndpointResult, Sink, Source};
 use crate::transport::Stream;
 use crate::transport::compression::Coder;
@@ -197,7 +200,7 @@ impl<E: Source + Sink + 'static> Served<E> {
     pub async fn stream(&self, stream: Stream) -> Result<Hello, ServeError> {
         let mapped = self.ports.as_ref().is_some_and(|ports| ports.are_mapped());
         let features = if mapped { FEATURE_MAPPED_PORTS } else { 0 };
-        let features = features | FEATURE_ENCODED_PAYLOAD;
+        let features = features | FEATURE_ENCODED_PAYLOAD | FEATURE_PROBES;
         self.serve(greeted(stream, features, &*self.clock).await?).await
     }
 
@@ -407,6 +410,10 @@ async fn answer<E: Source + Sink>(
         Request::SetMetadata(r) => endpoint.set_metadata(r).await.map(outcomes),
         Request::RemovePartials(r) => endpoint.remove_partials(r).await.map(done),
         Request::Finish(r) => endpoint.finish(r).await.map(done),
+        Request::Sink(_) => Ok(plain(Reply::Done)),
+        Request::Supply(length) => Ok((Reply::Supplied(length), filler(length))),
+        Request::Facts => endpoint.facts().await.map(|facts| plain(Reply::Facts(facts))),
+        Request::TryDisk(r) => endpoint.try_disk(r).await.map(|t| plain(Reply::DiskTrial(t))),
         Request::Listen(_) | Request::Dial(_) | Request::Begin(_) => {
             Err(Fault::new(FaultKind::Unsupported, Operation::Open, RelPath::root()).into())
         }

@@ -40,6 +40,15 @@ impl DirectFile {
         Ok(Self { file, direct: false })
     }
 
+    /// The same for a file without a name.
+    pub(super) fn nameless(file: OwnedFd) -> Result<Self, Errno> {
+        let direct = file_system(&file) != FileSystem::Memory && reads_direct(&file);
+        if !direct {
+            file::drop_cache(&file)?;
+        }
+        Ok(Self { file, direct })
+    }
+
     /// Whether the bytes come from the medium for certain.
     #[must_use]
     pub fn is_past_cache(&self) -> bool {
@@ -97,6 +106,26 @@ fn open_direct(directory: BorrowedFd<'_>, name: &[u8], opened: BorrowedFd<'_>) -
     let mut probe = AlignedBuffer::default();
     rustix::io::pread(&file, probe.space(ALIGNMENT), 0).ok()?;
     Some(file)
+}
+
+/// Has reads of an open file go past the cache from now on; whether they do.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn reads_direct(file: &OwnedFd) -> bool {
+    use rustix::fs::OFlags;
+    let Ok(flags) = rustix::fs::fcntl_getfl(file) else { return false };
+    let mut trial = AlignedBuffer::default();
+    let is_direct = rustix::fs::fcntl_setfl(file, flags | OFlags::DIRECT).is_ok()
+        && rustix::io::pread(file, trial.space(ALIGNMENT), 0).is_ok();
+    if !is_direct {
+        // Where even that fails, reading does too, and says so.
+        let _left = rustix::fs::fcntl_setfl(file, flags);
+    }
+    is_direct
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn reads_direct(_file: &OwnedFd) -> bool {
+    false
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]

@@ -16,6 +16,7 @@ pub mod glob;
 pub(crate) mod handover;
 pub mod list;
 pub mod lock;
+pub mod memory;
 pub mod metadata;
 pub mod named;
 pub mod named_roots;
@@ -33,6 +34,7 @@ pub mod special;
 pub mod stat;
 pub mod state;
 pub mod sync;
+pub mod trial;
 #[cfg(all(test, target_os = "linux"))]
 pub(crate) mod unprivileged;
 pub mod xattrs;

@@ -15,6 +15,7 @@
 //! - Dropping a call's future leaves the entry as if the call had or had not happened.
 
 pub mod conformance;
+pub mod filler;
 pub mod local;
 pub mod memory;
 pub mod remote;
@@ -23,16 +24,17 @@ pub mod sftp;
 use async_trait::async_trait;
 use bytes::Bytes;
 use xfer_protocol::digest::Digest;
-use xfer_protocol::fault::Fault;
+use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::manifest::{ProofLevel, Timestamp};
 use xfer_protocol::message::FilesAt;
 use xfer_protocol::message::{
     Begin, Begun, Commit, Create, Digests, FileAt, FileRead, Finish, HashBlocks, HashFiles, Keep,
     Locate, Located, Lock, OpenPartial, OpenRoot, Outcome, Partial, PartialIndex, Paths, Publish,
     ReadBlock, Root, RootIndex, Scan, ScanBatch, ScanIndex, ScanNext, ScanOptions, SetMetadata,
-    Space, WriteBlock, WritePack,
+    Space, TryDisk, WriteBlock, WritePack,
 };
 use xfer_protocol::path::RelPath;
+use xfer_protocol::probe::{DiskTrial, Facts};
 use xfer_protocol::range::ByteRange;
 
 /// What an endpoint can do; the planner asks this and never what kind the endpoint is.
@@ -175,6 +177,10 @@ pub enum ProtocolReason {
 /// The result of a call to an endpoint.
 pub type EndpointResult<T> = Result<T, EndpointError>;
 
+fn unsupported() -> EndpointError {
+    Fault::new(FaultKind::Unsupported, Operation::Open, RelPath::root()).into()
+}
+
 /// What every endpoint can do.
 #[async_trait]
 pub trait Endpoint: Send + Sync {
@@ -214,6 +220,17 @@ pub trait Endpoint: Send + Sync {
 
     /// Free space.
     async fn space(&self, root: RootIndex) -> EndpointResult<Space>;
+
+    /// What the machine is. Default: that cannot be told.
+    async fn facts(&self) -> EndpointResult<Facts> {
+        Err(unsupported())
+    }
+
+    /// Writes, syncs and reads back a file without a name below a root, to find out how fast the
+    /// disk is. Default: that cannot be done.
+    async fn try_disk(&self, _trial: TryDisk) -> EndpointResult<DiskTrial> {
+        Err(unsupported())
+    }
 
     /// Lets go of everything; calls under way fail with [`LostReason::ClosedHere`].
     async fn close(&self);

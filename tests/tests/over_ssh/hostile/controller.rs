@@ -16,7 +16,8 @@ use xfer_protocol::manifest::{Metadata, Stamp};
 use xfer_protocol::message::{
     Access, Commit, Create, FileAt, FilesAt, HashBlocks, HashFiles, Keep, Message, NewEntry,
     NewKind, OpenPartial, OpenRoot, PackedFile, PartialIndex, Publish, ReadBlock, Reading, Reply,
-    Request, RequestId, RootIndex, ScanIndex, ScanNext, Subject, Ticket, WriteBlock, WritePack,
+    Request, RequestId, RootIndex, ScanIndex, ScanNext, Subject, Ticket, TryDisk, WriteBlock,
+    WritePack,
 };
 use xfer_protocol::path::RelPath;
 use xfer_protocol::range::ByteRange;
@@ -210,6 +211,76 @@ fn lengths_beyond_limits_end_the_session_and_cost_nothing() {
         assert!(memory.saturating_sub(baseline) <= GROWTH_KIB_MAX, "{memory} KiB");
     }
     assert_untouched(&lab, "lengths");
+}
+
+/// H9
+#[test]
+fn trials_beyond_limits_end_the_session_and_cost_nothing() {
+    let lab = Lab::new();
+    let honest = lab.agent();
+    let baseline = lab.end(honest).1;
+    // An allowed request, the bytes of its fields, those that take their place, and a payload that
+    // is announced and never sent.
+    let root = RootIndex(0);
+    let sink = || frame(&Message::Request(RequestId(1), Request::Sink(1)), b"x");
+    let ask = |request| frame(&Message::Request(RequestId(1), request), &[]);
+    let trial = || ask(Request::TryDisk(TryDisk { root, bytes: 1, millis: 1 }));
+    let refused: [(Vec<u8>, usize, &[u8], u32); 5] = [
+        (sink(), 2, &[0x81, 0x80, 0x40], (1 << 20) + 1),
+        (sink(), 2, &[0x80, 0x80, 0x80, 0x08], 16 << 20),
+        (ask(Request::Supply(1)), 1, &[0x81, 0x80, 0x40], 0),
+        (ask(Request::Supply(1)), 1, &[0xff, 0xff, 0xff, 0xff, 0x0f], 0),
+        (trial(), 2, &[0x81, 0x80, 0x80, 0x80, 0x04, 1], 0),
+    ];
+    for (allowed, fields, others, payload) in refused {
+        let mut agent = lab.agent();
+        let header = [&allowed[8..allowed.len() - fields], others].concat();
+        let length = u32::try_from(header.len()).expect("short");
+        let raw = [&length.to_le_bytes()[..], &payload.to_le_bytes(), &header].concat();
+        agent.controller.send_raw(&raw).expect("sent");
+        assert!(agent.controller.answer().is_err(), "{header:?}: answered");
+        let (code, memory) = lab.end(agent);
+        assert_eq!(code, Some(12), "{header:?}");
+        assert!(memory.saturating_sub(baseline) <= GROWTH_KIB_MAX, "{memory} KiB");
+    }
+    assert_untouched(&lab, "trials");
+}
+
+/// H10
+#[test]
+fn much_that_is_to_be_supplied_and_never_read_costs_nothing() {
+    let lab = Lab::new();
+    let honest = lab.agent();
+    let baseline = lab.end(honest).1;
+    let mut agent = lab.agent();
+    for id in 0..2_000 {
+        let ask = frame(&Message::Request(RequestId(id), Request::Supply(1 << 20)), &[]);
+        agent.controller.send_raw(&ask).expect("sent");
+    }
+    let supplied = agent.controller.answer().expect("an answer");
+    assert_eq!(supplied, Ok(Reply::Supplied(1 << 20)));
+    let (_, memory) = lab.end(agent);
+    assert!(memory.saturating_sub(baseline) <= GROWTH_KIB_MAX, "{memory} KiB over {baseline}");
+}
+
+/// H10
+#[test]
+fn a_disk_is_tried_below_a_root_for_writing_alone_and_nothing_stays() {
+    let lab = Lab::new();
+    let mut agent = lab.agent();
+    let try_disk = |root| Request::TryDisk(TryDisk { root, bytes: 1 << 20, millis: 1_000 });
+    let path = lab.at("outside").as_os_str().as_bytes().to_vec();
+    let open = Request::OpenRoot(OpenRoot { path, access: Access::Read });
+    let Ok(Ok(Reply::Root(source))) = agent.controller.ask(open, &[]) else { panic!("no root") };
+    for root in [source.index, RootIndex(77)] {
+        let refused = agent.controller.ask(try_disk(root), &[]).expect("an answer");
+        assert_eq!(refused.map_err(|fault| fault.kind), Err(FaultKind::Protocol), "{root:?}");
+    }
+    let tried = agent.controller.ask(try_disk(agent.root), &[]).expect("an answer");
+    assert!(matches!(tried, Ok(Reply::DiskTrial(tried)) if tried.written == 1 << 20), "{tried:?}");
+    lab.end(agent);
+    assert_untouched(&lab, "a trial");
+    assert_eq!(fs::read_dir(lab.at("root")).expect("list").count(), 2);
 }
 
 /// One block from the start of a file, with the digests that it has

@@ -11,6 +11,7 @@ mod directories;
 mod hash;
 mod locate;
 mod locking;
+mod measuring;
 mod pack;
 mod partials;
 mod places;
@@ -31,12 +32,14 @@ use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::Fault;
 use xfer_protocol::limits;
 use xfer_protocol::manifest::ProofLevel;
+use xfer_protocol::message::TryDisk;
 use xfer_protocol::message::{
     Commit, Create, Digests, FileAt, FileRead, FilesAt, Finish, HashBlocks, HashFiles, Keep,
     Locate, Located, Lock, OpenPartial, OpenRoot, Outcome, Partial, PartialIndex, Paths, Publish,
     ReadBlock, Root, RootIndex, Scan, ScanBatch, ScanIndex, ScanNext, SetMetadata, Space,
     WriteBlock, WritePack,
 };
+use xfer_protocol::probe::{DiskTrial, Facts};
 use xfer_protocol::range::ByteRange;
 
 use self::buffers::Buffers;
@@ -113,6 +116,8 @@ struct Shared {
     scans: Scans,
     /// Turns at payload: with all calls at work at once, none of them would be done early.
     turns: Semaphore,
+    /// Trials of disks, one at a time: two would measure each other.
+    trials: Semaphore,
     closed: CancellationToken,
 }
 
@@ -144,6 +149,7 @@ impl LocalEndpoint {
             roots: Roots::new(),
             scans: Scans::default(),
             turns: Semaphore::new(turns()),
+            trials: Semaphore::new(1),
             closed: CancellationToken::new(),
         };
         Self { shared: Arc::new(shared) }
@@ -263,6 +269,15 @@ impl Endpoint for LocalEndpoint {
 
     async fn space(&self, root: RootIndex) -> EndpointResult<Space> {
         self.blocking(move |shared| shared.space(root)).await
+    }
+
+    async fn facts(&self) -> EndpointResult<Facts> {
+        self.blocking(|_| Ok::<_, Fault>(measuring::facts())).await
+    }
+
+    async fn try_disk(&self, trial: TryDisk) -> EndpointResult<DiskTrial> {
+        let _alone = self.shared.trials.acquire().await;
+        self.blocking(move |shared| shared.try_disk(trial)).await
     }
 
     async fn close(&self) {

@@ -5,12 +5,14 @@ use bytes::Bytes;
 use xfer_protocol::data_port::{Dial, Listen, Listening};
 use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::Fault;
+use xfer_protocol::hello::FEATURE_PROBES;
 use xfer_protocol::message::{
     Begin, Begun, Commit, Create, Digests, FileAt, FileRead, FilesAt, Finish, HashBlocks,
     HashFiles, Keep, Locate, Located, Lock, OpenPartial, OpenRoot, Outcome, Partial, PartialIndex,
     Paths, Publish, ReadBlock, Reply, Request, Root, RootIndex, Scan, ScanBatch, ScanIndex,
-    ScanNext, SetMetadata, Space, WriteBlock, WritePack,
+    ScanNext, SetMetadata, Space, TryDisk, WriteBlock, WritePack,
 };
+use xfer_protocol::probe::{DiskTrial, Facts};
 use xfer_protocol::range::ByteRange;
 
 use super::RemoteEndpoint;
@@ -54,6 +56,29 @@ impl RemoteEndpoint {
     /// Has the far side dial this one and serve what is asked there.
     pub async fn dial(&self, dial: Dial) -> EndpointResult<()> {
         self.done(Request::Dial(dial)).await
+    }
+
+    /// Whether the far side lets itself be measured.
+    #[must_use]
+    pub fn lets_itself_be_measured(&self) -> bool {
+        self.offers(FEATURE_PROBES)
+    }
+
+    /// Sends payload that means nothing.
+    pub async fn sink(&self, filler: Bytes) -> EndpointResult<()> {
+        let length = u32::try_from(filler.len()).unwrap_or(u32::MAX);
+        match self.call(Request::Sink(length), filler, 0).await? {
+            (Reply::Done, payload) if payload.is_empty() => Ok(()),
+            _ => Err(MISMATCH),
+        }
+    }
+
+    /// Has so many bytes sent that mean nothing.
+    pub async fn supply(&self, length: u32) -> EndpointResult<()> {
+        match self.call(Request::Supply(length), Bytes::new(), length.into()).await? {
+            (Reply::Supplied(supplied), _) if supplied == length => Ok(()),
+            _ => Err(MISMATCH),
+        }
     }
 
     async fn ask(&self, request: Request) -> EndpointResult<Reply> {
@@ -154,6 +179,20 @@ impl Endpoint for RemoteEndpoint {
     async fn space(&self, root: RootIndex) -> EndpointResult<Space> {
         match self.ask(Request::Space(root)).await? {
             Reply::Space(space) => Ok(space),
+            _ => Err(MISMATCH),
+        }
+    }
+
+    async fn facts(&self) -> EndpointResult<Facts> {
+        match self.ask(Request::Facts).await? {
+            Reply::Facts(facts) => Ok(facts),
+            _ => Err(MISMATCH),
+        }
+    }
+
+    async fn try_disk(&self, trial: TryDisk) -> EndpointResult<DiskTrial> {
+        match self.ask(Request::TryDisk(trial)).await? {
+            Reply::DiskTrial(tried) => Ok(tried),
             _ => Err(MISMATCH),
         }
     }

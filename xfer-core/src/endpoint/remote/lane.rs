@@ -320,6 +320,7 @@ impl Lane {
 fn payload_of_reply(request: &Request) -> u64 {
     match request {
         Request::ReadBlock(read) => read.range.len(),
+        Request::Supply(length) => (*length).into(),
         Request::ReadPack(files) => {
             files.files.iter().fold(0, |sum: u64, (_, stamp)| sum.saturating_add(stamp.size))
         }

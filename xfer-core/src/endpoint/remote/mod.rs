@@ -193,8 +193,12 @@ impl RemoteEndpoint {
     /// Whether the far machine's environment maps data ports.
     #[must_use]
     pub fn maps_ports(&self) -> bool {
-        let offers = |lane: Arc<Lane>| lane.features() & FEATURE_MAPPED_PORTS != 0;
-        self.shared.lanes.control().is_some_and(offers)
+        self.offers(FEATURE_MAPPED_PORTS)
+    }
+
+    /// Whether the far side offers a feature.
+    fn offers(&self, feature: u64) -> bool {
+        self.shared.lanes.control().is_some_and(|lane| lane.features() & feature != 0)
     }
 
     /// Streams that are alive on a tier.
@@ -214,17 +218,6 @@ impl RemoteEndpoint {
     #[must_use]
     pub fn is_moving(&self) -> bool {
         self.shared.flights.are_any_under_way()
-    }
-
-    /// Has so many streams on data ports carry payload, or all where there is no limit; the others
-    /// stay, and rest.
-    pub fn use_streams(&self, in_use: Option<usize>) {
-        self.shared.lanes.use_direct(in_use, &self.shared.flights);
-    }
-
-    /// Takes the bytes a second that the link had at another time, until its own are known.
-    pub fn expect_rate(&self, rate: u64) {
-        self.shared.compressing.expect(rate);
     }
 
     /// Gives up the streams of a tier; what was on them goes out again on others.
