@@ -119,8 +119,27 @@ pub(crate) fn pace_by_loss(socket: impl AsFd) {
     let _nothing_to_do = socket;
 }
 
+/// What the system knows of a connected TCP socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SocketFacts {
+    /// How long a packet and its answer took lately; zero where nothing was answered yet.
+    pub(crate) round_trip: Duration,
+    /// Packets with payload that were sent.
+    pub(crate) sent_packets: u64,
+    /// Packets that were sent again.
+    pub(crate) resent_packets: u64,
+    /// Bytes of the largest packet that passes whole.
+    pub(crate) path_mtu: u32,
+}
+
 /// How long a packet and its answer took lately on a connected TCP socket; unknown on some systems.
 pub(crate) fn round_trip(socket: impl AsFd) -> Option<Duration> {
+    let told = socket_facts(socket)?.round_trip;
+    (told > Duration::ZERO).then_some(told)
+}
+
+/// What the system knows of a connected TCP socket; nothing on some systems.
+pub(crate) fn socket_facts(socket: impl AsFd) -> Option<SocketFacts> {
     #[cfg(target_os = "linux")]
     {
         let socket = socket.as_fd().as_raw_fd();
@@ -134,7 +153,12 @@ pub(crate) fn round_trip(socket: impl AsFd) -> Option<Duration> {
         let outcome = unsafe {
             libc::getsockopt(socket, libc::IPPROTO_TCP, libc::TCP_INFO, place, &raw mut length)
         };
-        (outcome == 0 && told.tcpi_rtt > 0).then(|| Duration::from_micros(told.tcpi_rtt.into()))
+        (outcome == 0).then(|| SocketFacts {
+            round_trip: Duration::from_micros(told.tcpi_rtt.into()),
+            sent_packets: told.tcpi_data_segs_out.into(),
+            resent_packets: told.tcpi_total_retrans.into(),
+            path_mtu: told.tcpi_pmtu,
+        })
     }
     #[cfg(not(target_os = "linux"))]
     {

@@ -16,6 +16,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Join, ReadBuf, join};
 use tokio::net::TcpStream;
 
+use super::gauge::Gauge;
 use crate::disk::descriptor;
 use crate::disk::pause::Pause;
 
@@ -88,6 +89,11 @@ impl GatheringReader {
 impl GatheringWriter {
     pub(crate) fn new(descriptor: OwnedFd, kind: Kind) -> Self {
         Self { side: Side::new(descriptor), kind }
+    }
+
+    /// What tells of it, where it is a socket.
+    pub(crate) fn gauge(&self) -> Option<Gauge> {
+        (self.kind == Kind::Socket).then(|| Gauge::of_socket(&self.side.descriptor)).flatten()
     }
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod compression;
 pub mod congestion;
 pub(crate) mod framed;
 pub(crate) mod gathering;
+pub mod gauge;
 pub mod greeting;
 pub mod keys;
 pub mod peer;
@@ -21,6 +22,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite};
+
+use gauge::Gauge;
 
 /// One ordered lane of bytes in both directions
 ///
@@ -43,6 +46,11 @@ pub trait StreamWriter: AsyncWrite + Send + Unpin {
         context: &mut Context<'_>,
         bytes: &mut Bytes,
     ) -> Poll<io::Result<()>>;
+
+    /// What tells of the connection that carries the bytes, where there is such a thing
+    fn gauge(&self) -> Option<Gauge> {
+        None
+    }
 }
 
 impl Stream {

@@ -20,6 +20,7 @@ use xfer_protocol::data_port::KeyDigest;
 
 use super::Stream;
 use super::congestion::Congestion;
+use super::gauge::Reading;
 use super::keys::exporter::{EXPORTED_BYTES, Exported, LABEL};
 use super::keys::{SessionKey, client_of_peer};
 use super::quic_tuning;
@@ -207,6 +208,17 @@ impl QuicConnection {
     /// Bytes of UDP that came from the other side, its acknowledgements included.
     pub(crate) fn heard_bytes(&self) -> u64 {
         self.connection.stats().udp_rx.bytes
+    }
+
+    /// What its packets met; the path carries so many bytes of payload of UDP.
+    pub(crate) fn reading(&self) -> Reading {
+        let path = self.connection.stats().path;
+        Reading {
+            round_trip: path.rtt,
+            sent_packets: path.sent_packets,
+            lost_packets: path.lost_packets,
+            path_mtu: path.current_mtu.into(),
+        }
     }
 
     /// Bytes that both ends of this connection know, and nobody else.

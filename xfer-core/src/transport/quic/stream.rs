@@ -10,12 +10,13 @@ use quinn::{RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::QuicConnection;
+use crate::transport::gauge::Gauge;
 use crate::transport::{Stream, StreamWriter};
 
 /// Both directions; the connection stays while either is there.
 pub(super) fn joined(send: SendStream, receive: RecvStream, connection: QuicConnection) -> Stream {
     let reader = Reader { receive, _connection: connection.clone() };
-    let writer = Writer { send, _connection: connection };
+    let writer = Writer { send, connection };
     Stream { reader: Box::new(reader), writer: Box::new(writer) }
 }
 
@@ -26,7 +27,7 @@ struct Reader {
 
 struct Writer {
     send: SendStream,
-    _connection: QuicConnection,
+    connection: QuicConnection,
 }
 
 impl AsyncRead for Reader {
@@ -49,6 +50,10 @@ impl StreamWriter for Writer {
         let chunks = std::slice::from_mut(bytes);
         let written = ready!(pin!(self.send.write_chunks(chunks)).poll(cx));
         Poll::Ready(written.map(drop).map_err(Into::into))
+    }
+
+    fn gauge(&self) -> Option<Gauge> {
+        Some(Gauge::of_quic(self.connection.clone()))
     }
 }
 

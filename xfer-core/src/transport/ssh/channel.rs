@@ -19,6 +19,7 @@ use super::connection::SshConnection;
 use super::error::SshError;
 use super::handshake::Lifetime;
 use super::tuning::{STDERR_BYTES_MAX, TAKEN_BYTES_MAX};
+use crate::transport::gauge::Gauge;
 use crate::transport::{Stream, StreamWriter};
 
 /// A started command
@@ -328,6 +329,10 @@ impl StreamWriter for LaneWriter {
             self.send(piece);
         }
         self.poll_sent(context)
+    }
+
+    fn gauge(&self) -> Option<Gauge> {
+        self.keeper.connection.gauge()
     }
 }
 

@@ -139,17 +139,17 @@ async fn attempt(
     let (guard, lifetime) = Guard::new(judge, asking.clone(), notes.clone());
     let connecting = async {
         let dialled = dial(config, jump, limit).await?;
-        let Dialled { stream, round_trip, ends, proxy } = dialled;
+        let Dialled { stream, round_trip, ends, gauge, proxy } = dialled;
         let liveness = config.route.liveness;
         let shaken = shake_hands(stream, round_trip, offered, guard, &greeting, liveness).await;
         let handle = shaken.map_err(|error| explain(error, config, &greeting))?;
-        Ok::<_, AttemptError>((handle, ends, round_trip, proxy))
+        Ok::<_, AttemptError>((handle, ends, round_trip, gauge, proxy))
     };
     let timed_out = || SshError::Unreachable {
         host: config.host_and_port(),
         problem: ReachProblem::TimedOut(limit),
     };
-    let (mut handle, ends, round_trip, proxy) =
+    let (mut handle, ends, round_trip, gauge, proxy) =
         asking.within(limit, connecting).await.ok_or_else(timed_out)??;
     let login = async {
         match first {
@@ -176,6 +176,7 @@ async fn attempt(
         jump,
         ends,
         round_trip,
+        gauge,
         _proxy: proxy,
     }))
 }

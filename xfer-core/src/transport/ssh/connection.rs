@@ -24,6 +24,7 @@ use super::target::SshTarget;
 use super::tuning::{CHANNEL_OPENS_WITHIN, CHANNEL_PAUSE, CHANNEL_PAUSE_MAX, CLOSE_WITHIN};
 use super::wire::BoxedDuplex;
 use crate::transport::Stream;
+use crate::transport::gauge::Gauge;
 
 /// An authenticated connection; clones share it, and it ends with the last of them and of its
 /// streams
@@ -45,6 +46,7 @@ pub(super) struct Inner {
     pub(super) jump: Option<SshConnection>,
     pub(super) ends: Option<Ends>,
     pub(super) round_trip: Option<Duration>,
+    pub(super) gauge: Option<Gauge>,
     pub(super) _proxy: Option<Child>,
 }
 
@@ -130,6 +132,11 @@ impl SshConnection {
     /// How long the host took to answer the dial; unknown where something lies in between
     pub fn round_trip(&self) -> Option<Duration> {
         self.inner.round_trip
+    }
+
+    /// What tells of its socket; nothing where something lies in between
+    pub(crate) fn gauge(&self) -> Option<Gauge> {
+        self.inner.gauge.clone()
     }
 
     /// Whether the connection has ended

@@ -17,6 +17,7 @@ use super::wire::BoxedDuplex;
 use crate::clock::SystemClock;
 use crate::disk::descriptor;
 use crate::transport::gathering;
+use crate::transport::gauge::Gauge;
 
 /// Time that one of several addresses gets at least
 const ADDRESS_WITHIN_MIN: Duration = Duration::from_secs(2);
@@ -32,6 +33,8 @@ pub(super) struct Dialled {
     pub(super) round_trip: Option<Duration>,
     /// The two ends of the socket, where it is one
     pub(super) ends: Option<Ends>,
+    /// Tells of the socket
+    pub(super) gauge: Option<Gauge>,
     /// Killed when dropped
     pub(super) proxy: Option<Child>,
 }
@@ -53,7 +56,7 @@ pub(super) async fn dial(
 ) -> Result<Dialled, SshError> {
     if let Some(jump) = jump {
         let stream = jump.forward(&config.hostname, config.port).await?;
-        return Ok(Dialled { stream, round_trip: None, ends: None, proxy: None });
+        return Ok(Dialled { stream, round_trip: None, ends: None, gauge: None, proxy: None });
     }
     let outcome = match &config.route.proxy_command {
         Some(command) => start_proxy(command),
@@ -111,7 +114,9 @@ async fn open(address: SocketAddr, from: Option<&str>) -> io::Result<Dialled> {
     socket.set_nodelay(true)?;
     let here = socket.local_addr().map(|local| local.ip().to_canonical());
     let ends = here.ok().map(|here| Ends { here, there: address.ip().to_canonical() });
-    Ok(Dialled { stream: Box::new(gathering::socket(socket)?), round_trip, ends, proxy: None })
+    let gauge = Gauge::of_socket(&socket);
+    let stream = Box::new(gathering::socket(socket)?);
+    Ok(Dialled { stream, round_trip, ends, gauge, proxy: None })
 }
 
 /// Runs the command by the user's shell, as ssh does it; `exec` leaves no shell in between
@@ -129,7 +134,7 @@ fn start_proxy(command: &str) -> Result<Dialled, ReachProblem> {
     match (child.stdout.take(), child.stdin.take()) {
         (Some(stdout), Some(stdin)) => {
             let stream = Box::new(tokio::io::join(stdout, stdin));
-            Ok(Dialled { stream, round_trip: None, ends: None, proxy: Some(child) })
+            Ok(Dialled { stream, round_trip: None, ends: None, gauge: None, proxy: Some(child) })
         }
         _ => Err(ReachProblem::ProxyCommand("it has no pipes".to_owned())),
     }

@@ -13,6 +13,7 @@ use super::error::TlsError;
 use super::records::{ASIDE_BYTES, RECORD_BYTES, SEAL_BYTES, Sealer};
 use crate::transport::StreamWriter;
 use crate::transport::gathering::GatheringWriter;
+use crate::transport::gauge::Gauge;
 
 /// Payload that is sealed at a time, and goes to the socket in one piece: the smaller the pieces
 /// the more calls, and beyond this nothing is gained.
@@ -87,6 +88,10 @@ impl StreamWriter for TlsWriter {
         writer.seal(piece)?;
         bytes.advance(piece.len());
         writer.poll_room(cx)
+    }
+
+    fn gauge(&self) -> Option<Gauge> {
+        self.socket.gauge()
     }
 }
 
