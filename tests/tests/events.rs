@@ -38,6 +38,7 @@ fn every_type_of_event_is_as_the_schema_says() {
         (&["rehearsed".as_ref(), &source, peer.as_ref()], 0),
         (&["ls".as_ref(), &copy], 0),
         (&["verify".as_ref(), &copy, "--against".as_ref(), &receipt], 0),
+        (&["probe".as_ref(), &source, &copy, "--duration".as_ref(), "1s".as_ref()], 0),
         (&["receipt".as_ref(), "show".as_ref(), &receipt], 0),
         (&["receipt".as_ref(), "export".as_ref(), &receipt], 5),
         (&["version".as_ref()], 0),
@@ -58,7 +59,7 @@ fn every_type_of_event_is_as_the_schema_says() {
             let route = !events_told.last().unwrap()["route"].is_null();
             let first = &events_told[0]["type"];
             match verb {
-                "push" | "rehearsed" | "ls" | "verify" => {
+                "push" | "rehearsed" | "ls" | "verify" | "probe" => {
                     assert!(first == "run" && route, "{verb}")
                 }
                 _ => assert!(events_told.last().unwrap()["output"].is_string(), "{verb}"),

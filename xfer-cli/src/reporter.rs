@@ -144,12 +144,12 @@ impl Reporter {
         state.display.suspend(|| self.output.warn(text));
     }
 
-    /// Tells that a location is to be looked at.
-    pub(crate) fn inspects(&self, location: &Location) {
+    /// Tells that locations are to be looked at.
+    pub(crate) fn inspects(&self, locations: &[Location]) {
         self.output.event(&Body::Run {
             version: env!("CARGO_PKG_VERSION"),
             verb: self.verb,
-            sources: vec![PathText::from(&location.to_bytes()[..])],
+            sources: locations.iter().map(|l| PathText::from(&l.to_bytes()[..])).collect(),
             destination: None,
         });
     }

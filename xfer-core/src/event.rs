@@ -142,8 +142,6 @@ pub enum RouteDecision {
     Skipped,
     /// It carries payload from now on.
     Taken,
-    /// It goes on with more streams, or fewer.
-    Tuned,
 }
 
 impl RouteDecision {
@@ -155,7 +153,6 @@ impl RouteDecision {
             Self::Lost => "lost",
             Self::Skipped => "skipped",
             Self::Taken => "taken",
-            Self::Tuned => "tuned",
         }
     }
 }

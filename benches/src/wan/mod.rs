@@ -4,8 +4,8 @@
 //! hosts have it, where a socket asks for nothing else.
 
 mod ceiling;
-pub(crate) mod limited;
-pub(crate) mod options;
+mod limited;
+mod options;
 mod tool;
 mod verdict;
 
@@ -196,7 +196,7 @@ impl Run {
 
 impl Lab {
     /// Ends what a tool that was cut off left on the far side
-    pub(crate) fn close_sessions(&self) {
+    fn close_sessions(&self) {
         self.kill_sessions();
         while has_children(self.server()) {
             std::thread::yield_now();

@@ -25,6 +25,7 @@ const TRANSFER: &[Group] = &[
 /// The flags of a transfer that are settings.
 const SETTINGS: &[Group] = TRANSFER.split_at(TRANSFER.len() - 1).0;
 const REMOTE: &[Group] = &[Group::Connection, Group::Output];
+const PROBE: &[Group] = &[Group::Probe, Group::Connection, Group::Output];
 const SERVE: &[Group] = &[Group::Serve, Group::Output];
 const PLAIN: &[Group] = &[Group::Output];
 
@@ -52,6 +53,12 @@ const VERBS: &[Verb] = &[
         about: "List the entries of a location",
         operands: one_location,
         groups: REMOTE,
+    },
+    Verb {
+        name: "probe",
+        about: "Measure ways, rates and disks of machines, and tell what bounds a transfer",
+        operands: locations,
+        groups: PROBE,
     },
     Verb {
         name: "receipt",
@@ -137,7 +144,7 @@ pub(crate) fn command() -> Command {
 /// The flags alone, for the check of one layer of settings.
 pub(crate) fn flags_only() -> Command {
     let of_transfers = with_flags(Command::new("xfer").no_binary_name(true), TRANSFER);
-    with_flags(of_transfers, &[Group::Serve])
+    with_flags(of_transfers, &[Group::Probe, Group::Serve])
 }
 
 fn verb_command(verb: &Verb) -> Command {
@@ -248,6 +255,12 @@ fn sources_and_destination(command: Command) -> Command {
 
 fn one_location(command: Command) -> Command {
     command.arg(operand("LOCATION", "path, HOST:path, ssh://HOST/path or xfer://HOST:PORT/ROOT"))
+}
+
+fn locations(command: Command) -> Command {
+    let each =
+        operand("LOCATION", "What to look at; of two, a transfer from the first to the second");
+    command.arg(each.num_args(1..).action(ArgAction::Append))
 }
 
 fn verify_operands(command: Command) -> Command {

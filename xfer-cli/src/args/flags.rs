@@ -60,6 +60,8 @@ pub(crate) enum Group {
     OldFingers,
     /// Whatever reaches another machine.
     Connection,
+    /// `probe`.
+    Probe,
     /// `serve`.
     Serve,
     /// All verbs.
@@ -76,6 +78,7 @@ impl Group {
             Self::Travel => "How bytes travel",
             Self::OldFingers => "Accepted, and without effect",
             Self::Connection => "How machines are reached",
+            Self::Probe => "What is measured, and what that may cost",
             Self::Serve => "What is served, where, and to whom",
             Self::Output => "What is printed",
         }
@@ -112,6 +115,7 @@ impl Flag {
             "receipt",
             "files-from",
             "files-from0",
+            "size",
             "events",
             "json",
             "new-token",
@@ -330,6 +334,24 @@ pub(crate) const FLAGS: &[Flag] = &[
         "Prove the token in FILE to standing peers (xfer://)",
     ),
     flag(
+        "size",
+        Kind::Value("SIZE", |v| values::size(v).map(drop)),
+        Group::Probe,
+        "Tell how long a transfer of SIZE takes",
+    ),
+    flag(
+        "duration",
+        Kind::Value("TIME", |v| values::timeout(v).map(drop)),
+        Group::Probe,
+        "Measure for about TIME in all (default 10s)",
+    ),
+    flag(
+        "max-bytes",
+        Kind::Value("SIZE", |v| values::size(v).map(drop)),
+        Group::Probe,
+        "Move no more than SIZE over links (default 500MB)",
+    ),
+    flag(
         "listen",
         Kind::Value("ADDR", |v| values::listen(v).map(drop)),
         Group::Serve,
@@ -430,18 +452,8 @@ pub(crate) const LATER_FLAGS: &[&str] = &[
 ];
 
 /// Verbs of the contract that a later version brings.
-pub(crate) const LATER_VERBS: &[&str] = &[
-    "sync",
-    "probe",
-    "gate",
-    "destroy",
-    "evacuate",
-    "transfers",
-    "attach",
-    "cancel",
-    "hosts",
-    "report",
-];
+pub(crate) const LATER_VERBS: &[&str] =
+    &["sync", "gate", "destroy", "evacuate", "transfers", "attach", "cancel", "hosts", "report"];
 
 #[cfg(test)]
 mod tests {

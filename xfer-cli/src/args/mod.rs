@@ -38,6 +38,8 @@ pub(crate) enum Verb {
     Verify { location: Location, against: OsString },
     /// `ls`
     List { location: Location },
+    /// `probe`
+    Probe { locations: Vec<Location> },
     /// `receipt show`
     ReceiptShow { file: PathBuf },
     /// `receipt export`
@@ -71,6 +73,7 @@ impl Verb {
             Self::Rehearsed { .. } => "push",
             Self::Verify { .. } => "verify",
             Self::List { .. } => "ls",
+            Self::Probe { .. } => "probe",
             Self::ReceiptShow { .. } | Self::ReceiptExport { .. } => "receipt",
             Self::Rehearse { .. } => "rehearse",
             Self::Serve => "serve",
@@ -195,6 +198,10 @@ fn verb(
             against: word(matches, "against"),
         },
         "ls" => Verb::List { location: location(&word(matches, "LOCATION"))? },
+        "probe" => {
+            let named = matches.get_many::<OsString>("LOCATION").into_iter().flatten();
+            Verb::Probe { locations: named.map(location).collect::<Result<_, _>>()? }
+        }
         "serve" => Verb::Serve,
         "install" => Verb::Install { location: location(&word(matches, "LOCATION"))? },
         "receipt" => match inner {

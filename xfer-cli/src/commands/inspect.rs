@@ -41,7 +41,7 @@ pub(super) fn list(context: &Context, location: Location) -> Outcome {
     let output = &context.output;
     let reporter = Reporter::new(Arc::clone(output), context.verb, false);
     let (mut problems, mut listed) = (0u64, (0u64, 0u64));
-    reporter.inspects(&location);
+    reporter.inspects(std::slice::from_ref(&location));
     let ended = reach::run(connector, &reporter, |reach| async {
         let observer = Arc::clone(&reach.observer);
         let looked =
@@ -113,7 +113,7 @@ fn verify_with(
     let options = options(context)?;
     let output = &context.output;
     let reporter = Reporter::new(Arc::clone(output), context.verb, false);
-    reporter.inspects(location);
+    reporter.inspects(std::slice::from_ref(location));
     let exact = matches!(against, Against::Location(_));
     let mut unexpected = Vec::new();
     let noted = &mut unexpected;

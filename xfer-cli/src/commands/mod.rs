@@ -5,6 +5,7 @@ mod config;
 mod documents;
 mod inspect;
 mod install;
+mod probe;
 mod reach;
 mod receipt;
 mod rehearse;
@@ -51,6 +52,7 @@ pub(crate) fn perform(verb: Verb, context: &Context) -> Outcome {
         }
         Verb::Verify { location, against } => inspect::verify(context, location, &against),
         Verb::List { location } => inspect::list(context, location),
+        Verb::Probe { locations } => probe::probe(context, locations),
         Verb::Rehearse { directory } => rehearse::rehearse(context, directory.as_deref()),
         Verb::Serve => serve::serve(context),
         Verb::Install { location } => install::install(context, location),

@@ -4,6 +4,8 @@ use serde::Serialize;
 use xfer_core::event::{Route, RouteTrial};
 use xfer_core::receipt::PathText;
 
+use super::probe::ProbeBody;
+
 /// The name and version of the form.
 pub(crate) const SCHEMA: &str = "xfer.event/1";
 
@@ -125,6 +127,8 @@ pub(crate) enum Body {
         /// Entries that differ or cannot be proven.
         differences: u64,
     },
+    /// What was measured of a machine.
+    Probe(Box<ProbeBody>),
     /// Always the last line.
     Result(Box<ResultBody>),
 }
@@ -157,7 +161,7 @@ pub(crate) struct RouteBody {
 /// One decision on the way to a route.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct TrialBody {
-    /// `failed`, `lost`, `skipped`, `taken` or `tuned`.
+    /// `failed`, `lost`, `skipped` or `taken`.
     pub(crate) decision: &'static str,
     /// Where the way leads.
     pub(crate) place: String,

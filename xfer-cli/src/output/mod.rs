@@ -3,6 +3,7 @@
 
 pub(crate) mod amounts;
 pub(crate) mod json;
+pub(crate) mod probe;
 mod sink;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -392,6 +392,8 @@ fn default_text(flag: &Flag) -> &'static str {
         ("streams" | "route" | "color", _) => "auto",
         ("retries", _) => "10",
         ("reserve", _) => "512MiB",
+        ("duration", _) => "10s",
+        ("max-bytes", _) => "500MB",
         ("stall-timeout", _) => "30s",
         _ => "none",
     }

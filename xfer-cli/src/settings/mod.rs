@@ -12,7 +12,6 @@ use xfer_core::options::{
     RouteChoice, SelectionOptions, TransferOptions, VerifyOptions,
 };
 use xfer_core::transport::ssh::SshOptions;
-use xfer_protocol::digest::BlockSize;
 use xfer_protocol::manifest::Timestamp;
 use xfer_protocol::message::FilterRules;
 
@@ -85,6 +84,19 @@ pub(crate) struct CopySettings {
     pub(crate) dry_run: bool,
 }
 
+/// What a probe is told.
+#[derive(Clone, Debug)]
+pub(crate) struct ProbeSettings {
+    /// How machines are reached.
+    pub(crate) options: TransferOptions,
+    /// How long it measures.
+    pub(crate) time: Option<Duration>,
+    /// Bytes that it moves at most.
+    pub(crate) bytes: Option<u64>,
+    /// Bytes of the transfer that is thought of.
+    pub(crate) size: Option<u64>,
+}
+
 /// Merges the layers. Nothing is read but configuration files.
 pub(crate) fn merge(typed: Typed, around: &Surroundings) -> Result<Merged, CliError> {
     layers::merge(typed, around)
@@ -129,6 +141,24 @@ impl ConnectionSettings {
     }
 }
 
+impl ProbeSettings {
+    /// From merged settings.
+    pub(crate) fn resolve(merged: &Merged) -> Result<Self, CliError> {
+        let connection = ConnectionSettings::resolve(merged)?;
+        let mut options = TransferOptions::default();
+        options.network.route = connection.route;
+        options.network.data_ports = connection.data_ports;
+        options.network.agent_binary = connection.agent_binary;
+        options.retry.stall = connection.stall;
+        Ok(Self {
+            options,
+            time: merged.value("duration", values::timeout)?,
+            bytes: merged.value("max-bytes", values::size)?,
+            size: merged.value("size", values::size)?,
+        })
+    }
+}
+
 impl CopySettings {
     /// From merged settings; reads the files of patterns and paths that they name.
     pub(crate) fn resolve(merged: &Merged, around: &Surroundings) -> Result<Self, CliError> {
@@ -150,7 +180,6 @@ impl CopySettings {
                 level: merged.value("verify", values::verify_level)?.unwrap_or_default(),
             },
             network: NetworkOptions {
-                block: block_size(around)?,
                 streams: merged.value("streams", values::streams)?.flatten(),
                 compression: merged.value("compress", values::compression)?.unwrap_or_default(),
                 bandwidth_limit: merged.value("bwlimit", values::rate)?,
@@ -169,22 +198,6 @@ impl CopySettings {
             },
         };
         Ok(Self { options, dry_run: merged.switch("dry-run", false) })
-    }
-}
-
-/// What measurements fix; nobody else has a use for it, so it is no flag.
-fn block_size(around: &Surroundings) -> Result<Option<BlockSize>, CliError> {
-    const NAME: &str = "XFER_BLOCK_SIZE";
-    let Some(text) = (around.variable)(NAME) else { return Ok(None) };
-    let size = text.to_str().and_then(|text| values::size(text).ok());
-    let exact = size.filter(|size| size.is_power_of_two());
-    let log = exact.and_then(|size| u8::try_from(size.ilog2()).ok());
-    match log.and_then(|log| BlockSize::from_log(log).ok()) {
-        Some(block) => Ok(Some(block)),
-        None => Err(CliError::usage(
-            "bad-value",
-            format!("{NAME}: expected a power of two from 64KiB to 16MiB"),
-        )),
     }
 }
 

@@ -24,7 +24,7 @@ const DELAY_OF_ONE: Duration = Duration::from_millis(5);
 const DELAY_OF_EACH: Duration = Duration::from_millis(20);
 
 /// Channels of one login at most: sshd's `MaxSessions` leaves room for the first.
-const CHANNELS_MAX: usize = 8;
+pub(super) const CHANNELS_MAX: usize = 8;
 
 /// Logins beside the first at most.
 const FURTHER_MAX: usize = 3;
@@ -75,7 +75,7 @@ impl Wanted {
 pub(super) type Told = Arc<Mutex<Vec<String>>>;
 
 /// Opens channels whose agents join the session, and tells how many did.
-async fn join_streams(
+pub(super) async fn join_streams(
     login: &SshConnection,
     options: &TransferOptions,
     start: &Start,

@@ -5,7 +5,7 @@ mod logins;
 mod peer;
 mod peer_tokens;
 mod refusals;
-mod tuner;
+mod survey;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -43,6 +43,8 @@ use peer_tokens::PeerTokens;
 use refusals::{bootstrap_error, no_route, session_error, ssh_error};
 
 pub use direct::RouteSource;
+pub use survey::WayKind;
+pub(crate) use survey::{OpenWay, Survey, Ways};
 
 /// A live endpoint and how it was reached.
 pub struct Connected {

@@ -3,6 +3,8 @@
 //! Control goes over TLS where that is reached, else over QUIC. Payload takes streams of QUIC where
 //! the peer is far, and connections of TLS where it is near or nothing answers by UDP.
 
+mod survey;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -11,6 +13,8 @@ use futures_util::future::join_all;
 use tokio::task::JoinSet;
 use xfer_protocol::hello::SessionId;
 use xfer_protocol::message::Request;
+
+pub(super) use survey::PeerWays;
 
 use super::direct::{LONG, Now, QUIC_STREAMS, TLS_STREAMS};
 use super::refusals::{not_the_peer, refused_token, session_error, unreached};
@@ -23,6 +27,7 @@ use crate::event::{Event, Route, RouteDecision, RouteTrial, SharedObserver};
 use crate::location::PeerHost;
 use crate::options::{RouteChoice, TransferOptions};
 use crate::transport::Stream;
+use crate::transport::gauge::Gauge;
 use crate::transport::peer::{Token, Verdict, Wishes};
 use crate::transport::quic::{self, QuicConnection, QuicError};
 use crate::transport::tls::{self, TlsError};
@@ -55,6 +60,13 @@ struct First {
     connection: Option<QuicConnection>,
 }
 
+/// A session on its first stream, and what that came over.
+struct PeerSession {
+    payload: Payload,
+    connection: Option<QuicConnection>,
+    gauge: Option<Gauge>,
+}
+
 impl Connector {
     pub(super) async fn peer(
         &self,
@@ -62,6 +74,29 @@ impl Connector {
         options: &TransferOptions,
         ahead: &[Request],
     ) -> Result<Connected, TransferError> {
+        let choice = options.network.route;
+        let PeerSession { payload, connection, .. } =
+            self.peer_session(host, options, ahead).await?;
+        let remote = Arc::clone(&payload.remote);
+        let (now, mut tasks) = (Now::default(), JoinSet::new());
+        let kind = if connection.is_some() { "quic" } else { "tls" };
+        match connection {
+            Some(connection) => drop(payload.over_quic(&connection, 1).await),
+            None => payload.settle(choice, &now, &mut tasks).await,
+        }
+        let streams = remote.payload_streams().max(1);
+        let route = Route { kind, transport: kind.to_owned(), direct: true, streams };
+        let keep = Keep::Peer { _tasks: tasks };
+        Ok(Connected { now, ..connected(remote, route, keep) })
+    }
+
+    /// A session on its first stream.
+    async fn peer_session(
+        &self,
+        host: &PeerHost,
+        options: &TransferOptions,
+        ahead: &[Request],
+    ) -> Result<PeerSession, TransferError> {
         let (place, choice) = (host.to_string(), options.network.route);
         if matches!(choice, RouteChoice::Ssh | RouteChoice::Sftp) {
             return Err(UsageReason::RouteOfPeer(place).into());
@@ -72,6 +107,7 @@ impl Connector {
         let peer = Peer { place: place.clone(), token, wishes, observer };
         let addresses = addresses(host, &place).await?;
         let First { stream, address, connection } = peer.first(&addresses, choice).await?;
+        let gauge = stream.writer.gauge();
         let mut capabilities = LocalEndpoint::new(LocalOptions::default()).capabilities().clone();
         capabilities.metadata.owner = false;
         let random = self.start(options).session.0;
@@ -87,17 +123,7 @@ impl Connector {
         let remote = opened.await;
         let remote = Arc::new(remote.map_err(|error| session_error(&place, error))?);
         let asked = options.network.streams.map(|streams| streams.get().min(64));
-        let payload = Payload { peer, remote: Arc::clone(&remote), address, asked };
-        let (now, mut tasks) = (Now::default(), JoinSet::new());
-        let kind = if connection.is_some() { "quic" } else { "tls" };
-        match connection {
-            Some(connection) => drop(payload.over_quic(&connection, 1).await),
-            None => payload.settle(choice, &now, &mut tasks).await,
-        }
-        let streams = remote.payload_streams().max(1);
-        let route = Route { kind, transport: kind.to_owned(), direct: true, streams };
-        let keep = Keep::Peer { _tasks: tasks };
-        Ok(Connected { now, ..connected(remote, route, keep) })
+        Ok(PeerSession { payload: Payload { peer, remote, address, asked }, connection, gauge })
     }
 }
 

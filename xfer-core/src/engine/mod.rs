@@ -21,6 +21,7 @@ mod pack;
 mod patience;
 mod pieces;
 mod preflight;
+pub mod probe;
 mod publisher;
 mod refusals;
 mod wrap_up;

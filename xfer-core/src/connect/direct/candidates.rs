@@ -39,7 +39,7 @@ pub(super) fn kind_of(carrier: Carrier) -> &'static str {
 }
 
 /// The carriers that may be used, the better one first.
-pub(super) fn preferred(choice: RouteChoice, round_trip: Duration) -> Vec<Carrier> {
+pub(in crate::connect) fn preferred(choice: RouteChoice, round_trip: Duration) -> Vec<Carrier> {
     match choice {
         RouteChoice::Quic => vec![Carrier::Udp],
         RouteChoice::Tls => vec![Carrier::Tcp],
@@ -66,7 +66,8 @@ impl Login {
     }
 }
 
-fn is_proxy(host: &str) -> bool {
+/// Whether a login to that name ends at another machine than its bytes.
+pub(in crate::connect) fn is_proxy(host: &str) -> bool {
     host.to_ascii_lowercase().trim_end_matches('.').ends_with(PROXY_DOMAIN)
 }
 
