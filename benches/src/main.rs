@@ -1,7 +1,9 @@
-//! Races of the program against its peers: `cargo run --release -p xfer-benches -- ssh|direct|wan`
+//! Races of the program against its peers, and of its tuner against fixed settings:
+//! `cargo run --release -p xfer-benches -- ssh|direct|wan|regret`
 //!
 //! `ssh` is trees over a private sshd with one cipher; `direct` one file over the loopback, also by
-//! ways past ssh; `wan` one file over links of the network laboratory. Everything runs on this
+//! ways past ssh; `wan` one file over links of the network laboratory; `regret` the tuner over such
+//! links beside every fixed setting. Everything runs on this
 //! machine, in turns, so that only ratios within one race mean anything. Nothing here is a test of
 //! time: `--quick` shows that the races themselves work. `XFER_TEST_BINARY` names the program that
 //! races, else it is built.
@@ -17,6 +19,7 @@ mod options;
 mod plot;
 mod race;
 mod raw;
+mod regret;
 mod report;
 mod wan;
 
@@ -45,6 +48,8 @@ fn run() -> Done {
         "direct" => return direct::run(rest),
         "wan" if help => println!("{}", wan::USAGE),
         "wan" => return wan::run(rest),
+        "regret" if help => println!("{}", regret::USAGE),
+        "regret" => return regret::run(rest),
         // What `direct` starts.
         "raw" => return raw::run(rest),
         _ => {

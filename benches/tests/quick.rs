@@ -75,3 +75,27 @@ fn a_quick_race_over_a_link_leaves_shares_of_what_it_carries() {
     }
     assert!(read("md").contains("10 ms, 0.1 %") && read("svg").contains("per cent of the link"));
 }
+
+#[test]
+fn a_quick_sweep_tells_what_the_tuner_leaves_on_the_table() {
+    let directory = tempfile::tempdir().unwrap();
+    let stem = directory.path().join("figures");
+    let done = Command::new(env!("CARGO_BIN_EXE_xfer-benches"))
+        .args(["regret", "--quick", "--output"])
+        .arg(&stem)
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let read = |extension| std::fs::read_to_string(stem.with_extension(extension)).unwrap();
+    let figures: Value = serde_json::from_str(&read("json")).unwrap();
+    let cell = &figures["cells"][0];
+    assert!(cell["regret"].as_f64().is_some_and(|share| (0.0..1.0).contains(&share)), "{cell:#}");
+    let [tuned, fixed] = ["tuned", "fixed"].map(|name| cell[name].as_array().unwrap());
+    assert_eq!((tuned.len(), fixed.len()), (2, 2));
+    let routes: Vec<_> = fixed.iter().filter_map(|run| run["route"].as_str()).collect();
+    assert_eq!(routes, ["quic", "tls"]);
+    for run in tuned.iter().chain(fixed) {
+        assert!(run["bytes_a_second"].as_f64().is_some_and(|rate| rate > 0.0), "{run:#}");
+    }
+    assert!(read("md").contains("10 ms, 0.1 %") && read("svg").ends_with("</svg>\n"));
+}

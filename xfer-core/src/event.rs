@@ -142,6 +142,8 @@ pub enum RouteDecision {
     Skipped,
     /// It carries payload from now on.
     Taken,
+    /// It goes on with more streams, or fewer.
+    Tuned,
 }
 
 impl RouteDecision {
@@ -153,6 +155,7 @@ impl RouteDecision {
             Self::Lost => "lost",
             Self::Skipped => "skipped",
             Self::Taken => "taken",
+            Self::Tuned => "tuned",
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use xfer_protocol::data_port::InsidePort;
+use xfer_protocol::digest::BlockSize;
 use xfer_protocol::message::{FilterRules, ScanOptions};
 use xfer_protocol::path::RelPath;
 
@@ -116,6 +117,8 @@ impl VerifyLevel {
 pub struct NetworkOptions {
     /// Streams that carry payload. Default: chosen by the engine.
     pub streams: Option<NonZeroUsize>,
+    /// Blocks of large files, whatever the link bears. Default: 1 MiB, or less on a slow link.
+    pub block: Option<BlockSize>,
     /// Whether payload is compressed on its way. Default: where it pays.
     pub compression: Compression,
     /// Payload bytes a second, as they are before they are compressed. Default: no limit.

@@ -15,19 +15,19 @@ use crate::measure::{Cost, processors};
 
 /// A run
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limited {
-    pub(super) cost: Cost,
+pub(crate) struct Limited {
+    pub(crate) cost: Cost,
     /// Whether it came to its end, which is a success
-    pub(super) is_finished: bool,
+    pub(crate) is_finished: bool,
     /// Bytes that were there at the end
-    pub(super) arrived: u64,
+    pub(crate) arrived: u64,
 }
 
 /// Runs a command in a host to its success or its limit; what it says goes to a file
 ///
 /// `arrived` counts what is there when it ends or is cut off: some remove what is not whole.
 /// `close` ends what the command started elsewhere, and waits for that.
-pub(super) fn run(
+pub(crate) fn run(
     mut command: Command,
     host: &Host,
     servers: &[u32],

@@ -4,8 +4,8 @@
 //! hosts have it, where a socket asks for nothing else.
 
 mod ceiling;
-mod limited;
-mod options;
+pub(crate) mod limited;
+pub(crate) mod options;
 mod tool;
 mod verdict;
 
@@ -196,7 +196,7 @@ impl Run {
 
 impl Lab {
     /// Ends what a tool that was cut off left on the far side
-    fn close_sessions(&self) {
+    pub(crate) fn close_sessions(&self) {
         self.kill_sessions();
         while has_children(self.server()) {
             std::thread::yield_now();

@@ -24,45 +24,45 @@ usage: cargo run --release -p xfer-benches -- wan [FLAG…]   as root, with /dev
 
 /// A link
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Cell {
+pub(crate) struct Cell {
     /// Round trip in milliseconds
-    pub(super) rtt: u32,
+    pub(crate) rtt: u32,
     /// Per cent of packets
-    pub(super) loss: f64,
+    pub(crate) loss: f64,
     /// Millions of bits a second
-    pub(super) rate: u64,
+    pub(crate) rate: u64,
 }
 
 /// The flags of `wan`
 #[derive(Clone, Debug)]
-pub(super) struct Options {
-    pub(super) seconds: u64,
+pub(crate) struct Options {
+    pub(crate) seconds: u64,
     limit: Option<u64>,
     rtts: Vec<u32>,
     losses: Vec<f64>,
     rates: Vec<u64>,
     cells: Vec<Cell>,
-    pub(super) only: Vec<String>,
+    pub(crate) only: Vec<String>,
     /// Of what the links do by chance
-    pub(super) seed: u64,
-    pub(super) direction: Direction,
-    pub(super) memory: PathBuf,
-    pub(super) output: PathBuf,
+    pub(crate) seed: u64,
+    pub(crate) direction: Direction,
+    pub(crate) memory: PathBuf,
+    pub(crate) output: PathBuf,
 }
 
 impl Cell {
     /// The file that the link carries in that time, in bytes
-    pub(super) fn bytes(self, seconds: u64) -> u64 {
+    pub(crate) fn bytes(self, seconds: u64) -> u64 {
         self.rate * 125_000 * seconds
     }
 
-    pub(super) fn name(self) -> String {
+    pub(crate) fn name(self) -> String {
         format!("{} ms, {} %, {} Mbit/s", self.rtt, self.loss, self.rate)
     }
 }
 
 impl Options {
-    pub(super) fn parse(words: &[String]) -> Done<Self> {
+    pub(crate) fn parse(words: &[String]) -> Done<Self> {
         let mut options = Self {
             seconds: 60,
             limit: None,
@@ -81,7 +81,7 @@ impl Options {
     }
 
     /// By rate, so that a file serves all cells of one
-    pub(super) fn cells(&self) -> Vec<Cell> {
+    pub(crate) fn cells(&self) -> Vec<Cell> {
         if !self.cells.is_empty() {
             return self.cells.clone();
         }
@@ -95,17 +95,17 @@ impl Options {
         cells
     }
 
-    pub(super) fn limit(&self) -> Duration {
+    pub(crate) fn limit(&self) -> Duration {
         Duration::from_secs(self.limit.unwrap_or(2 * self.seconds))
     }
 
     /// Whether a tool is asked for
-    pub(super) fn asks(&self, name: &str) -> bool {
+    pub(crate) fn asks(&self, name: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|only| name.contains(only.as_str()))
     }
 
     /// What the laboratory of ssh is told
-    pub(super) fn of_lab(&self) -> options::Options {
+    pub(crate) fn of_lab(&self) -> options::Options {
         options::Options {
             memory: self.memory.clone(),
             disk: self.memory.clone(),
@@ -144,7 +144,7 @@ impl Options {
     }
 }
 
-fn cell(value: &str) -> Done<Cell> {
+pub(crate) fn cell(value: &str) -> Done<Cell> {
     let parts: Vec<_> = value.split(',').collect();
     let [rtt, loss, rate] = parts[..] else {
         return Err(format!("--cell {value}: not MS,PERCENT,MBIT"));

@@ -10,6 +10,7 @@ mod ports;
 mod remap;
 mod strangers;
 mod streams;
+mod tuned;
 mod walled;
 mod weather;
 
@@ -217,14 +218,15 @@ impl Told {
         taken.filter_map(|event| event["kind"].as_str()).collect()
     }
 
-    /// What was decided of ways, as `KIND PLACE DECISION`
+    /// What was decided of ways, as `KIND PLACE DECISION`, but how many streams they use
     fn decisions(&self) -> Vec<String> {
         let text = |event: &Value, name: &str| event[name].as_str().map(str::to_owned);
         let line = |event: &Value| {
             let decision = text(event, "decision")?;
             Some(format!("{} {} {decision}", text(event, "kind")?, text(event, "place")?))
         };
-        self.0.iter().filter(|event| event["type"] == "route").filter_map(line).collect()
+        let routes = self.0.iter().filter(|event| event["type"] == "route");
+        routes.filter(|event| event["decision"] != "tuned").filter_map(line).collect()
     }
 }
 

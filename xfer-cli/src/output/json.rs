@@ -161,7 +161,7 @@ pub(crate) struct RouteBody {
 /// One decision on the way to a route.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct TrialBody {
-    /// `failed`, `lost`, `skipped` or `taken`.
+    /// `failed`, `lost`, `skipped`, `taken` or `tuned`.
     pub(crate) decision: &'static str,
     /// Where the way leads.
     pub(crate) place: String,

@@ -12,6 +12,7 @@ use xfer_core::options::{
     RouteChoice, SelectionOptions, TransferOptions, VerifyOptions,
 };
 use xfer_core::transport::ssh::SshOptions;
+use xfer_protocol::digest::BlockSize;
 use xfer_protocol::manifest::Timestamp;
 use xfer_protocol::message::FilterRules;
 
@@ -180,6 +181,7 @@ impl CopySettings {
                 level: merged.value("verify", values::verify_level)?.unwrap_or_default(),
             },
             network: NetworkOptions {
+                block: block_size(around)?,
                 streams: merged.value("streams", values::streams)?.flatten(),
                 compression: merged.value("compress", values::compression)?.unwrap_or_default(),
                 bandwidth_limit: merged.value("bwlimit", values::rate)?,
@@ -198,6 +200,22 @@ impl CopySettings {
             },
         };
         Ok(Self { options, dry_run: merged.switch("dry-run", false) })
+    }
+}
+
+/// What measurements fix; nobody else has a use for it, so it is no flag.
+fn block_size(around: &Surroundings) -> Result<Option<BlockSize>, CliError> {
+    const NAME: &str = "XFER_BLOCK_SIZE";
+    let Some(text) = (around.variable)(NAME) else { return Ok(None) };
+    let size = text.to_str().and_then(|text| values::size(text).ok());
+    let exact = size.filter(|size| size.is_power_of_two());
+    let log = exact.and_then(|size| u8::try_from(size.ilog2()).ok());
+    match log.and_then(|log| BlockSize::from_log(log).ok()) {
+        Some(block) => Ok(Some(block)),
+        None => Err(CliError::usage(
+            "bad-value",
+            format!("{NAME}: expected a power of two from 64KiB to 16MiB"),
+        )),
     }
 }
 

@@ -6,6 +6,7 @@ mod peer;
 mod peer_tokens;
 mod refusals;
 mod survey;
+mod tuner;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

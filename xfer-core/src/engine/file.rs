@@ -183,6 +183,9 @@ async fn copy_once(cx: &Arc<Context>, work: &FileWork) -> Result<Ended, Stop> {
 fn block_length(cx: &Context) -> u64 {
     let (grid, least) = (cx.sink.capabilities().write_grid.max(1), grid(cx));
     if least <= BlockSize::DEFAULT.bytes() {
+        if let Some(fixed) = cx.options.network.block {
+            return fixed.bytes().max(least);
+        }
         let borne = [cx.pacer.block_max(), cx.source.block_max(), cx.sink.block_max()];
         let paced = borne.into_iter().flatten().min().unwrap_or(u64::MAX);
         let paced = paced.max(BlockSize::MIN.bytes()).max(least);

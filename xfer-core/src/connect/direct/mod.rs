@@ -6,12 +6,14 @@
 //! what had arrived has arrived.
 
 mod candidates;
+mod learnt;
 mod left;
 mod memory;
 mod race;
 mod reversed;
 mod source;
 mod survey;
+mod tuning;
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
@@ -33,6 +35,7 @@ use crate::transport::quic::QuicConnection;
 use crate::transport::ssh::SshConnection;
 use candidates::{Candidate, Login, Outside, outsides};
 pub(super) use candidates::{is_proxy, preferred};
+use learnt::Lessons;
 use left::Left;
 use memory::Memory;
 use race::{Keys, Late, Reached, Unreached, further, race};
@@ -122,6 +125,7 @@ pub(super) struct Ladder {
     here: Option<IpAddr>,
     place: String,
     memory: Memory,
+    lessons: Lessons,
     clock: Arc<dyn Clock>,
     observer: SharedObserver,
     unique: u64,
@@ -169,7 +173,9 @@ impl Ladder {
         let host = ground.login.config().hostname.clone();
         let now = Now::default();
         remote.hold_payload(true);
+        let lessons = Lessons::new(ground.state, here, &host, &ground.clock);
         let ladder = Self {
+            lessons,
             remote: Arc::clone(remote),
             own,
             network: ground.network.clone(),
@@ -292,7 +298,9 @@ impl Ladder {
     }
 
     async fn candidates(&self, named: &[MappedPort], listening: &Listening) -> Vec<Candidate> {
-        let preferred = preferred(self.network.route, self.remote.round_trip());
+        let round_trip = self.remote.round_trip();
+        let preferred = preferred(self.network.route, round_trip);
+        let preferred = self.lessons.order(preferred, round_trip);
         let outsides = outsides(named, listening, &self.login);
         if outsides.is_empty() {
             let reason = "no data port is open there whose outside address is known";
@@ -370,8 +378,13 @@ impl Ladder {
     async fn carry(&mut self, reached: Reached, late: Late, keys: &Keys) -> Option<()> {
         let Reached { candidate, link } = reached;
         let count = self.streams_of(candidate.carrier);
+        if let Some(learnt) = self.lessons.recall(candidate.carrier, self.remote.round_trip()) {
+            self.remote.expect_rate(learnt.rate);
+        }
         let race::Streams { streams, connection, missing } = link.streams(count).await;
-        let mut indexes = self.indexes(streams.len() + missing);
+        let began_with = streams.len() + missing;
+        let mut indexes = self.indexes(began_with);
+        let spare = self.indexes(tuning::STREAMS_MAX);
         let joining = streams.into_iter().zip(&mut indexes);
         let joining =
             joining.map(|(stream, index)| self.remote.add_stream(stream, index, Tier::Direct));
@@ -394,11 +407,13 @@ impl Ladder {
             why = self.watch(connection.as_ref()) => why,
             why = settling => why,
             why = self.complete(&candidate, keys, indexes) => why,
+            why = self.tune(&candidate, keys, began_with, spare) => why,
         };
         *self.now.lock().unwrap_or_else(PoisonError::into_inner) = None;
         // Until the next route is found or found wanting: the login would be clogged.
         self.remote.hold_payload(true);
         self.remote.give_up(Tier::Direct);
+        self.remote.use_streams(None);
         self.tell_of(&candidate, RouteDecision::Lost, why);
         let carried = self.remote.payload_bytes().saturating_sub(before);
         self.left.note(candidate, carried, self.clock.elapsed());
@@ -446,7 +461,14 @@ impl Ladder {
             Carrier::Tcp if is_long => TLS_STREAMS.1,
             Carrier::Tcp => TLS_STREAMS.0,
         };
-        self.network.streams.map_or(by_itself, |asked| asked.get().min(64))
+        let learnt = || match carrier {
+            Carrier::Udp => by_itself,
+            Carrier::Tcp => {
+                let learnt = self.lessons.recall(carrier, self.remote.round_trip());
+                learnt.map_or(by_itself, |learnt| learnt.streams)
+            }
+        };
+        self.network.streams.map_or_else(learnt, |asked| asked.get().min(64))
     }
 
     /// Waits until the route has no stream left, or nothing moves on it though payload waits.

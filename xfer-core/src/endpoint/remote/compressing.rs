@@ -68,6 +68,11 @@ impl Compressing {
         self.link.lock().unwrap_or_else(PoisonError::into_inner).observe(now, on_wire);
     }
 
+    /// Takes the rate that a link had at another time, until its own is known.
+    pub(super) fn expect(&self, rate: u64) {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner).rate.get_or_insert(rate);
+    }
+
     /// Nothing was on its way until now, so that time tells nothing.
     pub(super) fn rested(&self) {
         self.link.lock().unwrap_or_else(PoisonError::into_inner).since = None;
@@ -183,6 +188,18 @@ mod tests {
         choice.observe(millis(1000), 901_000_000);
         let rate = choice.accepts(FEATURE_ENCODED_PAYLOAD).and_then(|accepts| accepts.rate);
         assert_eq!(rate, Some(1_000_000));
+    }
+
+    #[test]
+    fn what_is_expected_counts_until_it_is_known() {
+        let choice = compressing(Compression::Auto);
+        let rate = || choice.accepts(FEATURE_ENCODED_PAYLOAD).and_then(|accepts| accepts.rate);
+        choice.expect(2_000_000);
+        assert_eq!(rate(), Some(2_000_000));
+        choice.observe(millis(0), 0);
+        choice.observe(millis(500), 2_000_000);
+        choice.expect(1);
+        assert_eq!(rate(), Some(4_000_000));
     }
 
     #[test]

@@ -29,6 +29,8 @@ struct State {
     streams: u32,
     /// Whether payload waits for a better lane.
     held: bool,
+    /// How many lanes on data ports carry payload at most; the others rest.
+    in_use: Option<usize>,
 }
 
 /// One lane, with its name in the flight control while it carries payload.
@@ -69,6 +71,14 @@ impl Lanes {
         state.settle(flights);
     }
 
+    /// Has so many lanes on data ports carry payload, if there are as many, and the others rest;
+    /// all of them where there is no limit.
+    pub(super) fn use_direct(&self, in_use: Option<usize>, flights: &Flights) {
+        let mut state = self.lock();
+        state.in_use = in_use;
+        state.settle(flights);
+    }
+
     /// All of them, the first that joined first.
     pub(super) fn members(&self) -> Vec<Member> {
         self.lock().members.clone()
@@ -103,8 +113,13 @@ impl State {
     fn settle(&mut self, flights: &Flights) {
         let best = self.members.iter().map(|member| member.tier).min();
         let best = best.filter(|tier| !self.held || *tier == Tier::Direct);
+        // What is on its way on a lane that is to rest still lands there.
+        let limit = self.in_use.filter(|_| best == Some(Tier::Direct)).unwrap_or(usize::MAX);
+        let mut carriers = 0;
         for member in &mut self.members {
-            match (member.carrying, Some(member.tier) == best) {
+            let carries = Some(member.tier) == best && carriers < limit;
+            carriers += usize::from(carries);
+            match (member.carrying, carries) {
                 (None, true) => {
                     let stream = StreamId(self.streams);
                     self.streams += 1;

@@ -220,6 +220,17 @@ impl RemoteEndpoint {
         self.shared.flights.are_any_under_way()
     }
 
+    /// Has so many streams on data ports carry payload, or all where there is no limit; the others
+    /// stay, and rest.
+    pub fn use_streams(&self, in_use: Option<usize>) {
+        self.shared.lanes.use_direct(in_use, &self.shared.flights);
+    }
+
+    /// Takes the bytes a second that the link had at another time, until its own are known.
+    pub fn expect_rate(&self, rate: u64) {
+        self.shared.compressing.expect(rate);
+    }
+
     /// Gives up the streams of a tier; what was on them goes out again on others.
     pub fn give_up(&self, tier: Tier) {
         for member in self.shared.lanes.members().iter().filter(|m| m.tier == tier) {
