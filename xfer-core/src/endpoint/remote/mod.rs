@@ -44,8 +44,9 @@ const WINDOW_BYTES: u64 = 8 << 20;
 const WINDOW_BYTES_MAX: u64 = 64 << 20;
 
 /// Payload bytes for the first lane while others are being opened: they cannot be moved to
-/// another, and no channel of OpenSSH takes more in a round trip.
-const FIRST_BYTES: u64 = 2 << 20;
+/// another. With much less a small transfer would wait for the others, whose first words queue
+/// behind these bytes on the same connection.
+const FIRST_BYTES: u64 = WINDOW_BYTES;
 
 /// The link rate that the window is laid out for, in bytes a second.
 const RATE: u64 = 500 << 20;
