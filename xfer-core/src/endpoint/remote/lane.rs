@@ -40,7 +40,8 @@ pub(super) struct Lane {
     queue: mpsc::Sender<Outgoing>,
     waiting: Mutex<Waiting>,
     index: u16,
-    /// What the far side said of itself.
+    /// What the far side said of itself on another stream, and on this one.
+    presumed: u64,
     features: OnceLock<u64>,
     /// Whether the far side has greeted, and how.
     greeted: watch::Sender<Option<EndpointResult<()>>>,
@@ -73,6 +74,8 @@ pub(super) struct Asked {
 pub(super) struct Opening {
     pub(super) unsaid: Vec<u8>,
     pub(super) waiting: HashMap<RequestId, Asked>,
+    /// What the far side has said of itself on another stream.
+    pub(super) features: u64,
 }
 
 impl Asked {
@@ -117,6 +120,7 @@ impl Lane {
             queue,
             waiting: Mutex::new(Waiting { requests: opening.waiting, ended: None }),
             index,
+            presumed: opening.features,
             features: OnceLock::new(),
             greeted: watch::Sender::new(None),
             moved: Arc::clone(&moved),
@@ -224,9 +228,9 @@ impl Lane {
         self.index
     }
 
-    /// What the far side offers, as far as it has greeted.
+    /// What the far side offers, as far as it has greeted here or elsewhere.
     pub(super) fn features(&self) -> u64 {
-        self.features.get().copied().unwrap_or_default()
+        self.features.get().copied().unwrap_or(self.presumed)
     }
 
     /// Bytes that moved so far, in either direction.

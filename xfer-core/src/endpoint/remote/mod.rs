@@ -163,7 +163,9 @@ impl RemoteEndpoint {
 
     /// Adds a stream to the session; no two have one index, not even one after the other.
     pub async fn add_stream(&self, stream: Stream, index: u16, tier: Tier) -> EndpointResult<()> {
-        let opening = Opening::of_stream(self.session, self.shared.compressing.features(), index);
+        let theirs = self.shared.lanes.control().map_or(0, |lane| lane.features());
+        let ours = self.shared.compressing.features();
+        let opening = Opening::of_stream(self.session, ours, index, theirs);
         let lane = Lane::open(stream, self.session, index, opening, &self.shared);
         let greeted = async {
             let greeted = lane.greeted().await;

@@ -58,17 +58,22 @@ impl Opening {
         self.was_said
     }
 
-    /// What a further stream begins with.
-    pub(super) fn of_stream(session: SessionId, features: u64, index: u16) -> lane::Opening {
+    /// What a further stream begins with; `theirs` is what the far side offered on another.
+    pub(super) fn of_stream(
+        session: SessionId,
+        features: u64,
+        index: u16,
+        theirs: u64,
+    ) -> lane::Opening {
         let hello = Hello { features, ..Hello::new(Role::Controller, session, index) };
         let unsaid = hello.encode();
-        lane::Opening { unsaid, waiting: HashMap::new() }
+        lane::Opening { unsaid, waiting: HashMap::new(), features: theirs }
     }
 
     /// What the first lane begins with, the first id that is free, and the answers to come.
     pub(super) fn begin(self) -> (lane::Opening, u64, Foretold) {
         let unsaid = if self.was_said { Vec::new() } else { self.bytes };
-        let mut opening = lane::Opening { unsaid, waiting: HashMap::new() };
+        let mut opening = lane::Opening { unsaid, waiting: HashMap::new(), features: 0 };
         let mut foretold = Vec::new();
         for (id, request) in (0..).zip(self.requests) {
             let (asked, answer) = Asked::plainly();
