@@ -32,6 +32,10 @@ const SOON: Duration = Duration::from_secs(60);
 /// agent, reading and syncing files
 const SLACK: f64 = 4.0;
 
+/// Round trips that the first channel loses by its window of 2 MiB, until others are open whose
+/// first words queue behind its payload
+const ONE_CHANNEL: f64 = 8.0;
+
 const ATTEMPTS: usize = 5;
 
 fn round_trips(time: Duration) -> f64 {
@@ -72,8 +76,8 @@ fn is_shown(path: &Path) -> bool {
     agents.into_iter().any(|line| holds(&line, plain) || holds(&line, hexadecimal.as_bytes()))
 }
 
-/// From the login on: the first payload after 4 round trips, and all after 8 and the time that the
-/// bytes take by themselves.
+/// From the login on: the first payload after 4 round trips, and all after 8, the time that the
+/// bytes take by themselves, and what a single channel costs.
 #[test]
 fn small_files_take_few_round_trips() {
     let lab = Lab::new(&Weather::default().megabits(1000));
@@ -113,7 +117,7 @@ fn small_files_take_few_round_trips() {
         let login = round_trips(let_in - began) + ON_ITS_WAY;
         println!("{login:.1} round trips to the login; from there {payload:.1} to payload, and");
         println!("{all:.1} to the end, of which the bytes by themselves take {bytes:.1}");
-        payload < 4.0 + SLACK && all < 8.0 + bytes + SLACK
+        payload < 4.0 + SLACK && all < 8.0 + bytes + ONE_CHANNEL + SLACK
     });
     assert!(is_soon, "never in {ATTEMPTS} attempts");
 }
