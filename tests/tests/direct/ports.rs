@@ -22,6 +22,9 @@ fn result_route(told: &Told) -> (&str, bool) {
     (route["kind"].as_str().expect("a kind"), route["direct"].as_bool().expect("direct or not"))
 }
 
+/// A program that is started over the login
+const PROGRAM: &str = "Starting session: command";
+
 #[test]
 fn a_named_port_carries_payload_both_ways() {
     let pair = Pair::new(&Weather::default().round_trip(ROUND_TRIP));
@@ -30,7 +33,10 @@ fn a_named_port_carries_payload_both_ways() {
         for verb in [Verb::Push, Verb::Pull] {
             let destination = format!("{verb:?}-{kind}");
             let before = pair.counts(verb).remapped;
+            let begun = pair.server.log_count(PROGRAM);
             let told = pair.moved(verb, &named(&[port]), ["source", &destination]);
+            // The login carries no payload, not even when the session ends.
+            assert_eq!(pair.server.log_count(PROGRAM), begun + 1);
             assert_eq!(told.routes().last(), Some(&kind), "{verb:?}: {told:?}");
             assert_eq!(result_route(&told), (kind, true));
             assert_eq!(told.decisions(), [decided(port, "taken")], "{verb:?}");

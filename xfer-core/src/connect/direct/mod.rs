@@ -199,13 +199,16 @@ impl Ladder {
     /// Goes on until the session ends, or no way is left to be tried.
     pub(super) async fn run(mut self) {
         let remote = Arc::clone(&self.remote);
-        tokio::select! {
-            () = self.climb() => {}
-            () = remote.closed() => {}
-        }
+        let nowhere = tokio::select! {
+            () = self.climb() => true,
+            () = remote.closed() => false,
+        };
         remote.hold_payload(false);
-        self.outcome
-            .send_replace(Outcome::Nowhere { stranger: self.stranger.load(Ordering::Relaxed) });
+        // A session that ends needs nothing in place of its route.
+        if nowhere {
+            let stranger = self.stranger.load(Ordering::Relaxed);
+            self.outcome.send_replace(Outcome::Nowhere { stranger });
+        }
     }
 
     async fn climb(&mut self) {
