@@ -10,12 +10,32 @@ use crate::disk::program::{self, Program};
 /// The program for one kind of machine.
 #[derive(Clone, Debug)]
 pub struct AgentBinary {
-    /// Where it was found.
-    pub path: PathBuf,
+    path: PathBuf,
+    program: Program,
+}
+
+impl AgentBinary {
     /// SHA-256 in hexadecimal: what the far side's own tools can check.
-    pub sha256: String,
-    /// The program.
-    pub bytes: Bytes,
+    #[must_use]
+    pub fn sha256(&self) -> &str {
+        &self.program.sha256
+    }
+
+    /// Bytes of it.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.program.length
+    }
+
+    /// The program itself: tens of megabytes, which only a machine without it needs.
+    ///
+    /// # Errors
+    /// [`BinaryError::Unreadable`], also where another one lies there by now.
+    pub fn read(&self) -> Result<Bytes, BinaryError> {
+        let read = program::read(&self.path, &self.program);
+        let unreadable = |cause| BinaryError::Unreadable { path: self.path.clone(), cause };
+        read.map(Bytes::from).map_err(unreadable)
+    }
 }
 
 /// A kind of machine, as `uname -sm` names it.
@@ -94,6 +114,6 @@ fn file_name(kind: &MachineKind) -> String {
 
 fn load(path: &Path) -> Result<AgentBinary, BinaryError> {
     let unreadable = |cause| BinaryError::Unreadable { path: path.to_owned(), cause };
-    let Program { bytes, sha256 } = program::read(path).map_err(unreadable)?;
-    Ok(AgentBinary { path: path.to_owned(), sha256, bytes: Bytes::from(bytes) })
+    let program = program::identify(path).map_err(unreadable)?;
+    Ok(AgentBinary { path: path.to_owned(), program })
 }

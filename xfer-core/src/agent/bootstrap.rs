@@ -163,8 +163,8 @@ async fn is_read_back(
     start: &Start,
 ) -> Result<bool, BootstrapError> {
     let mark = missing_mark(start);
-    let whole = [&mark[..], &binary.bytes, &mark].concat();
-    let script = read_script(&binary.sha256, start);
+    let whole = [&mark[..], &binary.read()?, &mark].concat();
+    let script = read_script(binary.sha256(), start);
     let limit = whole.len().saturating_add(PROBE_BYTES_MAX);
     let said = connection.run(script, Bytes::new(), limit).await?.stdout;
     // What a login script prints comes before.
@@ -196,7 +196,7 @@ async fn try_start(
     start: &Start,
     check: Check,
 ) -> Result<Attempt, BootstrapError> {
-    let sha256 = binary.map_or("none", |b| b.sha256.as_str());
+    let sha256 = binary.map_or("none", AgentBinary::sha256);
     let exec = connection.exec(start_script(sha256, options, start, check)).await?;
     let waiting = tokio::time::timeout(START_DEADLINE, await_sentinel(exec, start));
     let silent = async {
@@ -230,14 +230,15 @@ async fn start_in_memory(
     options: &TransferOptions,
     start: &Start,
 ) -> Option<Started> {
-    let script = memory_script(binary.bytes.len(), &binary.sha256, options, start);
+    let script = memory_script(binary.length(), binary.sha256(), options, start);
+    let program = binary.read().ok()?;
     let mut exec = connection.exec(script).await.ok()?;
     let ended = Stream::new(tokio::io::empty(), tokio::io::sink());
     let mut writer = std::mem::replace(&mut exec.stream.writer, ended.writer);
     let attempt = {
         let upload = async {
             // Where nothing takes it, what was printed instead tells so.
-            let _taken = writer.write_all(&binary.bytes).await;
+            let _taken = writer.write_all(&program).await;
             let _taken = writer.flush().await;
             tokio::time::sleep(START_DEADLINE).await;
         };
@@ -303,10 +304,10 @@ async fn place(
     binary: &AgentBinary,
     start: &Start,
 ) -> Result<(), BootstrapError> {
-    let mut said = String::new();
+    let (mut said, program) = (String::new(), binary.read()?);
     for directory in DIRECTORIES.split("\" \"").map(|d| d.trim_matches(|c| c == '"' || c == ' ')) {
-        let script = place_script(directory, &binary.sha256, &hex(&start.sentinels[1]));
-        let output = connection.run(script, Bytes::clone(&binary.bytes), 4096).await?;
+        let script = place_script(directory, binary.sha256(), &hex(&start.sentinels[1]));
+        let output = connection.run(script, Bytes::clone(&program), 4096).await?;
         if output.status == Some(0) {
             return Ok(());
         }

@@ -1,30 +1,67 @@
-//! Program files: read whole to be placed elsewhere.
+//! Program files: known by their digest, and read whole to be placed elsewhere.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Take};
 use std::path::Path;
+
+use ring::digest::{Context, Digest, SHA256, digest};
 
 /// Bytes of the largest program that is read.
 const PROGRAM_BYTES_MAX: u64 = 256 << 20;
 
-/// A program's bytes and the digest that other machines' tools know.
+/// Bytes that are hashed at a time.
+const PIECE: usize = 256 << 10;
+
+/// A program as other machines' tools know it.
+#[derive(Clone, Debug)]
 pub(crate) struct Program {
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) length: usize,
+    /// Of all its bytes, in hexadecimal.
     pub(crate) sha256: String,
 }
 
-/// Reads a program.
-pub(crate) fn read(path: &Path) -> io::Result<Program> {
+/// Reads a program to know it, and keeps nothing of it.
+pub(crate) fn identify(path: &Path) -> io::Result<Program> {
+    let mut file = open(path)?;
+    let mut context = Context::new(&SHA256);
+    let (mut piece, mut length) = (vec![0; PIECE], 0);
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) => break,
+            Ok(read) => {
+                context.update(&piece[..read]);
+                length += read;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Program { length, sha256: hexadecimal(&context.finish()) })
+}
+
+/// Reads a program whole.
+///
+/// # Errors
+/// `InvalidData` where it is another one by now.
+pub(crate) fn read(path: &Path, known: &Program) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(known.length);
+    open(path)?.read_to_end(&mut bytes)?;
+    if hexadecimal(&digest(&SHA256, &bytes)) != known.sha256 {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it was changed just now"));
+    }
+    Ok(bytes)
+}
+
+fn open(path: &Path) -> io::Result<Take<File>> {
     let file = File::open(path)?;
-    let length = file.metadata()?.len();
-    if length > PROGRAM_BYTES_MAX {
+    if file.metadata()?.len() > PROGRAM_BYTES_MAX {
         return Err(io::Error::from(io::ErrorKind::FileTooLarge));
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
-    file.take(PROGRAM_BYTES_MAX).read_to_end(&mut bytes)?;
-    let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
-    let sha256 = digest.as_ref().iter().map(|b| format!("{b:02x}")).collect();
-    Ok(Program { bytes, sha256 })
+    Ok(file.take(PROGRAM_BYTES_MAX))
+}
+
+fn hexadecimal(digest: &Digest) -> String {
+    digest.as_ref().iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// Whether a program is an ELF file that asks for no interpreter: it runs wherever its kernel does.
@@ -57,6 +94,20 @@ fn asks_for_no_interpreter(head: &[u8]) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_is_what_it_was_known_as() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("program");
+        let content = [7; PIECE + 1];
+        std::fs::write(&path, content).unwrap();
+        let known = identify(&path).unwrap();
+        assert_eq!(known.sha256, hexadecimal(&digest(&SHA256, &content)));
+        assert_eq!(known.length, content.len());
+        assert_eq!(read(&path, &known).unwrap(), content);
+        std::fs::write(&path, [8; PIECE + 1]).unwrap();
+        assert_eq!(read(&path, &known).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
 
     #[test]
     fn what_is_no_program_is_not_static() {
