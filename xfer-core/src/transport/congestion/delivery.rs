@@ -51,8 +51,8 @@ pub(super) struct Delivery {
     delivered_at: Duration,
     /// When the newest acknowledged packet left
     first_at: Duration,
-    /// Samples are limited until this much was delivered
-    limited_until: u64,
+    /// Samples are limited until more than this was delivered: what leaves into an idle path is so too
+    limited_until: Option<u64>,
     newest: Option<Duration>,
     batch: u64,
 }
@@ -81,7 +81,7 @@ impl Delivery {
             delivered: self.delivered,
             delivered_at: self.delivered_at,
             first_at: self.first_at,
-            limited: self.delivered < self.limited_until,
+            limited: self.limited_until.is_some_and(|until| self.delivered <= until),
         });
     }
 
@@ -101,7 +101,7 @@ impl Delivery {
         limited: bool,
     ) -> Option<Sample> {
         if limited {
-            self.limited_until = (self.delivered + in_flight).max(1);
+            self.limited_until = Some(self.delivered + in_flight);
         }
         let sent = self.newest.take()?;
         let bytes = std::mem::take(&mut self.batch);

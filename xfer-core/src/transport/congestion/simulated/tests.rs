@@ -141,6 +141,23 @@ fn a_sender_that_waited_for_its_application_is_at_once_as_fast_again() {
     assert!(share >= 90, "{share} %");
 }
 
+/// A packet now and then leaves the path idle in between, which says nothing of its rate.
+#[test]
+fn a_sender_that_hardly_sent_is_at_once_as_fast_again() {
+    for milliseconds in [20, 50] {
+        for trickle in [5_000, 10_000, 20_000, 50_000, 200_000] {
+            let link = Link::of(100, milliseconds, 0);
+            let mut world = settled(&link);
+            world.senders[0].limit(Some(Rate(trickle)), world.now);
+            world.run(3 * SECOND);
+            world.senders[0].limit(None, world.now);
+            world.run(2 * link.round_trip);
+            let share = world.shares(SECOND / 2)[0];
+            assert!(share >= 90, "{milliseconds} ms, {trickle} bytes/s: {share} %");
+        }
+    }
+}
+
 #[test]
 fn a_queue_too_short_for_a_probe_costs_little() {
     let mut link = Link::of(100, 50, 0);
