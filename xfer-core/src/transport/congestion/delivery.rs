@@ -51,7 +51,7 @@ pub(super) struct Delivery {
     delivered_at: Duration,
     /// When the newest acknowledged packet left
     first_at: Duration,
-    /// Samples are limited until more than this was delivered: what leaves into an idle path is so too
+    /// Samples are limited until more than this was delivered: what leaves into an idle path too
     limited_until: Option<u64>,
     newest: Option<Duration>,
     batch: u64,
