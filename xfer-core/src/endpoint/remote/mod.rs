@@ -51,6 +51,9 @@ const FIRST_BYTES: u64 = WINDOW_BYTES;
 /// The link rate that the window is laid out for, in bytes a second.
 const RATE: u64 = 500 << 20;
 
+/// A delay from which on another question to measure it anew would be felt.
+const FAR: Duration = Duration::from_millis(5);
+
 /// How long the far side may take to end the session once it was told to.
 const FAR_END_DEADLINE: Duration = Duration::from_secs(1);
 
@@ -108,8 +111,8 @@ impl RemoteEndpoint {
 
     /// The same with what was said ahead: the requests in it have their answers sooner.
     ///
-    /// `round_trip` is what is known of the link's delay, which is measured where nothing is: the
-    /// greeting tells of it unless it was said ahead.
+    /// `round_trip` is what is known of the link's delay. Where that is nothing, or so little that it
+    /// may be the delay of a relay nearby, the far side itself is asked.
     pub async fn open_with(
         stream: Stream,
         capabilities: Capabilities,
@@ -137,10 +140,11 @@ impl RemoteEndpoint {
             stall: options.stall,
             closed: tokio_util::sync::CancellationToken::new(),
         });
+        let known = round_trip.filter(|&time| time >= FAR);
         let mut began = shared.clock.elapsed();
         let lane = Lane::open(stream, session, 0, said, &shared);
         lane.greeted().await?;
-        if was_said && round_trip.is_none() {
+        if was_said && known.is_none() {
             began = shared.clock.elapsed();
             let asked = lane.ask(shared.next_id(), Request::Ping, Coding::Plain, Bytes::new());
             let answered = tokio::time::timeout(options.stall, asked).await;
@@ -148,7 +152,7 @@ impl RemoteEndpoint {
         }
         let measured = shared.clock.elapsed().saturating_sub(began);
         shared.lanes.add(lane, Tier::First, &shared.flights);
-        let round_trip = round_trip.unwrap_or(measured);
+        let round_trip = known.unwrap_or(measured);
         shared.widen(round_trip);
         let mut watch = JoinSet::new();
         watch.spawn(watch::watch(Arc::clone(&shared), round_trip));
