@@ -111,8 +111,8 @@ impl RemoteEndpoint {
 
     /// The same with what was said ahead: the requests in it have their answers sooner.
     ///
-    /// `round_trip` is what is known of the link's delay. Where that is nothing, or so little that it
-    /// may be the delay of a relay nearby, the far side itself is asked.
+    /// `round_trip` is what is known of the link's delay. Where that is nothing, or so little that
+    /// it may be the delay of a relay nearby, the far side itself is asked.
     pub async fn open_with(
         stream: Stream,
         capabilities: Capabilities,
