@@ -67,28 +67,38 @@ pub fn open_or_make(path: &[u8]) -> Result<MadeDirectory, Errno> {
         Err(Errno::NOENT) => {}
         Err(errno) => return Err(errno),
     }
-    let mut place = confine::open_root(if path.starts_with(b"/") { b"/" } else { b"." })?;
-    let mut parents = Vec::new();
-    for name in path.split(|&b| b == b'/').filter(|name| !name.is_empty()) {
-        let below = |name: &[u8]| {
-            let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | confine::HANDLE;
-            rustix::fs::openat(&place, name, flags, Mode::empty())
-        };
-        let next = match below(name) {
-            Err(Errno::NOENT) => {
-                match rustix::fs::mkdirat(&place, name, Mode::RWXU | Mode::RWXG | Mode::RWXO) {
-                    Ok(()) | Err(Errno::EXIST) => {}
-                    Err(errno) => return Err(errno),
+    let start = confine::open_root(if path.starts_with(b"/") { b"/" } else { b"." })?;
+    let names = path.split(|&b| b == b'/').filter(|name| !name.is_empty());
+    MadeDirectory::below(start, names, |place, name| {
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | confine::HANDLE;
+        rustix::fs::openat(place, name, flags, Mode::empty())
+    })
+}
+
+impl MadeDirectory {
+    /// Opens each name in the directory before it, and makes those that are missing.
+    pub(super) fn below<'a>(
+        start: OwnedFd,
+        names: impl Iterator<Item = &'a [u8]>,
+        open: impl Fn(&OwnedFd, &[u8]) -> Result<OwnedFd, Errno>,
+    ) -> Result<Self, Errno> {
+        let mut made = Self { place: start, parents: Vec::new() };
+        for name in names {
+            match open(&made.place, name) {
+                Err(Errno::NOENT) => {
+                    let all = Mode::RWXU | Mode::RWXG | Mode::RWXO;
+                    match rustix::fs::mkdirat(&made.place, name, all) {
+                        Ok(()) | Err(Errno::EXIST) => {}
+                        Err(errno) => return Err(errno),
+                    }
+                    let next = open(&made.place, name)?;
+                    made.parents.push(std::mem::replace(&mut made.place, next));
                 }
-                let next = below(name)?;
-                parents.push(std::mem::replace(&mut place, next));
-                continue;
+                next => made.place = next?,
             }
-            other => other?,
-        };
-        place = next;
+        }
+        Ok(made)
     }
-    Ok(MadeDirectory { place, parents })
 }
 
 /// The absolute path of an open directory, as far as the system tells; for records only.

@@ -6,7 +6,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, Stat};
+use rustix::fs::{AtFlags, FileType, Stat};
 use rustix::io::Errno;
 use xfer_protocol::path::RelPath;
 
@@ -131,28 +131,10 @@ impl NamedRoots {
     /// As [`Self::open`]; the root itself is never made.
     pub fn open_or_make(&self, path: &[u8]) -> Result<MadeDirectory, Errno> {
         let (root, below) = self.find(path)?;
-        let (mut place, mut parents) = (root.open()?, Vec::new());
-        for name in below.components() {
+        MadeDirectory::below(root.open()?, below.components(), |place, name| {
             let name = RelPath::new(name).map_err(|_| Errno::NAMETOOLONG)?;
-            let open = |place: &OwnedFd| {
-                confine::open_directory(place.as_fd(), &name, Confinement::Kernel)
-            };
-            let next = match open(&place) {
-                Err(Errno::NOENT) => {
-                    let all = Mode::RWXU | Mode::RWXG | Mode::RWXO;
-                    match rustix::fs::mkdirat(&place, name.as_bytes(), all) {
-                        Ok(()) | Err(Errno::EXIST) => {}
-                        Err(errno) => return Err(errno),
-                    }
-                    let next = open(&place)?;
-                    parents.push(std::mem::replace(&mut place, next));
-                    continue;
-                }
-                other => other?,
-            };
-            place = next;
-        }
-        Ok(MadeDirectory { place, parents })
+            confine::open_directory(place.as_fd(), &name, Confinement::Kernel)
+        })
     }
 
     /// How a path is told to others: below its name, without what means nothing.
