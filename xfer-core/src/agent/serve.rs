@@ -117,19 +117,20 @@ impl<E: Source + Sink + 'static> Served<E> {
     ///
     /// Streams that arrive at data ports are served by [`Self::arrivals`].
     pub fn new(endpoint: Arc<E>, clock: Arc<dyn Clock>) -> (Self, Arrivals) {
-        let mut served = Self::without_ports(endpoint, clock);
+        let coder = Coder::new(Arc::clone(&clock));
+        let mut served = Self::without_ports(endpoint, coder, clock);
         let (ports, arrived) = DataPorts::new(served.over.clone());
         served.ports = Some(Arc::new(ports));
         (served, Arrivals(arrived))
     }
 
     /// A session that neither opens ports nor dials, whatever it is asked.
-    pub(super) fn without_ports(endpoint: Arc<E>, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn without_ports(endpoint: Arc<E>, coder: Coder, clock: Arc<dyn Clock>) -> Self {
         let heard = Arc::new(AtomicU64::new(millis(clock.elapsed())));
         Self {
             endpoint,
             room: Room::new(ROOM_BYTES),
-            coder: Coder::new(Arc::clone(&clock)),
+            coder,
             slots: Arc::new(Semaphore::new(REQUESTS_SERVED)),
             clock,
             heard,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 use xfer_protocol::encoding::{Accepts, Encoded, Encoding};
+use xfer_protocol::limits::LEVEL_MAX;
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::zstd_safe::find_frame_compressed_size;
 
@@ -40,12 +41,19 @@ const AT_A_TIME: usize = 4;
 pub(crate) struct Coder {
     turns: Arc<Semaphore>,
     clock: Arc<dyn Clock>,
+    /// The highest level that is used, whatever is asked.
+    most: u8,
 }
 
 impl Coder {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self::up_to(LEVEL_MAX, clock)
+    }
+
+    /// The same for somebody who is not to choose how much memory and time a payload takes.
+    pub(crate) fn up_to(most: u8, clock: Arc<dyn Clock>) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { turns: Arc::new(Semaphore::new(processors.min(AT_A_TIME))), clock }
+        Self { turns: Arc::new(Semaphore::new(processors.min(AT_A_TIME))), clock, most }
     }
 
     /// The payload encoded; `None` where that does not pay.
@@ -56,6 +64,7 @@ impl Coder {
     ) -> Option<(Encoded, Bytes)> {
         let turn = Arc::clone(&self.turns).acquire_owned().await.ok()?;
         let clock = Arc::clone(&self.clock);
+        let accepts = Accepts { level: accepts.level.min(self.most), ..accepts };
         let work = move || {
             let _turn = turn;
             encode(&payload, accepts, &*clock)
@@ -197,6 +206,15 @@ mod tests {
         // Its beginning would shrink; all of it does not.
         let mixed = [text(SLICE), noise(MIB)].concat();
         assert!(encode(&mixed, slow(3), &*clock).is_none());
+    }
+
+    #[tokio::test]
+    async fn no_level_beyond_the_highest_is_used() {
+        let payload = Bytes::from(text(MIB));
+        let accepts = Accepts { level: LEVEL_MAX, rate: None };
+        let coder = Coder::up_to(1, SystemClock::shared());
+        let (_, found) = coder.encode(payload.clone(), accepts).await.unwrap();
+        assert_eq!(found, zstd::bulk::compress(&payload, 1).unwrap());
     }
 
     #[test]

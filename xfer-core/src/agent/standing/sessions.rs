@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::disk::named_roots::NamedRoots;
 use crate::endpoint::local::{LocalEndpoint, LocalOptions, Reach};
 use crate::transport::Stream;
+use crate::transport::compression::Coder;
 use crate::transport::peer::{Verdict, Verifier, Wishes};
 
 /// Sessions at a time: each may hold 64 MiB of payload.
@@ -23,6 +24,10 @@ const STREAMS_MAX: usize = 96;
 
 /// Silence after which a session is over; controllers say something every 100 s at least.
 const SILENCE: Duration = Duration::from_secs(120);
+
+/// The highest level at which payload is compressed here: at 19 one payload takes 100 MiB and many
+/// seconds, and whoever holds a token asks for it.
+const LEVEL_MOST: u8 = 9;
 
 type Name = (Verifier, SessionId);
 
@@ -93,7 +98,9 @@ impl Sessions {
             LocalOptions { times: wishes.times, xattrs: wishes.xattrs, ..LocalOptions::default() };
         let roots = self.roots.only(|root| grant.reaches(root));
         let endpoint = LocalEndpoint::confined(options, Reach { roots, writes: grant.writes });
-        let served = Served::without_ports(Arc::new(endpoint), Arc::clone(&self.clock));
+        let clock = Arc::clone(&self.clock);
+        let coder = Coder::up_to(LEVEL_MOST, Arc::clone(&clock));
+        let served = Served::without_ports(Arc::new(endpoint), coder, clock);
         live.insert(name, served.clone());
         drop(live);
         let (sessions, watched) = (Arc::downgrade(self), served.clone());
