@@ -76,8 +76,8 @@ fn is_shown(path: &Path) -> bool {
     agents.into_iter().any(|line| holds(&line, plain) || holds(&line, hexadecimal.as_bytes()))
 }
 
-/// From the login on: the first payload after 4 round trips, and all after 8, the time that the
-/// bytes take by themselves, and what a single channel costs.
+/// What is wanted is the first payload within 4 round trips from the login, and all within 8 beside
+/// the time of the bytes. This holds it to that and what the constants above allow.
 #[test]
 fn small_files_take_few_round_trips() {
     let lab = Lab::new(&Weather::default().megabits(1000));

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use xfer_protocol::data_port::{Carrier, Listen, Listening};
+use xfer_protocol::data_port::{Carrier, Listening};
 
 use super::candidates::{Candidate, kind_of};
 use super::race::{Keys, Link, Reached, Streams, Unreached, further, race};
-use super::{Ladder, PAYLOAD_WAITS, reversed};
+use super::{Ladder, PAYLOAD_WAITS, listen, reversed};
 use crate::connect::survey::{OpenWay, Shut, WayKind};
 use crate::endpoint::remote::Tier;
 use crate::transport::keys::SessionKey;
@@ -33,9 +33,7 @@ impl Ladder {
     pub(in crate::connect) async fn doors(&self) -> Result<Doors, String> {
         let own = SessionKey::generate().map_err(|error| error.to_string())?;
         let named = self.named_ports().await;
-        let ports = named.iter().map(|port| port.inside).collect();
-        let listen = Listen { key: own.digest(), ports, mapped: true };
-        let listening = self.remote.listen(listen).await;
+        let listening = self.remote.listen(listen(&own, &named)).await;
         let listening = listening.map_err(|error| error.to_string())?;
         let candidates = self.candidates(&named, &listening).await;
         let keys = Keys { own, peer: listening.key };
