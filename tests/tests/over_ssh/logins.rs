@@ -131,14 +131,13 @@ fn a_refused_further_login_costs_nothing() {
 /// A command that leads there may ask somebody, so it runs once
 #[test]
 fn a_proxy_command_is_run_once() {
-    let mut pair = Pair::with("MaxSessions 1");
-    tree::small_files(&pair.path("source"), 10, 6);
+    let mut pair = pair("MaxSessions 1");
     let direct = pair.server.client_config("direct");
     let proxy = format!("  ProxyCommand ssh -F {} -W %h:%p direct\n", direct.display());
     let config = pair.path("ssh_config");
     tree::write(&config, (pair.server.client_config_text("host") + &proxy).as_bytes());
     pair.xfer = Xfer::new().ssh_config(config);
-    let ended = push(&pair, &["-j", "2"]);
+    let ended = push(&pair, &["-j", "2", "--bwlimit", "40MB/s"]);
     assert_eq!(route(&ended), ("ssh".to_owned(), 1));
     assert_eq!(pair.server.log_count(LOGIN), 2);
     let notices = notices(&ended);
