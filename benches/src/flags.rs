@@ -27,3 +27,8 @@ pub(crate) fn read<T>(
 pub(crate) fn number<N: std::str::FromStr>(flag: &str, value: &str) -> Done<N> {
     value.parse().map_err(|_| format!("{flag} {value}: not a number"))
 }
+
+/// What was asked for, or else the usual
+pub(crate) fn or<T: Clone>(asked: &[T], usual: &[T]) -> Vec<T> {
+    if asked.is_empty() { usual.to_vec() } else { asked.to_vec() }
+}

@@ -11,6 +11,7 @@
 mod contender;
 mod course;
 mod direct;
+mod emulated;
 mod figures;
 mod flags;
 mod lab;

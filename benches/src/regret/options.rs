@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::direction;
 use super::sweep::{BLOCKS, CELLS, ROUTES, STREAMS, Setting};
+use crate::Done;
 use crate::contender::Direction;
 use crate::direct::Route;
-use crate::flags::{self, number};
-use crate::wan::options::{Cell, cell};
-use crate::{Done, options};
+use crate::emulated::Cell;
+use crate::flags::{self, number, or};
 
 pub(crate) const USAGE: &str = "\
 usage: cargo run --release -p xfer-benches -- regret [FLAG…]   as root, with /dev/net/tun
@@ -36,7 +35,7 @@ pub(super) struct Options {
     routes: Vec<Route>,
     pub(super) seed: u64,
     pub(super) direction: Direction,
-    memory: PathBuf,
+    pub(super) memory: PathBuf,
     pub(super) output: PathBuf,
 }
 
@@ -78,18 +77,9 @@ impl Options {
         Duration::from_secs(self.limit.unwrap_or(2 * self.seconds))
     }
 
-    /// What the laboratory of ssh is told
-    pub(super) fn of_lab(&self) -> options::Options {
-        options::Options {
-            memory: self.memory.clone(),
-            disk: self.memory.clone(),
-            ..options::Options::default()
-        }
-    }
-
     fn switch(&mut self, flag: &str) -> bool {
         match flag {
-            "--pull" => self.direction = direction(true),
+            "--pull" => self.direction = Direction::Pull,
             "--quick" => {
                 self.seconds = 1;
                 self.limit = Some(60);
@@ -105,7 +95,7 @@ impl Options {
         match flag {
             "--seconds" => self.seconds = number::<u64>(flag, value)?.clamp(1, 86_400),
             "--limit" => self.limit = Some(number::<u64>(flag, value)?.clamp(1, 86_400)),
-            "--cell" => self.cells.push(cell(value)?),
+            "--cell" => self.cells.push(Cell::parse(value)?),
             "--streams" => self.streams.push(number::<usize>(flag, value)?.clamp(1, 64)),
             "--block" => self.blocks.push(number::<u64>(flag, value)?.saturating_mul(1024)),
             "--route" => self.routes.push(match value {
@@ -120,10 +110,6 @@ impl Options {
         }
         Ok(true)
     }
-}
-
-fn or<T: Clone>(asked: &[T], usual: &[T]) -> Vec<T> {
-    if asked.is_empty() { usual.to_vec() } else { asked.to_vec() }
 }
 
 #[cfg(test)]

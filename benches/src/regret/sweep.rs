@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use crate::direct::Route;
-use crate::wan::options::Cell;
+use crate::emulated::Cell;
 
 /// Numbers of streams
 pub(super) const STREAMS: [usize; 6] = [1, 2, 4, 8, 16, 32];

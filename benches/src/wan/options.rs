@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::Done;
 use crate::contender::Direction;
-use crate::flags::{self, number};
-use crate::{Done, options};
+use crate::emulated::Cell;
+use crate::flags::{self, number, or};
 
 pub(crate) const USAGE: &str = "\
 usage: cargo run --release -p xfer-benches -- wan [FLAG…]   as root, with /dev/net/tun
@@ -22,17 +23,6 @@ usage: cargo run --release -p xfer-benches -- wan [FLAG…]   as root, with /dev
   --output STEM           where STEM.md, STEM.json and STEM.svg go (bench-wan)
   --quick                 a second over one short link, to see that it works";
 
-/// A link
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Cell {
-    /// Round trip in milliseconds
-    pub(crate) rtt: u32,
-    /// Per cent of packets
-    pub(crate) loss: f64,
-    /// Millions of bits a second
-    pub(crate) rate: u64,
-}
-
 /// The flags of `wan`
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
@@ -48,17 +38,6 @@ pub(crate) struct Options {
     pub(crate) direction: Direction,
     pub(crate) memory: PathBuf,
     pub(crate) output: PathBuf,
-}
-
-impl Cell {
-    /// The file that the link carries in that time, in bytes
-    pub(crate) fn bytes(self, seconds: u64) -> u64 {
-        self.rate * 125_000 * seconds
-    }
-
-    pub(crate) fn name(self) -> String {
-        format!("{} ms, {} %, {} Mbit/s", self.rtt, self.loss, self.rate)
-    }
 }
 
 impl Options {
@@ -104,15 +83,6 @@ impl Options {
         self.only.is_empty() || self.only.iter().any(|only| name.contains(only.as_str()))
     }
 
-    /// What the laboratory of ssh is told
-    pub(crate) fn of_lab(&self) -> options::Options {
-        options::Options {
-            memory: self.memory.clone(),
-            disk: self.memory.clone(),
-            ..options::Options::default()
-        }
-    }
-
     fn switch(&mut self, flag: &str) -> bool {
         match flag {
             "--pull" => self.direction = Direction::Pull,
@@ -133,7 +103,7 @@ impl Options {
             "--rtt" => self.rtts.push(number(flag, value)?),
             "--loss" => self.losses.push(number(flag, value)?),
             "--rate" => self.rates.push(number(flag, value)?),
-            "--cell" => self.cells.push(cell(value)?),
+            "--cell" => self.cells.push(Cell::parse(value)?),
             "--only" => self.only.push(value.to_owned()),
             "--seed" => self.seed = number(flag, value)?,
             "--memory" => self.memory = value.into(),
@@ -142,19 +112,6 @@ impl Options {
         }
         Ok(true)
     }
-}
-
-pub(crate) fn cell(value: &str) -> Done<Cell> {
-    let parts: Vec<_> = value.split(',').collect();
-    let [rtt, loss, rate] = parts[..] else {
-        return Err(format!("--cell {value}: not MS,PERCENT,MBIT"));
-    };
-    let flag = "--cell";
-    Ok(Cell { rtt: number(flag, rtt)?, loss: number(flag, loss)?, rate: number(flag, rate)? })
-}
-
-fn or<T: Clone>(asked: &[T], usual: &[T]) -> Vec<T> {
-    if asked.is_empty() { usual.to_vec() } else { asked.to_vec() }
 }
 
 #[cfg(test)]

@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::options::{Cell, Options};
+use super::options::Options;
 use super::tool::Tool;
 use super::{Round, Run};
 use crate::contender::Direction;
 use crate::direct::Route;
+use crate::emulated::Cell;
 use crate::figures::{conditions, number, table};
 use crate::plot::Plot;
 

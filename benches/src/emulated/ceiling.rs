@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use xfer_tests::net::{Counts, Direction, Lab};
 
-use super::options::Cell;
+use super::Cell;
 use crate::Done;
 
 /// Payload of the largest datagram that the link's MTU lets pass
@@ -30,8 +30,7 @@ pub(super) fn measure(net: &Lab, cell: Cell) -> Done<f64> {
     let sink = net.far.within(|| UdpSocket::bind((net.link.far(), 0))).map_err(told)?;
     let to = sink.local_addr().map_err(told)?;
     let socket = net.near.within(|| UdpSocket::bind((net.link.near(), 0))).map_err(told)?;
-    let round_trip = Duration::from_millis(cell.rtt.into());
-    blast(&socket, to, cell.rate, 2 * round_trip + FILLED_AFTER);
+    blast(&socket, to, cell.rate, 2 * cell.round_trip() + FILLED_AFTER);
     let (before, began) = (net.link.counts(Direction::Out).delivered, Instant::now());
     blast(&socket, to, cell.rate, MEASURED_FOR);
     let (after, took) = (net.link.counts(Direction::Out).delivered, began.elapsed());

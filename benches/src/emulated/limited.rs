@@ -27,7 +27,7 @@ pub(crate) struct Limited {
 ///
 /// `arrived` counts what is there when it ends or is cut off: some remove what is not whole.
 /// `close` ends what the command started elsewhere, and waits for that.
-pub(crate) fn run(
+pub(super) fn run(
     mut command: Command,
     host: &Host,
     servers: &[u32],
