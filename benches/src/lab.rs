@@ -122,6 +122,11 @@ impl Lab {
         self.server.id()
     }
 
+    /// The most memory that the programs of its sessions ever had, in bytes
+    pub(crate) fn peak_memory(&self) -> u64 {
+        self.server.peak_memory()
+    }
+
     /// One file of the wanted size that nothing can compress, in memory
     pub(crate) fn big(&self) -> PathBuf {
         self.made(&self.memory, "big", |path| tree::big_file(path, self.sizes.big, SEED))

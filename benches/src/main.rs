@@ -1,13 +1,14 @@
 //! Races of the program against its peers, and of its tuner against fixed settings:
-//! `cargo run --release -p xfer-benches -- ssh|direct|wan|regret`
+//! `cargo run --release -p xfer-benches -- ssh|direct|wan|regret|company`
 //!
 //! `ssh` is trees over a private sshd with one cipher; `direct` one file over the loopback, also by
 //! ways past ssh; `wan` one file over links of the network laboratory; `regret` the tuner over such
-//! links beside every fixed setting. Everything runs on this
-//! machine, in turns, so that only ratios within one race mean anything. Nothing here is a test of
-//! time: `--quick` shows that the races themselves work. `XFER_TEST_BINARY` names the program that
-//! races, else it is built.
+//! links beside every fixed setting; `company` the program there with a crowd at its port, and
+//! beside a flow of CUBIC. Everything runs on this machine, in turns, so that only ratios within one
+//! race mean anything. Nothing here is a test of time: `--quick` shows that the races themselves
+//! work. `XFER_TEST_BINARY` names the program that races, else it is built.
 
+mod company;
 mod contender;
 mod course;
 mod direct;
@@ -51,6 +52,8 @@ fn run() -> Done {
         "wan" => return wan::run(rest),
         "regret" if help => println!("{}", regret::USAGE),
         "regret" => return regret::run(rest),
+        "company" if help => println!("{}", company::USAGE),
+        "company" => return company::run(rest),
         // What `direct` starts.
         "raw" => return raw::run(rest),
         _ => {
@@ -58,7 +61,8 @@ fn run() -> Done {
             match options::Options::parse(words)? {
                 Some(options) => return ssh(&options),
                 None => {
-                    println!("{}\n\n{}\n\n{}", options::USAGE, direct::USAGE, wan::USAGE);
+                    let ways = [direct::USAGE, wan::USAGE, regret::USAGE, company::USAGE];
+                    println!("{}\n\n{}", options::USAGE, ways.join("\n\n"));
                 }
             }
         }

@@ -99,3 +99,37 @@ fn a_quick_sweep_tells_what_the_tuner_leaves_on_the_table() {
     }
     assert!(read("md").contains("10 ms, 0.1 %") && read("svg").ends_with("</svg>\n"));
 }
+
+#[test]
+fn a_quick_race_in_company_tells_what_each_keeps() {
+    let directory = tempfile::tempdir().unwrap();
+    let stem = directory.path().join("figures");
+    let done = Command::new(env!("CARGO_BIN_EXE_xfer-benches"))
+        .args(["company", "--quick", "--output"])
+        .arg(&stem)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{said}");
+    let read = |extension| std::fs::read_to_string(stem.with_extension(extension)).unwrap();
+    let figures: Value = serde_json::from_str(&read("json")).unwrap();
+    let cell = &figures["cells"][0];
+    let [crowds, flows] = ["crowds", "flows"].map(|name| cell[name].as_array().unwrap());
+    assert_eq!((crowds.len(), flows.len()), (5, 4), "{said}");
+    for one in crowds {
+        let is_alone = one["crowd"] == "nobody";
+        assert!(one["ratio"].as_f64().is_some_and(|ratio| ratio > 0.0), "{said}\n{one:#}");
+        assert!(one["peak_memory_bytes"][0].as_u64().is_some_and(|bytes| bytes > 1 << 20));
+        let came = one["came"][0].as_u64().unwrap();
+        assert!(is_alone == (came == 0), "{said}\n{one:#}");
+        assert!(is_alone || came >= 100, "{said}\n{one:#}");
+    }
+    for one in flows {
+        assert!(one["flow_bytes_a_second"][0].as_f64().is_some_and(|rate| rate > 0.0), "{one:#}");
+        let is_alone = one["beside"] == "nobody";
+        let jain = one["jain"].as_f64();
+        assert!(is_alone == jain.is_none(), "{said}\n{one:#}");
+        assert!(jain.is_none_or(|index| (0.5..=1.0).contains(&index)), "{one:#}");
+    }
+    assert!(read("md").contains("Jain's index") && read("svg").ends_with("</svg>\n"));
+}

@@ -245,6 +245,26 @@ impl Sshd {
         descendants(self.child.id())
     }
 
+    /// The programs that sessions run, such as agents: no shells, and none of its own
+    pub fn programs(&self) -> Vec<u32> {
+        let is_program = |process: &u32| {
+            let path = fs::read_link(format!("/proc/{process}/exe")).unwrap_or_default();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            !name.starts_with("sshd") && !["", "sh", "dash", "bash"].contains(&&*name)
+        };
+        self.session_processes().into_iter().filter(is_program).collect()
+    }
+
+    /// The most memory that those ever had, in bytes
+    pub fn peak_memory(&self) -> u64 {
+        let peak = |process: u32| {
+            let text = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+            let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+            line.trim().trim_end_matches(" kB").trim().parse::<u64>().ok()
+        };
+        self.programs().into_iter().filter_map(peak).sum::<u64>() << 10
+    }
+
     fn listen(
         directory: TempDir,
         station: Station,

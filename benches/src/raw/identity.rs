@@ -38,7 +38,7 @@ pub(super) fn server() -> Done<ServerConfig> {
 }
 
 /// The sending side
-pub(super) fn client() -> Done<ClientConfig> {
+pub(crate) fn client() -> Done<ClientConfig> {
     let provider = provider();
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider));
     let config = config.with_protocol_versions(&[&TLS13]).map_err(told)?;

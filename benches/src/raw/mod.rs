@@ -3,7 +3,7 @@
 //! The sending process starts the receiving one, so that both are seen as one command and the
 //! processor seconds of both are counted.
 
-mod identity;
+pub(crate) mod identity;
 mod own;
 mod quic;
 mod tls;

@@ -28,26 +28,6 @@ fn slow_link() -> Weather {
 const MEBIBYTES: u64 = 48;
 const ALONE: f64 = 8.1;
 
-/// The agents of all sessions
-fn agents(pair: &Pair) -> Vec<u32> {
-    let is_agent = |process: &u32| {
-        let path = std::fs::read_link(format!("/proc/{process}/exe")).unwrap_or_default();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        !name.starts_with("sshd") && !["", "sh", "dash", "bash"].contains(&&*name)
-    };
-    pair.server.session_processes().into_iter().filter(is_agent).collect()
-}
-
-/// The most memory that the agents ever had, in bytes
-fn memory(pair: &Pair) -> u64 {
-    let peak = |process: u32| {
-        let text = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-        line.trim().trim_end_matches(" kB").trim().parse::<u64>().ok()
-    };
-    agents(pair).into_iter().filter_map(peak).sum::<u64>() << 10
-}
-
 /// So many connections at once
 fn crowd(pair: &Pair, address: SocketAddr) -> Vec<TcpStream> {
     let connect = || TcpStream::connect_timeout(&address, SOON).expect("connect");
@@ -92,10 +72,10 @@ fn strangers_who_linger_hold_nobody_up_and_are_soon_gone() {
     let pair = Pair::new(&slow_link());
     pair.tree("source", MEBIBYTES);
     let running = pair.begun(Verb::Push, &named(&[TCP]), ["source", "destination"]);
-    let before = memory(&pair);
+    let before = pair.server.peak_memory();
     let address = SocketAddr::from((pair.lab.link.far(), TCP.outside));
     let stayed = linger(crowd(&pair, address));
-    let cost = memory(&pair).saturating_sub(before);
+    let cost = pair.server.peak_memory().saturating_sub(before);
     let told = pair.ended(running.wait(), ["source", "destination"]);
     let seconds = told.result()["elapsed_s"].as_f64().expect("seconds");
     println!("stayed {stayed:?}, cost {cost} of {before} bytes, {:.0} %", 100.0 * ALONE / seconds);
@@ -146,7 +126,7 @@ fn first_packets_of_strangers_cost_little() {
     let sources: Vec<_> = (20..36).map(|last| Ipv4Addr::new(10, 77, 0, last)).collect();
     sources.iter().for_each(|address| pair.lab.near.add_address(*address, &device));
     let running = pair.begun(Verb::Push, &named(&[UDP]), ["source", "destination"]);
-    let before = memory(&pair);
+    let before = pair.server.peak_memory();
     let bind = |address: &Ipv4Addr| {
         let socket = pair.lab.near.within(|| UdpSocket::bind((*address, 0))).expect("bind");
         socket.set_nonblocking(true).expect("not blocking");
@@ -168,7 +148,7 @@ fn first_packets_of_strangers_cost_little() {
             }
         }
     }
-    let cost = memory(&pair).saturating_sub(before);
+    let cost = pair.server.peak_memory().saturating_sub(before);
     let told = pair.ended(running.wait(), ["source", "destination"]);
     let seconds = told.result()["elapsed_s"].as_f64().expect("seconds");
     println!("{demands} demands, cost {cost} of {before} bytes, {:.0} %", 100.0 * ALONE / seconds);
