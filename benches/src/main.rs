@@ -1,12 +1,12 @@
 //! Races of the program against its peers, and of its tuner against fixed settings:
 //! `cargo run --release -p xfer-benches -- ssh|direct|wan|regret|company`
 //!
-//! `ssh` is trees over a private sshd with one cipher; `direct` one file over the loopback, also by
-//! ways past ssh; `wan` one file over links of the network laboratory; `regret` the tuner over such
-//! links beside every fixed setting; `company` the program there with a crowd at its port, and
-//! beside a flow of CUBIC. Everything runs on this machine, in turns, so that only ratios within one
-//! race mean anything. Nothing here is a test of time: `--quick` shows that the races themselves
-//! work. `XFER_TEST_BINARY` names the program that races, else it is built.
+//! `ssh` is trees over a private sshd with one cipher; `direct` one file over the loopback, also
+//! by ways past ssh; `wan` one file over links of the network laboratory; `regret` the tuner over
+//! such links beside every fixed setting; `company` the program there with a crowd at its port,
+//! and beside a flow of CUBIC. Everything runs on this machine, in turns, so that only ratios
+//! within one race mean anything. Nothing here is a test of time: `--quick` shows that the races
+//! themselves work. `XFER_TEST_BINARY` names the program that races, else it is built.
 
 mod company;
 mod contender;
