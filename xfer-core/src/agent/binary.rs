@@ -1,6 +1,7 @@
 //! Which program is placed on the far machine: found here, and named by its digest.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
@@ -45,6 +46,30 @@ pub struct MachineKind {
     pub system: String,
     /// Such as `x86_64`.
     pub architecture: String,
+}
+
+/// The programs that a session has found: naming one reads all of it, and each stream starts one.
+#[derive(Clone, Debug, Default)]
+pub struct Programs(Arc<Mutex<Vec<(MachineKind, AgentBinary)>>>);
+
+impl Programs {
+    /// The program for a kind of machine, looked for by `find` where it was not found before.
+    ///
+    /// # Errors
+    /// Those of `find`.
+    pub fn of(
+        &self,
+        kind: &MachineKind,
+        find: impl FnOnce(&MachineKind) -> Result<AgentBinary, BinaryError>,
+    ) -> Result<AgentBinary, BinaryError> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, found)) = known.iter().find(|(of, _)| of == kind) {
+            return Ok(found.clone());
+        }
+        let found = find(kind)?;
+        known.push((kind.clone(), found.clone()));
+        Ok(found)
+    }
 }
 
 /// Why there is no program for a machine.

@@ -7,13 +7,14 @@
 //! Nothing from a tree or a user is ever part of a command: only hexadecimal that we made. The
 //! scripts keep to what any shell passes on to `sh` within single quotes.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use xfer_protocol::hello::{Sentinel, SessionId};
 
-use super::binary::{AgentBinary, BinaryError, MachineKind, find, own_kind};
+use super::binary::{AgentBinary, BinaryError, MachineKind, Programs, find, own_kind};
 use super::in_memory;
 use super::stdio::OPENING_VARIABLE;
 use crate::options::TransferOptions;
@@ -92,6 +93,8 @@ pub struct Start {
     pub join: bool,
     /// What is said to it first; few enough bytes for a command.
     pub opening: Vec<u8>,
+    /// What was found to be started.
+    pub programs: Programs,
 }
 
 /// A started agent.
@@ -105,6 +108,24 @@ pub struct Started {
 /// What is left of a command once its stream is taken.
 pub type ExecRest = crate::transport::ssh::StderrTail;
 
+/// Looks for the program that most machines take, while nothing else is to be done.
+pub fn foresee(options: &TransferOptions, start: &Start) {
+    let (named, programs) = (options.network.agent_binary.clone(), start.programs.clone());
+    tokio::task::spawn_blocking(move || {
+        // Whoever needs it looks again, and is told why there is none.
+        let _found = program(named.as_deref(), &programs, &own_kind());
+    });
+}
+
+fn program(
+    named: Option<&Path>,
+    programs: &Programs,
+    kind: &MachineKind,
+) -> Result<AgentBinary, BinaryError> {
+    let directory = std::env::var_os("XFER_AGENT_DIR").map(PathBuf::from);
+    programs.of(kind, |kind| find(named, directory.as_deref(), kind))
+}
+
 /// Starts the agent on a machine, placing it first where it is not there yet.
 pub async fn start(
     connection: &SshConnection,
@@ -112,8 +133,7 @@ pub async fn start(
     start: &Start,
 ) -> Result<Started, BootstrapError> {
     let named = options.network.agent_binary.as_deref();
-    let directory = std::env::var_os("XFER_AGENT_DIR").map(std::path::PathBuf::from);
-    let find = |kind: &MachineKind| find(named, directory.as_deref(), kind);
+    let find = |kind: &MachineKind| program(named, &start.programs, kind);
     // Most far machines are of the kind that this program was built for; if not, the script says
     // so.
     let guess = find(&own_kind()).ok();
@@ -453,6 +473,7 @@ mod tests {
             silence: Duration::from_secs(30),
             join: false,
             opening: vec![0xab; opening],
+            programs: Programs::default(),
         }
     }
 

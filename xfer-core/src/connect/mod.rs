@@ -22,6 +22,7 @@ use xfer_protocol::hello::SessionId;
 use xfer_protocol::manifest::ProofLevel;
 use xfer_protocol::message::Request;
 
+use crate::agent::binary::Programs;
 use crate::agent::bootstrap::{self, BootstrapError, Start};
 use crate::clock::{Clock, SystemClock};
 use crate::disk::base::Base;
@@ -342,9 +343,11 @@ impl Connector {
         let place = place_of(host);
         let failed = |error| ssh_error(&place, error);
         let target = SshTarget::new(host.user.as_deref(), &host.host, host.port).map_err(failed)?;
+        let start = self.start(options);
+        bootstrap::foresee(options, &start);
         let login = SshConnection::connect(&target, &self.ssh).await.map_err(failed)?;
         let (unproven, direct) = (unproven(&login), login.is_direct());
-        let mut connected = self.beyond(host, place, login, options, ahead).await?;
+        let mut connected = self.beyond(host, place, login, start, options, ahead).await?;
         connected.notices.splice(0..0, unproven);
         connected.route = connected.route.map(|route| Route { direct, ..route });
         Ok(connected)
@@ -356,13 +359,14 @@ impl Connector {
         host: &SshHost,
         place: String,
         login: SshConnection,
+        mut start: Start,
         options: &TransferOptions,
         ahead: &[Request],
     ) -> Result<Connected, TransferError> {
         if options.network.route == RouteChoice::Sftp {
             return self.sftp(&place, login, options).await;
         }
-        let (mut start, own) = (self.start(options), SessionKey::generate());
+        let own = SessionKey::generate();
         let listen = own.as_ref().ok().and_then(|own| self.listen_ahead(host, options, own));
         let opening = opening(&start, options, listen.map(Request::Listen), ahead);
         start.opening = opening.bytes().to_vec();
@@ -548,6 +552,7 @@ impl Connector {
             silence: options.retry.silence(),
             join: false,
             opening: Vec::new(),
+            programs: Programs::default(),
         }
     }
 

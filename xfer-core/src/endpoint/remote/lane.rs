@@ -256,12 +256,16 @@ impl Lane {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
     }
 
-    /// Tells the far side that no more comes.
+    /// Tells the far side that no more comes, and waits until that is written.
     pub(super) async fn end(&self) {
         if let Ok(frame) = Outgoing::new(&Message::End, Bytes::new()) {
+            let written = CancellationToken::new();
+            let said = async {
+                drop(self.queue.send(frame.last(&written)).await);
+                written.cancelled().await;
+            };
             // A lane that is stuck is dropped; its far side sees the end of the stream instead.
-            let sent = self.queue.send(frame);
-            drop(tokio::time::timeout(Duration::from_secs(1), sent).await);
+            drop(tokio::time::timeout(Duration::from_secs(1), said).await);
         }
         self.finish(End::Lost(LostReason::ClosedHere));
     }
