@@ -45,20 +45,14 @@ const ACKNOWLEDGED_WITHIN: Duration = Duration::from_millis(2);
 /// side reports a gap at once when it is about to count.
 const OVERTAKEN_BY: u32 = 9;
 
-/// The largest payload of a packet: Ethernet's 1,500 bytes less the headers of IPv4 and UDP
-///
-/// Where less passes (IPv6, tunnels) the search ends lower after a few lost probes; searching
-/// higher would cost every path of 1,500 bytes a second of smaller packets.
-const LARGEST_PACKET: u16 = 1472;
-
 /// How often a connection on which nothing is sent shows that it is there
 const ALIVE_EVERY: Duration = Duration::from_secs(1);
 
 /// Silence after which a connection is lost: the next route is tried while there is time
 const SILENT_MILLIS: u32 = 6_000;
 
-/// The settings of a connection
-pub(crate) fn transport_config(congestion: Congestion) -> TransportConfig {
+/// The settings of a connection, and the largest payload of a packet that is searched for
+pub(crate) fn transport_config(congestion: Congestion, largest_packet: u16) -> TransportConfig {
     let mut config = TransportConfig::default();
     let mut acknowledgements = AckFrequencyConfig::default();
     acknowledgements
@@ -66,7 +60,7 @@ pub(crate) fn transport_config(congestion: Congestion) -> TransportConfig {
         .max_ack_delay(Some(ACKNOWLEDGED_WITHIN))
         .reordering_threshold(VarInt::from_u32(OVERTAKEN_BY - 1));
     let mut packets = MtuDiscoveryConfig::default();
-    packets.upper_bound(LARGEST_PACKET);
+    packets.upper_bound(largest_packet);
     config
         .congestion_controller_factory(congestion.factory())
         .receive_window(VarInt::from_u32(WINDOW))

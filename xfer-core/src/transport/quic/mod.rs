@@ -3,6 +3,7 @@
 //! The side that dials and the side that answers know each other's keys before
 //! ([`super::keys`]); whoever opened the connection, the controller opens its streams.
 
+mod packets;
 mod stream;
 
 use std::io;
@@ -71,12 +72,25 @@ pub(crate) struct QuicConnection {
 /// A port where connections arrive.
 pub(crate) struct QuicPort {
     endpoint: Endpoint,
+    settings: ServerConfig,
+    guests: Guests,
 }
 
 /// A connection that has proven nothing yet.
 pub(crate) struct QuicArrival {
     incoming: Incoming,
     endpoint: Endpoint,
+    settings: ServerConfig,
+    guests: Guests,
+}
+
+/// Who may open a connection to a port.
+#[derive(Clone, Copy, Debug)]
+enum Guests {
+    /// One, whose key is known.
+    Peer,
+    /// Whoever proves a token on a stream.
+    Anybody,
 }
 
 /// Dials an address and takes `peer` alone for an answer.
@@ -105,7 +119,7 @@ async fn connect(
 ) -> Result<QuicConnection, QuicError> {
     let crypto = QuicClientConfig::try_from(crypto).map_err(|_| no_cipher())?;
     let mut config = ClientConfig::new(Arc::new(crypto));
-    config.transport_config(Arc::new(transport()));
+    config.transport_config(Arc::new(transport(packets::largest_to(address))));
     let any: SocketAddr = if address.is_ipv4() {
         (Ipv4Addr::UNSPECIFIED, 0).into()
     } else {
@@ -128,34 +142,31 @@ impl QuicPort {
         key: &SessionKey,
         peer: KeyDigest,
     ) -> Result<Self, QuicError> {
-        Self::answering(socket, key.server(peer).map_err(QuicError::Tls)?, transport())
+        Self::answering(socket, key.server(peer).map_err(QuicError::Tls)?, Guests::Peer)
     }
 
     /// Answers anybody on a socket that is bound, as a standing peer does.
     pub(crate) fn of_peer(socket: UdpSocket, key: &SessionKey) -> Result<Self, QuicError> {
-        let mut unproven = transport();
-        unproven.max_concurrent_bidi_streams(VarInt::from_u32(1));
-        unproven.receive_window(VarInt::from_u32(UNPROVEN_BYTES));
-        Self::answering(socket, key.server_of_peer().map_err(QuicError::Tls)?, unproven)
+        Self::answering(socket, key.server_of_peer().map_err(QuicError::Tls)?, Guests::Anybody)
     }
 
     fn answering(
         socket: UdpSocket,
         crypto: rustls::ServerConfig,
-        transport: TransportConfig,
+        guests: Guests,
     ) -> Result<Self, QuicError> {
         let crypto = QuicServerConfig::try_from(crypto).map_err(|_| no_cipher())?;
-        let mut config = ServerConfig::with_crypto(Arc::new(crypto));
-        config.transport_config(Arc::new(transport));
+        let mut settings = ServerConfig::with_crypto(Arc::new(crypto));
         // What waits to be accepted has cost a packet each, and is bounded here.
-        config.max_incoming(4 * UNPROVEN_MAX);
-        Ok(Self { endpoint: endpoint(socket, Some(config))? })
+        settings.max_incoming(4 * UNPROVEN_MAX);
+        Ok(Self { endpoint: endpoint(socket, Some(settings.clone()))?, settings, guests })
     }
 
     /// The next connection that wants to come about; `None` once the port is closed.
     pub(crate) async fn next(&self) -> Option<QuicArrival> {
         let incoming = self.endpoint.accept().await?;
-        Some(QuicArrival { incoming, endpoint: self.endpoint.clone() })
+        let (endpoint, settings) = (self.endpoint.clone(), self.settings.clone());
+        Some(QuicArrival { incoming, endpoint, settings, guests: self.guests })
     }
 }
 
@@ -182,8 +193,11 @@ impl QuicArrival {
     }
 
     /// Waits for the proof of the key.
-    pub(crate) async fn prove(self, deadline: Duration) -> Result<QuicConnection, QuicError> {
-        let connecting = self.incoming.accept().map_err(QuicError::Lost)?;
+    pub(crate) async fn prove(mut self, deadline: Duration) -> Result<QuicConnection, QuicError> {
+        let largest = packets::largest_to(self.incoming.remote_address());
+        self.settings.transport_config(Arc::new(self.guests.transport(largest)));
+        let accepted = self.incoming.accept_with(Arc::new(self.settings));
+        let connecting = accepted.map_err(QuicError::Lost)?;
         match tokio::time::timeout(deadline, connecting).await {
             Ok(Ok(connection)) => Ok(QuicConnection { connection, _endpoint: self.endpoint }),
             Ok(Err(error)) => Err(refused(error, deadline)),
@@ -245,16 +259,30 @@ impl QuicConnection {
     }
 }
 
+impl Guests {
+    fn transport(self, largest_packet: u16) -> TransportConfig {
+        let mut config = transport(largest_packet);
+        if matches!(self, Self::Anybody) {
+            config.max_concurrent_bidi_streams(VarInt::from_u32(1));
+            config.receive_window(VarInt::from_u32(UNPROVEN_BYTES));
+        }
+        config
+    }
+}
+
 fn endpoint(socket: UdpSocket, server: Option<ServerConfig>) -> Result<Endpoint, QuicError> {
     // What the system grants less than that, a lossy link of a gigabit a second feels.
     let _granted = sockopt::set_socket_recv_buffer_size(&socket, quic_tuning::SOCKET_BUFFER);
     let _granted = sockopt::set_socket_send_buffer_size(&socket, quic_tuning::SOCKET_BUFFER);
-    let endpoint = Endpoint::new(EndpointConfig::default(), server, socket, Arc::new(TokioRuntime));
+    let mut config = EndpointConfig::default();
+    let within_bounds = config.max_udp_payload_size(packets::LARGEST);
+    within_bounds.map_err(|error| QuicError::Socket(io::Error::other(error)))?;
+    let endpoint = Endpoint::new(config, server, socket, Arc::new(TokioRuntime));
     endpoint.map_err(QuicError::Socket)
 }
 
-fn transport() -> TransportConfig {
-    let mut config = quic_tuning::transport_config(Congestion::default());
+fn transport(largest_packet: u16) -> TransportConfig {
+    let mut config = quic_tuning::transport_config(Congestion::default(), largest_packet);
     config.max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX));
     config.max_concurrent_uni_streams(VarInt::from_u32(0));
     config
