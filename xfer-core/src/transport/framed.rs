@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio_util::sync::{CancellationToken, DropGuard};
 use xfer_protocol::codec::{FrameError, FrameHead, HEAD_BYTES, encode};
 use xfer_protocol::message::Message;
 
@@ -117,20 +116,13 @@ fn decoded_length(message: &Message) -> usize {
 pub(crate) struct Outgoing {
     header: Vec<u8>,
     payload: Bytes,
-    /// Dropped once it is written, or never will be.
-    _written: Option<DropGuard>,
 }
 
 impl Outgoing {
     /// Encodes a message; its payload follows in the same frame.
     pub(crate) fn new(message: &Message, payload: Bytes) -> Result<Self, FrameError> {
         let header = encode(message, payload.len())?;
-        Ok(Self { header, payload, _written: None })
-    }
-
-    /// The same, as the last of its stream: `written` is cancelled when the stream has it.
-    pub(crate) fn last(self, written: &CancellationToken) -> Self {
-        Self { _written: Some(written.clone().drop_guard()), ..self }
+        Ok(Self { header, payload })
     }
 }
 

@@ -256,16 +256,12 @@ impl Lane {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
     }
 
-    /// Tells the far side that no more comes, and waits until that is written.
+    /// Tells the far side that no more comes.
     pub(super) async fn end(&self) {
         if let Ok(frame) = Outgoing::new(&Message::End, Bytes::new()) {
-            let written = CancellationToken::new();
-            let said = async {
-                drop(self.queue.send(frame.last(&written)).await);
-                written.cancelled().await;
-            };
             // A lane that is stuck is dropped; its far side sees the end of the stream instead.
-            drop(tokio::time::timeout(Duration::from_secs(1), said).await);
+            let sent = self.queue.send(frame);
+            drop(tokio::time::timeout(Duration::from_secs(1), sent).await);
         }
         self.finish(End::Lost(LostReason::ClosedHere));
     }

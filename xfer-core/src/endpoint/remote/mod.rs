@@ -18,7 +18,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
 use tokio::task::JoinSet;
 use xfer_protocol::fault::FaultKind;
 use xfer_protocol::hello::{FEATURE_MAPPED_PORTS, SessionId};
@@ -367,13 +366,12 @@ impl RemoteEndpoint {
         self.shared.closed.cancel();
         let members = self.shared.lanes.members();
         let lanes: Vec<_> = members.into_iter().map(|member| member.lane).collect();
-        join_all(lanes.iter().map(|lane| lane.end())).await;
-        // The far side ends its last lane once it has let go of everything, its locks included.
-        // On a long link that is over before whoever comes next is there to ask for them.
-        if self.round_trip < FAR {
-            let silent = join_all(lanes.iter().map(|lane| lane.silent()));
-            drop(tokio::time::timeout(FAR_END_DEADLINE, silent).await);
+        for lane in &lanes {
+            lane.end().await;
         }
+        // The far side ends its last lane once it has let go of everything, its locks included.
+        let silent = futures_util::future::join_all(lanes.iter().map(|lane| lane.silent()));
+        drop(tokio::time::timeout(FAR_END_DEADLINE, silent).await);
         for lane in &lanes {
             self.shared.forget(lane);
         }
