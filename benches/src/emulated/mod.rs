@@ -10,7 +10,8 @@ mod limited;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 pub(crate) use cell::Cell;
 pub(crate) use limited::Limited;
@@ -26,6 +27,12 @@ use crate::{Done, options};
 
 /// The file of one byte that shows whether a tool works, and puts the program's agent there
 const FIRST: &[u8] = b"1";
+
+/// More than logins, handshakes and commands send, and next to nothing of a file
+const BEYOND_COMMANDS: u64 = 128 << 10;
+
+/// How often is asked whether all is over
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What its move may take
 pub(crate) const FIRST_WITHIN: Duration = Duration::from_secs(60);
@@ -45,6 +52,9 @@ pub(crate) struct Turn {
     pub(crate) course: Option<Course>,
     /// What passed meanwhile in the direction of the payload
     pub(crate) counts: Counts,
+    /// Seconds from when payload had begun to pass the link to the end; what the program tells of
+    /// it comes in blocks, of which the first may be a tenth of the file
+    moving: Option<f64>,
 }
 
 impl World {
@@ -120,8 +130,17 @@ impl World {
         let said = self.path("said");
         let arrived = || Ok(extent(&wanted.destination)?.bytes);
         let close = || self.lab.close_sessions();
-        let limited =
-            limited::run(command, &self.net.near, &servers, limit, &said, arrived, close)?;
+        let beyond = before.bytes + BEYOND_COMMANDS;
+        let (is_over, began) = (AtomicBool::new(false), Instant::now());
+        let (limited, begun) = std::thread::scope(|scope| {
+            let begun = scope.spawn(|| self.begins(beyond, &is_over).map(|at| at - began));
+            let limited =
+                limited::run(command, &self.net.near, &servers, limit, &said, arrived, close);
+            is_over.store(true, Ordering::Relaxed);
+            (limited, begun.join())
+        });
+        let (limited, begun) = (limited?, begun.map_err(|_| "nobody watched the link")?);
+        let moving = begun.map(|after| limited.cost.wall - after.as_secs_f64());
         let after = self.net.link.counts(self.way());
         let course = Course::read(&events);
         empty(&wanted.destination)?;
@@ -132,7 +151,17 @@ impl World {
             overflowed: after.overflowed - before.overflowed,
             ..Counts::default()
         };
-        Ok(Turn { limited, course, counts })
+        Ok(Turn { limited, course, counts, moving })
+    }
+
+    /// When more than so many bytes had passed the link; nothing where that never was
+    fn begins(&self, bytes: u64, is_over: &AtomicBool) -> Option<Instant> {
+        while !is_over.load(Ordering::Relaxed) {
+            if self.net.link.wait_for(self.way(), |counts| counts.bytes > bytes, LOOK) {
+                return Some(Instant::now());
+            }
+        }
+        None
     }
 
     /// Which way payload goes
@@ -152,13 +181,26 @@ impl Turn {
     /// Bytes of the file that arrived, and the seconds from the first of them, where the program
     /// told of any
     pub(crate) fn payload(&self) -> Option<(u64, f64)> {
-        let Limited { is_finished, arrived, cost } = self.limited;
         let course = self.course?;
-        Some(match is_finished {
-            true => (arrived, course.moving),
-            // Its file has its whole length early, and events end where it waits.
-            false => (course.arrived, cost.wall - course.before),
-        })
+        let from_before = self.limited.cost.wall - course.before;
+        let moving = if self.limited.is_finished { course.moving } else { from_before };
+        Some((self.arrived(), moving))
+    }
+
+    /// The same by what passed the link, where nobody else uses it; without its first bytes, among
+    /// which nobody can tell a file's from those of commands
+    pub(crate) fn passed(&self) -> Option<(u64, f64)> {
+        let _told = self.course?;
+        Some((self.arrived().saturating_sub(BEYOND_COMMANDS), self.moving?))
+    }
+
+    /// Bytes of the file that arrived, as far as is known
+    pub(crate) fn arrived(&self) -> u64 {
+        match self.limited.is_finished {
+            true => self.limited.arrived,
+            // Its file has its whole length early.
+            false => self.course.map_or(0, |course| course.arrived),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::sweep::{BLOCKS, CELLS, ROUTES, STREAMS, Setting};
+use super::{Round, earlier, verdict};
 use crate::Done;
 use crate::contender::Direction;
 use crate::direct::Route;
@@ -18,6 +19,7 @@ usage: cargo run --release -p xfer-benches -- regret [FLAG…]   as root, with /
   --streams N             instead of 1, 2, 4, 8, 16 and 32; repeatable
   --block KIB             instead of 256, 1024, 4096 and 16384; repeatable
   --route quic|tls        instead of both; repeatable
+  --with FILE             links of an earlier sweep, from its JSON, are not swept again; repeatable
   --seed N                another future of the links (1)
   --pull                  from the far side
   --memory DIR            a directory on tmpfs with room for two such files (/dev/shm)
@@ -33,6 +35,7 @@ pub(super) struct Options {
     streams: Vec<usize>,
     blocks: Vec<u64>,
     routes: Vec<Route>,
+    earlier: Vec<PathBuf>,
     pub(super) seed: u64,
     pub(super) direction: Direction,
     pub(super) memory: PathBuf,
@@ -48,6 +51,7 @@ impl Options {
             streams: Vec::new(),
             blocks: Vec::new(),
             routes: Vec::new(),
+            earlier: Vec::new(),
             seed: 1,
             direction: Direction::Push,
             memory: PathBuf::from("/dev/shm"),
@@ -59,6 +63,19 @@ impl Options {
 
     pub(super) fn cells(&self) -> Vec<Cell> {
         or(&self.cells, &CELLS)
+    }
+
+    /// What was swept before, each link once
+    pub(super) fn earlier(&self) -> Done<Vec<Round>> {
+        let conditions = verdict::figures(&[], self);
+        let mut rounds: Vec<Round> = Vec::new();
+        for path in &self.earlier {
+            for round in earlier::read(path, &conditions)? {
+                rounds.retain(|known| known.cell != round.cell);
+                rounds.push(round);
+            }
+        }
+        Ok(rounds)
     }
 
     /// Every fixed setting, in turn
@@ -103,6 +120,7 @@ impl Options {
                 "tls" => Route::Tls,
                 _ => return Err(format!("--route {value}: neither quic nor tls")),
             }),
+            "--with" => self.earlier.push(value.into()),
             "--seed" => self.seed = number(flag, value)?,
             "--memory" => self.memory = value.into(),
             "--output" => self.output = value.into(),

@@ -24,7 +24,7 @@ pub(super) fn text(rounds: &[Round], options: &Options) -> String {
     let regrets: Vec<_> = rounds.iter().filter_map(regret).collect();
     let within = regrets.iter().filter(|regret| **regret <= ALLOWED).count();
     format!(
-        "{:?} of what the link carries in {} s, from the first payload byte, cut off after {:?}. \
+        "{:?} of what the link carries in {} s, whole commands, cut off after {:?}. \
          The tuner starts with nothing learnt, before the sweep and once more after it; the mean \
          of both counts.\n\n{}\nRegret of {} % or less in {within} of {} cells; wanted in all but \
          {EXCEPTIONS}.\n",
@@ -114,6 +114,15 @@ mod tests {
     fn run(streams: Option<usize>, rate: f64) -> Run {
         let setting = streams.map(|streams| Setting { route: Route::Tls, streams, block: 1 << 20 });
         Run { setting, rate, is_finished: true, wall: 1.0 }
+    }
+
+    #[test]
+    fn figures_are_read_back() {
+        let (tuned, fixed) = (vec![run(None, 80.0)], vec![run(Some(4), 90.0)]);
+        let rounds = [Round { cell: CELLS[3], tuned, fixed }];
+        let figures = figures(&rounds, &Options::parse(&[]).unwrap());
+        let back = super::super::earlier::rounds(&figures).unwrap();
+        assert_eq!(format!("{back:?}"), format!("{rounds:?}"));
     }
 
     #[test]

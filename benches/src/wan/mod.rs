@@ -25,8 +25,8 @@ struct Run {
     limited: Limited,
     /// Bytes of the file that had arrived at the end
     bytes: u64,
-    /// Seconds from the first payload byte, where the tool tells that
-    moving: Option<f64>,
+    /// Bytes behind the first that passed the link, and their seconds, of the program
+    passed: Option<(u64, f64)>,
     /// What passed meanwhile in the direction of the payload
     counts: Counts,
 }
@@ -117,16 +117,17 @@ impl Race {
         if is_finished && arrived != size {
             return Err(format!("{arrived} of {size} bytes are there"));
         }
-        let payload = turn.payload().map(|(bytes, moving)| (bytes, Some(moving)));
-        let (bytes, moving) = payload.unwrap_or((arrived, None));
-        Ok(Run { tool, limited: turn.limited, bytes, moving, counts: turn.counts })
+        let bytes = if tool.is_ours() { turn.arrived() } else { arrived };
+        let passed = turn.passed().filter(|_| tool.is_ours());
+        Ok(Run { tool, limited: turn.limited, bytes, passed, counts: turn.counts })
     }
 }
 
 impl Run {
-    /// Bytes a second from the first payload byte where that is known, else of the whole command
+    /// Bytes a second since payload began where that is known, else of the whole command
     fn rate(&self) -> f64 {
-        self.bytes as f64 / self.moving.unwrap_or(self.limited.cost.wall).max(1e-3)
+        let (bytes, seconds) = self.passed.unwrap_or((self.bytes, self.limited.cost.wall));
+        bytes as f64 / seconds.max(1e-3)
     }
 
     /// Bytes a second of the whole command

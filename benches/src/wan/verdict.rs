@@ -41,7 +41,7 @@ pub(super) fn text(rounds: &[Round], options: &Options) -> String {
     format!(
         "{:?} of what the link carries in {} s, in per cent of what datagrams bring over it; in \
          brackets MB/s, and the seconds of the whole command. The program is timed from its first \
-         payload byte, the others from their start. Cut off after {:?}: `cut`, with what had \
+         128 KiB on, the others from their start. Cut off after {:?}: `cut`, with what had \
          arrived.\n\n{shares}\nRatios of rates, whole commands:\n\n{ratios}",
         options.direction,
         options.seconds,
@@ -93,7 +93,7 @@ fn tool(round: &Round, run: &Run) -> Value {
         "finished": run.limited.is_finished,
         "bytes": run.bytes,
         "seconds": run.limited.cost.wall,
-        "seconds_from_first_payload_byte": run.moving,
+        "payload_seconds": run.passed.map(|(_, seconds)| seconds),
         "percent": 100.0 * run.rate() / round.ceiling,
         "percent_of_whole_command": 100.0 * run.whole_rate() / round.ceiling,
         "processor_seconds": run.limited.cost.processor,
