@@ -142,3 +142,28 @@ fn load(path: &Path) -> Result<AgentBinary, BinaryError> {
     let program = program::identify(path).map_err(unreadable)?;
     Ok(AgentBinary { path: path.to_owned(), program })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_looked_for_once_for_each_kind_of_machine() {
+        let (programs, mut looked) = (Programs::default(), 0);
+        let other = MachineKind { architecture: "other".to_owned(), ..own_kind() };
+        let mut of = |kind: &MachineKind| {
+            let found = programs.clone().of(kind, |_| {
+                looked += 1;
+                load(Path::new("/bin/sh"))
+            });
+            found.unwrap().length()
+        };
+        assert_eq!(of(&own_kind()), of(&own_kind()));
+        of(&other);
+        assert_eq!(looked, 2);
+        let missing = programs.of(&MachineKind { system: "none".to_owned(), ..other }, |kind| {
+            find(None, Some(Path::new("/nonexistent")), kind)
+        });
+        assert!(missing.is_err());
+    }
+}

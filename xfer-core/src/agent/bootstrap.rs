@@ -109,7 +109,7 @@ pub struct Started {
 pub type ExecRest = crate::transport::ssh::StderrTail;
 
 /// Looks for the program that most machines take, while nothing else is to be done.
-pub fn foresee(options: &TransferOptions, start: &Start) {
+pub(crate) fn foresee(options: &TransferOptions, start: &Start) {
     let (named, programs) = (options.network.agent_binary.clone(), start.programs.clone());
     tokio::task::spawn_blocking(move || {
         // Whoever needs it looks again, and is told why there is none.

@@ -344,7 +344,9 @@ impl Connector {
         let failed = |error| ssh_error(&place, error);
         let target = SshTarget::new(host.user.as_deref(), &host.host, host.port).map_err(failed)?;
         let start = self.start(options);
-        bootstrap::foresee(options, &start);
+        if options.network.route != RouteChoice::Sftp {
+            bootstrap::foresee(options, &start);
+        }
         let login = SshConnection::connect(&target, &self.ssh).await.map_err(failed)?;
         let (unproven, direct) = (unproven(&login), login.is_direct());
         let mut connected = self.beyond(host, place, login, start, options, ahead).await?;

@@ -158,11 +158,14 @@ impl Connector {
         let place = place_of(host);
         let failed = |error| ssh_error(&place, error);
         let target = SshTarget::new(host.user.as_deref(), &host.host, host.port).map_err(failed)?;
+        let mut start = self.start(options);
+        if route != RouteChoice::Sftp {
+            bootstrap::foresee(options, &start);
+        }
         let login = SshConnection::connect(&target, &self.ssh).await.map_err(failed)?;
         if route == RouteChoice::Sftp {
             return self.sftp(&place, login, options).await.map(plain);
         }
-        let mut start = self.start(options);
         let first = match bootstrap::start(&login, options, &start).await {
             Ok(first) => first,
             Err(error) if route == RouteChoice::Auto && error.nothing_runs() => {
