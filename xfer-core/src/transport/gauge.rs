@@ -1,5 +1,6 @@
 //! What a connection's packets met on their way, as far as the sending side knows
 
+use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,11 @@ const DATAGRAM_HEADERS: u32 = 28;
 
 /// The same for IPv6.
 const DATAGRAM_HEADERS_V6: u32 = 48;
+
+/// Bytes of them in a packet to this address.
+pub(crate) fn datagram_headers(address: IpAddr) -> u32 {
+    if address.to_canonical().is_ipv4() { DATAGRAM_HEADERS } else { DATAGRAM_HEADERS_V6 }
+}
 
 /// Tells of one connection, for as long as it is there
 #[derive(Clone, Debug)]
@@ -62,8 +68,7 @@ impl Gauge {
                 })
             }
             Kind::Quic(connection) => {
-                let is_old = connection.from().to_canonical().is_ipv4();
-                let headers = if is_old { DATAGRAM_HEADERS } else { DATAGRAM_HEADERS_V6 };
+                let headers = datagram_headers(connection.from());
                 let reading = connection.reading();
                 Some(Reading { path_mtu: reading.path_mtu + headers, ..reading })
             }

@@ -159,6 +159,7 @@ impl QuicPort {
         let mut settings = ServerConfig::with_crypto(Arc::new(crypto));
         // What waits to be accepted has cost a packet each, and is bounded here.
         settings.max_incoming(4 * UNPROVEN_MAX);
+        settings.transport_config(Arc::new(guests.transport(packets::SMALLEST)));
         Ok(Self { endpoint: endpoint(socket, Some(settings.clone()))?, settings, guests })
     }
 

@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use rustix::net::sockopt;
 
+use crate::transport::gauge::datagram_headers;
+
 /// Ten packets, which quinn hands to the system at once, may have this many bytes together: more is
 /// refused whole, and passes for lost.
 const AT_ONCE: u16 = 65_507;
@@ -12,23 +14,41 @@ const AT_ONCE: u16 = 65_507;
 pub(super) const LARGEST: u16 = AT_ONCE / 10;
 
 /// The smallest that every path of QUIC carries.
-const SMALLEST: u16 = 1_200;
+pub(super) const SMALLEST: u16 = 1_200;
 
 /// The link where none is told: Ethernet's.
 const USUAL_LINK: u32 = 1_500;
 
-/// Headers of IPv4 and UDP, and of IPv6 and UDP.
-const HEADERS: [u32; 2] = [28, 48];
-
-/// The largest payload that a packet to this address may have on its first link. Where less
-/// passes further on, the search ends lower after a few lost probes; searching higher would cost
-/// every path of 1,500 bytes a second of smaller packets.
+/// The largest payload that a packet to this address may have. Within one machine or network that
+/// is what its first link carries. Elsewhere links of Ethernet's size lie in between, however large
+/// the first is, and each size that does not pass costs the search three lost probes.
 pub(super) fn largest_to(address: SocketAddr) -> u16 {
-    let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-    let headers = HEADERS[usize::from(address.is_ipv6())];
-    let link = link_to(address).unwrap_or(USUAL_LINK);
-    let payload = link.saturating_sub(headers).clamp(SMALLEST.into(), LARGEST.into());
-    u16::try_from(payload).unwrap_or(LARGEST)
+    let address = canonical(address);
+    largest(address.ip(), link_to(address))
+}
+
+fn largest(address: IpAddr, link: Option<u32>) -> u16 {
+    let link = link.unwrap_or(USUAL_LINK);
+    let link = if is_near(address) { link } else { link.min(USUAL_LINK) };
+    let payload = link.saturating_sub(datagram_headers(address));
+    u16::try_from(payload).unwrap_or(LARGEST).clamp(SMALLEST, LARGEST)
+}
+
+/// An address of IPv4 that is written as one of IPv6, as the former.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::new(ip.into(), address.port()),
+        // It may name the interface, which its number alone does not.
+        IpAddr::V6(_) => address,
+    }
+}
+
+/// Whether an address is of this machine or of a private network.
+fn is_near(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+    }
 }
 
 /// What the system would send there in one piece. Nothing is sent for it.
@@ -51,17 +71,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packets_are_as_large_as_the_first_link_carries() {
-        let local: SocketAddr = "127.0.0.1:9".parse().unwrap();
-        let mapped: SocketAddr = "[::ffff:127.0.0.1]:9".parse().unwrap();
-        // The loopback carries 65,536 bytes.
-        assert_eq!((largest_to(local), largest_to(mapped)), (LARGEST, LARGEST));
-        let nowhere: SocketAddr = "255.255.255.255:9".parse().unwrap();
-        assert_eq!(largest_to(nowhere), 1_472);
+    fn the_loopback_carries_the_largest_packets() {
+        for address in ["127.0.0.1:9", "[::ffff:127.0.0.1]:9", "[::1]:9"] {
+            assert_eq!(largest_to(address.parse().unwrap()), LARGEST, "{address}");
+        }
     }
 
     #[test]
-    fn ten_packets_are_no_more_than_the_system_takes_at_once() {
-        assert!(u32::from(LARGEST) * 10 <= u32::from(AT_ONCE));
+    fn packets_are_as_large_as_the_first_link_and_the_way_behind_it_let_them_be() {
+        for (address, link, wanted) in [
+            ("10.0.0.1", Some(1_500), 1_472),
+            ("10.0.0.1", Some(1_400), 1_372),
+            ("10.0.0.1", Some(4_000), 3_972),
+            ("10.0.0.1", Some(9_001), LARGEST),
+            ("10.0.0.1", None, 1_472),
+            ("192.0.2.1", Some(9_001), 1_472),
+            ("192.0.2.1", Some(1_280), 1_252),
+            ("2001:db8::1", Some(9_001), 1_452),
+            ("fd00::1", Some(4_000), 3_952),
+            // Less than this no path of QUIC carries, whatever is told.
+            ("192.0.2.1", Some(576), SMALLEST),
+        ] {
+            assert_eq!(largest(address.parse().unwrap(), link), wanted, "{address}, {link:?}");
+        }
+    }
+
+    #[test]
+    fn near_is_what_a_private_network_has() {
+        let near = ["10.1.2.3", "192.168.1.1", "172.16.0.9", "169.254.1.1", "fd00::1", "fe80::1"];
+        let far = ["11.1.2.3", "172.32.0.9", "100.64.0.1", "2001:db8::1"];
+        for (addresses, wanted) in [(&near[..], true), (&far[..], false)] {
+            for address in addresses {
+                assert_eq!(is_near(address.parse().unwrap()), wanted, "{address}");
+            }
+        }
     }
 }

@@ -1,4 +1,5 @@
 use std::net::{SocketAddr, UdpSocket};
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -6,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use quinn::VarInt;
 
-use super::{QuicConnection, QuicError, QuicPort, dial};
+use super::{QuicConnection, QuicError, QuicPort, dial, dial_peer};
 use crate::transport::keys::SessionKey;
 
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -119,4 +120,43 @@ async fn an_address_is_proven_on_demand() {
     };
     let (dialled, answered) = tokio::join!(dial(address, &near, far.digest(), DEADLINE), answer);
     assert!(dialled.is_ok() && answered.is_ok());
+}
+
+#[tokio::test]
+async fn packets_over_the_loopback_grow_beyond_those_of_a_link() {
+    let (near, far, _port) = meet().await;
+    let sink = async {
+        let mut stream = far.accept().await.unwrap();
+        tokio::io::copy(&mut stream.reader, &mut tokio::io::sink()).await.unwrap()
+    };
+    let send = async {
+        let mut stream = near.open().await.unwrap();
+        // Sizes are searched for while something is sent.
+        while near.reading().path_mtu <= 1_472 {
+            stream.writer.write_all(&[7; 64 << 10]).await.unwrap();
+        }
+        stream.writer.shutdown().await.unwrap();
+    };
+    let both = async { tokio::join!(sink, send) };
+    tokio::time::timeout(DEADLINE, both).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_has_proven_nothing_opens_one_stream() {
+    let key = SessionKey::generate().unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let port = QuicPort::of_peer(socket, &key).unwrap();
+    let answered = async { port.next().await.unwrap().prove(DEADLINE).await };
+    let dialled = dial_peer(address, key.digest(), DEADLINE);
+    let (dialled, answered) = tokio::join!(dialled, answered);
+    let (dialled, answered) = (dialled.unwrap(), answered.unwrap());
+    let mut first = dialled.open().await.unwrap();
+    first.writer.write_all(b"x").await.unwrap();
+    let _theirs = answered.accept().await.unwrap();
+    let mut second = pin!(dialled.open());
+    let early = tokio::time::timeout(Duration::from_millis(200), second.as_mut()).await;
+    assert!(early.is_err(), "a second stream");
+    answered.trust();
+    assert!(second.await.is_ok());
 }
