@@ -65,7 +65,10 @@ fn loss_is_found() {
     let flags = ["--route", "quic", "--duration", "6s", "host:"];
     let told = stand.probed(&[&NAMED[..], &flags].concat());
     assert_eq!(told.probe["ways"].as_array().map(Vec::len), Some(1));
-    assert_within(&told.way("quic")["loss"], 0.01..=0.06, "3 % are lost");
+    let counts = stand.lab.link.counts(Direction::Out);
+    // A connection that seeks its rate loses some more to a full queue.
+    let met = (counts.lost + counts.overflowed) as f64 / counts.packets as f64;
+    assert_within(&told.way("quic")["loss"], 0.01..=0.03 + 1.5 * met, "what the link lost");
 }
 
 #[test]
