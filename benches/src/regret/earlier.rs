@@ -14,9 +14,9 @@ pub(super) fn read(path: &Path, conditions: &Value) -> Done<Vec<Round>> {
     let told = |error: String| format!("{}: {error}", path.display());
     let text = std::fs::read_to_string(path).map_err(|error| told(error.to_string()))?;
     let figures: Value = serde_json::from_str(&text).map_err(|error| told(error.to_string()))?;
-    for name in ["race", "direction", "seed", "seconds", "limit"] {
+    for name in ["race", "direction", "seed", "seconds", "limit", "settings"] {
         if figures[name] != conditions[name] {
-            return Err(told(format!("{name}: {}, not {}", figures[name], conditions[name])));
+            return Err(told(format!("another sweep: its {name} are not those asked for")));
         }
     }
     rounds(&figures).ok_or_else(|| told(String::from("not the figures of a sweep")))

@@ -48,6 +48,7 @@ pub(super) fn figures(rounds: &[Round], options: &Options) -> Value {
     let mut all = conditions("regret");
     all["direction"] = json!(format!("{:?}", options.direction).to_lowercase());
     all["seed"] = json!(options.seed);
+    all["settings"] = options.settings().into_iter().map(Setting::name).collect();
     all["seconds"] = json!(options.seconds);
     all["limit"] = json!(options.limit().as_secs_f64());
     let cells = rounds.iter().map(|round| {
