@@ -60,7 +60,7 @@ pub(crate) struct Turn {
 impl World {
     /// A link that harms nothing; everything in memory goes below that directory
     pub(crate) fn open(seed: u64, direction: Direction, memory: &Path) -> Done<Self> {
-        let setup = Setup { seed, ..Setup::default() };
+        let setup = Setup { seed, offloads: true, ..Setup::default() };
         let net = net::Lab::with(&setup, &Weather::default());
         let (memory, disk) = (memory.to_owned(), memory.to_owned());
         let options = options::Options { memory, disk, ..options::Options::default() };

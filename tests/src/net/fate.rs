@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Direction;
+use super::burst::Burst;
 use super::counts::Counts;
 use super::packet::Segment;
 use super::translation::Translation;
@@ -37,7 +38,27 @@ pub(super) struct State {
 pub(super) struct Packet {
     serialised: Instant,
     pub(super) arrives: Instant,
-    pub(super) bytes: Box<[u8]>,
+    pub(super) bytes: Bytes,
+}
+
+/// What a device is given
+#[derive(Clone, Debug)]
+pub(super) enum Bytes {
+    Bare(Box<[u8]>),
+    /// One of a burst, by its place
+    Part(Arc<Burst>, usize),
+}
+
+impl Bytes {
+    /// Whether the other follows at once in the same burst
+    pub(super) fn leads_to(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Part(burst, part), Self::Part(next, then)) => {
+                Arc::ptr_eq(burst, next) && part + 1 == *then
+            }
+            _ => false,
+        }
+    }
 }
 
 impl State {
@@ -93,7 +114,30 @@ impl State {
             return self.put_altered(bytes, serialised);
         }
         let arrives = self.arrival(serialised);
-        self.put(Packet { serialised, arrives, bytes: Box::from(&*bytes) })
+        self.put(Packet { serialised, arrives, bytes: Bytes::Bare(Box::from(&*bytes)) })
+    }
+
+    /// Takes packets from a host that it gave at once; as [`Self::enter`]
+    pub(super) fn enter_burst(&mut self, burst: Burst, now: Instant) -> bool {
+        let burst = Arc::new(burst);
+        let mut first_changed = false;
+        for part in 0..burst.parts() {
+            let length = burst.length(part) as u64;
+            self.counts.packets += 1;
+            self.counts.bytes += length;
+            if self.weather.cut {
+                self.counts.cut += 1;
+            } else if self.loses() {
+                self.counts.lost += 1;
+            } else if let Some(serialised) = self.serialise(length, now) {
+                let arrives = self.arrival_by_chance(serialised);
+                let bytes = Bytes::Part(Arc::clone(&burst), part);
+                first_changed |= self.put(Packet { serialised, arrives, bytes });
+            } else {
+                self.counts.overflowed += 1;
+            }
+        }
+        first_changed
     }
 
     /// Rewrites ports; false if the packet leads nowhere
@@ -123,7 +167,7 @@ impl State {
 
     /// What else can happen to a packet by chance
     fn put_altered(&mut self, bytes: &mut [u8], serialised: Instant) -> bool {
-        let Weather { corrupt, forge, reorder, duplicate, .. } = self.weather;
+        let Weather { corrupt, forge, duplicate, .. } = self.weather;
         if self.random.happens(corrupt) && self.turn_bit(bytes, |found, place| found.corrupt(place))
         {
             self.counts.corrupted += 1;
@@ -131,14 +175,8 @@ impl State {
         if self.random.happens(forge) && self.turn_bit(bytes, |found, place| found.forge(place)) {
             self.counts.forged += 1;
         }
-        let arrives = match self.random.happens(reorder) {
-            true => {
-                self.counts.reordered += 1;
-                serialised + self.weather.delay + self.weather.reorder_by
-            }
-            false => self.arrival(serialised),
-        };
-        let bytes: Box<[u8]> = Box::from(&*bytes);
+        let arrives = self.arrival_by_chance(serialised);
+        let bytes = Bytes::Bare(Box::from(&*bytes));
         let mut first_changed = false;
         if self.random.happens(duplicate) {
             self.counts.duplicated += 1;
@@ -158,6 +196,15 @@ impl State {
         let place = self.random.below(length as u64);
         turn(&mut segment, begins + usize::try_from(place).expect("below a length"));
         true
+    }
+
+    /// When a packet arrives that may be held back
+    fn arrival_by_chance(&mut self, serialised: Instant) -> Instant {
+        if !self.random.happens(self.weather.reorder) {
+            return self.arrival(serialised);
+        }
+        self.counts.reordered += 1;
+        serialised + self.weather.delay + self.weather.reorder_by
     }
 
     /// When a packet arrives that nothing holds back

@@ -24,12 +24,16 @@ pub struct Setup {
     pub congestion: String,
     /// The whole future of what happens by chance
     pub seed: u64,
+    /// Hosts give and take packets many at once, as with network cards that offload them, which
+    /// takes less of the processor that they share with the link; packets are then late, lost or
+    /// held back, and neither looked at nor changed
+    pub offloads: bool,
 }
 
 impl Default for Setup {
     /// Network 0, 1500 bytes, CUBIC as most hosts have it
     fn default() -> Self {
-        Self { network: 0, mtu: 1500, congestion: String::from("cubic"), seed: 1 }
+        Self { network: 0, mtu: 1500, congestion: String::from("cubic"), seed: 1, offloads: false }
     }
 }
 
@@ -41,6 +45,7 @@ pub struct Link {
     lanes: [Arc<Lane>; 2],
     translation: Arc<Translation>,
     threads: Vec<JoinHandle<()>>,
+    offloads: bool,
 }
 
 impl Link {
@@ -49,7 +54,9 @@ impl Link {
         let network = setup.network;
         let device = format!("wan{network}");
         let ends = [near.clone(), far.clone()];
-        let devices = ends.each_ref().map(|host| Arc::new(host.within(|| tun::open(&device))));
+        let devices = ends
+            .each_ref()
+            .map(|host| Arc::new(host.within(|| tun::open(&device, setup.offloads))));
         for (host, number) in ends.iter().zip(1..) {
             host.add_address(Ipv4Addr::new(10, 77, network, number), &device);
             let mtu = setup.mtu.to_string();
@@ -59,12 +66,12 @@ impl Link {
             host.ip(&["route", "replace", &reached, "dev", &device, "congctl", control]);
         }
         let translation = Arc::new(Translation::default());
-        let lane = |direction| Lane::new(direction, weather, setup.seed, &translation);
+        let lane = |direction| Lane::new(direction, weather, setup, &translation);
         let lanes = [Direction::Out, Direction::In].map(|direction| Arc::new(lane(direction)));
         let [near, far] = &devices;
         let mut threads = Vec::from(lanes[0].carry(near, far));
         threads.extend(lanes[1].carry(far, near));
-        Self { network, ends, lanes, translation, threads }
+        Self { network, ends, lanes, translation, threads, offloads: setup.offloads }
     }
 
     /// The address of the host from which packets go [`Direction::Out`]
@@ -112,6 +119,7 @@ impl Link {
     /// The whole map changes at once, for packets of open connections too, as when another takes
     /// over the machine behind it. A port that is not mapped is reached by its own number.
     pub fn map_ports(&self, mappings: &[Mapping]) {
+        assert!(!self.offloads, "ports in bursts are not looked at");
         self.translation.map(mappings);
     }
 
@@ -120,6 +128,7 @@ impl Link {
     /// From the first call on, that host is behind a translator of addresses for the protocol: what
     /// does not answer a packet of its own since the last call is dropped.
     pub fn rebind(&self, protocol: Protocol) {
+        assert!(!self.offloads, "ports in bursts are not looked at");
         self.translation.rebind(protocol);
     }
 

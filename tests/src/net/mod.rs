@@ -7,6 +7,7 @@
 //!
 //! Root, `/dev/net/tun` and `ip` of iproute2 are needed; where they are missing a test fails.
 
+mod burst;
 mod counts;
 mod fate;
 mod host;

@@ -2,9 +2,9 @@
 
 const IP_HEADER: usize = 20;
 const TCP: u8 = 6;
-const UDP: u8 = 17;
+pub(super) const UDP: u8 = 17;
 const TCP_HEADER: usize = 20;
-const UDP_HEADER: usize = 8;
+pub(super) const UDP_HEADER: usize = 8;
 
 /// A protocol with ports
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -107,7 +107,7 @@ impl<'packet> Segment<'packet> {
 }
 
 /// The sum of the halves, until it fits one
-fn folded(sum: u32) -> u16 {
+pub(super) fn folded(sum: u32) -> u16 {
     let mut left = sum;
     loop {
         match u16::try_from(left) {

@@ -83,6 +83,13 @@ impl Weather {
         self.cut || !self.drops.is_empty() || self.alters()
     }
 
+    /// Whether it looks into packets, changes them, or sends one twice
+    pub(super) fn looks_inside(&self) -> bool {
+        let shares = [self.duplicate, self.corrupt, self.forge];
+        let all = Selection::default();
+        !self.drops.is_empty() || self.only != all || shares.iter().any(|share| *share > 0.0)
+    }
+
     /// Whether any share is above 0
     pub(super) fn alters(&self) -> bool {
         let shares = [self.loss, self.reorder, self.duplicate, self.corrupt, self.forge];

@@ -1,5 +1,6 @@
 //! Every fault of the network laboratory fires, as sockets see it that know nothing of it
 
+mod bursts;
 mod capacity;
 mod damage;
 mod filters;
