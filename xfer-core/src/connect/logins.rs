@@ -10,10 +10,10 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::task::JoinSet;
 
-use crate::agent::bootstrap::{self, Start};
+use crate::agent::bootstrap::{self, BootstrapError, Start, Started};
 use crate::clock::backoff;
 use crate::endpoint::remote::{RemoteEndpoint, Tier};
-use crate::options::TransferOptions;
+use crate::options::{RouteChoice, TransferOptions};
 use crate::transport::ssh::{SshConnection, SshOptions};
 
 /// Delay that one stream bears: a server's window of 2 MiB still fills 400 MB/s.
@@ -73,6 +73,31 @@ impl Wanted {
 
 /// What became of further logins, for the user.
 pub(super) type Told = Arc<Mutex<Vec<String>>>;
+
+/// Starts the agent that begins a session. On a long link the channels of those that are to join it
+/// are opened meanwhile, for what they are asked for later queues behind payload.
+pub(super) async fn start_first(
+    login: &SshConnection,
+    options: &TransferOptions,
+    start: &Start,
+) -> Result<Started, BootstrapError> {
+    let network = &options.network;
+    let is_sure = matches!(network.route, RouteChoice::Auto | RouteChoice::Ssh)
+        && network.data_ports.is_empty();
+    let delay = login.round_trip().filter(|delay| is_sure && *delay >= DELAY_OF_EACH);
+    let asked = network.streams.map(|streams| streams.get());
+    let wanted = delay.map_or(0, |delay| Wanted::of(asked, delay).here);
+    let ahead = async {
+        login.open_ahead(wanted).await;
+        std::future::pending().await
+    };
+    tokio::select! {
+        // The server takes channels in their order, and may take no more than one.
+        biased;
+        started = bootstrap::start(login, options, start) => started,
+        never = ahead => never,
+    }
+}
 
 /// Opens channels whose agents join the session, and tells how many did.
 pub(super) async fn join_streams(

@@ -372,7 +372,7 @@ impl Connector {
         let listen = own.as_ref().ok().and_then(|own| self.listen_ahead(host, options, own));
         let opening = opening(&start, options, listen.map(Request::Listen), ahead);
         start.opening = opening.bytes().to_vec();
-        let first = match bootstrap::start(&login, options, &start).await {
+        let first = match logins::start_first(&login, options, &start).await {
             Ok(first) => first,
             Err(error) if options.network.route == RouteChoice::Auto && error.nothing_runs() => {
                 return match self.sftp(&place, login, options).await {

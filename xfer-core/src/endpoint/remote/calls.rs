@@ -305,6 +305,8 @@ impl Sink for RemoteEndpoint {
     }
 
     async fn finish(&self, finish: Finish) -> EndpointResult<()> {
-        self.done(Request::Finish(finish)).await
+        self.done(Request::Finish(finish)).await?;
+        self.holds_nothing();
+        Ok(())
     }
 }

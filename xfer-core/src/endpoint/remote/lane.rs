@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -37,7 +37,8 @@ pub(super) enum Answer {
 }
 
 pub(super) struct Lane {
-    queue: mpsc::Sender<Outgoing>,
+    /// `None` once the last word was said.
+    queue: Mutex<Option<mpsc::Sender<Outgoing>>>,
     waiting: Mutex<Waiting>,
     index: u16,
     /// What the far side said of itself on another stream, and on this one.
@@ -49,6 +50,8 @@ pub(super) struct Lane {
     moved: Arc<Tally>,
     /// When something last arrived, in milliseconds of the clock.
     heard: AtomicU64,
+    /// Cancelled when nothing more is written.
+    written: CancellationToken,
     /// Cancelled when nothing more is read.
     silent: CancellationToken,
     tasks: Mutex<JoinSet<()>>,
@@ -117,7 +120,7 @@ impl Lane {
         let moved = Arc::<Tally>::default();
         let (queue, outgoing) = mpsc::channel(QUEUE_FRAMES);
         let lane = Arc::new(Self {
-            queue,
+            queue: Mutex::new(Some(queue)),
             waiting: Mutex::new(Waiting { requests: opening.waiting, ended: None }),
             index,
             presumed: opening.features,
@@ -125,6 +128,7 @@ impl Lane {
             greeted: watch::Sender::new(None),
             moved: Arc::clone(&moved),
             heard: AtomicU64::new(millis(shared.clock.elapsed())),
+            written: CancellationToken::new(),
             silent: CancellationToken::new(),
             tasks: Mutex::default(),
         });
@@ -132,7 +136,9 @@ impl Lane {
         let overhead = Arc::clone(&shared.overhead);
         let writing = Arc::downgrade(&lane);
         let mut tasks = JoinSet::new();
+        let last = lane.written.clone().drop_guard();
         tasks.spawn(async move {
+            let _last = last;
             let written = async {
                 writer.write_all(&opening.unsaid).await?;
                 writer.flush().await?;
@@ -217,7 +223,13 @@ impl Lane {
             }
             waiting.requests.insert(id, Asked { answer: sender, payload_max, accepting });
         }
-        if self.queue.send(frame).await.is_err() {
+        let queue = self.queue().clone();
+        let sent = match queue {
+            Some(queue) => queue.send(frame).await.is_ok(),
+            // Whoever said it tells all who wait.
+            None => true,
+        };
+        if !sent {
             self.lose(LostReason::Ended);
         }
         answer.await.unwrap_or(Answer::Lost(LostReason::Ended))
@@ -256,14 +268,23 @@ impl Lane {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
     }
 
-    /// Tells the far side that no more comes.
+    /// Tells the far side that no more comes, and waits until that was written.
     pub(super) async fn end(&self) {
-        if let Ok(frame) = Outgoing::new(&Message::End, Bytes::new()) {
+        let queue = self.queue().take();
+        if let (Ok(frame), Some(queue)) = (Outgoing::new(&Message::End, Bytes::new()), queue) {
+            let said = async {
+                drop(queue.send(frame).await);
+                drop(queue);
+                self.written.cancelled().await;
+            };
             // A lane that is stuck is dropped; its far side sees the end of the stream instead.
-            let sent = self.queue.send(frame);
-            drop(tokio::time::timeout(Duration::from_secs(1), sent).await);
+            drop(tokio::time::timeout(Duration::from_secs(1), said).await);
         }
         self.finish(End::Lost(LostReason::ClosedHere));
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Option<mpsc::Sender<Outgoing>>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until nothing more is read, because the far side ended too or the lane was lost.

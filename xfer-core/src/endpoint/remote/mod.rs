@@ -21,7 +21,7 @@ use bytes::Bytes;
 use tokio::task::JoinSet;
 use xfer_protocol::fault::FaultKind;
 use xfer_protocol::hello::{FEATURE_MAPPED_PORTS, SessionId};
-use xfer_protocol::message::{Reply, Request, RequestId};
+use xfer_protocol::message::{Access, Reply, Request, RequestId};
 
 use super::{Capabilities, EndpointError, EndpointResult, LostReason, ProtocolReason};
 use crate::clock::Clock;
@@ -43,10 +43,9 @@ const WINDOW_BYTES: u64 = 8 << 20;
 /// Payload bytes on their way at most, reached on long links.
 const WINDOW_BYTES_MAX: u64 = 64 << 20;
 
-/// Payload bytes for the first lane while others are being opened: they cannot be moved to
-/// another. With much less a small transfer would wait for the others, whose first words queue
-/// behind these bytes on the same connection.
-const FIRST_BYTES: u64 = WINDOW_BYTES;
+/// Payload bytes for each lane that is there while others are being opened: they cannot be moved to
+/// another. On a new connection of TCP so many take 6 round trips to leave.
+const FIRST_BYTES: u64 = 1 << 20;
 
 /// The link rate that the window is laid out for, in bytes a second.
 const RATE: u64 = 500 << 20;
@@ -87,6 +86,8 @@ struct Shared {
     window: AtomicU64,
     /// Whether lanes beside the first are being opened.
     expecting: AtomicBool,
+    /// Whether the far side may hold what others wait for.
+    holding: AtomicBool,
     pace: Mutex<Pace>,
     compressing: Compressing,
     foretold: opening::Foretold,
@@ -131,6 +132,7 @@ impl RemoteEndpoint {
             flights: Flights::new(WINDOW_BYTES, options.stall, seed, Arc::clone(&clock)),
             window: AtomicU64::new(WINDOW_BYTES),
             expecting: AtomicBool::new(false),
+            holding: AtomicBool::new(false),
             pace: Mutex::default(),
             compressing: Compressing::new(options.compression, Coder::new(Arc::clone(&clock))),
             foretold,
@@ -171,19 +173,15 @@ impl RemoteEndpoint {
         let ours = self.shared.compressing.features();
         let opening = Opening::of_stream(self.session, ours, index, theirs);
         let lane = Lane::open(stream, self.session, index, opening, &self.shared);
-        let greeted = async {
-            let greeted = lane.greeted().await;
-            if greeted.is_err() {
-                self.shared.forget(&lane);
-            }
-            greeted
-        };
-        // Who answers on a data port has proven its key, so payload need not wait for its greeting.
-        if tier != Tier::Direct {
-            lane.greeted().await?;
-        }
+        // Who answers on a data port has proven its key, and who answers on a login its mark, so
+        // payload need not wait for the greeting.
         self.shared.lanes.add(Arc::clone(&lane), tier, &self.shared.flights);
-        greeted.await
+        self.shared.fit_flights();
+        let greeted = lane.greeted().await;
+        if greeted.is_err() {
+            self.shared.forget(&lane);
+        }
+        greeted
     }
 
     /// Has payload wait for a lane on a data port, or go with what there is.
@@ -191,7 +189,7 @@ impl RemoteEndpoint {
         self.shared.lanes.hold(held, &self.shared.flights);
     }
 
-    /// Gives the first lane little payload while others are being opened.
+    /// Gives the lanes that are there little payload while others are being opened.
     pub fn expect_streams(&self, expected: bool) {
         self.shared.expecting.store(expected, Ordering::Relaxed);
         self.shared.fit_flights();
@@ -287,6 +285,9 @@ impl RemoteEndpoint {
             self.shared.compressing.rested();
         }
         let mut lost = LostReason::Ended;
+        if begins_to_hold(&request) {
+            self.shared.holding.store(true, Ordering::Relaxed);
+        }
         if let Some(answer) = self.shared.foretold.answer(&request).await {
             match self.outcome_of(answer, 0).await {
                 Ok(outcome) => return outcome,
@@ -362,6 +363,11 @@ impl RemoteEndpoint {
         &self.capabilities
     }
 
+    /// Notes that the far side has let go of what it held: nobody needs to wait for its end.
+    pub(super) fn holds_nothing(&self) {
+        self.shared.holding.store(false, Ordering::Relaxed);
+    }
+
     pub(super) async fn end(&self) {
         self.shared.closed.cancel();
         let members = self.shared.lanes.members();
@@ -369,12 +375,23 @@ impl RemoteEndpoint {
         for lane in &lanes {
             lane.end().await;
         }
-        // The far side ends its last lane once it has let go of everything, its locks included.
-        let silent = futures_util::future::join_all(lanes.iter().map(|lane| lane.silent()));
-        drop(tokio::time::timeout(FAR_END_DEADLINE, silent).await);
+        if self.shared.holding.load(Ordering::Relaxed) {
+            // The far side ends its last lane once it has let go of everything, its locks included.
+            let silent = futures_util::future::join_all(lanes.iter().map(|lane| lane.silent()));
+            drop(tokio::time::timeout(FAR_END_DEADLINE, silent).await);
+        }
         for lane in &lanes {
             self.shared.forget(lane);
         }
+    }
+}
+
+/// Whether the far side holds something from now on, until it has finished.
+fn begins_to_hold(request: &Request) -> bool {
+    match request {
+        Request::Begin(_) | Request::Lock(_) => true,
+        Request::OpenRoot(open) => open.access != Access::Read,
+        _ => false,
     }
 }
 
@@ -406,7 +423,9 @@ impl Shared {
 
     fn fit_flights(&self) {
         let window = self.window.load(Ordering::Relaxed);
-        let most = if self.expecting.load(Ordering::Relaxed) { FIRST_BYTES } else { u64::MAX };
+        let is_expecting = self.expecting.load(Ordering::Relaxed);
+        let lanes = self.lanes.members().len() as u64;
+        let most = if is_expecting { FIRST_BYTES.saturating_mul(lanes) } else { u64::MAX };
         self.flights.set_window(window.min(most));
     }
 }

@@ -1,7 +1,7 @@
 //! From a typed host to a login: hop by hop, patiently, one dial at a time
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -172,6 +172,7 @@ async fn attempt(
         notes,
         lifetime,
         given_back,
+        ahead: Mutex::default(),
         credential,
         jump,
         ends,

@@ -1,7 +1,7 @@
 //! One login, many channels
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -40,6 +40,8 @@ pub(super) struct Inner {
     pub(super) lifetime: Lifetime,
     /// Whether a channel was given back, which the host may still count
     pub(super) given_back: AtomicBool,
+    /// Channels that wait for what they are to be used for
+    pub(super) ahead: Mutex<Vec<Channel<Msg>>>,
     /// What a further login may use
     pub(super) credential: Credential,
     /// What the bytes run through must outlive the connection.
@@ -144,6 +146,21 @@ impl SshConnection {
         self.inner.handle.is_closed()
     }
 
+    /// Opens channels ahead of their use, as many as the host grants: what is started next begins
+    /// on one of them, a round trip sooner
+    pub async fn open_ahead(&self, channels: usize) {
+        let opening = (0..channels).map(|_| async {
+            if let Ok(channel) = self.inner.handle.channel_open_session().await {
+                self.ahead().push(channel);
+            }
+        });
+        futures_util::future::join_all(opening).await;
+    }
+
+    fn ahead(&self) -> MutexGuard<'_, Vec<Channel<Msg>>> {
+        self.inner.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Starts a command; the host's login shell reads it
     pub async fn exec(&self, command: impl Into<Vec<u8>>) -> Result<Exec, SshError> {
         let command = command.into();
@@ -220,7 +237,11 @@ impl SshConnection {
         F: AsyncFnOnce(&Channel<Msg>) -> Result<(), russh::Error>,
     {
         let opening = async {
-            let mut channel = self.open_session().await?;
+            let opened = self.ahead().pop();
+            let mut channel = match opened {
+                Some(channel) => channel,
+                None => self.open_session().await?,
+            };
             request(&channel).await?;
             let accepted = accepted(&mut channel).await;
             Ok::<_, russh::Error>((channel, accepted))
