@@ -56,6 +56,9 @@ pub const BATCH_BYTES_TARGET: usize = 128 * 1024;
 /// Lists that one `Begin` asks for: the first batches of all of them fit in one header.
 pub const LISTS_BEGUN_MAX: usize = 2;
 
+/// Kinds of what may stand at the path of a condition: each that there is, and nothing.
+pub const LOCATED_KINDS_MAX: usize = 4;
+
 /// Batches of a scan that are kept to be told again, and that may be asked for at a time: hides the
 /// round trips of a long link, and a lost answer costs one more.
 pub const SCAN_BATCHES_KEPT: u64 = 8;

@@ -168,6 +168,20 @@ pub struct Begin {
     /// Where each list begins, and what it tells.
     #[serde(deserialize_with = "bounded::list::<_, _, { limits::LISTS_BEGUN_MAX }>")]
     pub lists: Vec<(RelPath, ScanOptions)>,
+    /// Under which condition anything is done at all.
+    pub only_if: Option<OnlyIf>,
+}
+
+/// What must be so for a `Begin` that is asked before anything is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OnlyIf {
+    /// A path as typed.
+    pub path: Vec<u8>,
+    /// What stands there is one of these.
+    #[serde(deserialize_with = "bounded::list::<_, _, { limits::LOCATED_KINDS_MAX }>")]
+    pub kinds: Vec<Option<LocatedKind>>,
+    /// And it is not on this machine, as [`Root::machine`] tells it.
+    pub elsewhere_than: [u8; 16],
 }
 
 /// What was opened and locked, and the first batch of each list.

@@ -130,6 +130,16 @@ impl Xfer {
     }
 }
 
+/// The same command on what seems to be another machine, for it has its own view of the file
+/// systems; needs root
+pub fn elsewhere(plain: &Command) -> Command {
+    let mut command = Command::new("unshare");
+    command.arg("--mount").arg(plain.get_program()).args(plain.get_args()).env_clear();
+    command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.stdin(Stdio::null());
+    command
+}
+
 /// The same command, which writes the largest memory that it took, in KiB, to a file at its end
 pub fn measured(plain: &Command, to: &Path) -> Command {
     let mut command = Command::new("time");

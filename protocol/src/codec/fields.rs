@@ -201,6 +201,10 @@ fn check_begin(begin: &Begin) -> Result<(), FieldError> {
     check_location(&begin.open.path)?;
     check_length(&begin.entries, limits::BATCH_ENTRIES_MAX)?;
     check_length(&begin.lists, limits::LISTS_BEGUN_MAX)?;
+    if let Some(only_if) = &begin.only_if {
+        check_location(&only_if.path)?;
+        check_length(&only_if.kinds, limits::LOCATED_KINDS_MAX)?;
+    }
     begin.lists.iter().try_for_each(|(_, options)| check_scan(options))
 }
 

@@ -5,9 +5,10 @@ use xfer_protocol::digest::BlockSize;
 use xfer_protocol::manifest::Device;
 use xfer_protocol::message::{
     Access, Begin, Commit, Create, FilesAt, FilterRule, FilterRules, Finish, HashBlocks, HashFiles,
-    Keep, Locate, Lock, Message, NewEntry, NewKind, OpenPartial, OpenRoot, PackedFile,
-    PartialIndex, Paths, Publish, ReadBlock, Reading, Request, RequestId, RootIndex, Scan,
-    ScanIndex, ScanNext, ScanOptions, SetMetadata, Subject, Ticket, TryDisk, WriteBlock, WritePack,
+    Keep, Locate, LocatedKind, Lock, Message, NewEntry, NewKind, OnlyIf, OpenPartial, OpenRoot,
+    PackedFile, PartialIndex, Paths, Publish, ReadBlock, Reading, Request, RequestId, RootIndex,
+    Scan, ScanIndex, ScanNext, ScanOptions, SetMetadata, Subject, Ticket, TryDisk, WriteBlock,
+    WritePack,
 };
 
 use super::{Sample, digest, file, metadata, path, plain_metadata, range, stamp, time};
@@ -183,11 +184,15 @@ fn beside() -> Vec<Named> {
     let dial = Dial { key, carrier: Carrier::Udp, addresses };
     let open = OpenRoot { path: b"~/in".to_vec(), access: Access::WriteCreate };
     let lists = vec![(path(b"a"), ScanOptions::default())];
-    let begin = Begin { open, entries: vec![path(b"a"), path(b"b")], lists };
+    let begin = Begin { open, entries: vec![path(b"a"), path(b"b")], lists, only_if: None };
+    let kinds = vec![None, Some(LocatedKind::Directory)];
+    let only_if = OnlyIf { path: b"~/in".to_vec(), kinds, elsewhere_than: [9; 16] };
+    let guess = Begin { only_if: Some(only_if), ..begin.clone() };
     vec![
         ("request-listen", Request::Listen(Listen { key, ports, mapped: true }), vec![]),
         ("request-dial", Request::Dial(dial), vec![]),
         ("request-begin", Request::Begin(begin), vec![]),
+        ("request-begin-only-if", Request::Begin(guess), vec![]),
     ]
 }
 

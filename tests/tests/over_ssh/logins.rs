@@ -88,8 +88,10 @@ fn a_long_link_gets_further_logins() {
             1 => push(&pair, &["--bwlimit", "20MB/s"]),
             _ => pair.xfer.run(arguments("pull", &["--bwlimit", "20MB/s"], &pull)).expect_code(0),
         };
-        // A delay of 30 ms wants three streams, and as many again beside the first login.
-        assert_eq!(route(&ended), ("ssh".to_owned(), 6), "run {run}");
+        // A delay of 30 ms wants three streams, and as many again beside the first login; one that
+        // a busy machine makes longer wants more.
+        let (kind, streams) = route(&ended);
+        assert!(kind == "ssh" && (6..=12).contains(&streams), "run {run}: {kind}, {streams}");
         assert_eq!(pair.server.log_count(LOGIN), 4 * run, "run {run}");
         assert_eq!(notices(&ended), [""; 0], "run {run}");
     }

@@ -1,6 +1,7 @@
 //! The program over a real sshd, judged by rsync, b3sum and lstat
 
 mod arrival;
+mod beginning;
 mod concurrent;
 mod holes;
 mod hostile;

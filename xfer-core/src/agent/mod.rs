@@ -6,6 +6,7 @@
 
 pub mod binary;
 pub mod bootstrap;
+mod condition;
 mod data_ports;
 mod in_memory;
 pub mod serve;

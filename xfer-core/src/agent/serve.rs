@@ -18,6 +18,7 @@ use xfer_protocol::message::{Begin, Begun, Message, OpenRoot, Reply, Request, Re
 use xfer_protocol::path::RelPath;
 use xfer_protocol::session::handshake::AwaitHello;
 
+use super::condition;
 use super::data_ports::DataPorts;
 use crate::clock::Clock;
 use crate::endpoint::filler::filler;
@@ -312,6 +313,9 @@ impl<E: Source + Sink + 'static> Served<E> {
     /// Opens, locks and lists. A lock is its root's, and would be in the way of another root's.
     async fn begin(&self, begin: Begin) -> EndpointResult<Begun> {
         let mut begun = self.begun.lock().await;
+        if let Some(only_if) = &begin.only_if {
+            condition::check(&*self.endpoint, only_if).await?;
+        }
         let root = match &*begun {
             Some((open, root)) if *open == begin.open => root.clone(),
             _ => self.endpoint.open_root(begin.open.clone()).await?,

@@ -261,8 +261,11 @@ pub trait Source: Endpoint {
 #[async_trait]
 pub trait Sink: Endpoint {
     /// Opens a root, locks entries below it, and begins to list what stands there once they are
-    /// locked.
+    /// locked. Default: a condition is the fault `Unsupported`, for nobody here asks ahead.
     async fn begin(&self, begin: Begin) -> EndpointResult<Begun> {
+        if begin.only_if.is_some() {
+            return Err(unsupported());
+        }
         let root = self.open_root(begin.open).await?;
         begin_below(self, root, begin.entries, begin.lists).await
     }

@@ -5,27 +5,27 @@ use std::sync::{Arc, PoisonError};
 
 use xfer_protocol::fault::FaultKind;
 use xfer_protocol::message::{
-    Access, Begin, Finish, Locate, Located, Lock, OpenRoot, Request, Root, RootIndex, Scan, Space,
+    self, Access, Begin, Finish, Locate, Located, Lock, OpenRoot, Root, RootIndex, Scan, Space,
 };
 
-use super::batch::{Most, batches};
+use super::ahead::{LOCKED, ahead, beginning, guess};
+use super::batch::batches;
 use super::context::{Budget, Context, Halt, Stop};
 use super::dispatch::Dispatcher;
-use super::in_step::{Destination, Early, lists_of, scan_one};
+use super::in_step::{Destination, Early, scan_one};
 use super::ledger::{Kept, Ledger, Side};
 use super::listing::Listing;
 use super::manifest::Manifest;
 use super::preflight::Preflight;
 use super::publisher::{Publisher, publish};
 use super::refusals::{
-    above, check_lists, check_provable, foresee_root, refuse_nesting, refuse_own_records,
-    try_receipt,
+    check_lists, check_provable, foresee_root, refuse_nesting, refuse_own_records, try_receipt,
 };
 use super::wrap_up::{Ends, wrap_up};
 use super::{MappedPath, Shared, Summary};
 use crate::connect::Connected;
 use crate::disk::state::StateDirectory;
-use crate::endpoint::{EndpointError, MetadataKinds, TimeGrain};
+use crate::endpoint::{EndpointError, EndpointResult, MetadataKinds, Sink, TimeGrain};
 use crate::event::{Event, Phase, Route};
 use crate::journal::{
     RecordDraft, RecordKey, RecordReader, Tail, Unsynced, fold_tail, forget_unused,
@@ -36,9 +36,6 @@ use crate::plan::mapping::{Mapping, MappingError, begin_of, map_sources};
 
 /// Partials of one mapping are numbered within this span of the session's numbers.
 const PARTIALS_SPAN: u64 = 1 << 40;
-
-/// Entries locked in one request; a sink takes no more of them one by one.
-const LOCKED: Most = Most::entries(256);
 
 /// Files that wait for the scans of later sources, before those that fit are moved first.
 const FILES_WAITING_MAX: usize = 100_000;
@@ -57,6 +54,8 @@ struct Opened {
     source_roots: Vec<Root>,
     /// What that root will be, where it was not there.
     foreseen: Option<Root>,
+    /// How the writing was guessed to begin, as it was asked ahead.
+    guess: Option<Begin>,
 }
 
 /// A scan that began before its destination was reached.
@@ -96,7 +95,8 @@ async fn open(shared: &Shared) -> Result<(Opened, Option<Listing>), Stop> {
     let mut sources = Vec::new();
     for machine in machines {
         let here = transfer.sources.iter().filter(|source| source.machine == *machine);
-        let ahead: Vec<_> = here.flat_map(|source| ahead(&source.path, is_far(machine))).collect();
+        let ahead: Vec<_> =
+            here.flat_map(|source| ahead(&source.path, is_far(machine), None)).collect();
         let connecting = shared.connector.connect_ahead(machine, options, &ahead);
         sources.push(connecting.await.map_err(Stop::Error)?);
     }
@@ -104,7 +104,8 @@ async fn open(shared: &Shared) -> Result<(Opened, Option<Listing>), Stop> {
     let located = locate(shared, &sources, &of_request).await?;
     let begun = begin_early(shared, &sources, &located).await;
     let to = &transfer.destination;
-    let ahead = ahead(&to.path, false);
+    let guess = begun.as_ref().and_then(|begun| guess(transfer, &located, &begun.root));
+    let ahead = ahead(&to.path, false, guess.as_ref());
     let connecting = shared.connector.connect_ahead(&to.machine, options, &ahead);
     let sink = connecting.await.map_err(Stop::Error)?;
     for end in sources.iter().chain([&sink]) {
@@ -134,7 +135,7 @@ async fn open(shared: &Shared) -> Result<(Opened, Option<Listing>), Stop> {
             refuse_nesting(shared, mapping, root, to)?;
         }
     }
-    let opened = Opened { sources, sink, of_request, mappings, source_roots, foreseen };
+    let opened = Opened { sources, sink, of_request, mappings, source_roots, foreseen, guess };
     Ok((opened, begun))
 }
 
@@ -160,15 +161,6 @@ async fn begin_early(
 
 fn is_far(machine: &Machine) -> bool {
     *machine != Machine::Local
-}
-
-/// What will be asked first about a location: what stands there, and where it leads. Nothing is
-/// made by it.
-fn ahead(path: &[u8], expand: bool) -> Vec<Request> {
-    let open = |path: &[u8]| OpenRoot { path: path.to_vec(), access: Access::Read };
-    let places = std::iter::once(path).chain(above(path)).map(open).map(Request::OpenRoot);
-    let locate = Request::Locate(Locate { path: path.to_vec(), expand });
-    std::iter::once(locate).chain(places).collect()
 }
 
 /// Finds every source, with its place in the request.
@@ -225,17 +217,32 @@ async fn open_destination(shared: &Shared, opened: &Opened) -> Result<(Option<Ro
         };
     }
     let open = OpenRoot { path, access: Access::WriteCreate };
-    let mut locked = batches(mappings.iter().map(|m| m.top.clone()), LOCKED);
-    if let ([first], Some(entries)) = (&mut locked[..], mappings.first()) {
-        let (entries, lists) = (std::mem::take(first), lists_of(entries, &shared.transfer.options));
-        let begun = sink.sink.begin(Begin { open, entries, lists }).await.map_err(stop)?;
+    if let Some(plain) = beginning(&shared.transfer, mappings) {
+        let begun = begin(&*sink.sink, plain, opened.guess.clone()).await.map_err(stop)?;
         return Ok((Some(begun.root), Early { there: Some(begun.lists), source: None }));
     }
     let root = sink.sink.open_root(open).await.map_err(stop)?;
-    for entries in locked {
+    for entries in batches(mappings.iter().map(|m| m.top.clone()), LOCKED) {
         sink.sink.lock(Lock { root: root.index, entries }).await.map_err(stop)?;
     }
     Ok((Some(root), Early::default()))
+}
+
+/// Begins as it was guessed, where that was right, and plainly where it was not.
+async fn begin(
+    sink: &dyn Sink,
+    plain: Begin,
+    guess: Option<Begin>,
+) -> EndpointResult<message::Begun> {
+    let is_right = |guess: &Begin| Begin { only_if: None, ..guess.clone() } == plain;
+    if let Some(guess) = guess.filter(is_right) {
+        match sink.begin(guess).await {
+            Err(EndpointError::Fault(fault))
+                if matches!(fault.kind, FaultKind::Conflict | FaultKind::Unsupported) => {}
+            other => return other,
+        }
+    }
+    sink.begin(plain).await
 }
 
 impl Shared {

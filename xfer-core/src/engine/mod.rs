@@ -3,6 +3,7 @@
 //! A transfer is one request and survives its sessions: when one is lost, the next plans anew,
 //! finds what is there and moves the rest, exactly as the same command would after a crash.
 
+mod ahead;
 mod attempt;
 mod batch;
 mod context;

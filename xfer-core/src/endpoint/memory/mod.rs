@@ -137,6 +137,11 @@ impl MemoryStore {
         Some(())
     }
 
+    /// Lets it pass for another machine than other stores.
+    pub fn set_machine(&self, machine: [u8; 16]) {
+        guard(&self.tree).machine = machine;
+    }
+
     /// What it says about free space from now on; nothing else follows from it.
     pub fn set_space(&self, space: Space) {
         *guard(&self.space) = space;

@@ -105,7 +105,7 @@ impl Session {
         let path = [b"/", base.as_bytes()].concat();
         let index = RootIndex(u32::try_from(self.roots.len()).unwrap_or(u32::MAX));
         self.roots.push((base, open.access));
-        Ok(Root { index, path, device: 1, inode, machine: *b"a memory store!!", space })
+        Ok(Root { index, path, device: 1, inode, machine: tree.machine, space })
     }
 
     /// Where a root is in the store.

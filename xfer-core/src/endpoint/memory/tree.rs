@@ -27,6 +27,7 @@ pub(super) struct Tree {
     pub(super) partials: BTreeMap<RelPath, Content>,
     pub(super) locks: Vec<Held>,
     pub(super) sessions: u64,
+    pub(super) machine: [u8; 16],
 }
 
 /// One lock of one session.
@@ -82,6 +83,7 @@ impl Tree {
             partials: BTreeMap::new(),
             locks: Vec::new(),
             sessions: 0,
+            machine: *b"a memory store!!",
         };
         if directories {
             tree.insert(&RelPath::root(), NodeKind::Directory, Metadata::default());

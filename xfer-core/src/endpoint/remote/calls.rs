@@ -233,7 +233,13 @@ impl Source for RemoteEndpoint {
 impl Sink for RemoteEndpoint {
     async fn begin(&self, begin: Begin) -> EndpointResult<Begun> {
         let asked = begin.lists.len();
-        match self.ask(Request::Begin(begin)).await? {
+        let is_guess = begin.only_if.is_some();
+        let request = Request::Begin(begin);
+        // Whether a guess is right is known by now, and asking it only now gains nothing.
+        if is_guess && !self.was_foretold(&request) {
+            return Err(crate::endpoint::unsupported());
+        }
+        match self.ask(request).await? {
             Reply::Begun(begun) if begun.lists.len() == asked => {
                 let is_first = |list: &Result<(ScanIndex, ScanBatch), Fault>| {
                     list.as_ref().map_or(true, |(_, batch)| batch.sequence == 0)

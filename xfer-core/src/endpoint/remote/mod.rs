@@ -124,6 +124,7 @@ impl RemoteEndpoint {
     ) -> EndpointResult<Self> {
         let session = SessionId(options.random);
         let was_said = opening.was_said();
+        let holding = opening.asks(begins_to_hold);
         let (said, first_id, foretold) = opening.begin();
         let seed = options.random.iter().fold(0, |seed, &b| (seed << 8) ^ u64::from(b));
         let shared = Arc::new(Shared {
@@ -132,7 +133,7 @@ impl RemoteEndpoint {
             flights: Flights::new(WINDOW_BYTES, options.stall, seed, Arc::clone(&clock)),
             window: AtomicU64::new(WINDOW_BYTES),
             expecting: AtomicBool::new(false),
-            holding: AtomicBool::new(false),
+            holding: AtomicBool::new(holding),
             pace: Mutex::default(),
             compressing: Compressing::new(options.compression, Coder::new(Arc::clone(&clock))),
             foretold,
@@ -271,6 +272,11 @@ impl RemoteEndpoint {
     #[must_use]
     pub fn overhead_bytes(&self) -> u64 {
         self.shared.overhead.bytes()
+    }
+
+    /// Whether a request was made ahead, and its answer has not been asked for.
+    pub(super) fn was_foretold(&self, request: &Request) -> bool {
+        self.shared.foretold.holds(request)
     }
 
     /// Asks, and asks again on another lane when one is lost.

@@ -54,6 +54,11 @@ impl Opening {
         Self { was_said: true, ..self }
     }
 
+    /// Whether any of its requests is such a one.
+    pub(super) fn asks(&self, wanted: impl Fn(&Request) -> bool) -> bool {
+        self.requests.iter().any(wanted)
+    }
+
     pub(super) fn was_said(&self) -> bool {
         self.was_said
     }
@@ -89,6 +94,12 @@ impl Opening {
 pub(super) struct Foretold(Mutex<Vec<(Request, oneshot::Receiver<Answer>)>>);
 
 impl Foretold {
+    /// Whether there is an answer to a request.
+    pub(super) fn holds(&self, request: &Request) -> bool {
+        let foretold = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        foretold.iter().any(|(made, _)| made == request)
+    }
+
     /// The answer to a request that was made ahead; it answers one call.
     pub(super) async fn answer(&self, request: &Request) -> Option<Answer> {
         let answer = {

@@ -1,8 +1,8 @@
 //! From a typed host to a login: hop by hop, patiently, one dial at a time
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::algorithms::{ChaCha20, preferred};
