@@ -45,6 +45,10 @@ const LEAST_RAISE: u64 = 5;
 /// back for, and threads wait for a processor, is most of the round trip, and would set the rate.
 const SPAN_MIN: Duration = Duration::from_millis(5);
 
+/// The least round trip that tells of a longer way: one that began shorter takes as long while
+/// threads are busy, and does not set the window there.
+const FAR_MIN: Duration = Duration::from_millis(20);
+
 /// Hundredths of what others make the queue longer by which the window follows.
 const FOLLOWED: u32 = 75;
 
@@ -62,7 +66,7 @@ pub(super) struct Model {
     pub(super) round: Round,
     /// The shortest round trip of the last whole round: what the queue takes now
     recent: Option<Duration>,
-    /// Rounds on end whose shortest round trip was over twice the shortest of all
+    /// Rounds on end whose shortest round trip was over twice the shortest of all, and no little
     pub(super) far_rounds: u64,
     /// Batches of acknowledgements on end that came later than the shortest round trip allows
     late: u32,
@@ -191,7 +195,10 @@ impl Model {
     fn end_round(&mut self) -> Round {
         let round = self.round;
         self.recent = round.shortest;
-        let far = self.shortest.zip(round.shortest).is_some_and(|(all, here)| here > 2 * all);
+        let far = self
+            .shortest
+            .zip(round.shortest)
+            .is_some_and(|(all, here)| here > FAR_MIN.max(2 * all));
         self.far_rounds = if far { self.far_rounds + 1 } else { 0 };
         self.rate_rounds += u64::from(!matches!(self.phase, Phase::Measure { .. }));
         if round.excess(self.mtu) {

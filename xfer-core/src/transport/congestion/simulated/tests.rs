@@ -128,6 +128,22 @@ fn a_longer_way_is_measured_anew() {
     assert!(share >= 90, "{share} %");
 }
 
+/// On one machine most of a round trip is what threads wait for, which says nothing of the way.
+#[test]
+fn a_busy_far_side_nearby_is_no_longer_way() {
+    let mut link = Link::of(1000, 0, 0);
+    link.round_trip = Duration::from_micros(100);
+    link.queue = 4 << 20;
+    let mut world = settled(&link);
+    for _ in 0..10 {
+        world.run(SECOND / 20);
+        world.wire.link.round_trip = Duration::from_millis(6);
+        let share = world.shares(SECOND / 2)[0];
+        assert!(share >= 80, "{share} %");
+        world.wire.link.round_trip = link.round_trip;
+    }
+}
+
 #[test]
 fn a_sender_that_waited_for_its_application_is_at_once_as_fast_again() {
     let link = Link::of(100, 50, 0);
