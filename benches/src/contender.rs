@@ -108,13 +108,14 @@ impl Contender {
             Self::Scp => with("scp", &["-q", "-r", "-p"]),
             Self::Mscp => with("mscp", &["-q", "-p"]),
             Self::Rsync => with("rsync", &["-a", "-e", &remote_shell]),
-            Self::Syq => {
-                with("syq", &["rsync", "-a", "--no-tcp", "--no-bootstrap", "-e", &remote_shell])
-            }
+            Self::Syq => with(
+                "syq",
+                &["rsync", "-a", "--syq-no-tcp", "--syq-no-bootstrap", "-e", &remote_shell],
+            ),
         };
         match self {
             Self::Scp | Self::Mscp => drop(command.arg("-F").arg(lab.ssh_config())),
-            Self::Syq => drop(command.arg("--syq-path").args(self.program())),
+            Self::Syq => drop(command.arg("--rsync-path").args(self.program())),
             Self::Rsync if wanted.synced => drop(command.arg("--fsync")),
             _ => {}
         }
@@ -129,7 +130,7 @@ impl Contender {
             return held;
         }
         let mut free = Command::new(held.get_program());
-        free.args(held.get_args().filter(|argument| *argument != "--no-tcp"));
+        free.args(held.get_args().filter(|argument| *argument != "--syq-no-tcp"));
         free
     }
 }

@@ -117,7 +117,8 @@ impl Race {
         if is_finished && arrived != size {
             return Err(format!("{arrived} of {size} bytes are there"));
         }
-        let bytes = if tool.is_ours() { turn.arrived() } else { arrived };
+        // Some give the file its length before its bytes are there.
+        let bytes = if tool.is_ours() { turn.arrived() } else { arrived.min(turn.counts.bytes) };
         let passed = turn.passed().filter(|_| tool.is_ours());
         Ok(Run { tool, limited: turn.limited, bytes, passed, counts: turn.counts })
     }
