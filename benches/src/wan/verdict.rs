@@ -24,18 +24,18 @@ pub(super) fn text(rounds: &[Round], options: &Options) -> String {
     });
     let shares = table(&header, &rows.collect::<Vec<_>>());
     let ratios = rounds.iter().map(|round| {
-        let peer = best_peer(round);
-        let over = |tool: Tool| {
-            let ours = run_of(round, tool)?.whole_rate();
+        let named = |peer: Option<&Run>| peer.map_or(String::from("–"), |peer| peer.tool.name());
+        let [by_ssh, any] = [true, false].map(|by_ssh| best_peer(round, by_ssh));
+        let over = |route: Route, peer: Option<&Run>| {
+            let ours = run_of(round, Tool::Xfer(route))?.whole_rate();
             Some(ours / peer?.rate())
         };
-        let routes = [Route::Quic, Route::Tls, Route::Ssh];
-        let peer = peer.map_or_else(|| String::from("–"), |peer| peer.tool.name());
-        let ratios = routes.map(|route| number(over(Tool::Xfer(route))));
-        [round.cell.name(), peer].into_iter().chain(ratios).collect::<Vec<_>>()
+        let ssh = number(over(Route::Ssh, by_ssh));
+        let [quic, tls] = [Route::Quic, Route::Tls].map(|route| number(over(route, any)));
+        vec![round.cell.name(), named(by_ssh), ssh, named(any), quic, tls]
     });
     let ratios = table(
-        &["link", "best peer", "xfer-quic / it", "xfer-tls / it", "xfer-ssh / it"],
+        &["link", "best by ssh", "xfer-ssh / it", "best peer", "xfer-quic / it", "xfer-tls / it"],
         &ratios.collect::<Vec<_>>(),
     );
     format!(
@@ -131,7 +131,9 @@ fn run_of(round: &Round, tool: Tool) -> Option<&Run> {
     round.runs.iter().find(|run| run.tool == tool)
 }
 
-fn best_peer(round: &Round) -> Option<&Run> {
+/// Of those that need no port but sshd's, or of all
+fn best_peer(round: &Round, by_ssh: bool) -> Option<&Run> {
     let peers = round.runs.iter().filter(|run| !run.tool.is_ours());
+    let peers = peers.filter(|run| run.tool.is_by_ssh() || !by_ssh);
     peers.max_by(|one, other| one.rate().total_cmp(&other.rate()))
 }

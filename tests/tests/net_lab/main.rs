@@ -4,6 +4,7 @@ mod bursts;
 mod capacity;
 mod damage;
 mod filters;
+mod logins;
 mod losses;
 mod ports;
 mod rebinding;

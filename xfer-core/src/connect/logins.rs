@@ -4,6 +4,8 @@
 //! less than the link gives, further ones are opened while the transfer already runs. They are a
 //! favour of the server: one that it refuses changes nothing, and nobody is asked for one.
 
+mod climbing;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,10 +13,11 @@ use futures_util::future::join_all;
 use tokio::task::JoinSet;
 
 use crate::agent::bootstrap::{self, BootstrapError, Start, Started};
-use crate::clock::backoff;
+use crate::clock::{Clock, backoff};
 use crate::endpoint::remote::{RemoteEndpoint, Tier};
+use crate::event::Observer;
 use crate::options::{RouteChoice, TransferOptions};
-use crate::transport::ssh::{SshConnection, SshOptions};
+use crate::transport::ssh::{SshConnection, SshError, SshOptions};
 
 /// Delay that one stream bears: a server's window of 2 MiB still fills 400 MB/s.
 const DELAY_OF_ONE: Duration = Duration::from_millis(5);
@@ -32,11 +35,20 @@ const FURTHER_MAX: usize = 3;
 /// Streams of payload at most, over all logins.
 const STREAMS_MAX: usize = CHANNELS_MAX * (1 + FURTHER_MAX);
 
-/// The longest pause before each further login: far below what a server would call too many.
-const FURTHER_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause before each further login: a server may count the one before for a while.
+const FURTHER_PAUSE: Duration = Duration::from_millis(250);
 
-/// Payload that must have moved before: what moves less has no use for more streams.
+/// Payload that must have moved before: what ends sooner has no use for more streams.
 const FURTHER_PAYLOAD: u64 = 8 << 20;
+
+/// Or time for which payload was on its way over a link that is not full: it needs them most.
+const FURTHER_AFTER: Duration = Duration::from_secs(2);
+
+/// And round trips: a connection that begins is not bound by anything else.
+const FURTHER_AFTER_ROUND_TRIPS: u32 = 12;
+
+/// How often it is looked at.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// How long a server that takes no more logins is asked again.
 const FURTHER_PATIENCE: Duration = Duration::from_secs(60);
@@ -116,6 +128,14 @@ pub(super) async fn join_streams(
     join_all(joining).await.into_iter().flatten().count()
 }
 
+/// What there is of a session's logins.
+struct There {
+    /// With the first.
+    logins: usize,
+    /// The last index that a stream of theirs has.
+    last: usize,
+}
+
 /// Streams beside the first: on its login, and on logins beside that.
 pub(super) struct Further {
     pub(super) first: SshConnection,
@@ -125,6 +145,8 @@ pub(super) struct Further {
     pub(super) start: Start,
     pub(super) told: Told,
     pub(super) place: String,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) observer: Arc<dyn Observer>,
 }
 
 impl Further {
@@ -161,40 +183,81 @@ impl Further {
         Wanted::of(asked, remote.round_trip())
     }
 
-    /// Logs in again, one login after the other and each after a pause, until so many streams more
-    /// have joined the session.
+    /// Logs in again until so many streams more have joined the session, and on where that makes a
+    /// link faster on which connections are bound by what they lose.
     pub(super) async fn join_beside(self, remote: Arc<RemoteEndpoint>, missing: usize) {
-        if missing == 0 {
-            return;
-        }
+        let is_asked = self.options.network.streams.is_some();
         if let Some(why) = self.first.alone() {
-            if self.options.network.streams.is_some() {
+            if is_asked && missing > 0 {
                 self.tell(why);
             }
             return;
         }
-        let mut ssh = self.ssh.clone();
-        ssh.busy_budget = FURTHER_PATIENCE;
-        let (mut last, mut missing) = (self.wanted(&remote).here, missing);
+        let last = self.wanted(&remote).here;
+        let there = match self.join_missing(&remote, last, missing).await {
+            Ok(there) => there,
+            Err(error) => return self.tell(&error.to_string()),
+        };
+        if !is_asked && let Err(error) = self.climb(&remote, there).await {
+            self.tell(&error.to_string());
+        }
+    }
+
+    /// Logs in again, one login after the other and each after a pause, until so many streams more
+    /// have joined the session. The last index of a stream so far is `last`.
+    async fn join_missing(
+        &self,
+        remote: &RemoteEndpoint,
+        mut last: usize,
+        mut missing: usize,
+    ) -> Result<There, SshError> {
+        let mut logins = 1;
         for left in (1..=FURTHER_MAX).rev() {
             if missing == 0 {
-                return;
+                break;
             }
-            let pause = backoff(1, FURTHER_PAUSE, ssh.seed.wrapping_add(left as u64));
-            tokio::time::sleep(pause).await;
-            while remote.payload_bytes() < FURTHER_PAYLOAD {
-                tokio::time::sleep(pause).await;
+            let ssh = self.next(logins);
+            tokio::time::sleep(backoff(1, FURTHER_PAUSE, ssh.seed)).await;
+            if !self.has_moved(remote).await && self.options.network.streams.is_none() {
+                let numbers = last + 1..last + 1 + left;
+                last = numbers.end - 1;
+                logins += self.log_in_more(remote, numbers).await?;
+                break;
             }
-            let login = match self.first.again(&ssh).await {
-                Ok(login) => login,
-                Err(error) => return self.tell(&error.to_string()),
-            };
+            let login = self.first.again(&ssh).await?;
             let numbers = last + 1..=last + missing.div_ceil(left).min(CHANNELS_MAX);
-            last = *numbers.end();
+            (last, logins) = (*numbers.end(), logins + 1);
             // Its streams keep the login, and it ends with them.
             let (options, start) = (&self.options, &self.start);
-            missing -= join_streams(&login, options, start, &remote, numbers).await;
+            missing -= join_streams(&login, options, start, remote, numbers).await;
         }
+        Ok(There { logins, last })
+    }
+
+    /// Waits until the transfer is one that has a use for further streams, and tells whether it has
+    /// moved something by then: what has not, though the link is not full, waits for no pause
+    /// between logins.
+    async fn has_moved(&self, remote: &RemoteEndpoint) -> bool {
+        let (mut queue, mut moving) = (self.queue(), Duration::ZERO);
+        let enough = FURTHER_AFTER.max(remote.round_trip() * FURTHER_AFTER_ROUND_TRIPS);
+        while remote.payload_bytes() < FURTHER_PAYLOAD {
+            tokio::time::sleep(LOOK).await;
+            moving += if remote.is_moving() { LOOK } else { Duration::ZERO };
+            let Some(queue) = &mut queue else { continue };
+            queue.look();
+            if moving >= enough && !queue.is_there() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// How the next login is made, when there are so many.
+    fn next(&self, logins: usize) -> SshOptions {
+        let mut ssh = self.ssh.clone();
+        ssh.busy_budget = FURTHER_PATIENCE;
+        ssh.seed = ssh.seed.wrapping_add(logins as u64);
+        ssh
     }
 
     fn tell(&self, why: &str) {

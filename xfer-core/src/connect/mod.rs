@@ -409,7 +409,16 @@ impl Connector {
         ssh.seed = self.unique();
         let (first, options, place) = (login.clone(), options.clone(), place_of(host));
         let (network, told_too) = (options.network.clone(), Arc::clone(&told));
-        let further = Further { first, ssh, options, start, told: told_too, place: place.clone() };
+        let further = Further {
+            first,
+            ssh,
+            options,
+            start,
+            told: told_too,
+            place: place.clone(),
+            clock: self.clock(),
+            observer: Arc::clone(&self.observer),
+        };
         let state = self.state_directory().ok();
         let ground = Ground {
             network: &network,

@@ -1,8 +1,9 @@
-//! How many streams a route uses: as many as make it faster, and no more.
+//! How many streams or logins a route uses: as many as make it faster, and no more.
 //!
 //! Pure: it is told what has moved, and tells what to do. The rate of what there is is taken until
-//! it stays; then there are twice as many, for as long as that makes it faster by 15 per cent. What
-//! did not is taken back, and tried again after a pause that grows, or when the rate falls.
+//! it stays; then there are twice as many, or another multiple, for as long as that makes it faster
+//! by 15 per cent. What did not is taken back, and tried again after a pause that grows, or when the
+//! rate falls.
 
 use std::time::Duration;
 
@@ -35,6 +36,7 @@ const FAST: u64 = 300_000_000;
 pub(super) struct Tuner {
     streams: usize,
     most: usize,
+    factor: usize,
     interval: Duration,
     settle: Duration,
     phase: Phase,
@@ -66,12 +68,27 @@ pub(super) struct Step {
     pub(super) rate: u64,
 }
 
+impl Step {
+    /// What is done and why, for the user; of streams, or what else there are more of.
+    pub(super) fn told(self, of: &str) -> String {
+        let Self { from, to, rate } = self;
+        let tenths = rate / 100_000;
+        let rate = format!("{}.{} MB/s", tenths / 10, tenths % 10);
+        if to > from {
+            format!("from {from} to {to} {of}: {from} carry {rate}, more may carry more")
+        } else {
+            format!("from {from} back to {to} {of}: {from} carry {rate}, which is no faster")
+        }
+    }
+}
+
 impl Tuner {
     /// Begins with so many streams, of which there may be `most`.
     pub(super) fn new(streams: usize, most: usize, round_trip: Duration) -> Self {
         Self {
             streams,
             most,
+            factor: 2,
             interval: INTERVAL_MIN.max(round_trip * INTERVAL_ROUND_TRIPS),
             settle: SETTLE_MIN.max(round_trip * SETTLE_ROUND_TRIPS),
             phase: Phase::Growing { last: 0, intervals: 0 },
@@ -79,6 +96,12 @@ impl Tuner {
             not_before: Duration::ZERO,
             pause: HOLD,
         }
+    }
+
+    /// Has each step make so many of one, and the first rate be taken for what there is: the streams
+    /// have been there for a while.
+    pub(super) fn stepping_by(self, factor: usize) -> Self {
+        Self { factor, phase: Phase::Growing { last: u64::MAX, intervals: 0 }, ..self }
     }
 
     /// Takes what has moved by now; `is_busy` tells whether there was anything to move.
@@ -148,7 +171,7 @@ impl Tuner {
 
     /// Tries more, where there may be more and the link is not faster than what moves the bytes.
     fn climb(&mut self, now: Duration, rate: u64) -> Option<Step> {
-        let next = self.streams.saturating_mul(2).min(self.most);
+        let next = self.streams.saturating_mul(self.factor).min(self.most);
         if next <= self.streams || rate >= FAST {
             self.hold(now, rate);
             return None;

@@ -122,10 +122,11 @@ impl Streams {
         busy.map(|known| known.alive_at.saturating_add(after)).min()
     }
 
-    /// The stream with the fewest bytes under way, the fewest units among equals.
-    pub(super) fn lightest(&self) -> Option<StreamId> {
+    /// The stream with the fewest bytes under way, the fewest units among equals; and those bytes.
+    pub(super) fn lightest(&self) -> Option<(StreamId, u64)> {
         let well = self.open.iter().filter(|(_, known)| !known.stalled);
-        well.min_by_key(|(_, known)| (known.bytes, known.flying.len())).map(|(stream, _)| *stream)
+        let least = well.min_by_key(|(_, known)| (known.bytes, known.flying.len()));
+        least.map(|(stream, known)| (*stream, known.bytes))
     }
 
     pub(super) fn units(&self) -> usize {

@@ -24,7 +24,8 @@ pub struct StreamId(pub u32);
 pub struct FlightLimits {
     /// Units under way; at least one is.
     pub units: usize,
-    /// Bytes under way.
+    /// Bytes under way, but for a stream without any: it gets one unit all the same, since what is
+    /// under way on others cannot come to it.
     pub bytes: u64,
 }
 
@@ -298,12 +299,11 @@ impl Sender {
     fn departure(&self) -> Option<(UnitId, StreamId)> {
         let (_, &unit) = self.queue.first_key_value()?;
         let bytes = self.units.get(&unit)?.bytes;
+        let (stream, on_it) = self.streams.lightest()?;
         let flying = self.streams.units();
         let together = self.streams.bytes().saturating_add(bytes);
-        if flying > 0 && (flying >= self.limits.units || together > self.limits.bytes) {
-            return None;
-        }
-        Some((unit, self.streams.lightest()?))
+        let is_full = flying >= self.limits.units || (on_it > 0 && together > self.limits.bytes);
+        if flying > 0 && is_full { None } else { Some((unit, stream)) }
     }
 
     fn depart(&mut self, unit: UnitId, stream: StreamId, now: Duration) {

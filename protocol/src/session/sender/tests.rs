@@ -47,10 +47,24 @@ fn units_go_in_order_to_the_lightest_stream_within_both_limits() {
 
 #[test]
 fn a_unit_above_the_window_goes_alone() {
-    let mut sender = sender(FlightLimits { units: 9, bytes: MIB - 1 }, 2, 2);
+    let mut sender = sender(FlightLimits { units: 9, bytes: MIB - 1 }, 1, 2);
     assert_eq!(departures(&mut sender, at(0)), [(0, 0)]);
     sender.landed(UnitId(0), StreamId(0), at(1));
     assert_eq!(departures(&mut sender, at(1)), [(1, 0)]);
+}
+
+/// What was asked of others cannot come to it
+#[test]
+fn a_stream_without_any_gets_one_whatever_the_window_holds() {
+    let mut sender = sender(FlightLimits { units: 9, bytes: 2 * MIB }, 1, 9);
+    assert_eq!(departures(&mut sender, at(0)), [(0, 0), (1, 0)]);
+    sender.stream_opened(StreamId(1));
+    sender.stream_opened(StreamId(2));
+    assert_eq!(departures(&mut sender, at(0)), [(2, 1), (3, 2)]);
+    sender.landed(UnitId(3), StreamId(2), at(1));
+    assert_eq!(departures(&mut sender, at(1)), [(4, 2)]);
+    sender.landed(UnitId(0), StreamId(0), at(1));
+    assert_eq!(departures(&mut sender, at(1)), [], "it has one, and the window is full");
 }
 
 #[test]

@@ -416,7 +416,7 @@ impl Ladder {
         // Until the next route is found or found wanting: the login would be clogged.
         self.remote.hold_payload(true);
         self.remote.give_up(Tier::Direct);
-        self.remote.use_streams(None);
+        self.remote.use_streams(Tier::Direct, None);
         self.tell_of(&candidate, RouteDecision::Lost, why);
         let carried = self.remote.payload_bytes().saturating_sub(before);
         self.left.note(candidate, carried, self.clock.elapsed());

@@ -10,7 +10,7 @@ use super::candidates::Candidate;
 use super::learnt::Learnt;
 use super::race::{Keys, further};
 use super::{LOOK, Ladder};
-use crate::connect::tuner::{Step, Tuner};
+use crate::connect::tuner::Tuner;
 use crate::endpoint::remote::Tier;
 use crate::event::RouteDecision;
 
@@ -44,7 +44,7 @@ impl Ladder {
             let (now, moved) = (self.clock.elapsed(), self.remote.moved_bytes(Tier::Direct));
             self.keep(candidate.carrier, &tuner, &mut kept, now);
             let Some(step) = tuner.sample(now, moved, self.remote.is_moving()) else { continue };
-            self.tell_of(candidate, RouteDecision::Tuned, &told(step));
+            self.tell_of(candidate, RouteDecision::Tuned, &step.told("streams"));
             let missing = step.to.saturating_sub(self.remote.streams(Tier::Direct));
             let names = spare.by_ref().take(missing);
             join_all(names.map(|index| async move {
@@ -53,7 +53,7 @@ impl Ladder {
                 }
             }))
             .await;
-            self.remote.use_streams(Some(step.to));
+            self.remote.use_streams(Tier::Direct, Some(step.to));
             tuner.has(step.to.min(self.remote.streams(Tier::Direct)), self.clock.elapsed());
         }
     }
@@ -66,24 +66,5 @@ impl Ladder {
         let micros = self.remote.round_trip().as_micros();
         let round_trip_us = u64::try_from(micros).unwrap_or(u64::MAX);
         self.lessons.note(carrier, Learnt { streams, rate, round_trip_us }, self.unique);
-    }
-}
-
-fn told(step: Step) -> String {
-    let Step { from, to, rate } = step;
-    let rate = Rate(rate);
-    if to > from {
-        format!("from {from} to {to} streams: {from} carry {rate}, more may carry more")
-    } else {
-        format!("from {from} back to {to} streams: {from} carry {rate}, which is no faster")
-    }
-}
-
-/// Bytes a second, for a person.
-struct Rate(u64);
-
-impl std::fmt::Display for Rate {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{} MB/s", self.0 / 1_000_000, self.0 / 100_000 % 10)
     }
 }

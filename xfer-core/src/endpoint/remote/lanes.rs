@@ -1,5 +1,6 @@
 //! Which lanes a session has, and which of them carry payload.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use xfer_protocol::session::sender::StreamId;
@@ -29,8 +30,8 @@ struct State {
     streams: u32,
     /// Whether payload waits for a better lane.
     held: bool,
-    /// How many lanes on data ports carry payload at most; the others rest.
-    in_use: Option<usize>,
+    /// How many lanes of a tier carry payload at most, where there is a limit; the others rest.
+    in_use: BTreeMap<Tier, usize>,
 }
 
 /// One lane, with its name in the flight control while it carries payload.
@@ -71,11 +72,14 @@ impl Lanes {
         state.settle(flights);
     }
 
-    /// Has so many lanes on data ports carry payload, if there are as many, and the others rest;
-    /// all of them where there is no limit.
-    pub(super) fn use_direct(&self, in_use: Option<usize>, flights: &Flights) {
+    /// Has so many lanes of a tier carry payload, if there are as many, and the others rest; all of
+    /// them where there is no limit.
+    pub(super) fn use_of(&self, tier: Tier, in_use: Option<usize>, flights: &Flights) {
         let mut state = self.lock();
-        state.in_use = in_use;
+        match in_use {
+            Some(lanes) => state.in_use.insert(tier, lanes),
+            None => state.in_use.remove(&tier),
+        };
         state.settle(flights);
     }
 
@@ -114,7 +118,7 @@ impl State {
         let best = self.members.iter().map(|member| member.tier).min();
         let best = best.filter(|tier| !self.held || *tier == Tier::Direct);
         // What is on its way on a lane that is to rest still lands there.
-        let limit = self.in_use.filter(|_| best == Some(Tier::Direct)).unwrap_or(usize::MAX);
+        let limit = best.and_then(|tier| self.in_use.get(&tier)).copied().unwrap_or(usize::MAX);
         let mut carriers = 0;
         for member in &mut self.members {
             let carries = Some(member.tier) == best && carriers < limit;

@@ -14,7 +14,7 @@ mod pace;
 mod watch;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -43,8 +43,9 @@ const WINDOW_BYTES: u64 = 8 << 20;
 /// Payload bytes on their way at most, reached on long links.
 const WINDOW_BYTES_MAX: u64 = 64 << 20;
 
-/// Payload bytes for each lane that is there while others are being opened: they cannot be moved to
-/// another. On a new connection of TCP so many take 6 round trips to leave.
+/// Payload bytes for each lane that is there while others are being opened, and at first on a long
+/// link: they cannot be moved to another. On a new connection of TCP so many take 6 round trips to
+/// leave.
 const FIRST_BYTES: u64 = 1 << 20;
 
 /// The link rate that the window is laid out for, in bytes a second.
@@ -156,9 +157,10 @@ impl RemoteEndpoint {
         let measured = shared.clock.elapsed().saturating_sub(began);
         shared.lanes.add(lane, Tier::First, &shared.flights);
         let round_trip = known.unwrap_or(measured);
-        shared.widen(round_trip);
+        shared.widen(round_trip, 0);
         let mut watch = JoinSet::new();
-        watch.spawn(watch::watch(Arc::clone(&shared), round_trip));
+        watch.spawn(watch::watch(Arc::clone(&shared)));
+        watch.spawn(watch::fit_window(Arc::clone(&shared), round_trip));
         Ok(Self { shared, capabilities, session, round_trip, _watch: watch })
     }
 
@@ -177,6 +179,7 @@ impl RemoteEndpoint {
         // Who answers on a data port has proven its key, and who answers on a login its mark, so
         // payload need not wait for the greeting.
         self.shared.lanes.add(Arc::clone(&lane), tier, &self.shared.flights);
+        self.shared.pace().begin();
         self.shared.fit_flights();
         let greeted = lane.greeted().await;
         if greeted.is_err() {
@@ -226,10 +229,10 @@ impl RemoteEndpoint {
         self.shared.flights.are_any_under_way()
     }
 
-    /// Has so many streams on data ports carry payload, or all where there is no limit; the others
-    /// stay, and rest.
-    pub fn use_streams(&self, in_use: Option<usize>) {
-        self.shared.lanes.use_direct(in_use, &self.shared.flights);
+    /// Has so many streams of a tier carry payload, those that joined first, or all where there is
+    /// no limit; the others stay, and rest.
+    pub fn use_streams(&self, tier: Tier, in_use: Option<usize>) {
+        self.shared.lanes.use_of(tier, in_use, &self.shared.flights);
     }
 
     /// Takes the bytes a second that the link had at another time, until its own are known.
@@ -358,11 +361,12 @@ impl RemoteEndpoint {
     }
 
     pub(super) fn window_of_payload(&self) -> u64 {
-        self.shared.window.load(Ordering::Relaxed)
+        window_max(self.round_trip)
     }
 
     pub(super) fn longest_block(&self) -> Option<u64> {
-        self.shared.pace.lock().unwrap_or_else(PoisonError::into_inner).block_max()
+        let streams = self.shared.lanes.carriers() as u64;
+        self.shared.pace().block_max(self.round_trip, streams)
     }
 
     pub(super) fn capabilities_of_far_side(&self) -> &Capabilities {
@@ -392,6 +396,12 @@ impl RemoteEndpoint {
     }
 }
 
+/// Payload bytes on their way at most, over a link of this delay.
+fn window_max(round_trip: Duration) -> u64 {
+    let product = RATE.saturating_mul(u64::try_from(round_trip.as_millis()).unwrap_or(0)) / 1000;
+    product.clamp(WINDOW_BYTES, WINDOW_BYTES_MAX)
+}
+
 /// Whether the far side holds something from now on, until it has finished.
 fn begins_to_hold(request: &Request) -> bool {
     match request {
@@ -411,20 +421,28 @@ impl Shared {
         self.lanes.remove(lane, &self.flights);
     }
 
-    /// Gives the window a link's bandwidth-delay product, as far as its rate is known.
-    fn widen(&self, round_trip: Duration) {
-        let product =
-            RATE.saturating_mul(u64::try_from(round_trip.as_millis()).unwrap_or(0)) / 1000;
-        let most = product.clamp(WINDOW_BYTES, WINDOW_BYTES_MAX);
-        let (now, landed) = (self.clock.elapsed(), self.flights.landed_bytes());
-        let window = {
-            let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
-            pace.observe(now, landed, self.flights.are_any_under_way());
-            pace.window(round_trip, most)
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the window a link's bandwidth-delay product, as far as its rate is known; so many bytes
+    /// crossed the link by now. Tells whether that rate is still to be found, and will be felt.
+    fn widen(&self, round_trip: Duration, crossed: u64) -> bool {
+        let most = window_max(round_trip);
+        // What compression spares the link is payload all the same.
+        let moved = crossed.max(self.flights.landed_bytes());
+        let lanes = self.lanes.members().len().max(1) as u64;
+        let first = if round_trip < FAR { most } else { FIRST_BYTES.saturating_mul(lanes) };
+        let is_moving = self.flights.are_any_under_way();
+        let (window, is_beginning) = {
+            let mut pace = self.pace();
+            pace.observe(self.clock.elapsed(), moved, is_moving, round_trip);
+            (pace.window(round_trip, first, most), pace.is_beginning())
         };
         if self.window.swap(window, Ordering::Relaxed) != window {
             self.fit_flights();
         }
+        is_beginning && round_trip >= FAR
     }
 
     fn fit_flights(&self) {

@@ -22,9 +22,33 @@ const PINGS_PER_STALL: u32 = 3;
 /// What an answered ping counts as: enough that its stream is not taken for a trickle.
 const LIFE_BYTES: u64 = 64 * 1024;
 
-/// Fits the window to the rate, tells the flight control what moves, pings a lane that has fallen
-/// silent, and gives it up when it stays so for the stall timeout.
-pub(super) async fn watch(shared: Arc<Shared>, round_trip: Duration) {
+/// How often the rate is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// While it is still to be found, so often in a round trip, and no more often than this.
+const LOOKS_PER_ROUND_TRIP: u32 = 4;
+const LOOK_MIN: Duration = Duration::from_millis(10);
+
+/// Fits the window to the rate of what crosses the link.
+pub(super) async fn fit_window(shared: Arc<Shared>, round_trip: Duration) {
+    let early = (round_trip / LOOKS_PER_ROUND_TRIP).clamp(LOOK_MIN, LOOK);
+    let (mut crossed, mut seen) = (0, HashMap::new());
+    loop {
+        let is_early = shared.widen(round_trip, crossed);
+        tokio::select! {
+            () = tokio::time::sleep(if is_early { early } else { LOOK }) => {}
+            () = shared.closed.cancelled() => return,
+        }
+        for Member { lane, .. } in shared.lanes.members() {
+            let moved = lane.moved();
+            crossed += moved.saturating_sub(seen.insert(lane.index(), moved).unwrap_or(0));
+        }
+    }
+}
+
+/// Tells the flight control what moves, pings a lane that has fallen silent, and gives it up when it
+/// stays so for the stall timeout.
+pub(super) async fn watch(shared: Arc<Shared>) {
     let pings_every = shared.stall / PINGS_PER_STALL;
     let pause = (pings_every / 4).clamp(Duration::from_millis(50), Duration::from_secs(1));
     let mut seen: HashMap<u16, u64> = HashMap::new();
@@ -36,7 +60,6 @@ pub(super) async fn watch(shared: Arc<Shared>, round_trip: Duration) {
             () = shared.closed.cancelled() => return,
         }
         while pings.try_join_next().is_some() {}
-        shared.widen(round_trip);
         let now = shared.clock.elapsed();
         let ping_due = now.saturating_sub(pinged) >= pings_every;
         if ping_due {
