@@ -86,7 +86,8 @@ fn bytes_that_arrive_one_by_one_are_put_together() {
     let told = pair.moved(Verb::Pull, &flags, ["source", "destination"]);
     assert_eq!(told.routes().last(), Some(&"tls"));
     let packets = pair.counts(Verb::Pull).remapped;
-    assert!(packets > 10_000, "{packets} packets");
+    // A busy machine puts some of them together; undivided they would be some hundreds.
+    assert!(packets > 4_000, "{packets} packets");
 }
 
 /// Rows: E17.
