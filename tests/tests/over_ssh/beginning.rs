@@ -63,7 +63,7 @@ fn a_refusal_makes_nothing() {
     let tree = tree(&pair);
     fs::write(pair.path("in the way"), b"kept").expect("write");
     let ended = push(&pair, &[], &tree, &pair.path("in the way"));
-    assert_ne!(ended.code(), 0);
+    ended.expect_code(2);
     assert_eq!(fs::read(pair.path("in the way")).expect("read"), b"kept");
     push(&pair, &["--dry-run"], &tree, &pair.path("planned")).expect_code(0);
     assert_eq!(names(pair.place.path()), ["in the way", "tree"]);

@@ -5,6 +5,7 @@ use xfer_protocol::message::{Access, Locate, OnlyIf, OpenRoot};
 use xfer_protocol::path::RelPath;
 
 use crate::endpoint::{EndpointError, EndpointResult, Sink};
+use crate::location::above;
 
 /// A fault where a condition is not met; nothing is made by looking.
 pub(super) async fn check<S: Sink>(sink: &S, only_if: &OnlyIf) -> EndpointResult<()> {
@@ -34,13 +35,6 @@ async fn machine_of<S: Sink>(sink: &S, path: &[u8]) -> EndpointResult<Option<[u8
             None => return Ok(None),
         };
     }
-}
-
-/// The directory that holds the last name of a path; `None` where no other name is left.
-fn above(path: &[u8]) -> Option<&[u8]> {
-    let end = path.iter().rposition(|b| *b != b'/')?;
-    let slash = path[..end].iter().rposition(|b| *b == b'/')?;
-    Some(&path[..=slash])
 }
 
 #[cfg(test)]

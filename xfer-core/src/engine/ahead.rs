@@ -9,7 +9,7 @@ use xfer_protocol::message::{
 use super::Transfer;
 use super::batch::{Most, batches};
 use super::in_step::lists_of;
-use super::refusals::above;
+use crate::location::above;
 use crate::options::RouteChoice;
 use crate::plan::mapping::{Mapping, map_sources};
 

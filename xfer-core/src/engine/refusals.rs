@@ -19,7 +19,7 @@ use crate::disk::output_file::OutputFile;
 use crate::endpoint::EndpointError;
 use crate::error::{ConfigReason, Failure, Remedy, TransferError, UsageReason};
 use crate::event::Route;
-use crate::location::Machine;
+use crate::location::{Machine, above};
 use crate::options::VerifyLevel;
 use crate::plan::mapping::Mapping;
 
@@ -164,13 +164,6 @@ pub(super) async fn foresee_root(sink: &Connected, mappings: &[Mapping]) -> Opti
         }
         there = above(there)?;
     }
-}
-
-/// The directory that holds the last name of a path; `None` where no other name is left.
-pub(super) fn above(path: &[u8]) -> Option<&[u8]> {
-    let end = path.iter().rposition(|b| *b != b'/')?;
-    let slash = path[..end].iter().rposition(|b| *b == b'/')?;
-    Some(&path[..=slash])
 }
 
 fn below(root: &[u8], path: &RelPath) -> Vec<u8> {

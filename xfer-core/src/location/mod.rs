@@ -124,6 +124,13 @@ impl fmt::Display for PeerHost {
     }
 }
 
+/// The directory that holds the last name of a path; `None` where no other name is left.
+pub(crate) fn above(path: &[u8]) -> Option<&[u8]> {
+    let end = path.iter().rposition(|b| *b != b'/')?;
+    let slash = path[..end].iter().rposition(|b| *b == b'/')?;
+    Some(&path[..=slash])
+}
+
 fn ssh_bytes(host: &SshHost, path: &[u8]) -> Vec<u8> {
     let plain = host.port.is_none() && parse::parse_colon_path(path).is_ok_and(|p| p == path);
     if plain && !parse::needs_uri(&host.host) {

@@ -250,6 +250,21 @@ fn local(text: &[u8]) -> Vec<u8> {
     location.path
 }
 
+#[test]
+fn the_last_name_of_a_path_lies_in_a_directory() {
+    for (path, directory) in [
+        ("/a/b", Some("/a/")),
+        ("/a/b//", Some("/a/")),
+        ("a/b", Some("a/")),
+        ("/a", Some("/")),
+        ("a", None),
+        ("/", None),
+        ("", None),
+    ] {
+        assert_eq!(above(path.as_bytes()), directory.map(str::as_bytes), "{path}");
+    }
+}
+
 proptest! {
     #[test]
     fn nothing_panics_and_nothing_shows_a_control_byte(
