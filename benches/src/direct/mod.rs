@@ -5,8 +5,10 @@ mod entrant;
 mod options;
 mod verdict;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::Command;
 
 use crate::Done;
@@ -84,6 +86,7 @@ fn take_turn(entrant: Entrant, around: &Surroundings<'_>) -> Done<Turn> {
     empty(&destination)?;
     drop(fs::remove_file(events(lab)));
     let command = entrant.command(around)?;
+    touch(&destination, around.bytes)?;
     let cost = timed(command, &[lab.server(), around.daemon.id()])?;
     let course = match entrant.who {
         Who::Xfer(_) => Course::read(&events(lab)),
@@ -98,6 +101,19 @@ fn take_turn(entrant: Entrant, around: &Surroundings<'_>) -> Done<Turn> {
     }
     empty(&destination)?;
     Ok(Turn { cost, course })
+}
+
+/// Has the machine's memory hold so much, and frees it: of a virtual machine, what was freed a while
+/// ago is its host's again, and to have it back takes as long as all the rest
+fn touch(place: &Path, bytes: u64) -> Done {
+    let ballast = place.join("ballast");
+    let failed = |error: io::Error| format!("{}: {error}", ballast.display());
+    let piece = vec![0; 1 << 20];
+    let mut file = File::create(&ballast).map_err(failed)?;
+    for _ in 0..bytes >> 20 {
+        file.write_all(&piece).map_err(failed)?;
+    }
+    fs::remove_file(&ballast).map_err(failed)
 }
 
 fn tell(entrant: Entrant, turn: &Turn, bytes: u64) {
