@@ -24,7 +24,8 @@ pub(super) fn text(rounds: &[Round], options: &Options) -> String {
     });
     let shares = table(&header, &rows.collect::<Vec<_>>());
     let ratios = rounds.iter().map(|round| {
-        let named = |peer: Option<&Run>| peer.map_or(String::from("–"), |peer| peer.tool.name());
+        let named =
+            |peer: Option<&Run>| peer.map_or_else(|| String::from("–"), |peer| peer.tool.name());
         let [by_ssh, any] = [true, false].map(|by_ssh| best_peer(round, by_ssh));
         let over = |route: Route, peer: Option<&Run>| {
             let ours = run_of(round, Tool::Xfer(route))?.whole_rate();
