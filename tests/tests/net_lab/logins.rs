@@ -15,7 +15,7 @@ const ROUND_TRIP: Duration = Duration::from_millis(50);
 const LET_IN: &str = "Accepted publickey";
 
 /// Pulls so many bytes by the login alone, and tells how many logins that took
-fn pull(weather: &Weather, bytes: u64) -> (Ended, usize) {
+fn pull(weather: &Weather, bytes: u64, flags: &[&str]) -> (Ended, usize) {
     let lab = Lab::new(weather);
     let server = Sshd::start_within(&lab.far, lab.link.far(), "");
     let name = lab.link.far().to_string();
@@ -26,7 +26,8 @@ fn pull(weather: &Weather, bytes: u64) -> (Ended, usize) {
     tree::big_file(&path("source/large"), bytes, 7);
     let inside = |path: &Path| format!("{name}:{}/", path.display());
     let [from, to] = [inside(&path("source")), path("near").display().to_string()];
-    let ended = xfer.run(["pull", "--json", "--route", "ssh", &from, &to]).expect_code(0);
+    let words = [&["pull", "--json", "--route", "ssh"], flags, &[&from, &to]].concat();
+    let ended = xfer.run(words).expect_code(0);
     oracle::assert_equal(&path("source"), &path("near"));
     (ended, server.log_count(LET_IN))
 }
@@ -41,7 +42,7 @@ fn steps(ended: &Ended) -> Vec<String> {
 #[test]
 fn a_link_that_loses_packets_gets_as_many_logins_as_make_it_faster() {
     let lossy = Weather::default().megabits(200).round_trip(ROUND_TRIP).loss(0.01);
-    let (ended, logins) = pull(&lossy, 40 << 20);
+    let (ended, logins) = pull(&lossy, 40 << 20, &[]);
     let steps = steps(&ended);
     assert!(steps.iter().any(|step| step.contains("to 16 logins")), "{logins}: {steps:?}");
     assert!((16..=64).contains(&logins), "{logins}: {steps:?}");
@@ -51,6 +52,14 @@ fn a_link_that_loses_packets_gets_as_many_logins_as_make_it_faster() {
 #[test]
 fn a_slow_link_gets_no_more_logins_than_a_fast_one() {
     let slow = Weather::default().megabits(16).round_trip(ROUND_TRIP);
-    let (ended, logins) = pull(&slow, 24 << 20);
+    let (ended, logins) = pull(&slow, 24 << 20, &[]);
+    assert_eq!((steps(&ended), logins), (Vec::new(), 4));
+}
+
+/// No link binds what something else holds back
+#[test]
+fn a_link_that_loses_nothing_gets_no_more_logins_than_a_fast_one() {
+    let clean = Weather::default().megabits(200).round_trip(ROUND_TRIP);
+    let (ended, logins) = pull(&clean, 20 << 20, &["--bwlimit", "2MB/s"]);
     assert_eq!((steps(&ended), logins), (Vec::new(), 4));
 }

@@ -41,7 +41,8 @@ const FURTHER_PAUSE: Duration = Duration::from_millis(250);
 /// Payload that must have moved before: what ends sooner has no use for more streams.
 const FURTHER_PAYLOAD: u64 = 8 << 20;
 
-/// Or time for which payload was on its way over a link that is not full: it needs them most.
+/// Or time for which payload was on its way over a link that loses packets and is not full: there
+/// they are needed most.
 const FURTHER_AFTER: Duration = Duration::from_secs(2);
 
 /// And round trips: a connection that begins is not bound by anything else.
@@ -235,17 +236,17 @@ impl Further {
     }
 
     /// Waits until the transfer is one that has a use for further streams, and tells whether it has
-    /// moved something by then: what has not, though the link is not full, waits for no pause
-    /// between logins.
+    /// moved something by then: what has not, for its packets are lost on a link that is not full,
+    /// waits for no pause between logins.
     async fn has_moved(&self, remote: &RemoteEndpoint) -> bool {
-        let (mut queue, mut moving) = (self.queue(), Duration::ZERO);
+        let (mut link, mut moving) = (self.link(), Duration::ZERO);
         let enough = FURTHER_AFTER.max(remote.round_trip() * FURTHER_AFTER_ROUND_TRIPS);
         while remote.payload_bytes() < FURTHER_PAYLOAD {
             tokio::time::sleep(LOOK).await;
             moving += if remote.is_moving() { LOOK } else { Duration::ZERO };
-            let Some(queue) = &mut queue else { continue };
-            queue.look();
-            if moving >= enough && !queue.is_there() {
+            let Some(link) = &mut link else { continue };
+            link.look();
+            if moving >= enough && link.loses_and_is_not_full() {
                 return false;
             }
         }

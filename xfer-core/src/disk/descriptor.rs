@@ -128,6 +128,8 @@ pub(crate) struct SocketFacts {
     pub(crate) sent_packets: u64,
     /// Packets that were sent again.
     pub(crate) resent_packets: u64,
+    /// Packets that arrived before one that was sent earlier.
+    pub(crate) disordered_packets: u64,
     /// Bytes of the largest packet that passes whole.
     pub(crate) path_mtu: u32,
 }
@@ -157,6 +159,7 @@ pub(crate) fn socket_facts(socket: impl AsFd) -> Option<SocketFacts> {
             round_trip: Duration::from_micros(told.tcpi_rtt.into()),
             sent_packets: told.tcpi_data_segs_out.into(),
             resent_packets: told.tcpi_total_retrans.into(),
+            disordered_packets: told.tcpi_rcv_ooopack.into(),
             path_mtu: told.tcpi_pmtu,
         })
     }

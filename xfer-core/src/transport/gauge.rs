@@ -38,6 +38,9 @@ pub struct Reading {
     pub sent_packets: u64,
     /// Packets among them that were taken for lost.
     pub lost_packets: u64,
+    /// Packets that arrived before one that was sent earlier, as all do behind a lost one; 0 where
+    /// nobody knows.
+    pub disordered_packets: u64,
     /// Bytes of the largest packet that passes whole, headers of IP included; 0 where nobody knows.
     pub path_mtu: u32,
 }
@@ -64,6 +67,7 @@ impl Gauge {
                     round_trip: told.round_trip,
                     sent_packets: told.sent_packets,
                     lost_packets: told.resent_packets.min(told.sent_packets),
+                    disordered_packets: told.disordered_packets,
                     path_mtu: told.path_mtu,
                 })
             }
@@ -85,6 +89,7 @@ impl Reading {
             round_trip: self.round_trip.max(other.round_trip),
             sent_packets: self.sent_packets + other.sent_packets,
             lost_packets: self.lost_packets + other.lost_packets,
+            disordered_packets: self.disordered_packets + other.disordered_packets,
             path_mtu: narrowest.unwrap_or(0),
         }
     }

@@ -18,8 +18,7 @@ pub struct UnitId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub u32);
 
-/// How much may be under way at a time, over all streams. A unit goes alone if it exceeds the
-/// bytes.
+/// How much may be under way at a time, over all streams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlightLimits {
     /// Units under way; at least one is.

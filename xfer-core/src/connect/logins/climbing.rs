@@ -6,9 +6,10 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::stream::{StreamExt, TryStreamExt, iter};
+use futures_util::stream::{StreamExt, iter};
 
 use super::{Further, LOOK, There, join_streams};
 use crate::clock::backoff;
@@ -53,59 +54,87 @@ impl Further {
         remote: &RemoteEndpoint,
         there: There,
     ) -> Result<(), SshError> {
-        let Some(mut queue) = self.queue() else { return Ok(()) };
+        let Some(mut link) = self.link() else { return Ok(()) };
         let There { mut logins, mut last } = there;
-        let mut tuner = Tuner::new(logins, LOGINS_MAX, remote.round_trip()).stepping_by(FACTOR);
+        let begun =
+            |logins| Tuner::new(logins, LOGINS_MAX, remote.round_trip()).stepping_by(FACTOR);
+        let mut tuner = begun(logins);
         // Streams that are in use where others rest, and those of the logins that were enough.
         let (mut limit, mut enough) = (None, 0);
         loop {
             tokio::time::sleep(LOOK).await;
-            queue.look();
+            link.look();
             let is_busy = remote.is_moving() && remote.streams(Tier::Direct) == 0;
             let moved = remote.moved_bytes(Tier::Beside) + remote.moved_bytes(Tier::First);
             let Some(step) = tuner.sample(self.clock.elapsed(), moved, is_busy) else { continue };
             if step.to > step.from {
-                if !queue.is_loss_the_bound(step.rate / step.from.max(1) as u64) {
-                    tuner.has(step.from, self.clock.elapsed());
+                if !link.binds_by_loss(step.rate / step.from.max(1) as u64) {
+                    // It may do so at any time.
+                    tuner = begun(step.from);
                     continue;
                 }
                 self.tell_of(step.told("logins"));
                 enough = limit.take().unwrap_or_else(|| remote.streams(Tier::Beside));
                 remote.use_streams(Tier::Beside, limit);
                 let more = last + 1..last + 1 + step.to.saturating_sub(logins);
-                last = more.end - 1;
-                logins += self.log_in_more(remote, more).await?;
+                if !more.is_empty() {
+                    last = more.end - 1;
+                    let joined = self.log_in_more(remote, more).await?;
+                    if joined == 0 {
+                        return Ok(());
+                    }
+                    logins += joined;
+                }
+                link.begin();
                 tuner.has(step.to.min(logins), self.clock.elapsed());
             } else if step.to < step.from {
                 self.tell_of(step.told("logins"));
-                limit = Some(enough);
+                limit = Some(enough.max(1));
                 remote.use_streams(Tier::Beside, limit);
             }
         }
     }
 
     /// Makes a login for each of these streams, a few at a time, and tells how many there are.
+    ///
+    /// # Errors
+    /// Why none came about.
     pub(super) async fn log_in_more(
         &self,
         remote: &RemoteEndpoint,
         streams: Range<usize>,
     ) -> Result<usize, SshError> {
         let one = |number| async move {
-            let ssh = self.next(number);
+            let ssh = self.next(number).side_by_side();
             tokio::time::sleep(backoff(1, PAUSE, ssh.seed)).await;
             let login = self.first.again(&ssh).await?;
             let (options, start) = (&self.options, &self.start);
             Ok(join_streams(&login, options, start, remote, number..=number).await)
         };
-        let joined = iter(streams.map(one)).buffer_unordered(AT_ONCE);
-        joined.try_fold(0, |all, joined| async move { Ok(all + joined) }).await
+        let (mut joined, mut refused) = (0, None);
+        let mut made = pin!(iter(streams.map(one)).buffer_unordered(AT_ONCE));
+        while let Some(one) = made.next().await {
+            match one {
+                Ok(streams) => joined += streams,
+                // One that a link lost says nothing of the others; a server that is full does.
+                Err(error) => {
+                    let is_full = matches!(error, SshError::Busy { .. });
+                    refused = Some(error);
+                    if is_full {
+                        break;
+                    }
+                }
+            }
+        }
+        refused.filter(|_| joined == 0).map_or(Ok(joined), Err)
     }
 
-    /// That of the first login, where its delay is known and long enough to be felt.
-    pub(super) fn queue(&self) -> Option<Queue> {
+    /// What the first login's packets tell of the link, where its delay is known and long enough to
+    /// be felt.
+    pub(super) fn link(&self) -> Option<Link> {
         let least = self.first.round_trip().filter(|delay| *delay >= DELAY_MIN)?;
         let delays = Delays { least, lately: VecDeque::new() };
-        Some(Queue { gauge: self.first.gauge()?, delays })
+        Some(Link { gauge: self.first.gauge()?, delays, lost: 0, lost_before: 0 })
     }
 
     fn tell_of(&self, reason: String) {
@@ -115,25 +144,35 @@ impl Further {
     }
 }
 
-/// Whether packets queue on the way: then the link is full, and more connections share what it has.
-pub(super) struct Queue {
+/// What packets on the way tell of it. Where they queue it is full, and more connections share what
+/// it has; where none is lost, something else binds them.
+pub(super) struct Link {
     gauge: Gauge,
     delays: Delays,
+    lost: u64,
+    lost_before: u64,
 }
 
-impl Queue {
+impl Link {
     /// Asks the system once more.
     pub(super) fn look(&mut self) {
-        self.delays.note(self.gauge.read().map(|reading| reading.round_trip));
+        let Some(reading) = self.gauge.read() else { return };
+        self.delays.note(reading.round_trip);
+        self.lost = reading.lost_packets + reading.disordered_packets;
     }
 
-    pub(super) fn is_there(&self) -> bool {
-        self.delays.have_grown()
+    /// What is lost from now on is lost by the connections that there are now.
+    fn begin(&mut self) {
+        self.lost_before = self.lost;
+    }
+
+    pub(super) fn loses_and_is_not_full(&self) -> bool {
+        self.lost > self.lost_before && !self.delays.have_grown()
     }
 
     /// Whether a connection of this rate is bound by what it loses.
-    fn is_loss_the_bound(&self, rate: u64) -> bool {
-        !self.is_there() && self.delays.holds(rate) <= HELD_MAX
+    fn binds_by_loss(&self, rate: u64) -> bool {
+        self.loses_and_is_not_full() && self.delays.holds(rate) <= HELD_MAX
     }
 }
 
@@ -145,17 +184,18 @@ struct Delays {
 }
 
 impl Delays {
-    fn note(&mut self, delay: Option<Duration>) {
-        self.lately.extend(delay);
+    fn note(&mut self, delay: Duration) {
+        self.lately.push_back(delay);
         while self.lately.len() > READINGS {
             self.lately.pop_front();
         }
     }
 
-    /// All of them: a queue that empties now and then does not keep a link full.
+    /// All of them: a queue that empties now and then does not keep a link full. Where none is known
+    /// they may have.
     fn have_grown(&self) -> bool {
         let bound = self.least + self.least / 4 + NO_QUEUE;
-        self.lately.iter().min().is_some_and(|delay| *delay > bound)
+        self.lately.iter().min().is_none_or(|delay| *delay > bound)
     }
 
     /// Bytes on their way at this rate.
@@ -172,14 +212,14 @@ mod tests {
     fn of(least: u64, lately: &[u64]) -> Delays {
         let mut delays =
             Delays { least: Duration::from_millis(least), lately: VecDeque::default() };
-        lately.iter().for_each(|delay| delays.note(Some(Duration::from_millis(*delay))));
+        lately.iter().for_each(|delay| delays.note(Duration::from_millis(*delay)));
         delays
     }
 
     #[test]
     fn a_link_is_full_where_every_packet_waits() {
         for (least, lately, is_full) in [
-            (50, &[][..], false),
+            (50, &[][..], true),
             (50, &[50, 52, 51, 54], false),
             // Full, and a queue of one bandwidth-delay product that a sender has just left room in.
             (50, &[100, 95, 90, 70], true),

@@ -178,8 +178,11 @@ impl RemoteEndpoint {
         let lane = Lane::open(stream, self.session, index, opening, &self.shared);
         // Who answers on a data port has proven its key, and who answers on a login its mark, so
         // payload need not wait for the greeting.
+        let is_better = self.shared.lanes.members().iter().all(|member| tier < member.tier);
         self.shared.lanes.add(Arc::clone(&lane), tier, &self.shared.flights);
-        self.shared.pace().begin();
+        if is_better {
+            self.shared.pace().begin();
+        }
         self.shared.fit_flights();
         let greeted = lane.greeted().await;
         if greeted.is_err() {
@@ -366,7 +369,7 @@ impl RemoteEndpoint {
 
     pub(super) fn longest_block(&self) -> Option<u64> {
         let streams = self.shared.lanes.carriers() as u64;
-        self.shared.pace().block_max(self.round_trip, streams)
+        self.shared.pace().block_max(self.round_trip, streams, window_max(self.round_trip))
     }
 
     pub(super) fn capabilities_of_far_side(&self) -> &Capabilities {
@@ -431,7 +434,7 @@ impl Shared {
         let most = window_max(round_trip);
         // What compression spares the link is payload all the same.
         let moved = crossed.max(self.flights.landed_bytes());
-        let lanes = self.lanes.members().len().max(1) as u64;
+        let lanes = self.lanes.carriers().max(1) as u64;
         let first = if round_trip < FAR { most } else { FIRST_BYTES.saturating_mul(lanes) };
         let is_moving = self.flights.are_any_under_way();
         let (window, is_beginning) = {

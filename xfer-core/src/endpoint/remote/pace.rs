@@ -17,7 +17,10 @@ use xfer_protocol::digest::BlockSize;
 const SPAN: Duration = Duration::from_secs(2);
 
 /// The same while payload begins, or its connections are others than before; a round trip at least.
-const SPAN_AT_FIRST: Duration = Duration::from_millis(50);
+const SPAN_AT_FIRST: Duration = Duration::from_millis(20);
+
+/// More streams than this share what may be on its way, so that each has a block.
+const FEW_STREAMS: u64 = 16;
 
 /// Bytes that must have moved for the rate to be known.
 const KNOWN_BYTES: u64 = 1 << 20;
@@ -89,11 +92,13 @@ impl Pace {
         }
     }
 
-    /// Bytes of a block at most, over so many streams; nothing where the rate bears any.
-    pub(super) fn block_max(&self, round_trip: Duration, streams: u64) -> Option<u64> {
+    /// Bytes of a block at most, over so many streams on which `most` may be on its way; nothing
+    /// where the rate bears any.
+    pub(super) fn block_max(&self, round_trip: Duration, streams: u64, most: u64) -> Option<u64> {
         let rate = self.rate?;
+        let share = if streams > FEW_STREAMS { most / streams } else { u64::MAX };
         let of_stream = within(rate / streams.max(1), OF_A_BLOCK + round_trip * ROUND_TRIPS);
-        let bears = within(rate, OF_A_BLOCK).min(of_stream).max(BlockSize::MIN.bytes());
+        let bears = within(rate, OF_A_BLOCK).min(of_stream).min(share).max(BlockSize::MIN.bytes());
         (bears < BlockSize::DEFAULT.bytes()).then(|| 1 << bears.ilog2())
     }
 
@@ -159,7 +164,10 @@ mod tests {
         let mut pace = Pace::default();
         after(&mut pace, 0, 0);
         after(&mut pace, 60, MIB - 1);
-        assert_eq!((pace.block_max(NEAR, 1), pace.window(NEAR, 8 * MIB, 8 * MIB)), (None, 8 * MIB));
+        assert_eq!(
+            (pace.block_max(NEAR, 1, 8 * MIB), pace.window(NEAR, 8 * MIB, 8 * MIB)),
+            (None, 8 * MIB)
+        );
         assert!(pace.is_beginning());
     }
 
@@ -167,12 +175,15 @@ mod tests {
     #[test]
     fn a_slow_link_gets_small_blocks_and_a_small_window() {
         let slow = at(120_000);
-        assert_eq!(slow.block_max(NEAR, 1), Some(64 << 10));
+        assert_eq!(slow.block_max(NEAR, 1, 8 * MIB), Some(64 << 10));
         assert_eq!(slow.window(Duration::from_millis(40), 4 * MIB, 8 * MIB), WINDOW_MIN);
         let fair = at(MIB);
-        assert_eq!(fair.block_max(NEAR, 1), Some(512 << 10));
+        assert_eq!(fair.block_max(NEAR, 1, 8 * MIB), Some(512 << 10));
         let fast = at(100 * MIB);
-        assert_eq!((fast.block_max(NEAR, 1), fast.window(NEAR, MIB, 8 * MIB)), (None, 8 * MIB));
+        assert_eq!(
+            (fast.block_max(NEAR, 1, 8 * MIB), fast.window(NEAR, MIB, 8 * MIB)),
+            (None, 8 * MIB)
+        );
         assert!(!fast.is_beginning());
     }
 
@@ -224,9 +235,11 @@ mod tests {
     #[test]
     fn streams_that_are_slow_share_small_blocks() {
         let (pace, round_trip) = (at(7_000_000), Duration::from_millis(50));
-        let blocks = [1, 5, 16, 64].map(|streams| pace.block_max(round_trip, streams));
+        let blocks = [1, 5, 16, 64].map(|streams| pace.block_max(round_trip, streams, 25 * MIB));
         assert_eq!(blocks, [None, Some(512 << 10), Some(256 << 10), Some(64 << 10)]);
-        assert_eq!(at(25_000_000).block_max(round_trip, 16), None);
+        assert_eq!(at(25_000_000).block_max(round_trip, 16, 25 * MIB), None);
+        let fast = [16, 17, 64].map(|streams| at(MIB << 10).block_max(NEAR, streams, 8 * MIB));
+        assert_eq!(fast, [None, Some(256 << 10), Some(128 << 10)]);
     }
 
     #[test]
@@ -235,7 +248,7 @@ mod tests {
         assert_eq!(pace.window(round_trip, 6 * MIB, 25 * MIB), WINDOW_MIN);
         pace.begin();
         assert_eq!(pace.window(round_trip, 6 * MIB, 25 * MIB), 6 * MIB);
-        assert_eq!(pace.block_max(NEAR, 1), Some(64 << 10));
+        assert_eq!(pace.block_max(NEAR, 1, 8 * MIB), Some(64 << 10));
     }
 
     #[test]
@@ -245,6 +258,6 @@ mod tests {
         for (second, is_moving) in [(11, false), (60, false), (61, true)] {
             pace.observe(Duration::from_secs(second), landed, is_moving, NEAR);
         }
-        assert_eq!(pace.block_max(NEAR, 1), None);
+        assert_eq!(pace.block_max(NEAR, 1, 8 * MIB), None);
     }
 }

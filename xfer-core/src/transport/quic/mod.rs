@@ -232,6 +232,7 @@ impl QuicConnection {
             round_trip: path.rtt,
             sent_packets: path.sent_packets,
             lost_packets: path.lost_packets,
+            disordered_packets: 0,
             path_mtu: path.current_mtu.into(),
         }
     }

@@ -55,6 +55,11 @@ impl SshOptions {
         }
     }
 
+    /// The same for dials that wait for none of the others
+    pub(crate) fn side_by_side(self) -> Self {
+        Self { dialling: Arc::new(Mutex::new(())), ..self }
+    }
+
     /// What ssh passes on to a jump host: the configuration file, and none of the rest
     pub(super) fn for_jump(&self, jump: Option<String>) -> Self {
         Self {
