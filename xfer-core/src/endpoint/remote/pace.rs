@@ -54,6 +54,8 @@ struct Beginning {
     is_over: bool,
     since: Option<(Duration, u64)>,
     highest: u64,
+    /// That of the last whole span.
+    before: Option<u64>,
 }
 
 impl Pace {
@@ -86,9 +88,10 @@ impl Pace {
             return;
         }
         self.since = Some((now, moved));
+        let rate = rate(moved.saturating_sub(before), span);
+        self.beginning.settle(rate);
         if moved >= KNOWN_BYTES {
-            self.rate = Some(rate(moved.saturating_sub(before), span));
-            self.beginning.is_over = true;
+            self.rate = Some(rate);
         }
     }
 
@@ -115,6 +118,13 @@ impl Pace {
 }
 
 impl Beginning {
+    /// Is over once the rate of a whole span no longer grows: what buffers took at first may never
+    /// come again, and a connection may begin for longer than that.
+    fn settle(&mut self, rate: u64) {
+        self.is_over |= self.before.is_some_and(|before| rate <= before + before / 2);
+        self.before = Some(rate);
+    }
+
     fn observe(&mut self, now: Duration, moved: u64, is_moving: bool, round_trip: Duration) {
         if self.is_over {
             return;
@@ -221,6 +231,17 @@ mod tests {
                 assert!(window >= wanted, "{millis} ms, {tick}: {window} of {wanted}");
             }
         }
+    }
+
+    #[test]
+    fn what_buffers_took_at_first_is_no_rate() {
+        let (mut pace, round_trip) = (Pace::default(), Duration::from_millis(40));
+        for tick in 0..500 {
+            let moved = 4 * MIB.min(u64::from(tick) * MIB) + u64::from(tick) * 1_200;
+            pace.observe(Duration::from_millis(10) * tick, moved, true, round_trip);
+        }
+        assert!(!pace.is_beginning());
+        assert_eq!(pace.window(round_trip, 4 * MIB, 8 * MIB), WINDOW_MIN);
     }
 
     #[test]
