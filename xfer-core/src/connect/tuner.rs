@@ -2,8 +2,8 @@
 //!
 //! Pure: it is told what has moved, and tells what to do. The rate of what there is is taken until
 //! it stays; then there are twice as many, or another multiple, for as long as that makes it faster
-//! by 15 per cent. What did not is taken back, and tried again after a pause that grows, or when the
-//! rate falls.
+//! by 15 per cent. What did not is taken back, and tried again after a pause that grows, or when
+//! the rate falls.
 
 use std::time::Duration;
 
@@ -98,8 +98,8 @@ impl Tuner {
         }
     }
 
-    /// Has each step make so many of one, and the first rate be taken for what there is: the streams
-    /// have been there for a while.
+    /// Has each step make so many of one, and the first rate be taken for what there is: the
+    /// streams have been there for a while.
     pub(super) fn stepping_by(self, factor: usize) -> Self {
         Self { factor, phase: Phase::Growing { last: u64::MAX, intervals: 0 }, ..self }
     }

@@ -1,4 +1,4 @@
-//! More logins than a clean link wants, where each connection is bound by the packets that it loses.
+//! More logins than a clean link wants, where each connection is bound by the packets it loses.
 //!
 //! What the far side sends goes by its congestion control and not by ours, and most of those take
 //! a lost packet for a full link. Connections that lose packets apart from each other carry as much
@@ -191,8 +191,8 @@ impl Delays {
         }
     }
 
-    /// All of them: a queue that empties now and then does not keep a link full. Where none is known
-    /// they may have.
+    /// All of them: a queue that empties now and then does not keep a link full. Where none is
+    /// known they may have.
     fn have_grown(&self) -> bool {
         let bound = self.least + self.least / 4 + NO_QUEUE;
         self.lately.iter().min().is_none_or(|delay| *delay > bound)

@@ -428,8 +428,8 @@ impl Shared {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives the window a link's bandwidth-delay product, as far as its rate is known; so many bytes
-    /// crossed the link by now. Tells whether that rate is still to be found, and will be felt.
+    /// Gives the window a link's bandwidth-delay product, as far as its rate is known; so many
+    /// bytes crossed the link by now. Tells whether that rate is still to be found, and felt.
     fn widen(&self, round_trip: Duration, crossed: u64) -> bool {
         let most = window_max(round_trip);
         // What compression spares the link is payload all the same.

@@ -46,8 +46,8 @@ pub(super) async fn fit_window(shared: Arc<Shared>, round_trip: Duration) {
     }
 }
 
-/// Tells the flight control what moves, pings a lane that has fallen silent, and gives it up when it
-/// stays so for the stall timeout.
+/// Tells the flight control what moves, pings a lane that has fallen silent, and gives it up when
+/// it stays so for the stall timeout.
 pub(super) async fn watch(shared: Arc<Shared>) {
     let pings_every = shared.stall / PINGS_PER_STALL;
     let pause = (pings_every / 4).clamp(Duration::from_millis(50), Duration::from_secs(1));
