@@ -53,7 +53,7 @@ fn a_unit_above_the_window_goes_alone() {
     assert_eq!(departures(&mut sender, at(1)), [(1, 0)]);
 }
 
-/// What was asked of others cannot come to it
+/// What was asked of others cannot come to it.
 #[test]
 fn a_stream_without_any_gets_one_whatever_the_window_holds() {
     let mut sender = sender(FlightLimits { units: 9, bytes: 2 * MIB }, 1, 9);
