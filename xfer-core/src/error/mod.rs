@@ -5,6 +5,7 @@
 //! class, so nothing else in xfer knows exit codes.
 
 mod exit;
+mod reasons;
 
 use std::error::Error;
 use std::fmt;
@@ -16,6 +17,10 @@ use xfer_protocol::path::{Escaped, PathError};
 use crate::location::{Location, LocationError, Machine};
 
 pub use exit::{ExitClass, Retry};
+pub use reasons::{
+    AuthenticationReason, ConfigReason, LimitReason, NetworkReason, OutputReason, ProtocolFailure,
+    StateReason,
+};
 
 /// What lies beneath an error, where something does.
 pub type Cause = Arc<dyn Error + Send + Sync>;
@@ -293,136 +298,6 @@ fn location_remedy(location: &Location) -> Remedy {
 /// A failure of a root: its location says where.
 fn of_root(fault: &Fault) -> String {
     if fault.path.is_root() { fault.story().to_string() } else { fault.to_string() }
-}
-
-/// Declares a reason: each variant with its stable id and its sentence.
-macro_rules! reasons {
-    ($(#[$doc:meta])* $name:ident {
-        $($(#[$variant_doc:meta])* $variant:ident = $id:literal, $text:literal;)+
-    }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-        #[non_exhaustive]
-        pub enum $name {
-            $($(#[$variant_doc])* #[error($text)] $variant,)+
-        }
-
-        impl $name {
-            /// The stable id.
-            #[must_use]
-            pub fn id(self) -> &'static str {
-                match self { $(Self::$variant => $id,)+ }
-            }
-        }
-    };
-}
-
-reasons! {
-    /// What is wrong with a configuration, key or credential file.
-    ConfigReason {
-        /// Others could write or read it.
-        Exposed = "config-exposed", "others may read or write it";
-        /// A configuration of ssh.
-        Ssh = "ssh-config-unusable", "its ssh configuration cannot be used";
-        /// A private key that cannot be used.
-        Key = "key-unusable", "a key for it cannot be used";
-        /// No token of a standing peer.
-        TokenMissing = "peer-token-missing", "no token for it is at hand";
-        /// A file of tokens of standing peers.
-        Token = "peer-token-unusable", "no token for it can be read";
-        /// A directory of records on a network file system.
-        StateOnNetwork = "state-on-network", "it lies on a network file system";
-        /// A directory of records in the destination.
-        StateInDestination = "state-in-destination", "xfer's own records lie in it, nothing sent";
-        /// A file for results.
-        Output = "output-unwritable", "it cannot be written";
-    }
-}
-
-reasons! {
-    /// What could not be written.
-    OutputReason {
-        /// The receipt, after the transfer.
-        Receipt = "output-lost", "the receipt could not be written there";
-    }
-}
-
-reasons! {
-    /// How the network failed.
-    NetworkReason {
-        /// The name has no address.
-        Unresolved = "host-unresolved", "the name has no address";
-        /// No data port of the machine answers as the route that was asked for.
-        NoDataPort = "no-data-port", "none of its data ports can be reached by the route asked for";
-        /// Nothing answers.
-        Unreachable = "host-unreachable", "it cannot be reached";
-        /// An answer took too long.
-        TimedOut = "connect-timeout", "it did not answer in time";
-        /// The server admits no further connection.
-        Throttled = "server-throttles", "the server admits no more connections for now";
-        /// The connection ended, and so did the attempts.
-        Lost = "connection-lost", "the connection was lost, and no retry brought it back";
-        /// Nothing moved.
-        Stalled = "stalled", "no verified byte arrived for too long";
-    }
-}
-
-reasons! {
-    /// Why a login failed, or why a peer is not believed.
-    AuthenticationReason {
-        /// None of our keys is accepted.
-        KeyRefused = "key-refused", "login refused: it accepts none of your keys";
-        /// The host has another key than the one that is known.
-        HostKeyChanged = "host-key-changed", "its host key is not the one that is known";
-        /// What answers on a data port does not prove the key of the session.
-        NotTheMachine = "data-port-identity", "what answers on its data port is another machine";
-        /// What answers does not hold the key of the standing peer.
-        NotThePeer = "peer-identity", "what answers there holds another key than the token names";
-        /// A standing peer does not know the token.
-        TokenRefused = "token-refused", "it does not accept the token";
-        /// A token's time is over.
-        TokenExpired = "token-expired", "the token has expired";
-        /// The host's key is not known.
-        HostKeyUnknown = "host-key-unknown", "its host key is not known";
-        /// The host's key is too short, known by a certificate alone, or cannot be remembered.
-        HostKeyUnusable = "host-key-unusable", "its host key cannot be used";
-        /// The host's key was revoked.
-        HostKeyRevoked = "host-key-revoked", "its host key is marked as revoked";
-    }
-}
-
-reasons! {
-    /// Why the far side cannot be spoken to.
-    ProtocolFailure {
-        /// There is no agent for that machine.
-        NoAgent = "no-agent", "there is no agent for that machine";
-        /// The agent could not be placed or started.
-        AgentFailed = "agent-failed", "the agent could not be started";
-        /// No version in common.
-        Version = "no-common-version", "it speaks no version that this xfer speaks";
-        /// It is not an agent.
-        Greeting = "bad-greeting", "what answers is not an xfer agent";
-        /// It said what it may not say.
-        Broken = "protocol-broken", "it broke the protocol";
-    }
-}
-
-reasons! {
-    /// Which limit of ours was exceeded.
-    LimitReason {
-        /// A frame or field.
-        Frame = "frame-limit", "it sent more than a frame may hold";
-        /// A frame or field of ours.
-        Request = "request-limit", "what is asked of it is more than a frame may hold";
-    }
-}
-
-reasons! {
-    /// What is wrong with our own records.
-    StateReason {
-        /// It cannot be written.
-        Unwritable = "state-unwritable", "it cannot be written";
-    }
 }
 
 /// What does not fit, in what is there.
