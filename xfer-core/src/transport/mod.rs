@@ -6,6 +6,7 @@ pub(crate) mod framed;
 pub(crate) mod gathering;
 pub mod gauge;
 pub mod greeting;
+pub mod http;
 pub mod keys;
 pub mod peer;
 pub(crate) mod pipe;
