@@ -9,5 +9,6 @@ pub mod schema;
 pub mod sshd;
 pub mod stub;
 pub mod tree;
+pub mod vast_api;
 pub mod xfer;
 pub mod zstd;

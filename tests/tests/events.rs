@@ -75,8 +75,10 @@ fn every_type_of_event_is_as_the_schema_says() {
     let ended = xfer.run(words.iter().chain(&["--json".as_ref()])).expect_code(7);
     types.extend(judge(&schema, &ended.events(), 7));
     let all = schema["oneOf"].as_array().unwrap().iter();
-    let all: BTreeSet<_> =
+    let mut all: BTreeSet<_> =
         all.map(|choice| choice["$ref"].as_str().unwrap().replace("#/$defs/", "")).collect();
+    // Those of machines of platforms are judged where there are such (`vast`).
+    all.retain(|name| !["cost", "machine"].contains(&name.as_str()));
     assert_eq!(types, all, "a type of event was never seen");
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use xfer_core::error::{Detail, ExitClass, Remedy, TransferError};
+use xfer_core::error::{Detail, ExitClass, MachineReason, Remedy, TransferError};
 use xfer_core::location::LocationError;
 use xfer_protocol::path::Escaped;
 
@@ -27,6 +27,8 @@ pub(crate) struct CliError {
     pub(crate) details: Vec<Detail>,
     /// What to do next, the most likely first.
     pub(crate) remedies: Vec<Remedy>,
+    /// The state of the machine, where that is why.
+    pub(crate) machine_state: Option<MachineReason>,
     /// Lines that say all this already, in the form of the contract; printed in their place.
     pub(crate) told: Vec<String>,
 }
@@ -35,7 +37,8 @@ impl CliError {
     /// A failure of a class.
     pub(crate) fn new(class: ExitClass, reason: &'static str, what: impl Into<String>) -> Self {
         let what = one_line(&what.into());
-        Self { class, reason, what, details: Vec::new(), remedies: Vec::new(), told: Vec::new() }
+        let (details, remedies, told) = (Vec::new(), Vec::new(), Vec::new());
+        Self { class, reason, what, details, remedies, machine_state: None, told }
     }
 
     /// A command line that makes no sense.
@@ -129,6 +132,7 @@ impl From<TransferError> for CliError {
             what: one_line(&error.to_string()),
             details,
             remedies: error.remedies(),
+            machine_state: error.machine_state(),
             told: Vec::new(),
         }
     }
@@ -137,7 +141,11 @@ impl From<TransferError> for CliError {
 /// The text of `  do one of 1  text`, and of the numbered lines below it.
 fn numbered(line: &str) -> Option<&str> {
     let line = line.trim_start();
-    let (number, text) = line.strip_prefix("do one of ").unwrap_or(line).split_once("  ")?;
+    let (number, text) = line
+        .strip_prefix("do one of ")
+        .or_else(|| line.strip_prefix("instead   "))
+        .unwrap_or(line)
+        .split_once("  ")?;
     number.parse::<u8>().is_ok().then_some(text)
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use xfer_core::error::{ExitClass, fault_id};
 use xfer_core::event::{
-    EntryAction, Event, Observer, Phase, PlanTotals, Progress, Route, RouteTrial,
+    Cost, EntryAction, Event, Observer, Phase, PlanTotals, Progress, Route, RouteTrial,
 };
 use xfer_core::location::Location;
 use xfer_core::receipt::PathText;
@@ -15,7 +15,7 @@ use xfer_protocol::fault::Fault;
 use xfer_protocol::path::{Escaped, RelPath};
 
 use crate::output::json::{
-    Body, CountsBody, FileBody, Mapping, ProgressBody, RetryBody, RouteBody,
+    Body, CostBody, CountsBody, FileBody, Mapping, ProgressBody, RetryBody, RouteBody,
 };
 use crate::output::{Output, amounts, phase_name};
 use crate::progress::{Display, View};
@@ -73,6 +73,7 @@ pub(crate) struct State {
     pub(crate) problems: u64,
     /// The class of the gravest.
     pub(crate) gravest: Option<ExitClass>,
+    is_cost_told: bool,
     mapping: Vec<Mapping>,
     files: BTreeMap<RelPath, (u64, u64)>,
     phase: Option<Phase>,
@@ -178,6 +179,30 @@ impl Reporter {
         }
     }
 
+    fn mapped(&self, state: &mut State, source: &[u8], destination: &[u8]) {
+        let row =
+            Mapping { source: PathText::from(source), destination: PathText::from(destination) };
+        // A further session maps anew.
+        if !state.mapping.contains(&row) {
+            self.planned(&format!("{} -> {}\n", Escaped(source), Escaped(destination)));
+            state.mapping.push(row);
+        }
+    }
+
+    /// Told once: a further session plans what is left.
+    fn cost(&self, state: &mut State, cost: &Cost) {
+        if std::mem::replace(&mut state.is_cost_told, true) {
+            return;
+        }
+        self.output.event(&Body::Cost(CostBody::from(cost)));
+        let cost = Escaped(cost.to_string().as_bytes()).to_string();
+        if self.dry_run {
+            self.planned(&format!("cost {cost}\n"));
+        } else {
+            self.print(state, &format!("xfer: costs {cost}\n"));
+        }
+    }
+
     fn tried(&self, state: &State, trial: &RouteTrial) {
         self.output.event(&Body::Route(RouteBody::from(trial)));
         let (place, reason) = (Escaped(trial.place.as_bytes()), Escaped(trial.reason.as_bytes()));
@@ -249,17 +274,7 @@ impl Observer for Reporter {
         let state = &mut *guard;
         match event {
             Event::Begun { sources, destination } => self.begun(sources, destination),
-            Event::Mapped { source, destination } => {
-                let row = Mapping {
-                    source: PathText::from(&source[..]),
-                    destination: PathText::from(&destination[..]),
-                };
-                // A further session maps anew.
-                if !state.mapping.contains(&row) {
-                    self.planned(&format!("{} -> {}\n", Escaped(source), Escaped(destination)));
-                    state.mapping.push(row);
-                }
-            }
+            Event::Mapped { source, destination } => self.mapped(state, source, destination),
             Event::Route(route) => {
                 self.output.event(&Body::Route(RouteBody::from(route)));
                 self.planned(&format!("route {}\n", route_text(route)));
@@ -276,6 +291,7 @@ impl Observer for Reporter {
                     self.output.event(&state.plan_body());
                 }
             }
+            Event::Cost(cost) => self.cost(state, cost),
             Event::FileBegun { path, size, held } => {
                 state.files.insert(path.clone(), (*held, *size));
             }

@@ -127,6 +127,10 @@ pub struct NetworkOptions {
     pub route: RouteChoice,
     /// Data ports of the far machine, beside those that its environment tells. Default: none.
     pub data_ports: Vec<MappedPort>,
+    /// Payload bytes that may cross a proxy. Default: 10⁹.
+    pub proxy_limit: Option<u64>,
+    /// US dollars that moving the bytes may cost. Default: no limit.
+    pub max_cost: Option<f64>,
     /// The agent's binary. Default: looked for.
     pub agent_binary: Option<PathBuf>,
 }

@@ -39,7 +39,7 @@ const CONFINED: &[(&[&str], &[&str], &str)] = &[
     (&["Instant::now", "SystemTime::now"], &["xfer-core/src/clock.rs"], "clock alone"),
     (&["indicatif"], &["xfer-cli/src/"], "the command line alone"),
     (
-        &["russh", "russh_sftp", "rustls", "quinn"],
+        &["russh", "russh_sftp", "rustls", "quinn", "reqwest"],
         &["xfer-core/src/transport/"],
         "the transport alone",
     ),

@@ -131,7 +131,7 @@ impl Flag {
     pub(crate) fn in_project(&self) -> bool {
         let filters = self.group == Group::Selection && self.in_files();
         filters && self.long != "copy-links"
-            || ["streams", "bwlimit", "compress", "verify"].contains(&self.long)
+            || ["streams", "bwlimit", "compress", "verify", "proxy-limit"].contains(&self.long)
     }
 }
 
@@ -256,6 +256,18 @@ pub(crate) const FLAGS: &[Flag] = &[
         Kind::Value("HOW", |v| values::compression(v).map(drop)),
         Group::Travel,
         "Compress on the way: auto (default: where it pays), none, zstd or zstd:N",
+    ),
+    flag(
+        "proxy-limit",
+        Kind::Value("SIZE", |v| values::size(v).map(drop)),
+        Group::Travel,
+        "Let SIZE of payload cross a proxy (default 1GB)",
+    ),
+    flag(
+        "max-cost",
+        Kind::Value("USD", |v| values::dollars(v).map(drop)),
+        Group::Travel,
+        "Refuse what would cost more than USD dollars (default: no limit)",
     ),
     flag(
         "retries",
@@ -417,8 +429,6 @@ pub(crate) const LATER_FLAGS: &[&str] = &[
     "max-delete",
     "backup-dir",
     "via",
-    "proxy-limit",
-    "max-cost",
     "deadline",
     "inplace",
     "acls",
@@ -489,7 +499,8 @@ mod tests {
                 "verify",
                 "streams",
                 "bwlimit",
-                "compress"
+                "compress",
+                "proxy-limit"
             ]
         );
     }

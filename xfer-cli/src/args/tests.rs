@@ -57,7 +57,7 @@ fn refusals_say_what_and_what_next() {
         ("push --json --json a b", "flags-conflict", "--json was given twice", "--help"),
         ("push -j 1 -j 2 a b", "flags-conflict", "--streams was given twice", "--help"),
         ("push --delete a b", "not-in-this-version", "--delete is not", "--help"),
-        ("push --max-cost=5 a b", "not-in-this-version", "--max-cost is not", "--help"),
+        ("push --deadline=6h a b", "not-in-this-version", "--deadline is not", "--help"),
         ("sync a b", "not-in-this-version", "sync is not", "--help"),
         ("push -u a b", "not-in-this-version", "-u is not", "--help"),
         ("receipt check a", "not-in-this-version", "receipt check is not", "xfer verify"),

@@ -57,6 +57,13 @@ pub(crate) fn size(text: &str) -> Result<u64, Refusal> {
     scale(number, unit).ok_or("the size is too large")
 }
 
+/// US dollars.
+pub(crate) fn dollars(text: &str) -> Result<f64, Refusal> {
+    const EXPECTED: Refusal = "expected dollars, such as 2 or 0.50";
+    let (_, unit) = split_number(text).ok_or(EXPECTED)?;
+    text.parse().ok().filter(|usd: &f64| unit.is_empty() && usd.is_finite()).ok_or(EXPECTED)
+}
+
 /// Bytes a second; the unit is required, because tools differ in what a bare number means.
 pub(crate) fn rate(text: &str) -> Result<u64, Refusal> {
     const EXPECTED: Refusal = "expected a rate with its unit, such as 100MB/s or 800Mbit/s";

@@ -5,6 +5,7 @@ mod config;
 mod documents;
 mod inspect;
 mod install;
+mod machines;
 mod probe;
 mod reach;
 mod receipt;
@@ -15,6 +16,7 @@ mod transfer;
 use std::sync::Arc;
 
 use xfer_core::error::ExitClass;
+use xfer_core::location::{Machine, PlatformMachine, Which};
 
 use crate::Outcome;
 use crate::args::Verb;
@@ -51,7 +53,12 @@ pub(crate) fn perform(verb: Verb, context: &Context) -> Outcome {
             rehearse::rehearsed_push(context, source, destination)
         }
         Verb::Verify { location, against } => inspect::verify(context, location, &against),
-        Verb::List { location } => inspect::list(context, location),
+        Verb::List { location } => match &location.machine {
+            Machine::Platform(PlatformMachine { platform, which: Which::All }) => {
+                machines::list(context, &location, *platform)
+            }
+            _ => inspect::list(context, location),
+        },
         Verb::Probe { locations } => probe::probe(context, locations),
         Verb::Rehearse { directory } => rehearse::rehearse(context, directory.as_deref()),
         Verb::Serve => serve::serve(context),

@@ -129,6 +129,11 @@ impl Signals {
     }
 }
 
+/// What ends when a signal came; which one it was is filled in by [`run`].
+pub(super) fn asked_to_stop() -> TransferError {
+    TransferError::Stopped { signal: StopSignal::Interrupt }
+}
+
 /// A stop of what keeps nothing.
 pub(super) fn stopped(error: TransferError) -> CliError {
     match error {

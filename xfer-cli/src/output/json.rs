@@ -1,9 +1,10 @@
 //! Events as NDJSON, the form that scripts read; `schema/event.schema.json` describes it.
 
 use serde::Serialize;
-use xfer_core::event::{Route, RouteTrial};
+use xfer_core::event::{Cost, Route, RouteTrial};
 use xfer_core::receipt::PathText;
 
+use super::machine::MachineBody;
 use super::probe::ProbeBody;
 
 /// The name and version of the form.
@@ -59,6 +60,8 @@ pub(crate) enum Body {
         /// Whether nothing more will be found.
         complete: bool,
     },
+    /// What moving the bytes costs, where a platform bills them.
+    Cost(CostBody),
     /// The way that bytes take.
     Route(RouteBody),
     /// How far everything is, or something on the way.
@@ -127,6 +130,8 @@ pub(crate) enum Body {
         /// Entries that differ or cannot be proven.
         differences: u64,
     },
+    /// A machine of a platform that is listed.
+    Machine(Box<MachineBody>),
     /// What was measured of a machine.
     Probe(Box<ProbeBody>),
     /// Always the last line.
@@ -140,6 +145,42 @@ pub(crate) struct Mapping {
     pub(crate) source: PathText,
     /// As resolved.
     pub(crate) destination: PathText,
+}
+
+/// What moving the bytes costs.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct CostBody {
+    /// That are to be moved.
+    pub(crate) bytes: u64,
+    /// US dollars in all; null where a part is not known.
+    pub(crate) usd: Option<f64>,
+    /// US dollars an hour while the machines run; null where one is not known.
+    pub(crate) usd_per_hour: Option<f64>,
+    /// What each machine takes.
+    pub(crate) parts: Vec<CostPartBody>,
+}
+
+/// What one machine takes.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct CostPartBody {
+    pub(crate) machine: String,
+    /// `out` or `in`.
+    pub(crate) direction: &'static str,
+    pub(crate) usd_per_gb: Option<f64>,
+    pub(crate) usd: Option<f64>,
+}
+
+impl From<&Cost> for CostBody {
+    fn from(cost: &Cost) -> Self {
+        let parts = cost.parts.iter().map(|part| CostPartBody {
+            machine: part.toll.machine.clone(),
+            direction: if part.toll.out { "out" } else { "in" },
+            usd_per_gb: part.toll.per_gb,
+            usd: part.usd,
+        });
+        let (usd, usd_per_hour) = (cost.usd(), cost.per_hour());
+        Self { bytes: cost.bytes, usd, usd_per_hour, parts: parts.collect() }
+    }
 }
 
 /// A route.

@@ -3,6 +3,7 @@
 
 pub(crate) mod amounts;
 pub(crate) mod json;
+pub(crate) mod machine;
 pub(crate) mod probe;
 mod sink;
 
@@ -10,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 use xfer_core::clock::Clock;
-use xfer_core::error::ExitClass;
+use xfer_core::error::{ExitClass, MachineReason};
 use xfer_core::event::Phase;
 
 use self::json::{Body, Line, RemedyBody, ResultBody, SCHEMA};
@@ -200,6 +201,7 @@ pub(crate) fn result_of_error(error: &CliError) -> ResultBody {
     ResultBody {
         message: error.what.clone(),
         remedies: remedies.collect(),
+        machine_state: error.machine_state.map(MachineReason::state),
         ..result_of(error.class, error.reason)
     }
 }

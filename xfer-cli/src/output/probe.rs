@@ -7,6 +7,8 @@ use xfer_core::engine::probe::{Closed, Disk, Estimate, Machine, Rates, Way};
 use xfer_core::receipt::PathText;
 use xfer_protocol::probe::Facts;
 
+use super::machine::{ClockBody, PricesBody, clocks};
+
 /// One machine.
 #[derive(Debug, Serialize)]
 pub(crate) struct ProbeBody {
@@ -30,10 +32,10 @@ pub(crate) struct ProbeBody {
     pub(crate) received_bytes: u64,
     /// Transfers that are thought of.
     pub(crate) estimates: Vec<EstimateBody>,
-    /// What a platform takes for bytes; no platform is asked yet.
-    pub(crate) prices: Option<()>,
-    /// When the machine may go away; no platform is asked yet.
-    pub(crate) danger_clocks: Option<()>,
+    /// What its platform takes, where one rents it out.
+    pub(crate) prices: Option<PricesBody>,
+    /// What may end it or goes on costing, where a platform rents it out.
+    pub(crate) danger_clocks: Option<Vec<ClockBody>>,
 }
 
 /// One way.
@@ -152,8 +154,8 @@ impl ProbeBody {
             sent_bytes: machine.moved.up,
             received_bytes: machine.moved.down,
             estimates,
-            prices: None,
-            danger_clocks: None,
+            prices: machine.rented.as_ref().map(|row| row.prices.into()),
+            danger_clocks: machine.rented.as_ref().map(|row| clocks(row)),
         }
     }
 }

@@ -12,7 +12,7 @@ use xfer_protocol::manifest::Timestamp;
 use xfer_protocol::path::Escaped;
 
 use crate::args::flags::{self, FLAGS, Flag, Kind};
-use crate::args::values::Refusal;
+use crate::args::values::{self, Refusal};
 use crate::args::{self, PatternRow, Typed};
 use crate::problem::CliError;
 use crate::read_file::{TEXT_BYTES_MAX, read, read_optional};
@@ -132,7 +132,14 @@ pub(super) fn merge(typed: Typed, around: &Surroundings) -> Result<Merged, CliEr
         None => {}
     }
     if let Some(text) = read_optional(&around.project_config, TEXT_BYTES_MAX)? {
+        let before = merged.proxy_limit()?;
         merged.add_file(&around.project_config, &text, Flag::in_project)?;
+        if merged.proxy_limit()? > before {
+            let shown = Escaped(around.project_config.as_os_str().as_encoded_bytes());
+            let what = format!("{shown}: proxy-limit: a project may lower it, and not raise it");
+            return Err(CliError::config("config-forbidden-key", what)
+                .next("set it in your own config.toml, or as a flag"));
+        }
     }
     merged.add_environment(around)?;
     merged.add(&Origin::Flag, typed);
@@ -231,6 +238,12 @@ impl Merged {
     /// How often a flag was given.
     pub(crate) fn count(&self, id: &str) -> u32 {
         self.first(id).and_then(|value| value.to_str()?.parse().ok()).unwrap_or(0)
+    }
+
+    /// What may cross a proxy, as far as it is known by now.
+    fn proxy_limit(&self) -> Result<u64, CliError> {
+        const GB: u64 = 1_000_000_000;
+        Ok(self.value("proxy-limit", values::size)?.unwrap_or(GB))
     }
 
     /// A file's name.
@@ -354,6 +367,7 @@ fn scalar(value: Value) -> Option<OsString> {
     match value {
         Value::String(text) => Some(text.into()),
         Value::Integer(number) => Some(number.to_string().into()),
+        Value::Float(number) => Some(number.to_string().into()),
         _ => None,
     }
 }
@@ -391,6 +405,7 @@ fn default_text(flag: &Flag) -> &'static str {
         ("verify", _) => "durable",
         ("streams" | "route" | "color", _) => "auto",
         ("retries", _) => "10",
+        ("proxy-limit", _) => "1GB",
         ("reserve", _) => "512MiB",
         ("duration", _) => "10s",
         ("max-bytes", _) => "500MB",

@@ -187,6 +187,8 @@ impl CopySettings {
                 bandwidth_limit: merged.value("bwlimit", values::rate)?,
                 route: connection.route,
                 data_ports: connection.data_ports,
+                proxy_limit: merged.value("proxy-limit", values::size)?,
+                max_cost: merged.value("max-cost", values::dollars)?,
                 agent_binary: connection.agent_binary,
             },
             retry: RetryOptions {

@@ -4,6 +4,9 @@ mod direct;
 mod logins;
 mod peer;
 mod peer_tokens;
+mod platform;
+mod platform_refusals;
+mod proxy;
 mod refusals;
 mod survey;
 mod tuner;
@@ -25,6 +28,7 @@ use xfer_protocol::message::Request;
 use crate::agent::binary::Programs;
 use crate::agent::bootstrap::{self, BootstrapError, Start};
 use crate::clock::{Clock, SystemClock};
+use crate::discover::{MachineRow, VastSettings};
 use crate::disk::base::Base;
 use crate::disk::state::{StateDirectory, StateError};
 use crate::endpoint::local::{LocalEndpoint, LocalOptions};
@@ -32,7 +36,7 @@ use crate::endpoint::remote::{Opening, RemoteEndpoint, SessionOptions};
 use crate::endpoint::sftp::{SftpEndpoint, SftpOptions};
 use crate::endpoint::{Endpoint, EndpointError, Sink, Source};
 use crate::error::{Failure, ProtocolFailure, TransferError};
-use crate::event::{Event, Route, SharedObserver};
+use crate::event::{Event, Route, SharedObserver, Toll};
 use crate::location::{Machine, SshHost};
 use crate::options::{RouteChoice, TransferOptions};
 use crate::transport::Stream;
@@ -42,9 +46,11 @@ use crate::transport::ssh::{HostKeyTrust, NoPrompt, SshConnection, SshOptions, S
 use direct::{Ground, Ladder, Now, Outcome};
 use logins::{Further, Told};
 use peer_tokens::PeerTokens;
+use platform::Platforms;
 use refusals::{bootstrap_error, no_route, session_error, ssh_error};
 
 pub use direct::RouteSource;
+pub(crate) use proxy::Proxy;
 pub use survey::WayKind;
 pub(crate) use survey::{OpenWay, Survey, Ways};
 
@@ -58,6 +64,10 @@ pub struct Connected {
     pub route: Option<Route>,
     /// What the user should know of how it was reached.
     pub notices: Vec<String>,
+    /// What passes the bytes of its login on, where something does.
+    pub(crate) proxy: Option<Proxy>,
+    /// What its platform tells of it, where one rents it out.
+    pub(crate) rented: Option<Box<MachineRow>>,
     far: Far,
     told: Told,
     /// The route to data ports that carries payload now.
@@ -100,6 +110,8 @@ impl Connected {
             sink: endpoint,
             route: None,
             notices: Vec::new(),
+            proxy: None,
+            rented: None,
             far: Far::Nothing,
             told: Told::default(),
             now: Now::default(),
@@ -130,6 +142,30 @@ impl Connected {
     #[must_use]
     pub fn later_notices(&self) -> Vec<String> {
         std::mem::take(&mut self.told.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What its platform takes for bytes that leave it, or come to it.
+    pub(crate) fn toll(&self, out: bool) -> Option<Toll> {
+        let row = self.rented.as_ref()?;
+        let per_gb = if out { row.prices.out_per_gb } else { row.prices.in_per_gb };
+        let (machine, per_hour) = (row.machine.to_string(), row.prices.running_per_hour);
+        Some(Toll { machine, out, per_gb, per_hour })
+    }
+
+    /// Whether a data port may still be found for it.
+    pub(crate) fn seeks_data_ports(&self) -> bool {
+        self.outcome.is_some()
+    }
+
+    /// Whether what is there already is read over the link to be compared.
+    pub(crate) fn compares_over_link(&self) -> bool {
+        matches!(self.far, Far::Sftp(_))
+    }
+
+    /// The proxy that payload crosses now.
+    pub(crate) fn proxy_now(&self) -> Option<&Proxy> {
+        let is_beside = self.now.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        self.proxy.as_ref().filter(|_| !is_beside)
     }
 
     /// Waits until it is decided which route payload takes first.
@@ -169,6 +205,15 @@ impl Connected {
     }
 }
 
+/// What a machine is called, and who knows where its data ports are dialled.
+#[derive(Clone)]
+struct Place {
+    name: String,
+    source: Option<Arc<dyn RouteSource>>,
+    /// Whether its name is the machine's own, wherever that is dialled.
+    is_rented: bool,
+}
+
 /// Makes an endpoint in place of a machine, for tests and rehearsals.
 type Stand = Arc<dyn Fn() -> Result<Connected, TransferError> + Send + Sync>;
 
@@ -183,6 +228,7 @@ pub struct Connector {
     processes: HashMap<SshHost, Vec<std::ffi::OsString>>,
     sources: HashMap<SshHost, Arc<dyn RouteSource>>,
     peer_tokens: Arc<PeerTokens>,
+    platforms: Arc<Platforms>,
     observer: SharedObserver,
 }
 
@@ -201,6 +247,7 @@ impl Connector {
             processes: HashMap::new(),
             sources: HashMap::new(),
             peer_tokens: Arc::default(),
+            platforms: Arc::default(),
             observer: Arc::new(|_: &Event| {}),
         }
     }
@@ -252,6 +299,12 @@ impl Connector {
     #[must_use]
     pub fn with_peer_tokens(self, file: PathBuf) -> Self {
         Self { peer_tokens: Arc::new(PeerTokens::new(file)), ..self }
+    }
+
+    /// The same asking Vast.ai with these settings; by itself it asks as the environment says.
+    #[must_use]
+    pub fn with_vast(self, settings: VastSettings) -> Self {
+        Self { platforms: Arc::new(Platforms::with_vast(settings)), ..self }
     }
 
     /// The same, telling of routes as they are tried, taken and lost.
@@ -327,6 +380,7 @@ impl Connector {
                 ..LocalOptions::default()
             })))),
             Machine::Peer(host) => self.peer(host, options, ahead).await,
+            Machine::Platform(machine) => self.platform(machine, options, ahead).await,
             Machine::Ssh(host) => match self.processes.get(host) {
                 Some(command) => self.process(host, command, options, ahead).await,
                 None => self.ssh(host, options, ahead).await,
@@ -340,26 +394,26 @@ impl Connector {
         options: &TransferOptions,
         ahead: &[Request],
     ) -> Result<Connected, TransferError> {
-        let place = place_of(host);
-        let failed = |error| ssh_error(&place, error);
+        let place = self.place_of(host);
+        let failed = |error| ssh_error(&place.name, error);
         let target = SshTarget::new(host.user.as_deref(), &host.host, host.port).map_err(failed)?;
         let start = self.start(options);
         if options.network.route != RouteChoice::Sftp {
             bootstrap::foresee(options, &start);
         }
         let login = SshConnection::connect(&target, &self.ssh).await.map_err(failed)?;
-        let (unproven, direct) = (unproven(&login), login.is_direct());
-        let mut connected = self.beyond(host, place, login, start, options, ahead).await?;
+        let proxy = Proxy::of(&place.name, &login);
+        let (unproven, direct) = (unproven(&login), login.is_direct() && proxy.is_none());
+        let mut connected = self.beyond(place, login, start, options, ahead).await?;
         connected.notices.splice(0..0, unproven);
         connected.route = connected.route.map(|route| Route { direct, ..route });
-        Ok(connected)
+        Ok(Connected { proxy, ..connected })
     }
 
     /// What lies at the end of a login.
     async fn beyond(
         &self,
-        host: &SshHost,
-        place: String,
+        place: Place,
         login: SshConnection,
         mut start: Start,
         options: &TransferOptions,
@@ -369,26 +423,26 @@ impl Connector {
             return self.sftp(&place, login, options).await;
         }
         let own = SessionKey::generate();
-        let listen = own.as_ref().ok().and_then(|own| self.listen_ahead(host, options, own));
+        let listen = own.as_ref().ok().and_then(|own| self.listen_ahead(&place, options, own));
         let opening = opening(&start, options, listen.map(Request::Listen), ahead);
         start.opening = opening.bytes().to_vec();
         let first = match logins::start_first(&login, options, &start).await {
             Ok(first) => first,
             Err(error) if options.network.route == RouteChoice::Auto && error.nothing_runs() => {
                 return match self.sftp(&place, login, options).await {
-                    Ok(connected) => Ok(connected.instead_of_agent(&place, &error)),
-                    Err(_) => Err(bootstrap_error(&place, error)),
+                    Ok(connected) => Ok(connected.instead_of_agent(&place.name, &error)),
+                    Err(_) => Err(bootstrap_error(&place.name, error)),
                 };
             }
-            Err(error) => return Err(bootstrap_error(&place, error)),
+            Err(error) => return Err(bootstrap_error(&place.name, error)),
         };
         let root = login.config().user == "root";
         let delay = login.round_trip();
         let remote = self.session(first.stream, options, root, opening.said(), &start, delay).await;
-        let remote = Arc::new(remote.map_err(|error| session_error(&place, error))?);
+        let remote = Arc::new(remote.map_err(|error| session_error(&place.name, error))?);
         (start.join, start.opening) = (true, Vec::new());
         let Chosen { now, outcome, told, tasks } =
-            self.routes(host, &login, options, start, own, &remote).await?;
+            self.routes(&place, &login, options, start, own, &remote).await?;
         let (transport, streams) = ("ssh".to_owned(), remote.payload_streams().max(1));
         let route = Route { kind: "ssh", transport, direct: true, streams };
         let keep = Keep::Logins { _first: login, _further: tasks };
@@ -398,7 +452,7 @@ impl Connector {
     /// Has payload take the best route, and the login's streams where there is none.
     async fn routes(
         &self,
-        host: &SshHost,
+        place: &Place,
         login: &SshConnection,
         options: &TransferOptions,
         start: Start,
@@ -407,7 +461,7 @@ impl Connector {
     ) -> Result<Chosen, TransferError> {
         let (mut ssh, told) = (self.ssh.clone(), Told::default());
         ssh.seed = self.unique();
-        let (first, options, place) = (login.clone(), options.clone(), place_of(host));
+        let (first, options) = (login.clone(), options.clone());
         let (network, told_too) = (options.network.clone(), Arc::clone(&told));
         let further = Further {
             first,
@@ -415,16 +469,16 @@ impl Connector {
             options,
             start,
             told: told_too,
-            place: place.clone(),
+            place: place.name.clone(),
             clock: self.clock(),
             observer: Arc::clone(&self.observer),
         };
         let state = self.state_directory().ok();
         let ground = Ground {
             network: &network,
-            source: self.sources.get(host).cloned(),
+            source: place.source.clone(),
             login,
-            place: &place,
+            place: &place.name,
             state: state.as_ref(),
             clock: self.clock(),
             observer: Arc::clone(&self.observer),
@@ -447,7 +501,7 @@ impl Connector {
                 }
             });
         } else if let Outcome::Nowhere { stranger } = direct::decided(&mut told_of).await {
-            return Err(no_route(&place, stranger));
+            return Err(no_route(&place.name, stranger));
         }
         Ok(Chosen { now, outcome: Some(outcome), told, tasks })
     }
@@ -455,13 +509,15 @@ impl Connector {
     /// An endpoint on the files of the machine alone.
     async fn sftp(
         &self,
-        place: &str,
+        place: &Place,
         login: SshConnection,
         options: &TransferOptions,
     ) -> Result<Connected, TransferError> {
+        let (is_rented, place) = (place.is_rented, &place.name);
         let stream = login.subsystem("sftp").await.map_err(|error| ssh_error(place, error))?;
         let mut machine = [0; 16];
-        let name = blake3::hash(format!("sftp {}", login.config().place()).as_bytes());
+        let known_as = if is_rented { place.clone() } else { login.config().place() };
+        let name = blake3::hash(format!("sftp {known_as}").as_bytes());
         machine.copy_from_slice(&name.as_bytes()[..16]);
         let locks = self.state_directory().and_then(|state| state.child("locks"));
         let sftp = SftpOptions {
@@ -487,6 +543,8 @@ impl Connector {
             sink: Arc::clone(&endpoint) as Arc<dyn Sink>,
             route: Some(Route { kind: "sftp", transport, direct: true, streams: 1 }),
             notices,
+            proxy: None,
+            rented: None,
             far: Far::Sftp(endpoint),
             told: Told::default(),
             now: Now::default(),
@@ -550,6 +608,11 @@ impl Connector {
         RemoteEndpoint::open_with(stream, capabilities, session, clock, opening, delay).await
     }
 
+    fn place_of(&self, host: &SshHost) -> Place {
+        let source = self.sources.get(host).cloned();
+        Place { name: place_of(host), source, is_rented: false }
+    }
+
     fn start(&self, options: &TransferOptions) -> Start {
         let random = || {
             let mut bytes = [0; 16];
@@ -570,7 +633,7 @@ impl Connector {
     /// What will be asked for data ports, where that is known before the far side is.
     fn listen_ahead(
         &self,
-        host: &SshHost,
+        place: &Place,
         options: &TransferOptions,
         own: &SessionKey,
     ) -> Option<Listen> {
@@ -578,7 +641,7 @@ impl Connector {
             options.network.route,
             RouteChoice::Auto | RouteChoice::Quic | RouteChoice::Tls
         );
-        let is_known = !self.sources.contains_key(host);
+        let is_known = place.source.is_none();
         (may && is_known)
             .then(|| direct::listen(own, &direct::distinct(options.network.data_ports.clone())))
     }
@@ -589,7 +652,9 @@ fn connected(remote: Arc<RemoteEndpoint>, route: Route, keep: Keep) -> Connected
     let sink = Arc::clone(&remote) as Arc<dyn Sink>;
     let (far, told, now) = (Far::Agent(remote), Told::default(), Now::default());
     let (route, notices) = (Some(route), Vec::new());
-    Connected { source, sink, route, notices, far, told, now, outcome: None, _keep: keep }
+    let (proxy, rented, outcome) = (None, None, None);
+    let _keep = keep;
+    Connected { source, sink, route, notices, proxy, rented, far, told, now, outcome, _keep }
 }
 
 /// What a session begins with: as much of what will be asked as a command holds with ease.

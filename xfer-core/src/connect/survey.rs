@@ -11,11 +11,12 @@ use super::direct::{Door, Doors, Ground, Ladder, is_proxy};
 use super::logins::{CHANNELS_MAX, Wanted, join_streams};
 use super::peer::PeerWays;
 use super::refusals::{bootstrap_error, no_route, session_error, ssh_error};
-use super::{Connected, Connector, opening, place_of, unproven};
+use super::{Connected, Connector, Place, opening, unproven};
 use crate::agent::bootstrap::{self, Start};
+use crate::discover::MachineRow;
 use crate::endpoint::remote::{RemoteEndpoint, Tier};
 use crate::error::TransferError;
-use crate::location::{Machine, SshHost};
+use crate::location::Machine;
 use crate::options::{RouteChoice, TransferOptions};
 use crate::transport::gauge::{Gauge, Reading};
 use crate::transport::keys::SessionKey;
@@ -23,6 +24,9 @@ use crate::transport::ssh::{SshConnection, SshTarget};
 
 /// Channels of a login that are measured together at least, where a transfer would do with one.
 const CHANNELS_MIN: usize = 4;
+
+/// Why a login that a platform names as its proxy is none to the machine.
+const GATEWAY: &str = "the platform's gateway passes its bytes on";
 
 /// What carries payload to a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,12 +86,35 @@ pub(crate) enum Survey {
     Ways(Box<Ways>),
 }
 
+impl Survey {
+    /// The same with what a platform tells of the machine.
+    fn of(mut self, row: Box<MachineRow>) -> Self {
+        if let Self::Ways(ways) = &mut self {
+            ways.rented = Some(row);
+        }
+        self
+    }
+
+    /// The same with what the user should know beside.
+    fn noticing(mut self, mut notices: Vec<String>) -> Self {
+        let told = match &mut self {
+            Self::Plain(end) => &mut end.notices,
+            Self::Ways(ways) => &mut ways.notices,
+        };
+        notices.append(told);
+        *told = notices;
+        self
+    }
+}
+
 /// The ways of one session.
 pub(crate) struct Ways {
     /// The session; what is asked of it takes the way that is open.
     pub(crate) remote: Arc<RemoteEndpoint>,
     /// What the user should know of how it was reached.
     pub(crate) notices: Vec<String>,
+    /// What its platform tells of the machine.
+    pub(crate) rented: Option<Box<MachineRow>>,
     end: End,
 }
 
@@ -139,30 +166,45 @@ impl Connector {
             Machine::Peer(host) if !is_stand => {
                 let (ways, remote) = self.peer_ways(host, options).await?;
                 let (end, notices) = (End::Peer(Box::new(ways)), Vec::new());
-                Ok(Survey::Ways(Box::new(Ways { remote, notices, end })))
+                Ok(Survey::Ways(Box::new(Ways { remote, notices, rented: None, end })))
+            }
+            Machine::Platform(machine) if !is_stand => {
+                let reached = self.reach(machine).await?;
+                let start = self.start(options);
+                let known = reached.proxy.map(|_| GATEWAY.to_owned());
+                let survey =
+                    self.login_ways(reached.place, reached.login, start, options, known).await?;
+                Ok(survey.noticing(reached.notices).of(reached.row))
             }
             Machine::Ssh(host) if !is_stand && !self.processes.contains_key(host) => {
-                self.login_ways(host, options).await
+                let place = self.place_of(host);
+                let failed = |error| ssh_error(&place.name, error);
+                let target = SshTarget::new(host.user.as_deref(), &host.host, host.port);
+                let start = self.start(options);
+                if options.network.route != RouteChoice::Sftp {
+                    bootstrap::foresee(options, &start);
+                }
+                let login = SshConnection::connect(&target.map_err(failed)?, &self.ssh).await;
+                let login = login.map_err(failed)?;
+                let notices = unproven(&login);
+                let survey = self.login_ways(place, login, start, options, None).await?;
+                Ok(survey.noticing(notices))
             }
             _ => self.connect(machine, options).await.map(|end| Survey::Plain(Box::new(end))),
         }
     }
 
+    /// `proxied` tells why its bytes do not go there straight, where that is known.
     async fn login_ways(
         &self,
-        host: &SshHost,
+        place: Place,
+        login: SshConnection,
+        mut start: Start,
         options: &TransferOptions,
+        proxied: Option<String>,
     ) -> Result<Survey, TransferError> {
         let route = options.network.route;
         let plain = |end: Connected| Survey::Plain(Box::new(end));
-        let place = place_of(host);
-        let failed = |error| ssh_error(&place, error);
-        let target = SshTarget::new(host.user.as_deref(), &host.host, host.port).map_err(failed)?;
-        let mut start = self.start(options);
-        if route != RouteChoice::Sftp {
-            bootstrap::foresee(options, &start);
-        }
-        let login = SshConnection::connect(&target, &self.ssh).await.map_err(failed)?;
         if route == RouteChoice::Sftp {
             return self.sftp(&place, login, options).await.map(plain);
         }
@@ -170,22 +212,22 @@ impl Connector {
             Ok(first) => first,
             Err(error) if route == RouteChoice::Auto && error.nothing_runs() => {
                 return match self.sftp(&place, login, options).await {
-                    Ok(connected) => Ok(plain(connected.instead_of_agent(&place, &error))),
-                    Err(_) => Err(bootstrap_error(&place, error)),
+                    Ok(connected) => Ok(plain(connected.instead_of_agent(&place.name, &error))),
+                    Err(_) => Err(bootstrap_error(&place.name, error)),
                 };
             }
-            Err(error) => return Err(bootstrap_error(&place, error)),
+            Err(error) => return Err(bootstrap_error(&place.name, error)),
         };
         let (gauge, opening) = (first.stream.writer.gauge(), opening(&start, options, None, &[]));
         let remote = self.session(first.stream, options, false, opening, &start, None).await;
-        let remote = Arc::new(remote.map_err(|error| session_error(&place, error))?);
+        let remote = Arc::new(remote.map_err(|error| session_error(&place.name, error))?);
         start.join = true;
         let network = options.network.clone();
         let ground = Ground {
             network: &network,
-            source: self.sources.get(host).cloned(),
+            source: place.source.clone(),
             login: &login,
-            place: &place,
+            place: &place.name,
             // A way that was silent a while ago is tried, and is not remembered either.
             state: None,
             clock: self.clock(),
@@ -195,11 +237,10 @@ impl Connector {
         let is_promising = ground.is_promising(&remote);
         let (ladder, _, _) = Ladder::new(&remote, SessionKey::generate(), ground);
         remote.hold_payload(false);
-        let notices = unproven(&login);
-        let options = options.clone();
+        let (options, notices) = (options.clone(), Vec::new());
         let ways = LoginWays {
             remote: Arc::clone(&remote),
-            place,
+            place: place.name,
             login,
             start,
             options,
@@ -207,10 +248,11 @@ impl Connector {
             ladder,
             doors: None,
             is_promising,
+            proxied,
             stranger: false,
         };
         let end = End::Login(Box::new(ways));
-        Ok(Survey::Ways(Box::new(Ways { remote, notices, end })))
+        Ok(Survey::Ways(Box::new(Ways { remote, notices, rented: None, end })))
     }
 }
 
@@ -311,6 +353,8 @@ struct LoginWays {
     ladder: Ladder,
     doors: Option<Result<Doors, String>>,
     is_promising: bool,
+    /// Why its bytes do not go there straight, where its platform says so.
+    proxied: Option<String>,
     /// Whether somebody answered who is not the machine.
     stranger: bool,
 }
@@ -371,6 +415,9 @@ impl LoginWays {
     /// Whether the login goes straight to the machine, and why that is known.
     fn directness(&self) -> (bool, String) {
         let config = self.login.config();
+        if let Some(why) = &self.proxied {
+            return (false, why.clone());
+        }
         if is_proxy(&config.hostname) {
             return (false, format!("{} is a proxy of the platform", config.hostname));
         }

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
+use tokio_util::sync::CancellationToken;
 use xfer_protocol::fault::FaultKind;
 use xfer_protocol::message::{
     self, Access, Begin, Finish, Locate, Located, Lock, OpenRoot, Root, RootIndex, Scan, Space,
@@ -10,6 +11,7 @@ use xfer_protocol::message::{
 
 use super::ahead::{LOCKED, ahead, beginning, guess};
 use super::batch::batches;
+use super::bill::Bill;
 use super::context::{Budget, Context, Halt, Stop};
 use super::dispatch::Dispatcher;
 use super::in_step::{Destination, Early, scan_one};
@@ -17,6 +19,7 @@ use super::ledger::{Kept, Ledger, Side};
 use super::listing::Listing;
 use super::manifest::Manifest;
 use super::preflight::Preflight;
+use super::proxy::ProxyLimit;
 use super::publisher::{Publisher, publish};
 use super::refusals::{
     check_lists, check_provable, foresee_root, refuse_nesting, refuse_own_records, try_receipt,
@@ -56,6 +59,18 @@ struct Opened {
     foreseen: Option<Root>,
     /// How the writing was guessed to begin, as it was asked ahead.
     guess: Option<Begin>,
+    /// Stops what moves, where the user does or a limit is met.
+    cancel: CancellationToken,
+}
+
+impl Opened {
+    fn ends(&self) -> impl Iterator<Item = &Connected> {
+        self.sources.iter().chain([&self.sink])
+    }
+
+    fn proxy_limit(&self, shared: &Shared) -> Option<ProxyLimit<'_>> {
+        ProxyLimit::of(shared, &self.sources, &self.of_request, &self.sink)
+    }
 }
 
 /// A scan that began before its destination was reached.
@@ -74,7 +89,7 @@ pub(super) async fn attempt(shared: &Shared) -> Result<Summary, Stop> {
     };
     shared.reached.store(true, Ordering::Relaxed);
     let result = move_all(shared, &opened, begun).await;
-    for end in opened.sources.iter().chain([&opened.sink]) {
+    for end in opened.ends() {
         end.source.close().await;
     }
     result
@@ -135,7 +150,9 @@ async fn open(shared: &Shared) -> Result<(Opened, Option<Listing>), Stop> {
             refuse_nesting(shared, mapping, root, to)?;
         }
     }
-    let opened = Opened { sources, sink, of_request, mappings, source_roots, foreseen, guess };
+    let cancel = shared.cancel.child_token();
+    let opened =
+        Opened { sources, sink, of_request, mappings, source_roots, foreseen, guess, cancel };
     Ok((opened, begun))
 }
 
@@ -256,9 +273,10 @@ impl Shared {
     }
 }
 
-/// What has arrived is published even when the user stops the transfer: it need not come again.
-async fn flush(shared: &Shared, cx: &Context) {
-    if shared.cancel.is_cancelled() && !shared.transfer.plan_only {
+/// What has arrived is published even when the user or a limit stops the transfer: it need not come
+/// again.
+async fn flush(shared: &Shared, cancel: &CancellationToken, cx: &Context) {
+    if cancel.is_cancelled() && !shared.transfer.plan_only {
         let flushed = tokio::time::timeout(FLUSH_DEADLINE, publish(cx)).await;
         // What could not be flushed is found by the next session, or sent again.
         let _best_effort = flushed;
@@ -298,13 +316,14 @@ async fn move_all(
     }
     shared.observer.observe(&Event::Phase(Phase::Scan));
     let mut pending = Scanned { early, is_there: root.is_some(), ..Scanned::default() };
-    let moved = move_mappings(shared, opened, to, &state, &mut manifest, &mut pending).await;
+    let moving = move_mappings(shared, opened, to, &state, &mut manifest, &mut pending);
+    let moved = within_limits(shared, opened, moving).await;
     let Scanned { moved: contexts, scanned, .. } = pending;
     // A plan alone leaves them as they are.
     drop(scanned);
     if let Err(stop) = moved {
         for cx in &contexts {
-            flush(shared, cx).await;
+            flush(shared, &opened.cancel, cx).await;
         }
         let moved = contexts.iter().map(|cx| cx.ledger.moved());
         shared.note_moved(moved);
@@ -327,20 +346,37 @@ async fn move_all(
     }
     if shared.transfer.plan_only {
         // A plan tells the route, which nothing has had to wait for.
-        for end in opened.sources.iter().chain([&opened.sink]) {
+        for end in opened.ends() {
             end.decided().await;
         }
     }
-    for text in opened.sources.iter().chain([&opened.sink]).flat_map(Connected::later_notices) {
+    for text in opened.ends().flat_map(Connected::later_notices) {
         shared.observer.observe(&Event::Notice(text));
     }
-    let route = opened.sources.iter().chain([&opened.sink]).find_map(Connected::route_now);
+    let route = opened.ends().find_map(Connected::route_now);
     let route = Some(route.unwrap_or_else(Route::local));
-    let overhead_bytes =
-        opened.sources.iter().chain([&opened.sink]).map(|e| e.overhead_bytes()).sum();
-    let shrunk_bytes = opened.sources.iter().chain([&opened.sink]).map(|e| e.shrunk_bytes()).sum();
+    let overhead_bytes = opened.ends().map(|e| e.overhead_bytes()).sum();
+    let shrunk_bytes = opened.ends().map(|e| e.shrunk_bytes()).sum();
     let ends = Ends { root: to.path.clone(), route, overhead_bytes, shrunk_bytes };
     wrap_up(shared, contexts, ends, manifest, &state)
+}
+
+/// Moves until all is there, or until more than may has crossed a proxy.
+async fn within_limits(
+    shared: &Shared,
+    opened: &Opened,
+    moving: impl Future<Output = Result<(), Stop>>,
+) -> Result<(), Stop> {
+    let Some(limit) = opened.proxy_limit(shared) else { return moving.await };
+    tokio::pin!(moving);
+    tokio::select! {
+        moved = &mut moving => moved,
+        stop = limit.exceeded(shared) => {
+            opened.cancel.cancel();
+            // The last of it may have come meanwhile.
+            moving.await.map_err(|_| stop)
+        }
+    }
 }
 
 /// Scans every mapping, then moves them: whether all fits is known before the first byte, unless
@@ -356,7 +392,11 @@ async fn move_mappings(
     let roots = mapped_roots(shared, opened, to)?;
     let reserve = shared.transfer.options.disk.reserve;
     let (began, sent) = (shared.clock.elapsed(), shared.meter.begin_session());
-    let preflight = Arc::new(Preflight::new(to.space, reserve, began, sent));
+    let limit = opened.proxy_limit(shared);
+    let bill = Bill::of(shared, &opened.sources, &opened.of_request, &opened.sink);
+    let waits = limit.is_some() || bill.as_ref().is_some_and(Bill::is_capped);
+    let preflight = Preflight::new(to.space, reserve, began, sent).waiting(waits);
+    let preflight = Arc::new(preflight);
     for (at, (mapping, (root, paths))) in opened.mappings.iter().zip(roots).enumerate() {
         let source = &opened.sources[opened.of_request[mapping.source]];
         let machines = [root.machine_over_boots(), to.machine_over_boots()];
@@ -382,6 +422,12 @@ async fn move_mappings(
     }
     shared.observer.observe(&Event::Plan(preflight.complete()));
     preflight.check()?;
+    if let Some(limit) = &limit {
+        pending.make_bytes_known(&preflight, limit, shared.transfer.plan_only).await?;
+    }
+    if let Some(bill) = &bill {
+        pending.make_cost_known(shared, &preflight, bill).await?;
+    }
     if !shared.transfer.plan_only {
         pending.make_room_known(&preflight).await?;
         pending.move_scanned(shared).await?;
@@ -430,7 +476,7 @@ fn context(
         pacer: Arc::clone(&shared.pacer),
         observer: Arc::clone(&shared.observer),
         clock: Arc::clone(&shared.clock),
-        halt: Halt::under(&shared.cancel),
+        halt: Halt::under(&opened.cancel),
     })
 }
 
@@ -519,11 +565,58 @@ impl Scanned {
         if preflight.check_rewrites().is_ok() {
             return Ok(());
         }
-        preflight.needs(|need| need.rewrite = 0);
-        for (_, dispatcher, _) in &mut self.scanned {
-            dispatcher.compare_first().await?;
-        }
+        self.compare_first(preflight).await?;
         preflight.check_rewrites()
+    }
+
+    /// Finds out how much has to be moved, where all of it might be more than may cross a proxy.
+    async fn make_bytes_known(
+        &mut self,
+        preflight: &Preflight,
+        limit: &ProxyLimit<'_>,
+        plan_only: bool,
+    ) -> Result<(), Stop> {
+        let left = || {
+            let load = preflight.load(|source| limit.is_crossed_by(source));
+            let held = preflight.held();
+            (load.to_move.saturating_sub(held), load.most().saturating_sub(held))
+        };
+        let (least, most) = left();
+        limit.check(least).await?;
+        if limit.compares_over_link() {
+            return limit.check(most).await;
+        }
+        if plan_only || !limit.exceeds(most) {
+            return Ok(());
+        }
+        self.compare_first(preflight).await?;
+        limit.check(left().0).await
+    }
+
+    /// Tells what the plan costs, once that is known as well as it has to be.
+    async fn make_cost_known(
+        &mut self,
+        shared: &Shared,
+        preflight: &Preflight,
+        bill: &Bill,
+    ) -> Result<(), Stop> {
+        bill.check(preflight)?;
+        if !shared.transfer.plan_only && !bill.allows_most(preflight) {
+            self.compare_first(preflight).await?;
+        }
+        if let Some(cost) = bill.told(preflight) {
+            shared.observer.observe(&Event::Cost(cost));
+        }
+        bill.check(preflight)
+    }
+
+    async fn compare_first(&mut self, preflight: &Preflight) -> Result<(), Stop> {
+        if preflight.begin_comparing() {
+            for (_, dispatcher, _) in &mut self.scanned {
+                dispatcher.compare_first().await?;
+            }
+        }
+        Ok(())
     }
 
     /// Moves what is scanned, one mapping after the other.

@@ -6,6 +6,7 @@
 mod ahead;
 mod attempt;
 mod batch;
+mod bill;
 mod context;
 mod create;
 mod dispatch;
@@ -23,6 +24,7 @@ mod patience;
 mod pieces;
 mod preflight;
 pub mod probe;
+mod proxy;
 mod publisher;
 mod refusals;
 mod wrap_up;
@@ -39,7 +41,7 @@ use xfer_protocol::manifest::ProofLevel;
 
 use crate::clock::Clock;
 use crate::connect::Connector;
-use crate::error::{ExitClass, Failure, NetworkReason, StopSignal, TransferError};
+use crate::error::{ExitClass, Failure, NetworkReason, PlatformReason, StopSignal, TransferError};
 use crate::event::{Event, Route, SharedObserver};
 use crate::location::Location;
 use crate::options::TransferOptions;
@@ -230,6 +232,13 @@ impl Shared {
                     if reached { Hope::Outage } else { Hope::None }
                 }
             },
+            // Whoever lost the far side may have lost the platform with it.
+            TransferError::Platform(failure)
+                if matches!(failure.reason, PlatformReason::Unreached | PlatformReason::Busy)
+                    && self.reached.load(Ordering::Relaxed) =>
+            {
+                Hope::Outage
+            }
             // Perhaps the far side of the session that was lost, which does not know it yet.
             TransferError::Busy { .. } if lost.is_some() => {
                 let since = self.clock.elapsed().saturating_sub(lost.unwrap_or_default());

@@ -1,5 +1,6 @@
 //! The plan of all mappings together: what is to be done, and whether it fits.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,17 +13,40 @@ use crate::plan::space::{Need, check, may_begin};
 /// Payload waits this long for the scans to end before it may flow under them.
 const BARRIER: Duration = Duration::from_millis(500);
 
+/// Bytes of files, as their sizes say: what holes spare is found when they are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Load {
+    /// That are to be moved.
+    pub(super) to_move: u64,
+    /// Whose content decides.
+    pub(super) to_compare: u64,
+}
+
+impl Load {
+    /// All of it, should everything differ.
+    pub(super) fn most(self) -> u64 {
+        self.to_move.saturating_add(self.to_compare)
+    }
+}
+
 /// Sums what the scans of one session find, whatever their mapping.
 pub(super) struct Preflight {
     space: Space,
     reserve: Option<u64>,
     began: Duration,
+    /// Whether nothing may be moved before all is planned.
+    waits: bool,
     state: Mutex<State>,
 }
 
+#[derive(Default)]
 struct State {
     need: Need,
+    /// By source of the request.
+    loads: BTreeMap<usize, Load>,
     totals: PlanTotals,
+    /// Whether every file whose content decides was compared.
+    compared: bool,
     /// Entries, bytes and excluded entries of mappings that are scanned.
     scanned: (u64, u64, u64),
 }
@@ -31,8 +55,53 @@ impl Preflight {
     /// One for a destination with this space. Payload of earlier sessions was planned too.
     pub(super) fn new(space: Space, reserve: Option<u64>, began: Duration, moved: u64) -> Self {
         let totals = PlanTotals { bytes_to_move: moved, ..PlanTotals::default() };
-        let state = State { need: Need::default(), totals, scanned: (0, 0, 0) };
-        Self { space, reserve, began, state: Mutex::new(state) }
+        let state = State { totals, ..State::default() };
+        Self { space, reserve, began, waits: false, state: Mutex::new(state) }
+    }
+
+    /// The same for a plan that may be refused by how much it moves.
+    pub(super) fn waiting(self, waits: bool) -> Self {
+        Self { waits, ..self }
+    }
+
+    /// What the sources of the request come to for which that is asked.
+    pub(super) fn load(&self, of: impl Fn(usize) -> bool) -> Load {
+        let state = self.lock();
+        let chosen = state.loads.iter().filter(|(source, _)| of(**source));
+        chosen.fold(Load::default(), |sum, (_, load)| Load {
+            to_move: sum.to_move.saturating_add(load.to_move),
+            to_compare: sum.to_compare.saturating_add(load.to_compare),
+        })
+    }
+
+    /// Bytes that partials hold.
+    pub(super) fn held(&self) -> u64 {
+        self.lock().need.held
+    }
+
+    /// Counts a file of a source that is to be moved.
+    pub(super) fn moves(&self, source: usize, bytes: u64) {
+        let mut state = self.lock();
+        let load = state.loads.entry(source).or_default();
+        load.to_move = load.to_move.saturating_add(bytes);
+    }
+
+    /// Counts a file of a source whose content decides.
+    pub(super) fn compares(&self, source: usize, bytes: u64) {
+        let mut state = self.lock();
+        let load = state.loads.entry(source).or_default();
+        load.to_compare = load.to_compare.saturating_add(bytes);
+    }
+
+    /// Notes that all of those are about to be compared; whether they were not before.
+    pub(super) fn begin_comparing(&self) -> bool {
+        let mut state = self.lock();
+        let is_first = !std::mem::replace(&mut state.compared, true);
+        if is_first {
+            state.need.rewrite = 0;
+            state.loads.values_mut().for_each(|load| load.to_compare = 0);
+        }
+        is_first
     }
 
     /// Counts what will be taken at the destination.
@@ -73,6 +142,9 @@ impl Preflight {
 
     /// Whether payload may flow although the scans go on.
     pub(super) fn may_begin(&self, now: Duration) -> bool {
+        if self.waits {
+            return false;
+        }
         let need = self.lock().need;
         let fits = check(&need, &self.space, self.reserve).is_ok();
         now.saturating_sub(self.began) >= BARRIER && fits && may_begin(&need, &self.space)

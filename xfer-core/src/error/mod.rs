@@ -18,8 +18,8 @@ use crate::location::{Location, LocationError, Machine};
 
 pub use exit::{ExitClass, Retry};
 pub use reasons::{
-    AuthenticationReason, ConfigReason, LimitReason, NetworkReason, OutputReason, ProtocolFailure,
-    StateReason,
+    AuthenticationReason, ConfigReason, LimitReason, MachineReason, NetworkReason, OutputReason,
+    PlatformReason, PolicyReason, ProtocolFailure, StateReason,
 };
 
 /// What lies beneath an error, where something does.
@@ -92,6 +92,15 @@ pub enum TransferError {
     /// The far side cannot be spoken to.
     #[error("{0}")]
     Protocol(Failure<ProtocolFailure>),
+    /// A platform's interface.
+    #[error("{0}")]
+    Platform(Failure<PlatformReason>),
+    /// Refused, though it could be done.
+    #[error("{0}")]
+    Policy(Failure<PolicyReason>),
+    /// A machine that is not running.
+    #[error("{0}")]
+    NotRunning(Failure<MachineReason>),
     /// A peer or a file exceeded a limit of ours.
     #[error("{0}")]
     Limit(Failure<LimitReason>),
@@ -358,6 +367,12 @@ impl TransferError {
             Self::Network(_) => ExitClass::Network,
             Self::Authentication(_) => ExitClass::Authentication,
             Self::Protocol(_) => ExitClass::Protocol,
+            Self::Platform(failure) if failure.reason == PlatformReason::NotFound => {
+                ExitClass::NotFound
+            }
+            Self::Platform(_) => ExitClass::PlatformApi,
+            Self::Policy(_) => ExitClass::Policy,
+            Self::NotRunning(_) => ExitClass::MachineNotRunning,
             Self::Limit(_) => ExitClass::Limit,
             Self::Unsafe { .. } => ExitClass::Unsafe,
             Self::Stopped { signal: StopSignal::Interrupt } => ExitClass::Interrupted,
@@ -386,12 +401,24 @@ impl TransferError {
             Self::Network(failure) => failure.reason.id(),
             Self::Authentication(failure) => failure.reason.id(),
             Self::Protocol(failure) => failure.reason.id(),
+            Self::Platform(failure) => failure.reason.id(),
+            Self::Policy(failure) => failure.reason.id(),
+            Self::NotRunning(failure) => failure.reason.id(),
             Self::Limit(failure) => failure.reason.id(),
             Self::Stopped { signal: StopSignal::Interrupt } => "interrupted",
             Self::Stopped { signal: StopSignal::Terminate | StopSignal::Hangup } => "terminated",
             Self::State(failure) => failure.reason.id(),
             Self::Output(failure) => failure.reason.id(),
             Self::Internal(_) => "internal",
+        }
+    }
+
+    /// The state of the machine, where that is why.
+    #[must_use]
+    pub fn machine_state(&self) -> Option<MachineReason> {
+        match self {
+            Self::NotRunning(failure) => Some(failure.reason),
+            _ => None,
         }
     }
 
@@ -403,6 +430,9 @@ impl TransferError {
             Self::Network(failure) => &failure.details,
             Self::Authentication(failure) => &failure.details,
             Self::Protocol(failure) => &failure.details,
+            Self::Platform(failure) => &failure.details,
+            Self::Policy(failure) => &failure.details,
+            Self::NotRunning(failure) => &failure.details,
             Self::Limit(failure) => &failure.details,
             Self::State(failure) => &failure.details,
             Self::Output(failure) => &failure.details,
@@ -418,6 +448,9 @@ impl TransferError {
             Self::Network(failure) => failure.cause.as_ref(),
             Self::Authentication(failure) => failure.cause.as_ref(),
             Self::Protocol(failure) => failure.cause.as_ref(),
+            Self::Platform(failure) => failure.cause.as_ref(),
+            Self::Policy(failure) => failure.cause.as_ref(),
+            Self::NotRunning(failure) => failure.cause.as_ref(),
             Self::Limit(failure) => failure.cause.as_ref(),
             Self::State(failure) => failure.cause.as_ref(),
             Self::Output(failure) => failure.cause.as_ref(),
@@ -433,6 +466,9 @@ impl TransferError {
             Self::Network(failure) => &failure.next,
             Self::Authentication(failure) => &failure.next,
             Self::Protocol(failure) => &failure.next,
+            Self::Platform(failure) => &failure.next,
+            Self::Policy(failure) => &failure.next,
+            Self::NotRunning(failure) => &failure.next,
             Self::Limit(failure) => &failure.next,
             Self::State(failure) => &failure.next,
             Self::Output(failure) => &failure.next,

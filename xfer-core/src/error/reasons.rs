@@ -27,6 +27,10 @@ reasons! {
     ConfigReason {
         /// Others could write or read it.
         Exposed = "config-exposed", "others may read or write it";
+        /// No key of a platform.
+        PlatformKeyMissing = "platform-key-missing", "no API key for it is at hand";
+        /// A key of a platform, or its address, that cannot be used.
+        PlatformKey = "platform-key-unusable", "its API key or address cannot be used";
         /// A configuration of ssh.
         Ssh = "ssh-config-unusable", "its ssh configuration cannot be used";
         /// A private key that cannot be used.
@@ -81,6 +85,10 @@ reasons! {
         HostKeyChanged = "host-key-changed", "its host key is not the one that is known";
         /// What answers on a data port does not prove the key of the session.
         NotTheMachine = "data-port-identity", "what answers on its data port is another machine";
+        /// What answers where a platform's machine should be is another one.
+        NotTheInstance = "instance-identity", "what answers at its address is another machine";
+        /// A platform does not take the key of the account.
+        PlatformKeyRefused = "platform-key-refused", "the platform does not take the API key";
         /// What answers does not hold the key of the standing peer.
         NotThePeer = "peer-identity", "what answers there holds another key than the token names";
         /// A standing peer does not know the token.
@@ -127,5 +135,66 @@ reasons! {
     StateReason {
         /// It cannot be written.
         Unwritable = "state-unwritable", "it cannot be written";
+    }
+}
+
+reasons! {
+    /// How a platform's interface failed.
+    PlatformReason {
+        /// It knows no such thing.
+        NotFound = "platform-not-found", "the platform knows nothing of that name";
+        /// No answer.
+        Unreached = "platform-unreached", "the platform's API does not answer";
+        /// Too many requests.
+        Busy = "platform-busy", "the platform's API takes no more requests for now";
+        /// It says no.
+        Refused = "platform-refused", "the platform's API refuses";
+        /// An answer that means nothing, or two things.
+        Answer = "platform-answer", "what the platform's API answers cannot be used";
+        /// A machine that runs, and to which no way in is told.
+        NoLogin = "no-login-route", "the platform tells no way to log in there";
+    }
+}
+
+reasons! {
+    /// What is refused though it could be done.
+    PolicyReason {
+        /// More money than may be spent, or an unknown amount.
+        CostOverCap = "cost-over-cap", "nothing sent: it would cost more than may be spent";
+        /// More than may cross a proxy.
+        ProxiedOverLimit = "proxied-over-limit", "more than the limit would cross a proxy";
+    }
+}
+
+reasons! {
+    /// Why a machine cannot be reached, and is not lost for that.
+    MachineReason {
+        /// It was stopped.
+        Stopped = "machine-stopped", "it is stopped";
+        /// It was stopped by a higher bid, or may have been.
+        Outbid = "machine-outbid", "it is stopped, as a higher bid does";
+        /// It is being made or started.
+        Starting = "machine-starting", "it is not running yet";
+        /// Its host does not report.
+        HostOffline = "machine-host-offline", "its host does not report";
+        /// It is there no more.
+        Gone = "machine-gone", "it is gone: the platform's whole list does not have it";
+        /// Nobody knows.
+        Unknown = "machine-state-unknown", "it is in a state that xfer does not know";
+    }
+}
+
+impl MachineReason {
+    /// The state alone, as events name it.
+    #[must_use]
+    pub fn state(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Outbid => "outbid",
+            Self::Starting => "starting",
+            Self::HostOffline => "host-offline",
+            Self::Gone => "gone",
+            Self::Unknown => "unknown",
+        }
     }
 }

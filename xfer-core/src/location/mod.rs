@@ -4,12 +4,14 @@
 //! users and ports are checked here, so that none is taken for an option or a command further down.
 
 mod parse;
+mod platform;
 mod reason;
 
 use std::fmt;
 
 use xfer_protocol::path::Escaped;
 
+pub use platform::{PlatformKind, PlatformMachine, Which};
 pub use reason::{LaterScheme, LocationError, LocationReason};
 
 /// A place as typed, parsed.
@@ -29,6 +31,8 @@ pub enum Machine {
     Local,
     /// A standing peer there, which serves roots by their names.
     Peer(PeerHost),
+    /// One that a platform rents out: its address and state are looked up at each use.
+    Platform(PlatformMachine),
     /// One reached over SSH, as ssh itself would resolve it.
     Ssh(SshHost),
 }
@@ -85,6 +89,7 @@ impl Location {
             Machine::Local if parse::is_taken_as_local(&self.path) => self.path.clone(),
             Machine::Local => [b"./", &self.path[..]].concat(),
             Machine::Peer(host) => with_path(format!("xfer://{host}"), &self.path),
+            Machine::Platform(machine) => platform_bytes(machine, &self.path),
             Machine::Ssh(host) => ssh_bytes(host, &self.path),
         }
     }
@@ -129,6 +134,11 @@ pub(crate) fn above(path: &[u8]) -> Option<&[u8]> {
     let end = path.iter().rposition(|b| *b != b'/')?;
     let slash = path[..end].iter().rposition(|b| *b == b'/')?;
     Some(&path[..=slash])
+}
+
+fn platform_bytes(machine: &PlatformMachine, path: &[u8]) -> Vec<u8> {
+    let separator: &[u8] = if machine.which == Which::All { b"" } else { b":" };
+    [machine.to_string().as_bytes(), separator, path].concat()
 }
 
 fn ssh_bytes(host: &SshHost, path: &[u8]) -> Vec<u8> {

@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use xfer_protocol::limits;
 
 use super::reason::{LaterScheme, LocationReason};
-use super::{Location, Machine, PeerHost, SshHost};
+use super::{Location, Machine, PeerHost, PlatformKind, PlatformMachine, SshHost, Which};
 
 /// Bytes of a host name that any resolver takes.
 const HOST_BYTES_MAX: usize = 255;
@@ -21,6 +21,9 @@ pub(super) fn parse(text: &[u8]) -> Result<Location, LocationReason> {
         _ if text.contains(&0) => return Err(LocationReason::Nul),
         _ if text.len() > limits::PATH_BYTES_MAX => return Err(LocationReason::TooLong),
         _ => {}
+    }
+    if let Some((platform, rest)) = split_platform(text) {
+        return platform_form(platform, rest);
     }
     if let Some((scheme, rest)) = split_scheme(text) {
         return match scheme {
@@ -42,13 +45,15 @@ pub(super) fn parse(text: &[u8]) -> Result<Location, LocationReason> {
 
 /// Whether a path, typed as it is, is taken as a path on this machine.
 pub(super) fn is_taken_as_local(path: &[u8]) -> bool {
-    path != b"-" && !path.is_empty() && split_scheme(path).is_none() && split_colon(path).is_none()
+    let names_another = split_scheme(path).is_some() || split_colon(path).is_some();
+    path != b"-" && !path.is_empty() && !names_another
 }
 
 /// Whether a host can only be written in a URI.
 pub(super) fn needs_uri(host: &str) -> bool {
     host.bytes().all(|b| b.is_ascii_digit())
         || LaterScheme::ALL.iter().any(|scheme| scheme.name() == format!("{host}:"))
+        || PlatformKind::ALL.iter().any(|platform| platform.name() == host)
         || (cfg!(windows) && host.len() == 1)
 }
 
@@ -127,6 +132,28 @@ fn split_colon(text: &[u8]) -> Option<(&[u8], &[u8])> {
 
 fn is_host_start(head: &[u8], at: usize) -> bool {
     at == 0 || head[at - 1] == b'@'
+}
+
+/// `vast:rest`
+fn split_platform(text: &[u8]) -> Option<(PlatformKind, &[u8])> {
+    PlatformKind::ALL.into_iter().find_map(|platform| {
+        let rest = text.strip_prefix(platform.name().as_bytes())?;
+        Some((platform, rest.strip_prefix(b":")?))
+    })
+}
+
+/// `machine`, `machine:path`, or nothing for all machines.
+fn platform_form(platform: PlatformKind, rest: &[u8]) -> Result<Location, LocationReason> {
+    let (name, path) = match rest.iter().position(|&b| b == b':') {
+        Some(colon) => (&rest[..colon], Some(&rest[colon + 1..])),
+        None => (rest, None),
+    };
+    let machine = PlatformMachine::parse(platform, name)?;
+    if machine.which == Which::All && path.is_some() {
+        return Err(LocationReason::BadMachine);
+    }
+    let path = parse_colon_path(path.unwrap_or_default())?;
+    Ok(Location { machine: Machine::Platform(machine), path })
 }
 
 fn later(text: &[u8]) -> Option<LaterScheme> {

@@ -76,6 +76,15 @@ pub enum LocationReason {
     /// `xfer://host:port` without a root.
     #[error("the name of a root is missing")]
     RootMissing,
+    /// `vast:` and something that is no id.
+    #[error("that names no machine of the platform")]
+    BadMachine,
+    /// `vast:self` elsewhere.
+    #[error("this process does not run on a machine of the platform")]
+    NotOnMachine,
+    /// `vast:` alone, where one machine must be meant.
+    #[error("which machine of the platform is missing")]
+    MachineMissing,
     /// `~name` on another machine.
     #[error("another user's home cannot be named")]
     OtherHome,
@@ -85,8 +94,6 @@ pub enum LocationReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LaterScheme {
-    /// `vast:`
-    Vast,
     /// `sky:`
     Sky,
     /// `runpod:`
@@ -111,8 +118,7 @@ pub enum LaterScheme {
 
 impl LaterScheme {
     /// All of them.
-    pub const ALL: [Self; 11] = [
-        Self::Vast,
+    pub const ALL: [Self; 10] = [
         Self::Sky,
         Self::Runpod,
         Self::Lambda,
@@ -129,7 +135,6 @@ impl LaterScheme {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Vast => "vast:",
             Self::Sky => "sky:",
             Self::Runpod => "runpod:",
             Self::Lambda => "lambda:",
@@ -145,9 +150,6 @@ impl LaterScheme {
 
     fn instead(self) -> &'static str {
         match self {
-            Self::Vast => {
-                "use what `vastai ssh-url ID` prints, and a path: ssh://root@HOST:PORT/path"
-            }
             Self::Sky => "use CLUSTER:path; SkyPilot names the cluster in ~/.ssh/config",
             Self::Runpod | Self::Lambda => {
                 "use the address and port that the platform shows: ssh://USER@HOST:PORT/path"
@@ -185,6 +187,9 @@ impl LocationReason {
             Self::TokenInLocation => "token-in-location",
             Self::PeerPortMissing => "bad-port",
             Self::RootMissing => "root-missing",
+            Self::BadMachine => "bad-machine",
+            Self::MachineMissing => "machine-missing",
+            Self::NotOnMachine => "not-on-machine",
             Self::OtherHome => "other-home",
         }
     }
@@ -222,6 +227,9 @@ impl LocationReason {
             }
             Self::PeerPortMissing | Self::RootMissing => {
                 "write xfer://HOST:PORT/ROOT/path, ROOT being a name that the peer serves"
+            }
+            Self::BadMachine | Self::MachineMissing | Self::NotOnMachine => {
+                "write vast:ID:/path, ID being the instance's number; xfer ls vast: lists them"
             }
             Self::OtherHome => "write the absolute path, or ./~name for an entry of that name",
         }

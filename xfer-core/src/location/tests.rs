@@ -174,6 +174,59 @@ fn standing_peers() {
     ]);
 }
 
+/// Rows: B-U8.
+#[test]
+fn machines_of_a_platform() {
+    use Which::{All, Itself};
+    let one = |id: &str| Which::Named(id.to_owned());
+    for (text, which, path, shown) in [
+        ("vast:33402296:/w/ckpt/", one("33402296"), "/w/ckpt/", "vast:33402296:/w/ckpt/"),
+        ("vast:1:data", one("1"), "data", "vast:1:data"),
+        ("vast:1:~/data", one("1"), "data", "vast:1:data"),
+        ("vast:1:/a:b", one("1"), "/a:b", "vast:1:/a:b"),
+        ("vast:1:", one("1"), "", "vast:1:"),
+        ("vast:1", one("1"), "", "vast:1:"),
+        (
+            "vast:9223372036854775807:/",
+            one("9223372036854775807"),
+            "/",
+            "vast:9223372036854775807:/",
+        ),
+        ("vast:self:/w", Itself, "/w", "vast:self:/w"),
+        ("vast:", All, "", "vast:"),
+    ] {
+        let location = Location::parse(text.as_bytes()).unwrap_or_else(|e| panic!("{text}: {e}"));
+        let machine = Machine::Platform(PlatformMachine { platform: PlatformKind::Vast, which });
+        assert_eq!(location, Location { machine, path: path.into() }, "{text}");
+        assert_eq!(location.to_string(), shown);
+    }
+    let refused = [
+        "vast://",
+        "vast://abc",
+        "vast://0",
+        "vast:0:/x",
+        "vast:-1:/x",
+        "vast:01:/x",
+        "vast:1,2:/x",
+        "vast:/x",
+        "vast::/x",
+        "vast:a:/x",
+        "vast:1/x",
+        "vast: 1:/x",
+        "vast:1.0:/x",
+        "vast:SELF:/x",
+        "vast:C.1:/x",
+        "vast:9223372036854775808:/x",
+        "vast:+1:/x",
+        "vast:%31:/x",
+        "vast:1\n:/x",
+    ];
+    assert_refused(&refused.map(|text| (text, Why::BadMachine)));
+    let text = format!("vast:{}:/x", "1".repeat(200));
+    assert_refused(&[(&text, Why::BadMachine), ("vast:1:~bob/x", Why::OtherHome)]);
+    assert!(Location::parse(b"./vast:1:/x").unwrap().is_local());
+}
+
 #[test]
 fn refused_schemes() {
     assert_refused(&[
@@ -184,9 +237,6 @@ fn refused_schemes() {
         ("file:///..%2f", Why::EncodedSeparator),
         ("ftp://h/x", Why::UnknownScheme),
         ("SSH://h/x", Why::UnknownScheme),
-        ("vast:1:/x", Why::NotYet(LaterScheme::Vast)),
-        ("vast:", Why::NotYet(LaterScheme::Vast)),
-        ("vast://abc", Why::NotYet(LaterScheme::Vast)),
         ("sky:c:/x", Why::NotYet(LaterScheme::Sky)),
         ("runpod:i:/x", Why::NotYet(LaterScheme::Runpod)),
         ("lambda:i:/x", Why::NotYet(LaterScheme::Lambda)),
@@ -279,7 +329,7 @@ proptest! {
 
     #[test]
     fn what_is_shown_parses_to_the_same(
-        text in "(ssh://|xfer://|file://|[a-z@]{0,3})[a-z0-9@:/~.%\\-\\[\\]\n]{0,20}"
+        text in "(ssh://|xfer://|file://|vast:[0-9]?:?|[a-z@]{0,3})[a-z0-9@:/~.%\\-\\[\\]\n]{0,20}"
     ) {
         if let Ok(location) = Location::parse(text.as_bytes()) {
             prop_assert_eq!(Location::parse(&location.to_bytes()).ok(), Some(location));

@@ -7,6 +7,7 @@ use xfer_core::location::Location;
 use xfer_protocol::path::Escaped;
 use xfer_protocol::probe::Facts;
 
+use super::super::machines;
 use crate::output::amounts;
 
 const HEADS: [&str; 7] = ["way", "round trip", "loss", "MTU", "1 stream", "several", "why"];
@@ -29,6 +30,9 @@ pub(super) fn text(
     };
     if let Some(taken) = machine.taken.and_then(|taken| machine.ways.get(taken)) {
         line("takes", &format!("{}: {}", taken.kind.name(), machine.taken_because));
+    }
+    for (label, fact) in machine.rented.iter().flat_map(|row| machines::facts(row)) {
+        line(label, &fact);
     }
     if let Some(facts) = &machine.facts {
         line("cpu", &cpu(facts));
@@ -194,6 +198,7 @@ mod tests {
                 refused: Some("permission denied".to_owned()),
             }),
             moved: Rates { up: 10_000_000, down: 0 },
+            rented: None,
         };
         let estimate = Estimate {
             limit: Resource::Link,

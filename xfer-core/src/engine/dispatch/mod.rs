@@ -178,7 +178,10 @@ impl Dispatcher {
         self.wait().await?;
         let files = std::mem::take(&mut *different.lock().unwrap_or_else(PoisonError::into_inner));
         let (large, small): (Vec<_>, Vec<_>) = files.into_iter().partition(FileWork::is_large);
-        large.iter().chain(&small).for_each(|file| self.may_rewrite(file));
+        for file in large.iter().chain(&small) {
+            self.may_rewrite(file);
+            self.preflight.moves(self.cx.mapping.source, file.size);
+        }
         for file in large {
             self.waiting.push(Work::CopyLarge(FileWork { found: None, ..file }));
         }
@@ -311,6 +314,7 @@ impl Dispatcher {
             need.bytes = need.bytes.saturating_add(work.written());
             need.inodes += u64::from(found.is_none());
         });
+        self.preflight.moves(self.cx.mapping.source, work.size);
         self.late.touch_parent(&work.path);
         self.planned(&work.path, EntryAction::Moved, work.size);
         self.send(work).await
@@ -336,6 +340,7 @@ impl Dispatcher {
         let work = self.work(source, path, found, wanted);
         self.note_first_name(source, work.ticket, &work.path, found, None);
         self.planned(&work.path, EntryAction::Compare, work.size);
+        self.preflight.compares(self.cx.mapping.source, work.size);
         self.may_rewrite(&work);
         self.late.touch_parent(&work.path);
         self.compare(work).await

@@ -19,6 +19,7 @@ use xfer_protocol::probe::Facts;
 use crate::clock::Clock;
 use crate::connect::Connector;
 pub use crate::connect::WayKind;
+use crate::discover::MachineRow;
 use crate::error::{StopSignal, TransferError};
 use crate::event::SharedObserver;
 use crate::location::Location;
@@ -87,6 +88,8 @@ pub struct Machine {
     pub disk: Result<Disk, String>,
     /// Bytes that measuring moved there and back.
     pub moved: Rates,
+    /// What its platform tells of it, where one rents it out.
+    pub rented: Option<Box<MachineRow>>,
 }
 
 /// One way to a machine.
@@ -163,6 +166,7 @@ impl Default for Machine {
             facts: None,
             disk: Err("it was not asked for".to_owned()),
             moved: Rates::default(),
+            rented: None,
         }
     }
 }

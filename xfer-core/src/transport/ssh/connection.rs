@@ -19,6 +19,7 @@ use super::dial::Ends;
 use super::error::{ChannelUse, ReachProblem, SshError};
 use super::handshake::{Guard, HostKeyTrust, Lifetime, PeerNotes};
 use super::host_config::HostConfig;
+use super::host_key;
 use super::options::SshOptions;
 use super::target::SshTarget;
 use super::tuning::{CHANNEL_OPENS_WITHIN, CHANNEL_PAUSE, CHANNEL_PAUSE_MAX, CLOSE_WITHIN};
@@ -115,10 +116,23 @@ impl SshConnection {
         self.inner.notes.trust()
     }
 
+    /// Lists the host's key under the name by which it is looked up, so that no other is believed
+    /// from now on; its fingerprint
+    pub fn pin_host_key(&self) -> Result<String, SshError> {
+        let Some((key, _)) = self.host_key() else { return Err(self.lost()) };
+        let recorded = host_key::record(&self.inner.config, &key);
+        recorded.map_err(|problem| SshError::HostKey { host: self.host(), problem })?;
+        Ok(host_key::fingerprint(&key))
+    }
+
+    /// This connection, and those to jump hosts that it runs through, the last first
+    pub fn hops(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |hop| hop.jump())
+    }
+
     /// The hosts on the way there and itself, the last first, and how far each is proven
     pub fn hosts(&self) -> impl Iterator<Item = (String, HostKeyTrust)> {
-        std::iter::successors(Some(self), |hop| hop.jump())
-            .map(|hop| (hop.host(), hop.host_key_trust()))
+        self.hops().map(|hop| (hop.host(), hop.host_key_trust()))
     }
 
     /// Whether nothing that is known to pass bytes on lies in between

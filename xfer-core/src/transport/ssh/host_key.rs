@@ -255,6 +255,14 @@ impl HostKeyJudge {
     }
 }
 
+/// Lists a key that was proven by other means under the host's name, in plain
+pub(super) fn record(config: &HostConfig, key: &PublicKey) -> Result<(), Box<HostKeyProblem>> {
+    let Some(path) = config.host_key.user_files.first() else { return Ok(()) };
+    let line = known_hosts::line_for(&LookupName::of(config), key, None);
+    settings_file::append_line(path, &line)
+        .map_err(|error| Box::new(HostKeyProblem::NotRecorded { path: path.clone(), error }))
+}
+
 /// `SHA256:…`
 pub(super) fn fingerprint(key: &PublicKey) -> String {
     key.fingerprint(HashAlg::Sha256).to_string()

@@ -3,6 +3,8 @@
 //! Progress bars, NDJSON, metrics and tests read the same ones. The engine hands them to an
 //! [`Observer`] in the order of things; an observer must be quick, for the engine waits for it.
 
+mod cost;
+
 use std::sync::Arc;
 
 use xfer_protocol::fault::Fault;
@@ -10,6 +12,9 @@ use xfer_protocol::path::RelPath;
 
 use crate::error::ExitClass;
 use crate::location::Location;
+
+pub(crate) use cost::decimal;
+pub use cost::{Cost, CostPart, Toll};
 
 /// Takes events.
 pub trait Observer: Send + Sync {
@@ -50,6 +55,8 @@ pub enum Event {
     RouteTrial(RouteTrial),
     /// The plan as known so far; `complete` once all sources are scanned.
     Plan(PlanTotals),
+    /// What moving the bytes costs, where a platform bills them.
+    Cost(Cost),
     /// Work began on a file large enough to be shown by itself.
     FileBegun {
         /// Where it is at the destination.

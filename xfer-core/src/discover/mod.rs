@@ -1,0 +1,143 @@
+//! Finding machines: what a platform tells of them now, and what follows from it.
+//!
+//! A platform is one room in here behind [`Platform`]. What it answers is never believed further
+//! than it can be read: an unknown word is an unknown state, a price that is no number is unknown,
+//! a port that is none is no route, and only a machine that is positively absent is gone.
+
+mod error;
+mod fields;
+mod json;
+mod vast;
+
+use std::net::IpAddr;
+
+use async_trait::async_trait;
+
+use crate::location::PlatformMachine;
+use crate::options::MappedPort;
+
+pub use error::{ApiProblem, PlatformError};
+pub use vast::{Vast, VastSettings};
+
+/// What every platform can be asked.
+#[async_trait]
+pub trait Platform: Send + Sync {
+    /// Every machine of the account: all of them, or an error.
+    ///
+    /// # Errors
+    /// Whenever the list is not known to be complete.
+    async fn list(&self) -> Result<Vec<MachineRow>, PlatformError>;
+
+    /// One machine, now; never from memory.
+    ///
+    /// # Errors
+    /// Whenever nobody knows: no answer is not the same as no machine.
+    async fn show(&self, name: &str) -> Result<Shown, PlatformError>;
+}
+
+/// What a platform says of one machine.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Shown {
+    /// It is there.
+    Present(Box<MachineRow>),
+    /// It is not: the platform said so, and a complete list does not have it.
+    Gone,
+}
+
+/// One machine, as its platform tells of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MachineRow {
+    /// Whose, and its name there.
+    pub machine: PlatformMachine,
+    /// What its renter calls it.
+    pub label: Option<String>,
+    /// What that comes to.
+    pub state: MachineState,
+    /// The platform's own words of its state; they may hold any character.
+    pub status: String,
+    /// Ways to its sshd, direct ones first.
+    pub logins: Vec<LoginPlace>,
+    /// Why there are no more of them, each naming what was read.
+    pub lacking: Vec<String>,
+    /// Ports of it that are mapped to the outside, but for that of its sshd.
+    pub ports: Vec<MappedPort>,
+    /// How many are mapped in all.
+    pub mapped: usize,
+    /// Its addresses within its own network.
+    pub near: Vec<IpAddr>,
+    /// Which physical machine it is on.
+    pub host: Option<String>,
+    /// What it costs.
+    pub prices: Prices,
+    /// What may end it, or goes on costing.
+    pub clocks: Vec<DangerClock>,
+}
+
+/// What a machine is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MachineState {
+    /// It runs.
+    Running,
+    /// It runs, and is about to be stopped.
+    Stopping,
+    /// It is being made or started.
+    Starting,
+    /// It was stopped, by its renter or by a higher bid; its disk is kept, and paid for.
+    Stopped,
+    /// Its host does not report.
+    HostOffline,
+    /// In words that nobody here knows.
+    Unknown,
+}
+
+impl MachineState {
+    /// As events and lists name it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Stopping => "stopping",
+            Self::Starting => "starting",
+            Self::Stopped => "stopped",
+            Self::HostOffline => "host-offline",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Where a login to a machine is dialled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoginPlace {
+    /// As whom.
+    pub user: &'static str,
+    /// Name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Whether it ends at the machine, and not at a gateway that passes its bytes on.
+    pub direct: bool,
+}
+
+/// What a machine costs, in US dollars; what is not known is not there.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Prices {
+    /// A byte that leaves it, times 10⁹.
+    pub out_per_gb: Option<f64>,
+    /// A byte that comes to it, times 10⁹.
+    pub in_per_gb: Option<f64>,
+    /// An hour while it runs, its disk included.
+    pub running_per_hour: Option<f64>,
+    /// An hour of its disk, while it is stopped.
+    pub stopped_per_hour: Option<f64>,
+}
+
+/// What may end a machine without anybody asking, or goes on costing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DangerClock {
+    /// Its contract ends at that second since 1970; it cannot be started afterwards.
+    ContractEnds(i64),
+    /// A higher bid stops it at any moment.
+    Interruptible,
+    /// It is stopped, and its disk is paid for until it is destroyed.
+    DiskIsPaidFor,
+}

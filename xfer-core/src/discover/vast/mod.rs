@@ -1,0 +1,155 @@
+//! Vast.ai: instances by its REST interface.
+
+mod keys;
+mod requests;
+mod row;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::error::{ApiProblem, PlatformError};
+use super::json::Json;
+use super::{MachineRow, Platform, Shown};
+use crate::clock::Clock;
+use requests::{Endpoint, Requests};
+
+pub use keys::VastSettings;
+
+/// Machines in one page; the interface gives no more.
+const PAGE: usize = 25;
+
+/// Pages of one list; no account has ten thousand machines.
+const PAGES_MAX: usize = 400;
+
+/// How often a list is walked where machines come and go meanwhile.
+const WALKS_MAX: usize = 3;
+
+/// Where all machines are listed. Of the older address an empty list means nothing.
+const LIST: &str = "/api/v1/instances/";
+
+/// Vast.ai, asked with the keys that its own tool would use.
+pub struct Vast {
+    requests: Requests,
+}
+
+impl Vast {
+    /// Asks nobody yet.
+    ///
+    /// # Errors
+    /// Where no key is at hand, or none that can be used.
+    pub fn new(
+        settings: &VastSettings,
+        clock: Arc<dyn Clock>,
+        seed: u64,
+    ) -> Result<Self, PlatformError> {
+        Ok(Self { requests: Requests::new(settings, clock, seed)? })
+    }
+
+    async fn walk(&self) -> Result<Walk, PlatformError> {
+        let (mut rows, mut seen) = (Vec::new(), BTreeSet::new());
+        let (mut token, mut tokens) = (None::<String>, BTreeSet::new());
+        for _ in 0..PAGES_MAX {
+            let mut query = vec![
+                ("limit", PAGE.to_string()),
+                ("order_by", r#"[{"col":"id","dir":"asc"}]"#.to_owned()),
+                ("select_cols", r#"["*"]"#.to_owned()),
+            ];
+            query.extend(token.take().map(|token| ("after_token", token)));
+            let page = self.requests.get(Endpoint::List, LIST, &query).await?;
+            let broken = |what: &str| self.requests.unusable(LIST, what.to_owned());
+            let list = page.get("instances").and_then(Json::list);
+            for instance in list.ok_or_else(|| broken("instances is no list"))? {
+                let row = row::read(instance).map_err(|what| self.requests.unusable(LIST, what))?;
+                if !seen.insert(row.machine.to_string()) {
+                    return Err(broken("an id stands twice in the list"));
+                }
+                rows.push(row);
+            }
+            match page.get("next_token") {
+                None => return Ok(Walk { is_whole: is_whole(&page, rows.len()), rows }),
+                Some(Json::Text(next)) if next.is_empty() => {
+                    return Ok(Walk { is_whole: is_whole(&page, rows.len()), rows });
+                }
+                Some(Json::Text(next)) if tokens.insert(next.clone()) => token = Some(next.clone()),
+                Some(_) => return Err(broken("next_token leads nowhere")),
+            }
+        }
+        Err(self.requests.unusable(LIST, format!("the list has more than {PAGES_MAX} pages")))
+    }
+
+    /// What an answer about one instance says: nothing where the instance is said to be absent.
+    fn instance(
+        &self,
+        path: &str,
+        name: &str,
+        answer: &Json,
+    ) -> Result<Option<MachineRow>, PlatformError> {
+        let unusable = |what: String| self.requests.unusable(path, what);
+        match answer.get("instances") {
+            None if answer.has("instances") => Ok(None),
+            None => Err(unusable("instances is not there".to_owned())),
+            Some(instance) => {
+                let row = row::read(instance).map_err(unusable)?;
+                let is_it = row.machine
+                    == crate::location::PlatformMachine::named(row.machine.platform, name);
+                if is_it {
+                    Ok(Some(row))
+                } else {
+                    Err(unusable(format!("it is about {}", row.machine)))
+                }
+            }
+        }
+    }
+}
+
+/// A list as it came.
+struct Walk {
+    rows: Vec<MachineRow>,
+    /// Whether it holds as many as there are said to be.
+    is_whole: bool,
+}
+
+fn is_whole(page: &Json, rows: usize) -> bool {
+    match page.get("total_instances") {
+        Some(Json::Whole(total)) => usize::try_from(*total).is_ok_and(|total| rows >= total),
+        // A list that does not say how long it is cannot be compared.
+        _ => false,
+    }
+}
+
+#[async_trait]
+impl Platform for Vast {
+    async fn list(&self) -> Result<Vec<MachineRow>, PlatformError> {
+        for _ in 0..WALKS_MAX {
+            let walk = self.walk().await?;
+            if walk.is_whole {
+                return Ok(walk.rows);
+            }
+        }
+        Err(self
+            .requests
+            .unusable(LIST, "it lists fewer machines than it says there are".to_owned()))
+    }
+
+    async fn show(&self, name: &str) -> Result<Shown, PlatformError> {
+        let path = format!("/api/v0/instances/{name}/");
+        let query = [("owner", "me".to_owned())];
+        let answered = self.requests.get(Endpoint::Show, &path, &query).await;
+        let found = match answered {
+            Ok(answer) => self.instance(&path, name, &answer)?,
+            Err(PlatformError { problem: ApiProblem::NotFound(said), .. })
+                if said.contains("no_such_instance") =>
+            {
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        if let Some(row) = found {
+            return Ok(Shown::Present(Box::new(row)));
+        }
+        let listed = self.list().await?.into_iter().find(|row| row.machine.name() == Some(name));
+        Ok(listed.map_or(Shown::Gone, |row| Shown::Present(Box::new(row))))
+    }
+}

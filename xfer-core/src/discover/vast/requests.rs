@@ -1,0 +1,205 @@
+//! Requests to Vast's interface: spaced as each of its addresses asks, repeated where that helps,
+//! and no answer taken for what it does not say.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+
+use super::keys::VastSettings;
+use crate::clock::{Clock, backoff};
+use crate::discover::error::{ApiProblem, PlatformError};
+use crate::discover::json::Json;
+use crate::transport::http::{Answer, Ask, Base, Bearer, Http, Method};
+
+/// Time for an answer, further tries included.
+const WITHIN: Duration = Duration::from_secs(30);
+
+/// Characters of its words that an error repeats.
+const SAID_MAX: usize = 200;
+
+/// An address with a limit of its own: it takes one request in that time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Endpoint {
+    List,
+    Show,
+}
+
+impl Endpoint {
+    fn interval(self) -> Duration {
+        match self {
+            Self::List => Duration::from_secs(1),
+            Self::Show => Duration::from_secs(2),
+        }
+    }
+}
+
+pub(super) struct Requests {
+    http: Http,
+    base: Base,
+    keys: Vec<Bearer>,
+    clock: Arc<dyn Clock>,
+    seed: u64,
+    /// When each address takes its next request.
+    next: Mutex<HashMap<Endpoint, Duration>>,
+}
+
+/// What came of one try.
+enum Tried {
+    Answered(Json),
+    /// It may be answered after that time at least.
+    Later(Duration, ApiProblem),
+    Failed(ApiProblem),
+}
+
+impl Requests {
+    pub(super) fn new(
+        settings: &VastSettings,
+        clock: Arc<dyn Clock>,
+        seed: u64,
+    ) -> Result<Self, PlatformError> {
+        let failed = |problem| PlatformError { place: "Vast.ai".to_owned(), problem };
+        let (base, keys) = (settings.base().map_err(failed)?, settings.keys().map_err(failed)?);
+        let http = Http::to(&base).map_err(|error| failed(error.into()))?;
+        Ok(Self { http, base, keys, clock, seed, next: Mutex::default() })
+    }
+
+    /// An answer that is not what it should be.
+    pub(super) fn unusable(&self, path: &str, what: String) -> PlatformError {
+        PlatformError { place: self.place(path), problem: ApiProblem::Answer(what) }
+    }
+
+    fn place(&self, path: &str) -> String {
+        format!("GET {}{path}", self.base.place())
+    }
+
+    /// Reads, with each key until one is taken.
+    pub(super) async fn get(
+        &self,
+        endpoint: Endpoint,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> Result<Json, PlatformError> {
+        let failed = |problem| PlatformError { place: self.place(path), problem };
+        let mut refused = None;
+        for key in &self.keys {
+            match self.patiently(endpoint, path, query, key).await {
+                Err(problem @ ApiProblem::KeyRefused { .. }) => refused = Some(problem),
+                other => return other.map_err(failed),
+            }
+        }
+        Err(failed(refused.unwrap_or_else(|| ApiProblem::KeyMissing("none".to_owned()))))
+    }
+
+    async fn patiently(
+        &self,
+        endpoint: Endpoint,
+        path: &str,
+        query: &[(&str, String)],
+        key: &Bearer,
+    ) -> Result<Json, ApiProblem> {
+        let until = self.clock.elapsed() + WITHIN;
+        let mut attempt = 0;
+        loop {
+            self.take_turn(endpoint).await;
+            let left = until.saturating_sub(self.clock.elapsed());
+            let ask = Ask { method: Method::Get, path, query, body: None };
+            let answered =
+                self.http.ask(&self.base, key, &ask, left.max(endpoint.interval())).await;
+            self.took_turn(endpoint).await;
+            let (wait, problem) = match answered.map(judge) {
+                Ok(Tried::Answered(json)) => return Ok(json),
+                Ok(Tried::Failed(problem)) => return Err(problem),
+                Ok(Tried::Later(wait, problem)) => (wait, problem),
+                Err(error) if error.may_pass() => (Duration::ZERO, error.into()),
+                Err(error) => return Err(error.into()),
+            };
+            attempt += 1;
+            let pause = backoff(attempt, WITHIN, self.seed).max(wait).max(endpoint.interval());
+            if self.clock.elapsed() + pause >= until {
+                return Err(problem);
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// It counts from when it heard the last one, which was before its answer.
+    async fn took_turn(&self, endpoint: Endpoint) {
+        let next = self.clock.elapsed() + endpoint.interval();
+        self.next.lock().await.insert(endpoint, next);
+    }
+
+    /// Waits until the address takes a request again.
+    async fn take_turn(&self, endpoint: Endpoint) {
+        let next = self.next.lock().await;
+        let now = self.clock.elapsed();
+        if let Some(at) = next.get(&endpoint).filter(|at| **at > now) {
+            tokio::time::sleep(*at - now).await;
+        }
+    }
+}
+
+/// What an answer comes to. Its status is not enough: it may be 200 and say that it failed.
+fn judge(answer: Answer) -> Tried {
+    let status = answer.status;
+    let read = Json::parse(&answer.body);
+    let said = said(&read, &answer.body);
+    let failed = |problem| Tried::Failed(problem);
+    match status {
+        200..=299 => match read {
+            Err(what) => failed(ApiProblem::Answer(what)),
+            Ok(json) => match refusal(&json) {
+                None => Tried::Answered(json),
+                Some("no_such_instance") => failed(ApiProblem::NotFound(said)),
+                Some("auth_error" | "invalid_token" | "not_authorized") => {
+                    failed(ApiProblem::KeyRefused { status, said })
+                }
+                Some(_) => failed(ApiProblem::Refused { status, said }),
+            },
+        },
+        401 | 403 => failed(ApiProblem::KeyRefused { status, said }),
+        // The key of a session that is over.
+        404 if said.contains("Session expired") => failed(ApiProblem::KeyRefused { status, said }),
+        404 => failed(ApiProblem::NotFound(said)),
+        429 => {
+            let wait = answer.retry_after.unwrap_or_default();
+            Tried::Later(wait.min(WITHIN), ApiProblem::Busy(WITHIN))
+        }
+        502..=504 => Tried::Later(Duration::ZERO, ApiProblem::Refused { status, said }),
+        _ => failed(ApiProblem::Refused { status, said }),
+    }
+}
+
+/// The code of an answer that says that it failed. `success` is true, or is not there; nothing else
+/// counts as success.
+fn refusal(json: &Json) -> Option<&str> {
+    let code = || json.get("error").and_then(Json::text).unwrap_or("no reason given");
+    match json {
+        Json::Object(_)
+            if !json.has("success") || json.get("success") == Some(&Json::Bool(true)) =>
+        {
+            None
+        }
+        _ => Some(code()),
+    }
+}
+
+/// Its own words, as far as they are any.
+fn said(read: &Result<Json, String>, body: &[u8]) -> String {
+    let of = |name| read.as_ref().ok().and_then(|json| json.get(name)).and_then(Json::text);
+    let words: Vec<_> = ["error", "msg", "detail", "message"].into_iter().filter_map(of).collect();
+    let text = if words.is_empty() {
+        // Of a whole answer nothing is repeated: it may hold keys.
+        match read {
+            Ok(_) => "without a reason".to_owned(),
+            Err(_) => String::from_utf8_lossy(body).trim().to_owned(),
+        }
+    } else {
+        words.join(": ")
+    };
+    text.chars().take(SAID_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests;
