@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use xfer_tests::tree;
 use xfer_tests::xfer::{Running, binary, measured, measurement};
@@ -10,6 +11,9 @@ use xfer_tests::xfer::{Running, binary, measured, measurement};
 use crate::{Pair, arguments, inside, number, remote};
 
 const MILLION: u64 = 1_000_000;
+
+/// Far beyond what an end takes
+const SOON: Duration = Duration::from_secs(60);
 
 /// What a million entries may cost a side, in KiB
 const MILLION_KIB_MAX: u64 = 256 << 10;
@@ -74,5 +78,8 @@ fn run(pair: &Pair, verb: &str, agent: &Path, locations: &[OsString; 2]) -> (u64
     let agent = agent.to_str().expect("in UTF-8");
     let plain = pair.xfer.command(arguments(verb, &["--agent-binary", agent], locations));
     let ended = Running::start(measured(&plain, &here)).wait().expect_code(0);
+    // Who measures the far side writes when that has ended, which nobody here waits for.
+    let started = pair.server.log_count("Starting session: command");
+    pair.server.wait_for_log_once_more("Close session", started - 1, SOON);
     (number(&ended.result(), "payload_bytes"), [&here, &there].map(|path| measurement(path)))
 }
