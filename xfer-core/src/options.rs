@@ -35,6 +35,8 @@ pub struct SelectionOptions {
     pub only: Option<Vec<RelPath>>,
     /// Follows symbolic links within the source.
     pub follow_links: bool,
+    /// Sends files that open accounts or machines to a rented machine too.
+    pub allow_secrets: bool,
     /// How an entry that exists is compared where no record of it exists.
     pub compare: Comparison,
 }

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use xfer_tests::net::{Lab, Mapping, Protocol, Weather};
 use xfer_tests::sshd::{Sshd, keygen};
 use xfer_tests::vast_api::instance;
+use xfer_tests::xfer::{Ended, Running, binary};
 use xfer_tests::{oracle, tree};
 
 use super::Stand;
@@ -27,6 +28,7 @@ pub(super) struct Rented {
 impl Rented {
     pub(super) fn new() -> Self {
         let lab = Lab::new(&Weather::default());
+
         let machine = Sshd::start_within(&lab.far, lab.link.far(), "");
         label(&machine, ID);
         let place = TempDir::new().expect("temp dir");
@@ -61,6 +63,14 @@ impl Rented {
 
     fn pins(&self) -> PathBuf {
         self.stand.xfer.state().join("known_hosts")
+    }
+
+    /// Runs what reaches no machine, and so takes no options of ssh
+    fn hosts(&self, words: &[&str]) -> Ended {
+        let home = self.stand.xfer.home();
+        let mut command = Command::new(binary());
+        command.args(words).env_clear().env("HOME", home).env("XDG_STATE_HOME", home.join("state"));
+        Running::start(command).wait()
     }
 
     /// Another sshd in the far host, which says that it is that machine
@@ -154,6 +164,7 @@ fn nothing_is_sent_to_another_machine_at_the_address() {
 #[test]
 fn a_machine_made_anew_is_another_one_until_somebody_says_so() {
     let mut rented = Rented::new();
+    let before = rented.machine.host_key_fingerprint();
     rented.push(&[], 0);
     fs::remove_dir_all(rented.machine.home().join("data")).expect("remove");
     remake_host_key(rented.machine.directory());
@@ -167,8 +178,16 @@ fn a_machine_made_anew_is_another_one_until_somebody_says_so() {
     assert!(!rented.machine.home().join("data").exists());
     let argv = result["remedies"][0]["argv"].as_array().expect("a command").clone();
     let words: Vec<_> = argv.iter().map(|word| word.as_str().expect("text")).collect();
-    let forgotten = Command::new(words[0]).args(&words[1..]).output().expect("ssh-keygen");
-    assert!(forgotten.status.success(), "{forgotten:?}");
+    assert_eq!(words, ["xfer", "hosts", "forget", "vast:33402296"]);
+    let listed = rented.hosts(&["hosts", "list"]).expect_code(0).stdout;
+    let fields: Vec<_> = listed.split_whitespace().collect();
+    assert_eq!(fields, ["vast:33402296", "ssh-ed25519", &before]);
+    rented.hosts(&words[1..]).expect_code(0);
+    rented.hosts(&words[1..]).expect_code(4);
+    assert_eq!(rented.hosts(&["hosts", "list"]).expect_code(0).stdout, "");
+    for wrong in ["vast:", "vast:self", "vast:1:/x", "host:", "vast:x"] {
+        rented.hosts(&["hosts", "forget", wrong]).expect_code(2);
+    }
     rented.push(&[], 0);
     rented.assert_arrived();
 }
@@ -206,6 +225,73 @@ fn the_machine_is_looked_for_behind_each_way_in() {
     assert_eq!(result["route"]["direct"], json!(true));
     rented.assert_arrived();
     assert_untouched(&other);
+}
+
+#[test]
+fn files_that_open_accounts_stay_here() {
+    let rented = Rented::new();
+    let secrets = [".ssh/id", ".aws/credentials", "a/.netrc", ".config/rclone/rclone.conf"];
+    for directory in [".ssh", ".aws", "a", ".config/rclone"] {
+        fs::create_dir_all(rented.tree().join(directory)).expect("create");
+    }
+    for name in secrets {
+        tree::write(&rented.tree().join(name), b"secret");
+    }
+    tree::write(&rented.tree().join(".config/other"), b"plain");
+    tree::write(&rented.tree().join(".env"), b"KEY=1");
+    let source = format!("{}/", rented.tree().display());
+    let ended = rented.stand.xfer.run(["push", &source, THERE]).expect_code(16);
+    for name in secrets {
+        assert!(ended.stderr.contains(name), "{name}\n{}", ended.stderr);
+        assert!(!rented.machine.home().join("data").join(name).exists(), "{name}");
+    }
+    assert!(ended.stderr.contains(".env may hold keys"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("--allow-secrets"), "{}", ended.stderr);
+    assert!(rented.machine.home().join("data/.config/other").exists());
+    let out = ["--exclude", ".ssh", "--exclude", ".aws", "--exclude", ".netrc"];
+    rented.push(&[&out[..], &["--exclude", "rclone"]].concat(), 0);
+    rented.push(&["--allow-secrets"], 0);
+    rented.assert_arrived();
+}
+
+#[test]
+fn clocks_that_run_are_told() {
+    let rented = Rented::new();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a time");
+    let source = format!("{}/", rented.tree().display());
+    let told = || rented.stand.xfer.run(["push", &source, THERE]).expect_code(0).stderr;
+    let ends = "the contract of vast:33402296 ends in";
+    rented.stand.api.set(ID, "end_date", json!(now.as_secs_f64() + 30.0 * 3600.0));
+    assert!(!told().contains("contract"));
+    rented.stand.api.set(ID, "end_date", json!(now.as_secs_f64() + 3.5 * 3600.0));
+    rented.stand.api.set(ID, "is_bid", json!(true));
+    let said = told();
+    assert!(said.contains(&format!("{ends} 3 h")) && said.contains("a higher bid"), "{said}");
+}
+
+/// A key that was given to the platform reaches a new machine later than its sshd.
+#[test]
+fn a_new_machine_is_given_time_to_take_a_key() {
+    let rented = Rented::new();
+    let keys = fs::read(rented.machine.authorized_keys()).expect("keys");
+    fs::write(rented.machine.authorized_keys(), "").expect("write");
+    assert_eq!(
+        rented.push(&[], 11)["reason"],
+        "key-refused",
+        "an old machine takes it now or never"
+    );
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a time");
+    rented.stand.api.set(ID, "start_date", json!(now.as_secs_f64() - 20.0));
+    rented.stand.api.set(ID, "ssh_host", json!(null));
+    let source = format!("{}/", rented.tree().display());
+    let running = rented.stand.xfer.start(["push", &source, THERE, "--json"]);
+    let is_told = |event: &serde_json::Value| {
+        event["notice"].as_str().is_some_and(|text| text.contains("is new, and tried again"))
+    };
+    running.next_event(is_told).expect("a notice");
+    fs::write(rented.machine.authorized_keys(), keys).expect("write");
+    running.wait().expect_code(0);
+    rented.assert_arrived();
 }
 
 /// An address is asked for anew at each run.

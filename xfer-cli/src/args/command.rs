@@ -79,6 +79,12 @@ const VERBS: &[Verb] = &[
         groups: SERVE,
     },
     Verb {
+        name: "hosts",
+        about: "List the host keys that are pinned for machines, or forget one",
+        operands: hosts_verbs,
+        groups: &[],
+    },
+    Verb {
         name: "install",
         about: "Put this program on another machine",
         operands: one_location,
@@ -103,7 +109,8 @@ const VERBS: &[Verb] = &[
 const LOCATIONS: &str = "\
 Locations: path, ./a:b, file:///abs (here); [user@]host:path, [v6]:path,
 ssh://[user@]host[:port]/path (over SSH, as ssh would reach the host);
-xfer://host:port/root/path (a standing peer, xfer serve).
+xfer://host:port/root/path (a standing peer, xfer serve);
+vast:ID:/path (an instance of Vast.ai, looked up at each run).
 A trailing / on a source directory means its contents; on the destination, that it must be a
 directory.
 
@@ -254,7 +261,10 @@ fn sources_and_destination(command: Command) -> Command {
 }
 
 fn one_location(command: Command) -> Command {
-    command.arg(operand("LOCATION", "path, HOST:path, ssh://HOST/path or xfer://HOST:PORT/ROOT"))
+    command.arg(operand(
+        "LOCATION",
+        "path, HOST:path, ssh://HOST/path, xfer://HOST:PORT/ROOT or vast:ID:/path",
+    ))
 }
 
 fn locations(command: Command) -> Command {
@@ -286,6 +296,18 @@ fn receipt_verbs(command: Command) -> Command {
         .disable_help_subcommand(true)
         .subcommand(verb("show", "Print a receipt"))
         .subcommand(verb("export", "Print its digests for b3sum -c"))
+}
+
+fn hosts_verbs(command: Command) -> Command {
+    let forget = Command::new("forget")
+        .about("Forget the key of a machine; the next contact pins it anew")
+        .arg(operand("MACHINE", "Such as vast:33402296"));
+    let list = Command::new("list").about("Print every pinned key");
+    command
+        .subcommand_required(true)
+        .disable_help_subcommand(true)
+        .subcommand(with_flags(list, PLAIN))
+        .subcommand(with_flags(forget, PLAIN))
 }
 
 fn config_verbs(command: Command) -> Command {

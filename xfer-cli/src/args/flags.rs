@@ -102,7 +102,7 @@ impl Flag {
 
     /// The environment variable that says the same; none for what only a command line may say.
     pub(crate) fn variable(&self) -> Option<String> {
-        let without = self.long.is_empty() || self.long == "yes";
+        let without = self.long.is_empty() || ["yes", "allow-secrets"].contains(&self.long);
         (!without && !matches!(self.kind, Kind::OldFinger))
             .then(|| format!("XFER_{}", self.long.to_ascii_uppercase().replace('-', "_")))
     }
@@ -112,6 +112,7 @@ impl Flag {
         let one_run = [
             "dry-run",
             "yes",
+            "allow-secrets",
             "receipt",
             "files-from",
             "files-from0",
@@ -395,6 +396,11 @@ pub(crate) const FLAGS: &[Flag] = &[
         Group::Serve,
         "Of a new token: it is worth nothing after TIME (default never)",
     ),
+    switch(
+        "allow-secrets",
+        Group::Selection,
+        "Send files that open accounts to a rented machine too",
+    ),
     switch("yes", Group::Output, "Ask nothing"),
     switch("json", Group::Output, "Print events as NDJSON on standard output"),
     flag("events", Kind::File("FILE"), Group::Output, "Write events as NDJSON to FILE"),
@@ -443,7 +449,6 @@ pub(crate) const LATER_FLAGS: &[&str] = &[
     "wait-machine",
     "read-back-from",
     "load-check",
-    "allow-secrets",
     "allow-keys-on-agent",
     "endpoint-url",
     "metrics",
@@ -463,7 +468,7 @@ pub(crate) const LATER_FLAGS: &[&str] = &[
 
 /// Verbs of the contract that a later version brings.
 pub(crate) const LATER_VERBS: &[&str] =
-    &["sync", "gate", "destroy", "evacuate", "transfers", "attach", "cancel", "hosts", "report"];
+    &["sync", "gate", "destroy", "evacuate", "transfers", "attach", "cancel", "report"];
 
 #[cfg(test)]
 mod tests {

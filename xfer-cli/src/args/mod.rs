@@ -48,6 +48,10 @@ pub(crate) enum Verb {
     Rehearse { directory: Option<PathBuf> },
     /// `serve`
     Serve,
+    /// `hosts list`
+    HostsList,
+    /// `hosts forget`
+    HostsForget { machine: OsString },
     /// `install`
     Install { location: Location },
     /// `config show`
@@ -77,6 +81,7 @@ impl Verb {
             Self::ReceiptShow { .. } | Self::ReceiptExport { .. } => "receipt",
             Self::Rehearse { .. } => "rehearse",
             Self::Serve => "serve",
+            Self::HostsList | Self::HostsForget { .. } => "hosts",
             Self::Install { .. } => "install",
             Self::ConfigShow { .. } => "config",
             Self::Completions { .. } => "completions",
@@ -204,6 +209,11 @@ fn verb(
         }
         "serve" => Verb::Serve,
         "install" => Verb::Install { location: location(&word(matches, "LOCATION"))? },
+        "hosts" => match inner {
+            Some(("forget", inner)) => Verb::HostsForget { machine: word(inner, "MACHINE") },
+            Some(_) => Verb::HostsList,
+            None => return Err(CliError::usage("no-verb", "hosts what?").help()),
+        },
         "receipt" => match inner {
             Some(("show", inner)) => Verb::ReceiptShow { file: word(inner, "FILE").into() },
             Some((_, inner)) => Verb::ReceiptExport { file: word(inner, "FILE").into() },

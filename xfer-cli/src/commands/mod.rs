@@ -3,6 +3,7 @@
 mod agent;
 mod config;
 mod documents;
+mod hosts;
 mod inspect;
 mod install;
 mod machines;
@@ -62,6 +63,8 @@ pub(crate) fn perform(verb: Verb, context: &Context) -> Outcome {
         Verb::Probe { locations } => probe::probe(context, locations),
         Verb::Rehearse { directory } => rehearse::rehearse(context, directory.as_deref()),
         Verb::Serve => serve::serve(context),
+        Verb::HostsList => hosts::list(context),
+        Verb::HostsForget { machine } => hosts::forget(context, &machine),
         Verb::Install { location } => install::install(context, location),
         Verb::Agent { words } => agent::serve(&words),
     }

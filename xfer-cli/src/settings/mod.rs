@@ -245,6 +245,7 @@ fn selection(merged: &Merged, now: Timestamp) -> Result<SelectionOptions, CliErr
         },
         only,
         follow_links: merged.switch("copy-links", false),
+        allow_secrets: merged.switch("allow-secrets", false),
         compare,
     })
 }

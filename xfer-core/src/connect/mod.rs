@@ -4,6 +4,7 @@ mod direct;
 mod logins;
 mod peer;
 mod peer_tokens;
+mod pins;
 mod platform;
 mod platform_refusals;
 mod proxy;
@@ -50,6 +51,7 @@ use platform::Platforms;
 use refusals::{bootstrap_error, no_route, session_error, ssh_error};
 
 pub use direct::RouteSource;
+pub use pins::PinnedKey;
 pub(crate) use proxy::Proxy;
 pub use survey::WayKind;
 pub(crate) use survey::{OpenWay, Survey, Ways};

@@ -1,8 +1,9 @@
 //! From a platform's machine to a login that is proven to be on it.
 //!
-//! Its state and its ways in are looked up each time. What answers there is believed by the host
-//! key that was pinned for this machine before; at first contact by the machine's own word, given
-//! over that very connection, that it is the one. Until then nothing is sent to it.
+//! Its state and its ways in are looked up each time. What answers there says, over that very
+//! connection, which machine it is, and is believed by the host key that was pinned for that
+//! machine before; at first contact by its word alone, and then its key is pinned. Until then
+//! nothing is sent to it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,9 +16,13 @@ use xfer_protocol::message::Request;
 use super::platform_refusals::{api_error, no_login, not_running, not_the_machine};
 use super::refusals::ssh_error;
 use super::{Connected, Connector, Place, Proxy, RouteSource, unproven};
-use crate::discover::{LoginPlace, MachineRow, MachineState, Platform, Shown, Vast, VastSettings};
-use crate::error::{AuthenticationReason, Failure, TransferError, UsageReason};
-use crate::event::Route;
+use crate::discover::{
+    DangerClock, LoginPlace, MachineRow, MachineState, Platform, Shown, Vast, VastSettings,
+};
+use crate::error::{
+    AuthenticationReason, Failure, NetworkReason, Remedy, TransferError, UsageReason,
+};
+use crate::event::{Event, Route};
 use crate::location::{LocationError, LocationReason, PlatformKind, PlatformMachine, Which};
 use crate::options::{MappedPort, TransferOptions};
 use crate::transport::ssh::{HostKeyTrust, SshConnection, SshOptions, SshTarget};
@@ -25,11 +30,20 @@ use crate::transport::ssh::{HostKeyTrust, SshConnection, SshOptions, SshTarget};
 /// Time in which a machine says what it is: a shell that waits for somebody never does.
 const SAYS_WITHIN: Duration = Duration::from_secs(15);
 
+/// An end of a contract within that time is told.
+const SOON_SECONDS: i64 = 24 * 3600;
+
+/// How old a machine is that counts as new, and for how long it is tried again. A server punishes
+/// refused logins with five seconds each.
+const NEW_SECONDS: i64 = 15 * 60;
+const KEYS_SPREAD_WITHIN: Duration = Duration::from_secs(180);
+const NEW_PAUSE: Duration = Duration::from_secs(10);
+
 /// Bytes of what a machine says of itself, noise of its shell included.
 const SAID_MAX: usize = 64 << 10;
 
 /// The file of host keys that belong to machines of platforms, in the state directory.
-const PINS: &str = "known_hosts";
+pub(super) const PINS: &str = "known_hosts";
 
 /// Platforms as they are asked, each made when it is first needed.
 #[derive(Default)]
@@ -125,14 +139,37 @@ impl Connector {
         if !matches!(row.state, MachineState::Running | MachineState::Stopping) {
             return Err(not_running(&machine.to_string(), Some(&row)));
         }
+        let until = self.clock.elapsed() + KEYS_SPREAD_WITHIN;
+        let mut is_told = false;
+        loop {
+            let error = match self.reach_by(machine, &row).await {
+                Ok(reached) => return Ok(reached),
+                Err(error) => error,
+            };
+            let age = self.clock.now().seconds - row.started.unwrap_or_default();
+            let may_pass = (0..NEW_SECONDS).contains(&age) && is_of_a_new_machine(&error);
+            if !may_pass || self.clock.elapsed() >= until {
+                return Err(error);
+            }
+            if !std::mem::replace(&mut is_told, true) {
+                let text = format!("{machine} is new, and tried again for a while: {error}");
+                self.observer.observe(&Event::Notice(text));
+            }
+            tokio::time::sleep(NEW_PAUSE).await;
+        }
+    }
+
+    async fn reach_by(
+        &self,
+        machine: &PlatformMachine,
+        row: &MachineRow,
+    ) -> Result<Reached, TransferError> {
         let (mut last, mut failed) = (None, Vec::new());
         for way in &row.logins {
             match self.log_in(machine, way).await {
                 Ok((login, mut notices)) => {
-                    if row.state == MachineState::Stopping {
-                        notices.push(format!("{machine}: it is about to be stopped"));
-                    }
-                    let place = self.rented_place(machine, &row);
+                    notices.extend(dangers(row, self.clock.now().seconds));
+                    let place = self.rented_place(machine, row);
                     let why = || [row.lacking.clone(), failed].concat();
                     let name = machine.to_string();
                     let proxy = if way.direct {
@@ -140,7 +177,7 @@ impl Connector {
                     } else {
                         Some(Proxy::of_platform(&name, way, why()))
                     };
-                    let row = Box::new(row);
+                    let row = Box::new(row.clone());
                     return Ok(Reached { login, proxy, place, notices, row });
                 }
                 Err(error) => {
@@ -177,7 +214,7 @@ impl Connector {
         let trust = login.host_key_trust();
         if trust == HostKeyTrust::Changed {
             let failure = Failure::new(place, AuthenticationReason::HostKeyChanged);
-            return Err(changed(machine, failure, &self.pins()?));
+            return Err(changed(machine, failure));
         }
         let is_known = trust == HostKeyTrust::Known;
         let asked = tokio::time::timeout(SAYS_WITHIN, said_name(&login, self.unique())).await;
@@ -219,12 +256,7 @@ impl Connector {
     }
 
     fn pins(&self) -> Result<String, TransferError> {
-        let directory = self.state_directory().map_err(|error| {
-            let place = self.state_path().display().to_string();
-            TransferError::State(
-                Failure::new(place, crate::error::StateReason::Unwritable).because(error),
-            )
-        })?;
+        let directory = self.state_directory().map_err(|error| self.unusable(error))?;
         Ok(directory.path_of(PINS).display().to_string())
     }
 }
@@ -245,6 +277,40 @@ impl RouteSource for PlatformPorts {
         }
         let row = self.connector.machine(&self.machine).await.map_err(|error| error.to_string())?;
         Ok(row.ports)
+    }
+}
+
+/// What may end the machine while bytes move.
+fn dangers(row: &MachineRow, now: i64) -> Vec<String> {
+    let machine = &row.machine;
+    let stopping =
+        (row.state == MachineState::Stopping).then(|| format!("{machine} is about to be stopped"));
+    let clocks = row.clocks.iter().filter_map(|clock| match clock {
+        DangerClock::ContractEnds(second) => {
+            let left = second.saturating_sub(now);
+            let hours = left.div_euclid(3600);
+            (left < SOON_SECONDS).then(|| match hours {
+                ..0 => format!("the contract of {machine} is over: it may be gone any moment"),
+                0 => format!("the contract of {machine} ends within the hour"),
+                _ => format!("the contract of {machine} ends in {hours} h"),
+            })
+        }
+        DangerClock::Interruptible => Some(format!(
+            "{machine} may be stopped by a higher bid at any moment; the same command goes on"
+        )),
+        DangerClock::DiskIsPaidFor => None,
+    });
+    stopping.into_iter().chain(clocks).collect()
+}
+
+/// Whether a machine that was just made may fail so: its sshd starts late, and takes keys later.
+fn is_of_a_new_machine(error: &TransferError) -> bool {
+    match error {
+        TransferError::Authentication(failure) => {
+            failure.reason == AuthenticationReason::KeyRefused
+        }
+        TransferError::Network(failure) => failure.reason == NetworkReason::Unreachable,
+        _ => false,
     }
 }
 
@@ -272,7 +338,7 @@ fn container(machine: &PlatformMachine) -> Result<String, TransferError> {
 }
 
 /// The name under which its host key is kept: addresses go from one machine to another.
-fn alias(machine: &PlatformMachine) -> Result<String, TransferError> {
+pub(super) fn alias(machine: &PlatformMachine) -> Result<String, TransferError> {
     Ok(format!("{}-{}", machine.platform.name(), named(machine)?))
 }
 
@@ -321,19 +387,12 @@ fn wants_strict_keys(options: &[String]) -> bool {
     values.take(1).any(|value| value == "yes" || value == "true")
 }
 
-fn changed(
-    machine: &PlatformMachine,
-    failure: Failure<AuthenticationReason>,
-    pins: &str,
-) -> TransferError {
+fn changed(machine: &PlatformMachine, failure: Failure<AuthenticationReason>) -> TransferError {
     let why = "the machine was made anew under the same name, or somebody else answers at its \
                address; nothing was sent there";
-    let forget = match alias(machine) {
-        Ok(alias) => vec!["ssh-keygen".into(), "-R".into(), alias, "-f".into(), pins.to_owned()],
-        Err(_) => Vec::new(),
-    };
-    let text = format!("if you made it anew: {}", forget.join(" "));
-    let remedy = crate::error::Remedy { text, argv: forget };
+    let argv = ["xfer", "hosts", "forget", &machine.to_string()].map(str::to_owned).to_vec();
+    let text = format!("if you made it anew: {}", argv.join(" "));
+    let remedy = Remedy { text, argv };
     TransferError::Authentication(failure.detail("why", why).next(remedy))
 }
 

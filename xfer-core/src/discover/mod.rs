@@ -67,6 +67,8 @@ pub struct MachineRow {
     pub near: Vec<IpAddr>,
     /// Which physical machine it is on.
     pub host: Option<String>,
+    /// The second since 1970 when it was made, where that is told.
+    pub started: Option<i64>,
     /// What it costs.
     pub prices: Prices,
     /// What may end it, or goes on costing.

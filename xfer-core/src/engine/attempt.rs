@@ -464,6 +464,7 @@ fn context(
         source_root: roots.0,
         sink: Arc::clone(&opened.sink.sink),
         sink_root: roots.1,
+        withholds_secrets: opened.sink.rented.is_some() && !options.selection.allow_secrets,
         mapping: mapping.clone(),
         options,
         policy,

@@ -68,6 +68,8 @@ pub(super) struct Context {
     pub(super) sink: Arc<dyn Sink>,
     pub(super) sink_root: RootIndex,
     pub(super) mapping: Mapping,
+    /// Whether files that open accounts stay here: somebody else's host can read them there.
+    pub(super) withholds_secrets: bool,
     pub(super) options: Arc<TransferOptions>,
     pub(super) policy: Policy,
     pub(super) ledger: Ledger,

@@ -1,9 +1,10 @@
 //! What must change: source, destination and records compared.
 //!
 //! Pure: values in, values out. [`mapping`] decides where each source goes, [`decide`] what must be
-//! done about one entry, [`space`] whether it fits.
+//! done about one entry, [`space`] whether it fits, [`secrets`] what stays here.
 
 pub mod mapping;
+pub mod secrets;
 pub mod space;
 
 use xfer_protocol::digest::Digest;

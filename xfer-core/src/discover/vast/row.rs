@@ -49,6 +49,7 @@ pub(super) fn read(instance: &Json) -> Result<MachineRow, String> {
         mapped: ports(instance).map_or(0, |ports| ports.len()),
         near: near(instance),
         host: instance.get("machine_id").and_then(self::id).map(|id| id.to_string()),
+        started: second(instance.get("start_date")),
         prices: prices(instance),
         clocks: clocks(instance, state),
     })

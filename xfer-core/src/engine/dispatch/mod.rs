@@ -28,6 +28,7 @@ use super::publisher::publish;
 use crate::event::{EntryAction, Event};
 use crate::journal::Recorded;
 use crate::options::VerifyLevel;
+use crate::plan::secrets::{is_credential, may_hold_keys};
 use crate::plan::{Action, Evidence, decide, metadata_equal, wanted_metadata};
 
 /// Entries created in one request.
@@ -59,6 +60,7 @@ pub(super) struct Dispatcher {
     pack: Batch<FileWork>,
     compare: Batch<FileWork>,
     creates: Batch<NewEntry>,
+    is_secret_told: bool,
     late: Late,
     links: Vec<Link>,
     first_names: HashMap<(u64, u64), FirstName>,
@@ -87,6 +89,7 @@ impl Dispatcher {
             pack: Batch::new(PACK),
             compare: Batch::new(COMPARED),
             creates: Batch::new(CREATED),
+            is_secret_told: false,
             late: Late::default(),
             links: Vec::new(),
             first_names: HashMap::new(),
@@ -108,6 +111,9 @@ impl Dispatcher {
     ) -> Result<(), Stop> {
         if self.link_to_first(&source, &path, found.as_ref()) {
             return Ok(());
+        }
+        if self.cx.withholds_secrets && self.withholds(&source, &path) {
+            return self.open_barrier_if_due().await;
         }
         let known = recorded.as_ref().map(|recorded| &recorded.known);
         let action = decide(&source, found.as_ref(), known, &self.cx.policy);
@@ -203,6 +209,32 @@ impl Dispatcher {
         publish(&self.cx).await?;
         // All that was staged was published; of what is left nothing was said.
         if self.cx.publisher.is_empty() { Ok(()) } else { Err(Stop::MISMATCHED) }
+    }
+
+    /// Refuses what opens accounts, each entry by itself, and tells once what lets it pass.
+    fn withholds(&mut self, source: &Entry, path: &RelPath) -> bool {
+        let root = &self.cx.mapping.source_root;
+        if is_credential(root, source.path.as_bytes()) {
+            let wanted = wanted_metadata(source, &self.cx.options.preserve);
+            self.refuse(FaultKind::Unsafe, source, path, wanted);
+            self.tell_of_secrets(
+                "files that open accounts or machines are not sent to a rented machine, whose \
+                 host can read them; --allow-secrets sends them, --exclude leaves them out",
+            );
+            return true;
+        }
+        if may_hold_keys(path.as_bytes()) {
+            let text =
+                format!("{path} may hold keys, and the host of a rented machine can read it");
+            self.cx.observe(&Event::Notice(text));
+        }
+        false
+    }
+
+    fn tell_of_secrets(&mut self, text: &str) {
+        if !std::mem::replace(&mut self.is_secret_told, true) {
+            self.cx.observe(&Event::Notice(text.to_owned()));
+        }
     }
 
     fn refuse(&self, kind: FaultKind, source: &Entry, path: &RelPath, wanted: Metadata) {

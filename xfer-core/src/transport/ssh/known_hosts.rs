@@ -90,6 +90,29 @@ pub(super) fn line_for(name: &LookupName, key: &PublicKey, salt: Option<[u8; 20]
     format!("{listed} {} {blob}", key.algorithm())
 }
 
+/// A plain key as a line of a known_hosts file lists it
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedKey {
+    /// The names, as they stand there
+    pub name: String,
+    /// Of which kind
+    pub algorithm: String,
+    /// `SHA256:…`
+    pub fingerprint: String,
+}
+
+/// What a line lists, where that is one plain key
+pub fn listed_key(line: &str) -> Option<ListedKey> {
+    let mut words = line.split([' ', '\t']).filter(|word| !word.is_empty());
+    let (name, algorithm) = (words.next()?, words.next()?);
+    let key = parse_public_key_base64(words.next()?).ok()?;
+    (key.algorithm().as_ref() == algorithm).then(|| ListedKey {
+        name: name.to_owned(),
+        algorithm: algorithm.to_owned(),
+        fingerprint: key.fingerprint(HashAlg::Sha256).to_string(),
+    })
+}
+
 fn search(
     path: &Path,
     mut file: impl BufRead,

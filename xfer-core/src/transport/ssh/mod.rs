@@ -45,6 +45,7 @@ pub use host_config::{
     AddressFamily, AlgorithmConfig, HostConfig, HostKeyConfig, IdentityConfig, IdentityFile,
     Liveness, RouteConfig, StrictHostKeyChecking, resolve,
 };
+pub use known_hosts::{ListedKey, listed_key};
 pub use login_refused::{KeyOrigin, LoginRefused, OfferedKey};
 pub use options::SshOptions;
 pub use prompt::{
