@@ -1,5 +1,6 @@
 //! From a location to a live endpoint: the only file that knows all kinds.
 
+mod connected;
 mod direct;
 mod logins;
 mod peer;
@@ -15,8 +16,8 @@ mod tuner;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -27,9 +28,9 @@ use xfer_protocol::manifest::ProofLevel;
 use xfer_protocol::message::Request;
 
 use crate::agent::binary::Programs;
-use crate::agent::bootstrap::{self, BootstrapError, Start};
+use crate::agent::bootstrap::{self, Start};
 use crate::clock::{Clock, SystemClock};
-use crate::discover::{MachineRow, VastSettings};
+use crate::discover::VastSettings;
 use crate::disk::base::Base;
 use crate::disk::state::{StateDirectory, StateError};
 use crate::endpoint::local::{LocalEndpoint, LocalOptions};
@@ -37,55 +38,26 @@ use crate::endpoint::remote::{Opening, RemoteEndpoint, SessionOptions};
 use crate::endpoint::sftp::{SftpEndpoint, SftpOptions};
 use crate::endpoint::{Endpoint, EndpointError, Sink, Source};
 use crate::error::{Failure, ProtocolFailure, TransferError};
-use crate::event::{Event, Route, SharedObserver, Toll};
+use crate::event::{Event, Route, SharedObserver};
 use crate::location::{Machine, SshHost};
 use crate::options::{RouteChoice, TransferOptions};
 use crate::transport::Stream;
 use crate::transport::keys::{KeyError, SessionKey};
 use crate::transport::ssh::{HostKeyTrust, NoPrompt, SshConnection, SshOptions, SshTarget};
 
+use connected::{Far, Keep, connected};
 use direct::{Ground, Ladder, Now, Outcome};
 use logins::{Further, Told};
 use peer_tokens::PeerTokens;
 use platform::Platforms;
 use refusals::{bootstrap_error, no_route, session_error, ssh_error};
 
+pub use connected::Connected;
 pub use direct::RouteSource;
 pub use pins::PinnedKey;
 pub(crate) use proxy::Proxy;
 pub use survey::WayKind;
 pub(crate) use survey::{OpenWay, Survey, Ways};
-
-/// A live endpoint and how it was reached.
-pub struct Connected {
-    /// As a source.
-    pub source: Arc<dyn Source>,
-    /// The same as a sink.
-    pub sink: Arc<dyn Sink>,
-    /// The route; `None` for this machine.
-    pub route: Option<Route>,
-    /// What the user should know of how it was reached.
-    pub notices: Vec<String>,
-    /// What passes the bytes of its login on, where something does.
-    pub(crate) proxy: Option<Proxy>,
-    /// What its platform tells of it, where one rents it out.
-    pub(crate) rented: Option<Box<MachineRow>>,
-    far: Far,
-    told: Told,
-    /// The route to data ports that carries payload now.
-    now: Now,
-    /// Tells whether the first route is decided.
-    outcome: Option<watch::Receiver<Outcome>>,
-    /// Ends with the endpoint.
-    _keep: Keep,
-}
-
-/// What lies at the other end of a link.
-enum Far {
-    Nothing,
-    Agent(Arc<RemoteEndpoint>),
-    Sftp(Arc<SftpEndpoint>),
-}
 
 /// The ways of a session's payload, and what keeps them.
 struct Chosen {
@@ -93,118 +65,6 @@ struct Chosen {
     outcome: Option<watch::Receiver<Outcome>>,
     told: Told,
     tasks: JoinSet<()>,
-}
-
-/// What must live as long as an endpoint.
-enum Keep {
-    Nothing,
-    Logins { _first: SshConnection, _further: JoinSet<()> },
-    Peer { _tasks: JoinSet<()> },
-    Process { _process: tokio::process::Child },
-}
-
-impl Connected {
-    /// An endpoint of this process.
-    pub fn here<E: Source + Sink + 'static>(endpoint: Arc<E>) -> Self {
-        let source = Arc::clone(&endpoint) as Arc<dyn Source>;
-        Self {
-            source,
-            sink: endpoint,
-            route: None,
-            notices: Vec::new(),
-            proxy: None,
-            rented: None,
-            far: Far::Nothing,
-            told: Told::default(),
-            now: Now::default(),
-            outcome: None,
-            _keep: Keep::Nothing,
-        }
-    }
-
-    /// The route with which payload begins; `None` where that was told as it was found.
-    #[must_use]
-    pub fn route_untold(&self) -> Option<Route> {
-        let is_told = self.now.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        self.route.clone().filter(|_| !is_told)
-    }
-
-    /// The route with the streams that carry payload by now.
-    #[must_use]
-    pub fn route_now(&self) -> Option<Route> {
-        let now = self.now.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut route = now.or_else(|| self.route.clone())?;
-        if let Far::Agent(remote) = &self.far {
-            route.streams = remote.payload_streams().max(1);
-        }
-        Some(route)
-    }
-
-    /// What the user should know that happened since; each is told once.
-    #[must_use]
-    pub fn later_notices(&self) -> Vec<String> {
-        std::mem::take(&mut self.told.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// What its platform takes for bytes that leave it, or come to it.
-    pub(crate) fn toll(&self, out: bool) -> Option<Toll> {
-        let row = self.rented.as_ref()?;
-        let per_gb = if out { row.prices.out_per_gb } else { row.prices.in_per_gb };
-        let (machine, per_hour) = (row.machine.to_string(), row.prices.running_per_hour);
-        Some(Toll { machine, out, per_gb, per_hour })
-    }
-
-    /// Whether a data port may still be found for it.
-    pub(crate) fn seeks_data_ports(&self) -> bool {
-        self.outcome.is_some()
-    }
-
-    /// Whether what is there already is read over the link to be compared.
-    pub(crate) fn compares_over_link(&self) -> bool {
-        matches!(self.far, Far::Sftp(_))
-    }
-
-    /// The proxy that payload crosses now.
-    pub(crate) fn proxy_now(&self) -> Option<&Proxy> {
-        let is_beside = self.now.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        self.proxy.as_ref().filter(|_| !is_beside)
-    }
-
-    /// Waits until it is decided which route payload takes first.
-    pub async fn decided(&self) {
-        if let Some(mut outcome) = self.outcome.clone() {
-            direct::decided(&mut outcome).await;
-        }
-    }
-
-    /// Bytes on the wire beside payload.
-    #[must_use]
-    pub fn overhead_bytes(&self) -> u64 {
-        match &self.far {
-            Far::Nothing => 0,
-            Far::Agent(remote) => remote.overhead_bytes(),
-            Far::Sftp(sftp) => sftp.overhead_bytes(),
-        }
-    }
-
-    /// Bytes of payload that compression kept from the link.
-    #[must_use]
-    pub fn shrunk_bytes(&self) -> u64 {
-        match &self.far {
-            Far::Agent(remote) => remote.shrunk_bytes(),
-            Far::Nothing | Far::Sftp(_) => 0,
-        }
-    }
-
-    /// The same with the notice that it is a fallback, and why.
-    fn instead_of_agent(mut self, place: &str, error: &BootstrapError) -> Self {
-        let notice = format!(
-            "{place}: no program may be run there ({error}); over SFTP, what is there already is \
-             read back over the link to be compared"
-        );
-        self.notices.insert(0, notice);
-        self
-    }
 }
 
 /// What a machine is called, and who knows where its data ports are dialled.
@@ -647,16 +507,6 @@ impl Connector {
         (may && is_known)
             .then(|| direct::listen(own, &direct::distinct(options.network.data_ports.clone())))
     }
-}
-
-fn connected(remote: Arc<RemoteEndpoint>, route: Route, keep: Keep) -> Connected {
-    let source = Arc::clone(&remote) as Arc<dyn Source>;
-    let sink = Arc::clone(&remote) as Arc<dyn Sink>;
-    let (far, told, now) = (Far::Agent(remote), Told::default(), Now::default());
-    let (route, notices) = (Some(route), Vec::new());
-    let (proxy, rented, outcome) = (None, None, None);
-    let _keep = keep;
-    Connected { source, sink, route, notices, proxy, rented, far, told, now, outcome, _keep }
 }
 
 /// What a session begins with: as much of what will be asked as a command holds with ease.
