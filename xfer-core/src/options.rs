@@ -114,6 +114,9 @@ impl VerifyLevel {
     }
 }
 
+/// Payload bytes that may cross a proxy where nobody says otherwise.
+pub const PROXY_LIMIT: u64 = 1_000_000_000;
+
 /// How bytes travel.
 #[derive(Clone, Debug, Default)]
 pub struct NetworkOptions {
@@ -129,7 +132,7 @@ pub struct NetworkOptions {
     pub route: RouteChoice,
     /// Data ports of the far machine, beside those that its environment tells. Default: none.
     pub data_ports: Vec<MappedPort>,
-    /// Payload bytes that may cross a proxy. Default: 10⁹.
+    /// Payload bytes that may cross a proxy. Default: [`PROXY_LIMIT`].
     pub proxy_limit: Option<u64>,
     /// US dollars that moving the bytes may cost. Default: no limit.
     pub max_cost: Option<f64>,

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use toml::Value;
 use xfer_core::disk::named::is_directory;
 use xfer_core::error::ExitClass;
+use xfer_core::options::PROXY_LIMIT;
 use xfer_protocol::manifest::Timestamp;
 use xfer_protocol::path::Escaped;
 
@@ -242,8 +243,7 @@ impl Merged {
 
     /// What may cross a proxy, as far as it is known by now.
     fn proxy_limit(&self) -> Result<u64, CliError> {
-        const GB: u64 = 1_000_000_000;
-        Ok(self.value("proxy-limit", values::size)?.unwrap_or(GB))
+        Ok(self.value("proxy-limit", values::size)?.unwrap_or(PROXY_LIMIT))
     }
 
     /// A file's name.

@@ -63,7 +63,11 @@ impl Connector {
         let mut text = String::new();
         if let Some(file) = state.read(PINS).map_err(|error| self.unusable(error))? {
             let read = file.take(PINS_BYTES_MAX).read_to_string(&mut text);
-            read.map_err(|cause| {
+            // What is cut off would be lost where the file is written again.
+            let too_long = || Err(std::io::Error::from(std::io::ErrorKind::FileTooLarge));
+            let whole =
+                read.and_then(|n| if n as u64 == PINS_BYTES_MAX { too_long() } else { Ok(()) });
+            whole.map_err(|cause| {
                 self.unusable(StateError::Io { path: state.path_of(PINS), cause })
             })?;
         }

@@ -51,7 +51,7 @@ pub struct MachineRow {
     pub machine: PlatformMachine,
     /// What its renter calls it.
     pub label: Option<String>,
-    /// What that comes to.
+    /// What it is doing.
     pub state: MachineState,
     /// The platform's own words of its state; they may hold any character.
     pub status: String,

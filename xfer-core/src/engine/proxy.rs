@@ -12,9 +12,7 @@ use super::context::Stop;
 use crate::connect::{Connected, Proxy};
 use crate::error::{Failure, PolicyReason, TransferError};
 use crate::event::decimal;
-
-/// What may cross where nobody said otherwise: 10⁹ bytes.
-pub(super) const LIMIT: u64 = 1_000_000_000;
+use crate::options::PROXY_LIMIT;
 
 /// What such a proxy was seen to carry, in bytes a second.
 const RATE: u64 = 4_000_000;
@@ -49,7 +47,7 @@ impl<'a> ProxyLimit<'a> {
         let into = sink.proxy.is_some();
         let crosses = |end: &usize| into || sources.get(*end).is_some_and(|e| e.proxy.is_some());
         let crossed_by = of_request.iter().map(crosses).collect();
-        let bytes = shared.transfer.options.network.proxy_limit.unwrap_or(LIMIT);
+        let bytes = shared.transfer.options.network.proxy_limit.unwrap_or(PROXY_LIMIT);
         (!ends.is_empty()).then_some(Self { ends, crossed_by, bytes })
     }
 
@@ -210,7 +208,7 @@ mod tests {
             is_of_platform: true,
             why: vec!["no direct port: no port is mapped to 22/tcp".to_owned()],
         };
-        Story { proxy, bytes, limit: LIMIT, sent }.to_string()
+        Story { proxy, bytes, limit: PROXY_LIMIT, sent }.to_string()
     }
 
     #[test]
