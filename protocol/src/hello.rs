@@ -29,6 +29,10 @@ pub const FEATURE_ENCODED_PAYLOAD: u64 = 2;
 /// Of an agent: it lets itself be measured (`Sink`, `Supply`, `Facts`, `TryDisk`).
 pub const FEATURE_PROBES: u64 = 1 << 2;
 
+/// Of an agent: it delivers payload to another machine, and takes what another one delivers
+/// (`MakeKey`, `Reach`, `Forward`, `Deliver`, `Redeem`).
+pub const FEATURE_PASSAGES: u64 = 1 << 3;
+
 /// What one side says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {

@@ -53,6 +53,9 @@ pub const FILTER_RULES_MAX: usize = 16 * 1024;
 /// an answer that names every entry once more fits its frame too.
 pub const BATCH_BYTES_TARGET: usize = 128 * 1024;
 
+/// Bytes of a key, a name or a moment in what concerns a login.
+pub const LOGIN_BYTES_MAX: usize = 4096;
+
 /// Lists that one `Begin` asks for: the first batches of all of them fit in one header.
 pub const LISTS_BEGUN_MAX: usize = 2;
 

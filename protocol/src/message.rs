@@ -6,12 +6,16 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bounded;
-use crate::data_port::{Dial, Listen, Listening};
+use crate::data_port::{Dial, KeyDigest, Listen, Listening};
 use crate::digest::{BlockSize, Digest};
 use crate::encoding::{Accepts, Encoded};
 use crate::fault::Fault;
+use crate::hello::SessionId;
 use crate::limits;
 use crate::manifest::{Device, Metadata, ScanItem, Stamp};
+use crate::passage::{
+    Forward, Forwarded, Lend, ParcelIndex, Purpose, Reach, ReachByLogin, Reached, Redeem,
+};
 use crate::path::RelPath;
 use crate::probe::{DiskTrial, Facts};
 use crate::range::ByteRange;
@@ -117,6 +121,29 @@ pub enum Request {
     Facts,
     /// Tries the disk of a root. Answered by [`Reply::DiskTrial`].
     TryDisk(TryDisk),
+    /// Makes the key of this session's data ports, unless there is one. Answered by
+    /// [`Reply::Key`].
+    MakeKey,
+    /// Opens a passage to another machine. Answered by [`Reply::Reached`].
+    Reach(Reach),
+    /// Reads, and delivers what was read. Answered by [`Reply::Forwarded`].
+    Forward(Forward),
+    /// So many bytes of payload, kept until they are redeemed. Answered by [`Reply::Done`].
+    Deliver(ParcelIndex, u32),
+    /// Writes what was delivered. Answered as the writing of the same payload is.
+    Redeem(Redeem),
+    /// As `Listen`, for another machine; all ports of a session are there for one purpose. Answered
+    /// by [`Reply::Listening`].
+    ListenFor(Listen, Purpose),
+    /// Makes a key to log in to another machine with, unless there is one. Answered by
+    /// [`Reply::Login`].
+    MakeLogin,
+    /// Opens a passage by that key. Answered by [`Reply::Reached`].
+    ReachByLogin(ReachByLogin),
+    /// Lets another machine log in to deliver. Answered by [`Reply::Done`].
+    Lend(Lend),
+    /// Takes that back. Answered by [`Reply::Done`].
+    Reclaim(SessionId),
 }
 
 /// Asks what stands at a path.
@@ -676,4 +703,12 @@ pub enum Reply {
     Facts(Facts),
     /// What a trial of a disk came to.
     DiskTrial(DiskTrial),
+    /// The key that answers at this machine's data ports, and that dials out.
+    Key(KeyDigest),
+    /// An open passage.
+    Reached(Reached),
+    /// What was read, and delivered elsewhere.
+    Forwarded(Forwarded),
+    /// The public half of a key to log in with, as `TYPE BASE64`.
+    Login(String),
 }

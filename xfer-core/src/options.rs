@@ -134,6 +134,8 @@ pub struct NetworkOptions {
     pub data_ports: Vec<MappedPort>,
     /// Payload bytes that may cross a proxy. Default: [`PROXY_LIMIT`].
     pub proxy_limit: Option<u64>,
+    /// Has payload between two far machines pass this one. Default: it goes from one to the other.
+    pub through_here: bool,
     /// US dollars that moving the bytes may cost. Default: no limit.
     pub max_cost: Option<f64>,
     /// The agent's binary. Default: looked for.

@@ -6,9 +6,10 @@ use crate::encoding::{Accepts, Encoded};
 use crate::limits;
 use crate::manifest::{EntryKind, Metadata, ScanItem, Stamp, Timestamp};
 use crate::message::{
-    Begin, FileAt, FileRead, FilterRules, HashBlocks, Message, NewKind, PackedFile, ReadBlock,
-    Reply, Request, Root, ScanBatch, ScanOptions, Subject, TryDisk, WriteBlock,
+    Begin, FileAt, FileRead, FilesAt, FilterRules, HashBlocks, Message, NewKind, PackedFile,
+    ReadBlock, Reply, Request, Root, ScanBatch, ScanOptions, Subject, TryDisk, WriteBlock,
 };
+use crate::passage::{Forward, Forwarded, ForwardedRead, Redeem, RedeemedWrite};
 use crate::path::RelPath;
 use crate::range::ByteRange;
 
@@ -30,12 +31,18 @@ pub enum FieldError {
     /// More elements than a list of its kind may hold.
     #[error("a list of {0} elements")]
     ListLength(usize),
+    /// A key, a name or a moment of a login that is none.
+    #[error("words of a login that cannot be")]
+    Login,
     /// Bits beyond [`limits::MODE_MAX`].
     #[error("a mode of {0:#o}")]
     Mode(u32),
     /// A moment's nanoseconds of a second or more.
     #[error("{0} nanoseconds within a second")]
     Nanoseconds(u32),
+    /// A parcel of nothing, or of more than a payload may hold.
+    #[error("a parcel of {0} bytes")]
+    Parcel(u64),
     /// A path as typed is too long or holds NUL.
     #[error("a location's path that cannot be")]
     Path,
@@ -97,7 +104,10 @@ fn check_request(request: &Request) -> Result<u64, FieldError> {
         | Request::Discard(_)
         | Request::Publish(_)
         | Request::Finish(_)
-        | Request::Facts => {}
+        | Request::Facts
+        | Request::MakeKey
+        | Request::MakeLogin
+        | Request::Reclaim(_) => {}
         Request::Sink(length) => return check_trial_payload(*length),
         Request::Supply(length) => drop(check_trial_payload(*length)?),
         Request::TryDisk(trial) => check_try_disk(trial)?,
@@ -106,11 +116,7 @@ fn check_request(request: &Request) -> Result<u64, FieldError> {
         Request::Scan(scan) => check_scan(&scan.options)?,
         Request::DataRanges(file) => check_file(file)?,
         Request::ReadBlock(read) => check_read_block(read)?,
-        Request::ReadPack(files) => {
-            let sizes = files.files.iter().map(|(_, stamp)| stamp.size);
-            check_stamps(&files.files)?;
-            sum_of_payload(sizes)?;
-        }
+        Request::ReadPack(files) => check_pack(files)?,
         Request::HashBlocks(hash) => check_hash_blocks(hash)?,
         Request::HashFiles(hash) => check_stamps(&hash.files.files)?,
         Request::Lock(lock) => check_length(&lock.entries, limits::BATCH_ENTRIES_MAX)?,
@@ -135,6 +141,31 @@ fn check_request(request: &Request) -> Result<u64, FieldError> {
         }
         Request::Listen(listen) => check_length(&listen.ports, limits::DATA_PORTS_MAX)?,
         Request::Dial(dial) => check_length(&dial.addresses, limits::DIALS_MAX)?,
+        Request::Reach(reach) => check_length(&reach.addresses, limits::DIALS_MAX)?,
+        Request::Forward(Forward { read: ForwardedRead::Block(read), .. }) => {
+            check_read_block(read)?;
+        }
+        Request::Forward(Forward { read: ForwardedRead::Pack(files), .. }) => check_pack(files)?,
+        Request::Deliver(_, length) => return check_parcel(*length),
+        Request::ListenFor(listen, _) => check_length(&listen.ports, limits::DATA_PORTS_MAX)?,
+        Request::ReachByLogin(reach) => {
+            check_length(&reach.addresses, limits::DIALS_MAX)?;
+            check_login(&reach.user, is_user)?;
+            check_login(&reach.host_key, is_key)?;
+        }
+        Request::Lend(lend) => {
+            check_length(&lend.from, limits::DIALS_MAX)?;
+            check_login(&lend.key, is_key)?;
+            check_login(&lend.expires, |byte| byte.is_ascii_digit())?;
+        }
+        Request::Redeem(Redeem { write: RedeemedWrite::Block(write), .. }) => {
+            if check_write_block(write)? == 0 {
+                return Err(FieldError::Parcel(0));
+            }
+        }
+        Request::Redeem(Redeem { write: RedeemedWrite::Pack(pack), .. }) => {
+            check_write_pack(&pack.files)?;
+        }
         Request::Begin(begin) => check_begin(begin)?,
         Request::RemovePartials(paths) => {
             check_length(&paths.paths, limits::BATCH_ENTRIES_MAX)?;
@@ -169,7 +200,15 @@ fn check_reply(reply: &Reply) -> Result<u64, FieldError> {
         | Reply::Scan(_)
         | Reply::Space(_)
         | Reply::Facts(_)
-        | Reply::DiskTrial(_) => {}
+        | Reply::DiskTrial(_)
+        | Reply::Key(_)
+        | Reply::Reached(_)
+        | Reply::Forwarded(Forwarded::Undelivered) => {}
+        Reply::Forwarded(Forwarded::Block(digests)) => check_block_digests(digests.len())?,
+        Reply::Login(key) => check_login(key, is_key)?,
+        Reply::Forwarded(Forwarded::Pack(files)) => {
+            check_read_pack(files)?;
+        }
         Reply::Supplied(length) => return check_trial_payload(*length),
         Reply::Listening(listening) => check_length(&listening.ports, limits::DATA_PORTS_MAX)?,
         Reply::Digests(digests) => check_length(&digests.digests, limits::DIGESTS_MAX)?,
@@ -206,6 +245,36 @@ fn check_begin(begin: &Begin) -> Result<(), FieldError> {
         check_length(&only_if.kinds, limits::LOCATED_KINDS_MAX)?;
     }
     begin.lists.iter().try_for_each(|(_, options)| check_scan(options))
+}
+
+fn check_pack(files: &FilesAt) -> Result<(), FieldError> {
+    check_stamps(&files.files)?;
+    sum_of_payload(files.files.iter().map(|(_, stamp)| stamp.size)).map(drop)
+}
+
+/// Checks words of a login: they become part of a file that decides who gets in.
+fn check_login(text: &str, is_allowed: impl Fn(u8) -> bool) -> Result<(), FieldError> {
+    let length = 1..=limits::LOGIN_BYTES_MAX;
+    if length.contains(&text.len()) && text.bytes().all(is_allowed) {
+        Ok(())
+    } else {
+        Err(FieldError::Login)
+    }
+}
+
+fn is_key(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"+/= -@.".contains(&byte)
+}
+
+fn is_user(byte: u8) -> bool {
+    byte.is_ascii_graphic()
+}
+
+/// The length of a payload that is delivered.
+fn check_parcel(length: u32) -> Result<u64, FieldError> {
+    let length = u64::from(length);
+    let allowed = 1..=limits::PAYLOAD_BYTES_MAX as u64;
+    if allowed.contains(&length) { Ok(length) } else { Err(FieldError::Parcel(length)) }
 }
 
 /// The length of a payload that measures a link.

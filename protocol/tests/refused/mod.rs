@@ -2,6 +2,7 @@
 
 use xfer_protocol::digest::BlockSize;
 use xfer_protocol::encoding::{Accepts, Encoded, Encoding};
+use xfer_protocol::hello::SessionId;
 use xfer_protocol::limits;
 use xfer_protocol::manifest::{Metadata, Xattr};
 use xfer_protocol::message::{
@@ -9,6 +10,7 @@ use xfer_protocol::message::{
     PackedFile, PartialIndex, ReadBlock, ReadFile, Reading, Reply, Request, RequestId, RootIndex,
     Subject, Ticket, TryDisk, WriteBlock, WritePack,
 };
+use xfer_protocol::passage::{Lend, ParcelIndex, Redeem, RedeemedWrite};
 use xfer_protocol::path::RelPath;
 
 use crate::samples::{digest, file, metadata, path, plain_metadata, range, stamp, time};
@@ -29,6 +31,7 @@ pub(crate) fn frames() -> Vec<Refused> {
     all.extend(impossible_replies());
     all.extend(impossible_encodings());
     all.extend(impossible_trials());
+    all.extend(impossible_passages());
     all
 }
 
@@ -261,6 +264,36 @@ fn impossible_metadata() -> Vec<Refused> {
         named("link-empty", "LinkContent", link(b"")),
         named("link-nul", "LinkContent", link(b"a\0")),
         named("link-long", "LinkContent", link(&[b'l'; limits::SYMLINK_BYTES_MAX + 1])),
+    ]
+}
+
+fn impossible_passages() -> Vec<Refused> {
+    let parcel = ParcelIndex(1);
+    let deliver = |length, payload: &[u8]| {
+        frame(&Message::Request(RequestId(1), Request::Deliver(parcel, length)), payload)
+    };
+    let above = u32::try_from(limits::PAYLOAD_BYTES_MAX).unwrap() + 1;
+    let hole =
+        WriteBlock { partial: PARTIAL, range: range(0, 8), digests: vec![digest(0)], hole: true };
+    let write = RedeemedWrite::Block(hole);
+    let lend = |key: &str, expires: &str| {
+        ask(Request::Lend(Lend {
+            session: SessionId([0; 16]),
+            key: key.to_owned(),
+            from: vec![],
+            expires: expires.to_owned(),
+            mark: [0; 32],
+        }))
+    };
+    vec![
+        named("deliver-nothing", "Parcel", deliver(0, b"")),
+        named("deliver-above-limit", "Parcel", deliver(above, b"")),
+        named("deliver-short-payload", "PayloadMismatch", deliver(3, b"ab")),
+        named("redeem-hole", "Parcel", ask(Request::Redeem(Redeem { parcel, write }))),
+        named("lend-two-lines", "Login", lend("ssh-ed25519 AAAA\nssh-rsa AAAA", "1")),
+        named("lend-options", "Login", lend("command=\"sh\" ssh-ed25519 AAAA", "1")),
+        named("lend-nothing", "Login", lend("", "1")),
+        named("lend-no-moment", "Login", lend("ssh-ed25519 AAAA", "1\"")),
     ]
 }
 

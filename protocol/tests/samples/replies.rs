@@ -7,6 +7,7 @@ use xfer_protocol::message::{
     Begun, Digests, Located, LocatedKind, Message, Outcome, Partial, ReadFile, Reply, RequestId,
     Root, RootIndex, ScanBatch, ScanIndex, Space, Ticket,
 };
+use xfer_protocol::passage::{Forwarded, Reached};
 use xfer_protocol::probe::{DiskTrial, Facts};
 
 use super::{Sample, digest, fault, metadata, path, plain_metadata, range, stamp, time};
@@ -30,6 +31,8 @@ pub(super) fn samples() -> Vec<Sample> {
         Ok(ReadFile { size: 1, digest: digest(9) }),
     ];
     let missing = fault(FaultKind::NotFound, Operation::List);
+    let reached = Reached { carrier: Some(Carrier::Udp), streams: 16 };
+    let forwarded = |forwarded| Ok(Reply::Forwarded(forwarded));
     let begun =
         Begun { root: root.clone(), lists: vec![Ok((ScanIndex(3), batch())), Err(missing)] };
     let volatile = Space { bytes_free: 0, inodes_free: None, volatile: true };
@@ -40,7 +43,7 @@ pub(super) fn samples() -> Vec<Sample> {
         ("reply-file-digests", Ok(Reply::FileDigests(hashes, false)), b""),
         ("reply-located", Ok(Reply::Located(located())), b""),
         ("reply-outcomes", Ok(Reply::Outcomes(outcomes())), b""),
-        ("reply-pack", Ok(Reply::Pack(pack)), b"abc"),
+        ("reply-pack", Ok(Reply::Pack(pack.clone())), b"abc"),
         ("reply-partial", Ok(Reply::Partial(partial)), b""),
         ("reply-ranges", Ok(Reply::Ranges(vec![range(5, 6)])), b""),
         ("reply-root", Ok(Reply::Root(root)), b""),
@@ -52,6 +55,13 @@ pub(super) fn samples() -> Vec<Sample> {
         ("reply-supplied", Ok(Reply::Supplied(3)), b"abc"),
         ("reply-facts", Ok(Reply::Facts(facts())), b""),
         ("reply-disk-trial", Ok(Reply::DiskTrial(trial())), b""),
+        ("reply-key", Ok(Reply::Key(KeyDigest([0xee; 32]))), b""),
+        ("reply-reached", Ok(Reply::Reached(reached)), b""),
+        ("reply-reached-by-login", Ok(Reply::Reached(Reached { carrier: None, streams: 1 })), b""),
+        ("reply-forwarded-block", forwarded(Forwarded::Block(vec![digest(1)])), b""),
+        ("reply-forwarded-pack", forwarded(Forwarded::Pack(pack.clone())), b""),
+        ("reply-undelivered", forwarded(Forwarded::Undelivered), b""),
+        ("reply-login", Ok(Reply::Login("ssh-ed25519 AAAA".to_owned())), b""),
     ]
     .into_iter()
     .map(|(name, reply, payload)| Sample::new(name, Message::Reply(RequestId(77), reply), payload))

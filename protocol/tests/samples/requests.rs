@@ -1,7 +1,10 @@
 //! One of every request.
 
+use std::net::SocketAddr;
+
 use xfer_protocol::data_port::{Carrier, Dial, InsidePort, KeyDigest, Listen};
 use xfer_protocol::digest::BlockSize;
+use xfer_protocol::hello::SessionId;
 use xfer_protocol::manifest::Device;
 use xfer_protocol::message::{
     Access, Begin, Commit, Create, FilesAt, FilterRule, FilterRules, Finish, HashBlocks, HashFiles,
@@ -9,6 +12,9 @@ use xfer_protocol::message::{
     PackedFile, PartialIndex, Paths, Publish, ReadBlock, Reading, Request, RequestId, RootIndex,
     Scan, ScanIndex, ScanNext, ScanOptions, SetMetadata, Subject, Ticket, TryDisk, WriteBlock,
     WritePack,
+};
+use xfer_protocol::passage::{
+    Forward, ForwardedRead, Lend, ParcelIndex, Purpose, Reach, ReachByLogin, Redeem, RedeemedWrite,
 };
 
 use super::{Sample, digest, file, metadata, path, plain_metadata, range, stamp, time};
@@ -25,6 +31,7 @@ pub(super) fn samples() -> Vec<Sample> {
     all.extend(ending());
     all.extend(beside());
     all.extend(trials());
+    all.extend(passages());
     let numbered = all.into_iter().zip(0_u64..);
     numbered
         .map(|((name, request, payload), id)| {
@@ -193,6 +200,61 @@ fn beside() -> Vec<Named> {
         ("request-dial", Request::Dial(dial), vec![]),
         ("request-begin", Request::Begin(begin), vec![]),
         ("request-begin-only-if", Request::Begin(guess), vec![]),
+    ]
+}
+
+fn passages() -> Vec<Named> {
+    let (key, session) = (KeyDigest([0x5a; 32]), SessionId([7; 16]));
+    let parcel = ParcelIndex(300);
+    let addresses: Vec<SocketAddr> = vec!["192.0.2.7:443".parse().unwrap()];
+    let dialled = vec![(Carrier::Udp, addresses[0])];
+    let reach = Reach { session, key, addresses: dialled, streams: 8, compress: true, stall: 30 };
+    let block = ReadBlock { file: file(MIB), range: range(0, MIB) };
+    let pack = FilesAt { root: ROOT, files: vec![(path(b"one"), stamp(5))] };
+    let digests = vec![digest(4)];
+    let write = WriteBlock { partial: PARTIAL, range: range(0, 5), digests, hole: false };
+    let packed = PackedFile {
+        ticket: Ticket(1),
+        path: path(b"a"),
+        size: 3,
+        digest: digest(1),
+        metadata: plain_metadata(),
+    };
+    let written = WritePack { root: ROOT, files: vec![packed], publish: false };
+    let forward = |read| Request::Forward(Forward { parcel, read });
+    let redeem = |write| Request::Redeem(Redeem { parcel, write });
+    let listen = || Listen { key, ports: vec![], mapped: true };
+    let login = ReachByLogin {
+        session,
+        user: "root".to_owned(),
+        host_key: "ssh-ed25519 AAAA".to_owned(),
+        addresses,
+        mark: [3; 32],
+        streams: 0,
+        compress: false,
+        stall: 300,
+    };
+    let lend = Lend {
+        session,
+        key: "ssh-ed25519 AAAB".to_owned(),
+        from: vec!["192.0.2.9".parse().unwrap(), "2001:db8::9".parse().unwrap()],
+        expires: "20261231235959".to_owned(),
+        mark: [3; 32],
+    };
+    vec![
+        ("request-make-key", Request::MakeKey, vec![]),
+        ("request-reach", Request::Reach(reach), vec![]),
+        ("request-forward-block", forward(ForwardedRead::Block(block)), vec![]),
+        ("request-forward-pack", forward(ForwardedRead::Pack(pack)), vec![]),
+        ("request-deliver", Request::Deliver(parcel, 5), b"bytes".to_vec()),
+        ("request-redeem-block", redeem(RedeemedWrite::Block(write)), vec![]),
+        ("request-redeem-pack", redeem(RedeemedWrite::Pack(written)), vec![]),
+        ("request-listen-deliveries", Request::ListenFor(listen(), Purpose::Deliveries), vec![]),
+        ("request-listen-passage", Request::ListenFor(listen(), Purpose::Passage), vec![]),
+        ("request-make-login", Request::MakeLogin, vec![]),
+        ("request-reach-by-login", Request::ReachByLogin(login), vec![]),
+        ("request-lend", Request::Lend(lend), vec![]),
+        ("request-reclaim", Request::Reclaim(session), vec![]),
     ]
 }
 

@@ -34,6 +34,7 @@ fn understand(words: &[OsString], opening: &str) -> Option<AgentOptions> {
         opening: Vec::new(),
         session: String::new(),
         join: false,
+        deliveries: false,
         silence: Duration::from_secs(30),
         endpoint: LocalOptions::default(),
     };
@@ -50,6 +51,7 @@ fn understand(words: &[OsString], opening: &str) -> Option<AgentOptions> {
             "--silence" => options.silence = Duration::from_secs(words.next()??.parse().ok()?),
             "--home" => options.endpoint.base = Base::Home,
             "--join" => options.join = true,
+            "--deliveries" => options.deliveries = true,
             "--owner" => options.endpoint.owner = true,
             "--devices" => options.endpoint.devices = true,
             "--no-times" => options.endpoint.times = false,
@@ -74,10 +76,11 @@ mod tests {
     #[test]
     fn only_what_xfer_itself_writes_is_understood() {
         let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
-        let line = "--sentinel 00ff --session ab12 --silence 7 --opening --home --join --no-times";
+        let line = "--sentinel 00ff --session ab12 --silence 7 --opening --home --join --deliveries --no-times";
         let options = understand(&words(line), "0a").unwrap();
         assert_eq!((options.sentinel, options.opening), (vec![0, 255], vec![10]));
         assert_eq!((options.session.as_str(), options.join), ("ab12", true));
+        assert!(options.deliveries);
         assert_eq!(options.silence, Duration::from_secs(7));
         assert!(!options.endpoint.times && !options.endpoint.owner);
         assert!(understand(&words("--session ab"), "0a").unwrap().opening.is_empty());

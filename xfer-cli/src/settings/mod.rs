@@ -181,6 +181,7 @@ impl CopySettings {
                 level: merged.value("verify", values::verify_level)?.unwrap_or_default(),
             },
             network: NetworkOptions {
+                through_here: false,
                 block: block_size(around)?,
                 streams: merged.value("streams", values::streams)?.flatten(),
                 compression: merged.value("compress", values::compression)?.unwrap_or_default(),

@@ -1,7 +1,7 @@
 //! Serves a session: every request is put to a local endpoint, every answer goes back.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,14 +12,19 @@ use xfer_protocol::codec::FrameError;
 use xfer_protocol::encoding::{Accepts, Encoded};
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::hello::{
-    FEATURE_ENCODED_PAYLOAD, FEATURE_MAPPED_PORTS, FEATURE_PROBES, Hello, Role, SessionId,
+    FEATURE_ENCODED_PAYLOAD, FEATURE_MAPPED_PORTS, FEATURE_PASSAGES, FEATURE_PROBES, Hello, Role,
+    SessionId,
 };
 use xfer_protocol::message::{Begin, Begun, Message, OpenRoot, Reply, Request, RequestId, Root};
+use xfer_protocol::passage::{Purpose, Redeem, RedeemedWrite};
 use xfer_protocol::path::RelPath;
 use xfer_protocol::session::handshake::AwaitHello;
 
 use super::condition;
 use super::data_ports::DataPorts;
+use super::lending;
+use super::parcels::{self, Parcels};
+use super::passage::Passage;
 use crate::clock::Clock;
 use crate::endpoint::filler::filler;
 use crate::endpoint::{self, EndpointError, EndpointResult, Sink, Source};
@@ -73,6 +78,11 @@ pub struct Served<E> {
     over: CancellationToken,
     /// None where streams arrive by themselves.
     ports: Option<Arc<DataPorts>>,
+    /// The way to another machine; none where there are no data ports either.
+    passage: Option<Arc<Passage>>,
+    parcels: Arc<Parcels>,
+    /// The session that something was lent to.
+    lent: Arc<OnceLock<SessionId>>,
     /// The root that a beginning opened: asked again, it locks below the same.
     begun: Arc<tokio::sync::Mutex<Option<(OpenRoot, Root)>>>,
 }
@@ -108,6 +118,9 @@ impl<E> Clone for Served<E> {
             broken: Arc::clone(&self.broken),
             over: self.over.clone(),
             ports: self.ports.clone(),
+            passage: self.passage.clone(),
+            parcels: Arc::clone(&self.parcels),
+            lent: Arc::clone(&self.lent),
             begun: Arc::clone(&self.begun),
         }
     }
@@ -119,9 +132,10 @@ impl<E: Source + Sink + 'static> Served<E> {
     /// Streams that arrive at data ports are served by [`Self::arrivals`].
     pub fn new(endpoint: Arc<E>, clock: Arc<dyn Clock>) -> (Self, Arrivals) {
         let coder = Coder::new(Arc::clone(&clock));
-        let mut served = Self::without_ports(endpoint, coder, clock);
-        let (ports, arrived) = DataPorts::new(served.over.clone());
+        let mut served = Self::without_ports(endpoint, coder, Arc::clone(&clock));
+        let (ports, arrived, called) = DataPorts::new(served.over.clone());
         served.ports = Some(Arc::new(ports));
+        served.passage = Some(Arc::new(Passage::new(clock, called)));
         (served, Arrivals(arrived))
     }
 
@@ -139,6 +153,9 @@ impl<E: Source + Sink + 'static> Served<E> {
             broken: Arc::default(),
             over: CancellationToken::new(),
             ports: None,
+            passage: None,
+            parcels: Arc::default(),
+            lent: Arc::default(),
             begun: Arc::default(),
         }
     }
@@ -169,11 +186,23 @@ impl<E: Source + Sink + 'static> Served<E> {
             };
             while streams.try_join_next().is_some() {}
             let Some(stream) = next else { return };
+            let purpose = self.ports.as_ref().and_then(|ports| ports.purpose());
             let served = self.clone();
             streams.spawn(async move {
                 // How one stream ended is told by what its requests were answered.
-                let _ended = served.stream(stream).await;
+                let _ended = match purpose {
+                    None => served.stream(stream).await.map(drop),
+                    Some(Purpose::Deliveries | Purpose::Passage) => served.deliveries(stream).await,
+                };
             });
+        }
+    }
+
+    /// Takes back what was lent to other machines.
+    pub(super) async fn reclaim(&self) {
+        if let Some(session) = self.lent.get() {
+            // What cannot be taken back expires.
+            let _as_far_as_it_goes = lending::reclaim(*session).await;
         }
     }
 
@@ -202,7 +231,8 @@ impl<E: Source + Sink + 'static> Served<E> {
     pub async fn stream(&self, stream: Stream) -> Result<Hello, ServeError> {
         let mapped = self.ports.as_ref().is_some_and(|ports| ports.are_mapped());
         let features = if mapped { FEATURE_MAPPED_PORTS } else { 0 };
-        let features = features | FEATURE_ENCODED_PAYLOAD | FEATURE_PROBES;
+        let passages = if self.passage.is_some() { FEATURE_PASSAGES } else { 0 };
+        let features = features | passages | FEATURE_ENCODED_PAYLOAD | FEATURE_PROBES;
         self.serve(greeted(stream, features, &*self.clock).await?).await
     }
 
@@ -266,6 +296,64 @@ impl<E: Source + Sink + 'static> Served<E> {
 }
 
 impl<E: Source + Sink + 'static> Served<E> {
+    /// Takes parcels from a stream of another machine, which can ask for nothing else. It is none of
+    /// the controller's: neither does it keep the session up, nor does it end it.
+    pub(super) async fn deliveries(&self, stream: Stream) -> Result<(), ServeError> {
+        let Greeted { stream: Stream { reader, writer }, .. } =
+            greeted(stream, FEATURE_ENCODED_PAYLOAD, &*self.clock).await?;
+        let (queue, outgoing) = mpsc::channel(QUEUE_FRAMES);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let (overhead, moved) = (Arc::<Tally>::default(), Arc::<Tally>::default());
+            drop(write_frames(writer, outgoing, overhead, moved).await);
+        });
+        let mut frames = FrameReader::new(reader, self.room.clone(), Arc::default());
+        loop {
+            let next = tokio::select! {
+                next = frames.next() => next,
+                () = self.over.cancelled() => return Ok(()),
+            };
+            let frame = match next {
+                Ok(frame) => frame,
+                Err(ReadError::Ended) => return Ok(()),
+                Err(ReadError::Frame(_)) => return Err(ServeError::BadFrame),
+            };
+            let Some(asked) = Asked::of(frame.message) else { return Ok(()) };
+            let payload = match asked.encoded {
+                None => Some(frame.payload),
+                Some(encoded) => self.coder.decode(encoded, frame.payload).await,
+            };
+            let refused = |kind| Err(Fault::new(kind, Operation::Write, RelPath::root()));
+            let reply = match (asked.request, payload) {
+                (Request::Ping, _) => Ok(Reply::Done),
+                (Request::Deliver(parcel, _), Some(payload)) => {
+                    self.parcels.keep(parcel, payload, frame.room);
+                    Ok(Reply::Done)
+                }
+                (_, None) => refused(FaultKind::Protocol),
+                (_, Some(_)) => refused(FaultKind::Unsupported),
+            };
+            send(&queue, (Message::Reply(asked.id, reply), Bytes::new())).await;
+        }
+    }
+
+    /// Writes what another machine delivered.
+    async fn redeem(&self, redeem: Redeem) -> Result<(Reply, Bytes), Fault> {
+        let Redeem { parcel, write } = redeem;
+        let length = parcels::length(&write);
+        // Files without bytes were not delivered.
+        let taken =
+            if length == 0 { Some((Bytes::new(), None)) } else { self.parcels.take(parcel) };
+        let Some((payload, _room)) = taken.filter(|taken| taken.0.len() as u64 == length) else {
+            return parcels::missing(write).map(|reply| (reply, Bytes::new()));
+        };
+        let request = match write {
+            RedeemedWrite::Block(block) => Request::WriteBlock(block),
+            RedeemedWrite::Pack(pack) => Request::WritePack(pack),
+        };
+        answer(&*self.endpoint, request, payload).await
+    }
+
     /// The frame that answers what was asked.
     async fn reply(&self, asked: Asked, payload: Bytes) -> (Message, Bytes) {
         let Asked { id, request, encoded, accepts } = asked;
@@ -296,11 +384,44 @@ impl<E: Source + Sink + 'static> Served<E> {
         let plain = |reply| (reply, Bytes::new());
         match (request, &self.ports) {
             (Request::Listen(listen), Some(ports)) => {
-                ports.listen(listen).await.map(|told| plain(Reply::Listening(told)))
+                ports.listen(listen, None).await.map(|told| plain(Reply::Listening(told)))
+            }
+            (Request::ListenFor(listen, purpose), Some(ports)) => {
+                let told = ports.listen(listen, Some(purpose)).await;
+                told.map(|told| plain(Reply::Listening(told)))
             }
             (Request::Dial(dial), Some(ports)) => {
                 ports.dial(dial).await.map(|()| plain(Reply::Done))
             }
+            (Request::MakeKey, Some(ports)) => {
+                ports.own_key().await.map(|key| plain(Reply::Key(key.digest())))
+            }
+            (Request::Reach(reach), Some(ports)) => {
+                let (key, passage) = (ports.own_key().await?, self.passage.as_ref());
+                let passage = passage.ok_or_else(unsupported)?;
+                passage.reach(key, reach).await.map(|reached| plain(Reply::Reached(reached)))
+            }
+            (Request::MakeLogin, Some(_)) => {
+                let passage = self.passage.as_ref().ok_or_else(unsupported)?;
+                passage.make_login().await.map(|key| plain(Reply::Login(key)))
+            }
+            (Request::ReachByLogin(reach), Some(_)) => {
+                let passage = self.passage.as_ref().ok_or_else(unsupported)?;
+                passage.reach_by_login(reach).await.map(|reached| plain(Reply::Reached(reached)))
+            }
+            (Request::Lend(lend), Some(_)) => {
+                let _first = self.lent.set(lend.session);
+                lending::lend(lend).await.map(|()| plain(Reply::Done))
+            }
+            (Request::Reclaim(session), Some(_)) => {
+                lending::reclaim(session).await.map(|()| plain(Reply::Done))
+            }
+            (Request::Forward(forward), Some(_)) => {
+                let passage = self.passage.as_ref().ok_or_else(unsupported)?;
+                let forwarded = passage.forward(&*self.endpoint, forward).await;
+                fault_of(forwarded).map(|forwarded| plain(Reply::Forwarded(forwarded)))
+            }
+            (Request::Redeem(redeem), Some(_)) => self.redeem(redeem).await,
             (Request::Begin(begin), _) => {
                 fault_of(self.begin(begin).await).map(|begun| plain(Reply::Begun(begun)))
             }
@@ -419,11 +540,25 @@ async fn answer<E: Source + Sink>(
         Request::Supply(length) => Ok((Reply::Supplied(length), filler(length))),
         Request::Facts => endpoint.facts().await.map(|facts| plain(Reply::Facts(facts))),
         Request::TryDisk(r) => endpoint.try_disk(r).await.map(|t| plain(Reply::DiskTrial(t))),
-        Request::Listen(_) | Request::Dial(_) | Request::Begin(_) => {
-            Err(Fault::new(FaultKind::Unsupported, Operation::Open, RelPath::root()).into())
-        }
+        Request::Listen(_)
+        | Request::Dial(_)
+        | Request::Begin(_)
+        | Request::MakeKey
+        | Request::Reach(_)
+        | Request::Forward(_)
+        | Request::Deliver(..)
+        | Request::Redeem(_)
+        | Request::ListenFor(..)
+        | Request::MakeLogin
+        | Request::ReachByLogin(_)
+        | Request::Lend(_)
+        | Request::Reclaim(_) => Err(unsupported().into()),
     };
     fault_of(answered)
+}
+
+fn unsupported() -> Fault {
+    Fault::new(FaultKind::Unsupported, Operation::Open, RelPath::root())
 }
 
 /// A local endpoint neither loses streams nor breaks the protocol; if one behind a session does,

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 
+use super::lending;
 use super::serve::{ServeError, Served};
 use crate::clock::SystemClock;
 use crate::disk::handover::{Handed, Listener, hand_over};
@@ -33,6 +34,8 @@ pub struct AgentOptions {
     pub session: String,
     /// Hands this process's stdin and stdout to the session's agent instead of beginning a session.
     pub join: bool,
+    /// Whether whoever brings them is another machine, which can deliver and do nothing else.
+    pub deliveries: bool,
     /// Silence after which the agent ends itself.
     pub silence: Duration,
     /// What the endpoint may do.
@@ -52,7 +55,8 @@ pub async fn run(options: AgentOptions) -> io::Result<()> {
         stream.reader = Box::new(opening.chain(stream.reader));
     }
     if options.join {
-        hand_over(&options.session, [rustix::stdio::stdin(), rustix::stdio::stdout()]).await
+        let ends = [rustix::stdio::stdin(), rustix::stdio::stdout()];
+        hand_over(&options.session, ends, options.deliveries).await
     } else {
         begin(stream, options).await
     }
@@ -80,6 +84,11 @@ async fn begin(stream: Stream, options: AgentOptions) -> io::Result<()> {
             Ok(())
         });
     }
+    tasks.spawn(async {
+        // Where that cannot be, what was lent expires.
+        let _as_far_as_it_goes = lending::reclaim_all_left().await;
+        Ok(())
+    });
     if let Ok(listener) = Listener::of(&options.session) {
         let served = served.clone();
         tasks.spawn(async move { accept_streams(served, listener).await });
@@ -93,6 +102,7 @@ async fn begin(stream: Stream, options: AgentOptions) -> io::Result<()> {
         ended = first => ended,
         error = served.watch(options.silence) => Err(error),
     };
+    served.reclaim().await;
     ended.map_err(io::Error::other)
 }
 
@@ -100,12 +110,15 @@ async fn begin(stream: Stream, options: AgentOptions) -> io::Result<()> {
 async fn accept_streams(served: Served<LocalEndpoint>, listener: Listener) -> io::Result<()> {
     let mut streams = JoinSet::new();
     loop {
-        if let Some(Handed { input, output, until }) = listener.next().await? {
+        if let Some(Handed { deliveries, input, output, until }) = listener.next().await? {
             let served = served.clone();
             streams.spawn(async move {
                 if let Ok(stream) = pipe::from_descriptors(input, output) {
                     // How one stream ended is told by what its requests were answered.
-                    let _ended = served.stream(stream).await;
+                    let _ended = match deliveries {
+                        true => served.deliveries(stream).await,
+                        false => served.stream(stream).await.map(drop),
+                    };
                 }
                 // The process that brought the descriptors waits for this to close.
                 drop(until);

@@ -1,6 +1,6 @@
 //! What connecting comes to: a live endpoint, and how it was reached.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -18,6 +18,8 @@ use crate::transport::ssh::SshConnection;
 
 /// A live endpoint and how it was reached.
 pub struct Connected {
+    /// What the machine is called; nothing for this one.
+    pub(super) place: String,
     /// As a source.
     pub source: Arc<dyn Source>,
     /// The same as a sink.
@@ -34,6 +36,8 @@ pub struct Connected {
     pub(super) told: Told,
     /// The route to data ports that carries payload now.
     pub(super) now: Now,
+    /// The way on which payload leads to the other end, or comes from there, and not through here.
+    pub(super) passage: OnceLock<Route>,
     /// Tells whether the first route is decided.
     pub(super) outcome: Option<watch::Receiver<Outcome>>,
     /// Ends with the endpoint.
@@ -50,7 +54,7 @@ pub(super) enum Far {
 /// What must live as long as an endpoint.
 pub(super) enum Keep {
     Nothing,
-    Logins { _first: SshConnection, _further: JoinSet<()> },
+    Logins { first: SshConnection, _further: JoinSet<()> },
     Peer { _tasks: JoinSet<()> },
     Process { _process: tokio::process::Child },
 }
@@ -60,6 +64,7 @@ impl Connected {
     pub fn here<E: Source + Sink + 'static>(endpoint: Arc<E>) -> Self {
         let source = Arc::clone(&endpoint) as Arc<dyn Source>;
         Self {
+            place: String::new(),
             source,
             sink: endpoint,
             route: None,
@@ -69,6 +74,7 @@ impl Connected {
             far: Far::Nothing,
             told: Told::default(),
             now: Now::default(),
+            passage: OnceLock::new(),
             outcome: None,
             _keep: Keep::Nothing,
         }
@@ -84,6 +90,9 @@ impl Connected {
     /// The route with the streams that carry payload by now.
     #[must_use]
     pub fn route_now(&self) -> Option<Route> {
+        if let Some(route) = self.passage.get() {
+            return Some(route.clone());
+        }
         let now = self.now.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut route = now.or_else(|| self.route.clone())?;
         if let Far::Agent(remote) = &self.far {
@@ -119,7 +128,7 @@ impl Connected {
     /// The proxy that payload crosses now.
     pub(crate) fn proxy_now(&self) -> Option<&Proxy> {
         let is_beside = self.now.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        self.proxy.as_ref().filter(|_| !is_beside)
+        self.proxy.as_ref().filter(|_| !is_beside && self.passage.get().is_none())
     }
 
     /// Waits until it is decided which route payload takes first.
@@ -166,6 +175,20 @@ pub(super) fn connected(remote: Arc<RemoteEndpoint>, route: Route, keep: Keep) -
     let (far, told, now) = (Far::Agent(remote), Told::default(), Now::default());
     let (route, notices) = (Some(route), Vec::new());
     let (proxy, rented, outcome) = (None, None, None);
-    let _keep = keep;
-    Connected { source, sink, route, notices, proxy, rented, far, told, now, outcome, _keep }
+    let (place, passage, _keep) = (String::new(), OnceLock::new(), keep);
+    Connected {
+        place,
+        source,
+        sink,
+        route,
+        notices,
+        proxy,
+        rented,
+        far,
+        told,
+        now,
+        passage,
+        outcome,
+        _keep,
+    }
 }

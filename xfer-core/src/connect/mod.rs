@@ -1,5 +1,6 @@
 //! From a location to a live endpoint: the only file that knows all kinds.
 
+mod between;
 mod connected;
 mod direct;
 mod logins;
@@ -16,8 +17,8 @@ mod tuner;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -307,8 +308,9 @@ impl Connector {
             self.routes(&place, &login, options, start, own, &remote).await?;
         let (transport, streams) = ("ssh".to_owned(), remote.payload_streams().max(1));
         let route = Route { kind: "ssh", transport, direct: true, streams };
-        let keep = Keep::Logins { _first: login, _further: tasks };
-        Ok(Connected { told, now, outcome, ..connected(remote, route, keep) })
+        let keep = Keep::Logins { first: login, _further: tasks };
+        let place = place.name;
+        Ok(Connected { place, told, now, outcome, ..connected(remote, route, keep) })
     }
 
     /// Has payload take the best route, and the login's streams where there is none.
@@ -403,6 +405,7 @@ impl Connector {
         Ok(Connected {
             source: Arc::clone(&endpoint) as Arc<dyn Source>,
             sink: Arc::clone(&endpoint) as Arc<dyn Sink>,
+            place: place.clone(),
             route: Some(Route { kind: "sftp", transport, direct: true, streams: 1 }),
             notices,
             proxy: None,
@@ -410,8 +413,9 @@ impl Connector {
             far: Far::Sftp(endpoint),
             told: Told::default(),
             now: Now::default(),
+            passage: OnceLock::new(),
             outcome: None,
-            _keep: Keep::Logins { _first: login, _further: JoinSet::new() },
+            _keep: Keep::Logins { first: login, _further: JoinSet::new() },
         })
     }
 

@@ -171,3 +171,12 @@ pub(super) fn no_route(place: &str, stranger: bool) -> TransferError {
     let failure = Failure::new(place, NetworkReason::NoDataPort).next(Remedy::text(next));
     TransferError::Network(failure)
 }
+
+/// Why nothing goes from one machine to another, and what else would do.
+pub(super) fn no_passage(place: &str, tried: Vec<String>) -> TransferError {
+    let failure = Failure::new(place, NetworkReason::NoPassage);
+    let failure = tried.into_iter().fold(failure, |failure, what| failure.detail("tried", what));
+    let here = "have it pass this machine, at the speed of its own link: repeat with --via here";
+    let ports = "or open a port of one of the two, and name it: --data-port INSIDE:OUTSIDE/tcp";
+    TransferError::Network(failure.next(Remedy::text(here)).next(Remedy::text(ports)))
+}

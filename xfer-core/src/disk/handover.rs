@@ -8,6 +8,8 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// Two descriptors that another process brought.
 pub(crate) struct Handed {
+    /// Whether they lead to another machine, which delivers.
+    pub(crate) deliveries: bool,
     /// Its stdin.
     pub(crate) input: OwnedFd,
     /// Its stdout.
@@ -16,7 +18,7 @@ pub(crate) struct Handed {
     pub(crate) until: OwnedFd,
 }
 
-pub(crate) use system::{Listener, hand_over};
+pub(crate) use system::{Listener, hand_over, is_heard};
 
 #[cfg(target_os = "linux")]
 mod system {
@@ -61,7 +63,9 @@ mod system {
                 let is_own = rustix::net::sockopt::socket_peercred(&until)
                     .is_ok_and(|them| them.uid == rustix::process::geteuid());
                 return Ok(match (is_own, receive(until.as_fd())) {
-                    (true, Ok(Some((input, output)))) => Some(Handed { input, output, until }),
+                    (true, Ok(Some((deliveries, input, output)))) => {
+                        Some(Handed { deliveries, input, output, until })
+                    }
                     _ => None,
                 });
             }
@@ -69,17 +73,36 @@ mod system {
     }
 
     /// Hands two descriptors to a session's process, and waits until it needs them no more.
-    pub(crate) async fn hand_over(session: &str, ends: [BorrowedFd<'_>; 2]) -> io::Result<()> {
+    pub(crate) async fn hand_over(
+        session: &str,
+        ends: [BorrowedFd<'_>; 2],
+        deliveries: bool,
+    ) -> io::Result<()> {
         let socket = socket(SocketFlags::CLOEXEC)?;
         rustix::net::connect(&socket, &address(session)?)?;
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(&ends));
-        rustix::net::sendmsg(&socket, &[IoSlice::new(&[0])], &mut control, SendFlags::empty())?;
+        rustix::net::sendmsg(
+            &socket,
+            &[IoSlice::new(&[u8::from(deliveries)])],
+            &mut control,
+            SendFlags::empty(),
+        )?;
         rustix::io::ioctl_fionbio(&socket, true)?;
         let socket = watched(socket)?;
         drop(socket.readable().await?);
         Ok(())
+    }
+
+    /// Whether a session's process is there.
+    pub(crate) fn is_heard(session: &str) -> bool {
+        let connected = || {
+            rustix::net::connect(&socket(SocketFlags::CLOEXEC)?, &address(session)?)?;
+            Ok::<_, io::Error>(())
+        };
+        // Whoever has it may be too busy to answer.
+        !matches!(connected(), Err(error) if error.kind() == io::ErrorKind::ConnectionRefused)
     }
 
     fn socket(flags: SocketFlags) -> io::Result<OwnedFd> {
@@ -91,7 +114,7 @@ mod system {
         Ok(SocketAddrUnix::new_abstract_name(format!("xfer-{session}").as_bytes())?)
     }
 
-    fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<(OwnedFd, OwnedFd)>> {
+    fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<(bool, OwnedFd, OwnedFd)>> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut byte = [0];
@@ -102,7 +125,8 @@ mod system {
             _ => None,
         });
         let Some(mut descriptors) = received.next() else { return Ok(None) };
-        Ok(descriptors.next().zip(descriptors.next()))
+        let ends = descriptors.next().zip(descriptors.next());
+        Ok(ends.map(|(input, output)| (byte != [0], input, output)))
     }
 }
 
@@ -128,7 +152,16 @@ mod system {
     }
 
     /// Fails.
-    pub(crate) async fn hand_over(_session: &str, _ends: [BorrowedFd<'_>; 2]) -> io::Result<()> {
+    pub(crate) async fn hand_over(
+        _session: &str,
+        _ends: [BorrowedFd<'_>; 2],
+        _deliveries: bool,
+    ) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// It cannot be told.
+    pub(crate) fn is_heard(_session: &str) -> bool {
+        true
     }
 }

@@ -5,6 +5,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is where files are opened")]
 
+pub(crate) mod authorized_keys;
 pub mod base;
 pub mod confine;
 pub mod descriptor;

@@ -18,6 +18,7 @@ pub mod conformance;
 pub mod filler;
 pub mod local;
 pub mod memory;
+pub(crate) mod passage;
 pub mod remote;
 pub mod sftp;
 

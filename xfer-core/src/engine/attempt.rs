@@ -26,8 +26,9 @@ use super::refusals::{
 };
 use super::wrap_up::{Ends, wrap_up};
 use super::{MappedPath, Shared, Summary};
-use crate::connect::Connected;
+use crate::connect::{Connected, Connector};
 use crate::disk::state::StateDirectory;
+use crate::endpoint::passage::{self, Passage};
 use crate::endpoint::{EndpointError, EndpointResult, MetadataKinds, Sink, TimeGrain};
 use crate::event::{Event, Phase, Route};
 use crate::journal::{
@@ -59,6 +60,8 @@ struct Opened {
     foreseen: Option<Root>,
     /// How the writing was guessed to begin, as it was asked ahead.
     guess: Option<Begin>,
+    /// The way of payload, where it does not lead through here.
+    passage: Option<Arc<Passage>>,
     /// Stops what moves, where the user does or a limit is met.
     cancel: CancellationToken,
 }
@@ -69,7 +72,8 @@ impl Opened {
     }
 
     fn proxy_limit(&self, shared: &Shared) -> Option<ProxyLimit<'_>> {
-        ProxyLimit::of(shared, &self.sources, &self.of_request, &self.sink)
+        let limit = ProxyLimit::of(shared, &self.sources, &self.of_request, &self.sink);
+        limit.filter(|_| self.passage.is_none())
     }
 }
 
@@ -97,7 +101,10 @@ pub(super) async fn attempt(shared: &Shared) -> Result<Summary, Stop> {
 
 async fn open(shared: &Shared) -> Result<(Opened, Option<Listing>), Stop> {
     let transfer = &shared.transfer;
-    let options = &transfer.options;
+    let (to, network) = (&transfer.destination, &transfer.options.network);
+    let between = shared.connector.goes_between(&transfer.sources, to, network);
+    let control = between.then(|| Connector::control_only(&transfer.options));
+    let options = control.as_ref().unwrap_or(&transfer.options);
     let mut machines: Vec<&Machine> = Vec::new();
     let mut of_request = Vec::new();
     for source in &transfer.sources {
@@ -118,14 +125,13 @@ async fn open(shared: &Shared) -> Result<(Opened, Option<Listing>), Stop> {
     // What is not there need not wait for a machine far away to be told.
     let located = locate(shared, &sources, &of_request).await?;
     let begun = begin_early(shared, &sources, &located).await;
-    let to = &transfer.destination;
     let guess = begun.as_ref().and_then(|begun| guess(transfer, &located, &begun.root));
     let ahead = ahead(&to.path, false, guess.as_ref());
     let connecting = shared.connector.connect_ahead(&to.machine, options, &ahead);
     let sink = connecting.await.map_err(Stop::Error)?;
     for end in sources.iter().chain([&sink]) {
         end.notices.iter().for_each(|text| shared.observer.observe(&Event::Notice(text.clone())));
-        if let Some(route) = end.route_untold() {
+        if let Some(route) = end.route_untold().filter(|_| !between) {
             shared.observer.observe(&Event::Route(route));
         }
     }
@@ -137,6 +143,13 @@ async fn open(shared: &Shared) -> Result<(Opened, Option<Listing>), Stop> {
         shared.observer.observe(&Event::Route(Route::local()));
     }
     check_provable(shared, &sink)?;
+    let passage = match sources.first().filter(|_| between) {
+        None => None,
+        Some(source) => {
+            let opened = shared.connector.passage(source, &sink, &transfer.options).await;
+            Some(Arc::new(opened.map_err(Stop::Error)?))
+        }
+    };
     let (mappings, is_there) = map(shared, located, &sink).await?;
     refuse_own_records(shared, &mappings)?;
     check_lists(shared, &sources, &of_request, &mappings)?;
@@ -151,8 +164,17 @@ async fn open(shared: &Shared) -> Result<(Opened, Option<Listing>), Stop> {
         }
     }
     let cancel = shared.cancel.child_token();
-    let opened =
-        Opened { sources, sink, of_request, mappings, source_roots, foreseen, guess, cancel };
+    let opened = Opened {
+        sources,
+        sink,
+        of_request,
+        mappings,
+        source_roots,
+        foreseen,
+        guess,
+        passage,
+        cancel,
+    };
     Ok((opened, begun))
 }
 
@@ -473,7 +495,11 @@ fn context(
         unsynced,
         meter: Arc::clone(&shared.meter),
         publisher: Publisher::numbered_from(at as u64 * PARTIALS_SPAN),
-        budget: Budget::new(source.source.window()),
+        passage: opened.passage.clone(),
+        budget: match &opened.passage {
+            None => Budget::new(source.source.window(), u64::MAX),
+            Some(_) => Budget::new(u64::MAX, passage::WINDOW_BYTES),
+        },
         pacer: Arc::clone(&shared.pacer),
         observer: Arc::clone(&shared.observer),
         clock: Arc::clone(&shared.clock),

@@ -14,6 +14,7 @@ use super::meter::Meter;
 use super::publisher::Publisher;
 use crate::clock::{Clock, backoff};
 use crate::disk::state::StateError;
+use crate::endpoint::passage::Passage;
 use crate::endpoint::{EndpointError, LostReason, ProtocolReason, Sink, Source};
 use crate::error::{Shortage, TransferError};
 use crate::event::{Event, SharedObserver};
@@ -67,6 +68,8 @@ pub(super) struct Context {
     pub(super) source_root: RootIndex,
     pub(super) sink: Arc<dyn Sink>,
     pub(super) sink_root: RootIndex,
+    /// The way of payload, where it does not lead through here.
+    pub(super) passage: Option<Arc<Passage>>,
     pub(super) mapping: Mapping,
     /// Whether files that open accounts stay here: somebody else's host can read them there.
     pub(super) withholds_secrets: bool,
@@ -229,18 +232,22 @@ impl Halt {
 pub(super) struct Budget {
     units: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
+    most: u64,
     /// Bytes of blocks, from the request for them until they are written.
     window: u64,
     blocks: Arc<Semaphore>,
 }
 
 impl Budget {
-    pub(super) fn new(window: u64) -> Self {
-        let window = window.min(BYTES_IN_FLIGHT);
+    /// Blocks may be on their way with so many bytes, and all payload with at `most` so many.
+    pub(super) fn new(window: u64, most: u64) -> Self {
+        let most = most.min(BYTES_IN_FLIGHT);
+        let window = window.min(most);
         let permits = |bytes: u64| usize::try_from(bytes / PERMIT_BYTES).unwrap_or(1);
         Self {
             units: Arc::new(Semaphore::new(UNITS_IN_FLIGHT)),
-            bytes: Arc::new(Semaphore::new(permits(BYTES_IN_FLIGHT))),
+            bytes: Arc::new(Semaphore::new(permits(most))),
+            most,
             window,
             blocks: Arc::new(Semaphore::new(permits(window))),
         }
@@ -261,7 +268,7 @@ impl Budget {
 
     /// Room for bytes of payload; given back when dropped.
     pub(super) async fn bytes(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
-        let permits = bytes.min(BYTES_IN_FLIGHT).div_ceil(PERMIT_BYTES);
+        let permits = bytes.min(self.most).div_ceil(PERMIT_BYTES);
         let permits = u32::try_from(permits).unwrap_or(u32::MAX);
         Arc::clone(&self.bytes).acquire_many_owned(permits).await.ok()
     }

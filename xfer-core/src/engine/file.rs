@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::task::JoinSet;
 use xfer_protocol::digest::{BlockSize, Digest, TreeAssembler, zero_span_digest};
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
@@ -15,6 +14,7 @@ use xfer_protocol::range::{ByteRange, RangeSet};
 use super::context::{Context, Stop, fault};
 use super::ledger::Side;
 use super::pack::{FileWork, settle_equal, source_failed};
+use super::payload::Payload;
 use super::pieces::{pieces, pieces_of};
 use super::publisher::{Staged, publish, publish_if_due};
 use crate::endpoint::{EndpointError, EndpointResult};
@@ -426,15 +426,15 @@ async fn send_block(
     let mut attempt = 0;
     loop {
         let (digests, payload) = if hole {
-            (zero_digests(range, work.size).await, Bytes::new())
+            (zero_digests(range, work.size).await, Payload::NONE)
         } else {
             let file = cx.source_file(&work.source_path, work.stamp);
-            let read = cx.source.read_block(ReadBlock { file, range }).await;
+            let read = cx.read_block(ReadBlock { file, range }).await;
             read.map_err(|e| own(cx, Side::Source, e))?
         };
         let write = WriteBlock { partial, range, digests: digests.clone(), hole };
-        cx.pacer.pace(payload.len() as u64).await;
-        let failed = match cx.sink.write_block(write, payload).await {
+        cx.pacer.pace(payload.bytes()).await;
+        let failed = match cx.write_block(write, payload).await {
             Ok(()) => return Ok(digests),
             Err(error) => error,
         };

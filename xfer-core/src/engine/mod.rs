@@ -21,6 +21,7 @@ mod meter;
 mod outcome;
 mod pack;
 mod patience;
+mod payload;
 mod pieces;
 mod preflight;
 pub mod probe;
@@ -222,12 +223,12 @@ impl Shared {
     /// What may come of another session after an error, where one was lost before, at `lost`.
     fn hope(&self, error: &TransferError, lost: Option<Duration>) -> Hope {
         use NetworkReason::{
-            Lost, NoDataPort, Stalled, Throttled, TimedOut, Unreachable, Unresolved,
+            Lost, NoDataPort, NoPassage, Stalled, Throttled, TimedOut, Unreachable, Unresolved,
         };
         match error {
             TransferError::Network(failure) => match failure.reason {
                 Lost | Stalled => Hope::OtherSession,
-                NoDataPort | Throttled | TimedOut | Unreachable | Unresolved => {
+                NoDataPort | NoPassage | Throttled | TimedOut | Unreachable | Unresolved => {
                     let reached = self.reached.load(Ordering::Relaxed);
                     if reached { Hope::Outage } else { Hope::None }
                 }

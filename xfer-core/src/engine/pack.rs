@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::manifest::{Entry, EntryKind, Metadata, ProofLevel, ScanItem, Stamp};
@@ -16,6 +15,7 @@ use super::batch::{Carried, Most, batches, metadata_bytes, path_bytes};
 use super::context::{Context, Stop, fault};
 use super::ledger::Side;
 use super::listing::Listing;
+use super::payload::Payload;
 use super::publisher::{Staged, publish, publish_if_due, read_back, settle};
 use crate::endpoint::{EndpointError, EndpointResult};
 use crate::event::{EntryAction, Event};
@@ -122,7 +122,7 @@ pub(super) async fn copy_pack(cx: &Arc<Context>, mut files: Vec<FileWork>) -> Re
 async fn copy_once(cx: &Arc<Context>, files: Vec<FileWork>) -> Result<Vec<Again>, Stop> {
     let listed = files.iter().map(|f| (f.source_path.clone(), f.stamp)).collect();
     let request = FilesAt { root: cx.source_root, files: listed };
-    let (reads, payload) = match cx.source.read_pack(request).await {
+    let (reads, payload) = match cx.read_pack(request).await {
         Ok(answer) => answer,
         Err(error) => {
             let error = cx.sort(Side::Source, error)?;
@@ -210,7 +210,7 @@ async fn write(
     cx: &Arc<Context>,
     files: Vec<FileWork>,
     packed: Vec<PackedFile>,
-    payload: Bytes,
+    payload: Payload,
 ) -> Result<Vec<FileWork>, Stop> {
     let staged: Vec<_> = packed
         .iter()
@@ -230,10 +230,10 @@ async fn write(
             publish(cx).await?;
         }
     }
-    let bytes = payload.len() as u64;
+    let bytes = payload.bytes();
     let pack = WritePack { root: cx.sink_root, files: packed, publish: at_once };
     cx.pacer.pace(bytes).await;
-    let outcomes = match cx.sink.write_pack(pack, payload).await {
+    let outcomes = match cx.write_pack(pack, payload).await {
         Ok(outcomes) => outcomes,
         Err(error) => {
             files.iter().for_each(|f| drop(cx.publisher.unstage(f.ticket)));

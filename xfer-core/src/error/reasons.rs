@@ -63,6 +63,8 @@ reasons! {
         Unresolved = "host-unresolved", "the name has no address";
         /// No data port of the machine answers as the route that was asked for.
         NoDataPort = "no-data-port", "none of its data ports can be reached by the route asked for";
+        /// Neither of two machines reaches the other.
+        NoPassage = "no-way-between", "neither machine reaches the other by itself";
         /// Nothing answers.
         Unreachable = "host-unreachable", "it cannot be reached";
         /// An answer took too long.

@@ -18,6 +18,7 @@ use xfer_protocol::data_port::{
     Carrier, DataPort, Dial, InsidePort, KeyDigest, Listen, Listening, PortRefusal,
 };
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
+use xfer_protocol::passage::Purpose;
 use xfer_protocol::path::RelPath;
 
 use crate::transport::Stream;
@@ -39,7 +40,12 @@ const ARRIVALS: usize = 16;
 
 /// The data ports of one session.
 pub(super) struct DataPorts {
+    /// Takes streams that are served.
     arrivals: mpsc::Sender<Stream>,
+    /// Takes streams of those who serve.
+    callers: mpsc::Sender<Stream>,
+    /// What all who come are there for, once that was said; the controller has no such purpose.
+    purpose: OnceLock<Option<Purpose>>,
     over: CancellationToken,
     opened: tokio::sync::Mutex<Opened>,
     mapped: OnceLock<Mapped>,
@@ -47,18 +53,34 @@ pub(super) struct DataPorts {
 
 #[derive(Default)]
 struct Opened {
-    keys: Option<(SessionKey, KeyDigest)>,
+    own: Option<SessionKey>,
+    peer: Option<KeyDigest>,
     ports: Vec<DataPort>,
     places: Option<Places>,
     tasks: JoinSet<()>,
 }
 
 impl DataPorts {
-    /// Opens nothing yet; what arrives comes out of the receiver until the session is over.
-    pub(super) fn new(over: CancellationToken) -> (Self, mpsc::Receiver<Stream>) {
+    /// Opens nothing yet. Until the session is over, streams that are to be served come out of the
+    /// first receiver, and those of whoever takes parcels out of the second.
+    pub(super) fn new(
+        over: CancellationToken,
+    ) -> (Self, mpsc::Receiver<Stream>, mpsc::Receiver<Stream>) {
         let (arrivals, arrived) = mpsc::channel(ARRIVALS);
+        let (callers, called) = mpsc::channel(ARRIVALS);
         let opened = tokio::sync::Mutex::default();
-        (Self { arrivals, over, opened, mapped: OnceLock::new() }, arrived)
+        let (purpose, mapped) = (OnceLock::new(), OnceLock::new());
+        (Self { arrivals, callers, purpose, over, opened, mapped }, arrived, called)
+    }
+
+    /// What whoever arrives is there for, where it is not the controller.
+    pub(super) fn purpose(&self) -> Option<Purpose> {
+        self.purpose.get().copied().flatten()
+    }
+
+    /// This side's key, made on first use.
+    pub(super) async fn own_key(&self) -> Result<SessionKey, Fault> {
+        self.opened.lock().await.own()
     }
 
     /// Whether the machine's environment maps ports.
@@ -67,10 +89,17 @@ impl DataPorts {
     }
 
     /// Opens what is not open yet, and tells of all that was asked for.
-    pub(super) async fn listen(&self, listen: Listen) -> Result<Listening, Fault> {
+    pub(super) async fn listen(
+        &self,
+        listen: Listen,
+        purpose: Option<Purpose>,
+    ) -> Result<Listening, Fault> {
         let controller = controller();
         let mapped = self.mapped.get_or_init(Mapped::read);
         let mut opened = self.opened.lock().await;
+        if *self.purpose.get_or_init(|| purpose) != purpose {
+            return Err(Fault::new(FaultKind::Protocol, Operation::Open, RelPath::root()));
+        }
         let key = opened.key(listen.key)?;
         let places = opened.places.get_or_insert_with(|| Places::new(controller)).clone();
         let mut ports = Vec::new();
@@ -134,6 +163,13 @@ impl DataPorts {
         arriving::streams_of(connection, self.arrivals.clone(), self.over.clone())
     }
 
+    fn comers(&self) -> mpsc::Sender<Stream> {
+        match self.purpose() {
+            None | Some(Purpose::Deliveries) => self.arrivals.clone(),
+            Some(Purpose::Passage) => self.callers.clone(),
+        }
+    }
+
     fn open(
         &self,
         opened: &mut Opened,
@@ -146,7 +182,7 @@ impl DataPorts {
         if let Some(port) = opened.ports.iter().find(is_same) {
             return *port;
         }
-        let peer = opened.keys.as_ref().map_or(KeyDigest([0; 32]), |keys| keys.1);
+        let peer = opened.peer.unwrap_or(KeyDigest([0; 32]));
         let bound = match inside.carrier {
             Carrier::Tcp => self.open_tcp(opened, key, peer, places, inside.number),
             Carrier::Udp => self.open_udp(opened, key, peer, places, inside.number),
@@ -178,7 +214,7 @@ impl DataPorts {
         };
         let (listener, number) = bind_any(number, bind).map_err(|error| refusal(&error))?;
         let port = Acceptor::new(key, peer).map_err(|_| PortRefusal::Other)?;
-        let (arrivals, over) = (self.arrivals.clone(), self.over.clone());
+        let (arrivals, over) = (self.comers(), self.over.clone());
         opened.tasks.spawn(arriving::over_tcp(listener, port, places.clone(), arrivals, over));
         Ok(number)
     }
@@ -191,6 +227,10 @@ impl DataPorts {
         places: &Places,
         number: u16,
     ) -> Result<u16, PortRefusal> {
+        // Of a connection that comes, only the streams that its other end opens are taken.
+        if self.purpose() == Some(Purpose::Passage) {
+            return Err(PortRefusal::Other);
+        }
         let bind = |address: SocketAddr| {
             let socket = UdpSocket::bind(address)?;
             let number = socket.local_addr()?.port();
@@ -210,18 +250,22 @@ enum Reached {
 }
 
 impl Opened {
-    /// This side's key, made on first use; a session has one controller, and that one key.
+    /// This side's key; whoever comes has one key as well, the same for all ports.
     fn key(&mut self, peer: KeyDigest) -> Result<SessionKey, Fault> {
-        let fault = |kind| Fault::new(kind, Operation::Open, RelPath::root());
-        match &self.keys {
-            Some((key, known)) if *known == peer => Ok(key.clone()),
-            Some(_) => Err(fault(FaultKind::Protocol)),
-            None => {
-                let key = SessionKey::generate().map_err(|_| fault(FaultKind::Io))?;
-                self.keys = Some((key.clone(), peer));
-                Ok(key)
-            }
+        if *self.peer.get_or_insert(peer) != peer {
+            return Err(Fault::new(FaultKind::Protocol, Operation::Open, RelPath::root()));
         }
+        self.own()
+    }
+
+    fn own(&mut self) -> Result<SessionKey, Fault> {
+        if let Some(key) = &self.own {
+            return Ok(key.clone());
+        }
+        let unmade = |_| Fault::new(FaultKind::Io, Operation::Open, RelPath::root());
+        let key = SessionKey::generate().map_err(unmade)?;
+        self.own = Some(key.clone());
+        Ok(key)
     }
 }
 

@@ -25,13 +25,13 @@ struct Lab {
 impl Lab {
     fn new() -> Self {
         let over = CancellationToken::new();
-        let (ports, arrived) = DataPorts::new(over.clone());
+        let (ports, arrived, _called) = DataPorts::new(over.clone());
         Self { ports, arrived, over, near: SessionKey::generate().unwrap() }
     }
 
     async fn listen(&self, ports: &[InsidePort]) -> Listening {
         let listen = Listen { key: self.near.digest(), ports: ports.to_vec(), mapped: false };
-        self.ports.listen(listen).await.unwrap()
+        self.ports.listen(listen, None).await.unwrap()
     }
 
     /// What arrives echoes one byte, so that both ends are known to be joined.
@@ -120,7 +120,7 @@ async fn a_request_that_is_repeated_opens_nothing_new() {
     let again = lab.listen(&asked).await;
     assert_eq!((again.key, again.ports), (first.key, first.ports));
     let other = SessionKey::generate().unwrap().digest();
-    let refused = lab.ports.listen(Listen { key: other, ports: vec![], mapped: false }).await;
+    let refused = lab.ports.listen(Listen { key: other, ports: vec![], mapped: false }, None).await;
     assert_eq!(refused.unwrap_err().kind, FaultKind::Protocol);
 }
 

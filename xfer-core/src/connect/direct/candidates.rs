@@ -51,17 +51,17 @@ pub(in crate::connect) fn preferred(choice: RouteChoice, round_trip: Duration) -
 
 /// What is known of the machine's own address.
 #[derive(Clone, Debug)]
-pub(super) struct Login {
+pub(in crate::connect) struct Login {
     /// The name that its login was dialled by.
-    pub(super) host: String,
+    pub(in crate::connect) host: String,
     /// The address that this led to.
-    pub(super) address: Option<IpAddr>,
+    pub(in crate::connect) address: Option<IpAddr>,
 }
 
 impl Login {
     /// Where ports are dialled for which nobody names a host: at the address of the login, which
     /// answered just now, unless another machine passes its bytes on.
-    pub(super) fn default_host(&self, public: Option<IpAddr>) -> Option<IpAddr> {
+    pub(in crate::connect) fn default_host(&self, public: Option<IpAddr>) -> Option<IpAddr> {
         self.address.filter(|_| !is_proxy(&self.host)).or(public)
     }
 }
@@ -73,14 +73,18 @@ pub(in crate::connect) fn is_proxy(host: &str) -> bool {
 
 /// A port that is open and where it is dialled, host by name or address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Outside {
-    pub(super) carrier: Carrier,
-    pub(super) host: String,
-    pub(super) port: u16,
+pub(in crate::connect) struct Outside {
+    pub(in crate::connect) carrier: Carrier,
+    pub(in crate::connect) host: String,
+    pub(in crate::connect) port: u16,
 }
 
 /// Every open port with the places at which it is dialled; those that somebody named first.
-pub(super) fn outsides(named: &[MappedPort], listening: &Listening, login: &Login) -> Vec<Outside> {
+pub(in crate::connect) fn outsides(
+    named: &[MappedPort],
+    listening: &Listening,
+    login: &Login,
+) -> Vec<Outside> {
     let own = login.default_host(listening.address).map(|address| address.to_string());
     let is_open = |inside: InsidePort| {
         listening.ports.iter().any(|p: &DataPort| p.inside == inside && p.refused.is_none())

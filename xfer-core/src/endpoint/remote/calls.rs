@@ -2,15 +2,19 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use xfer_protocol::data_port::{Dial, Listen, Listening};
+use xfer_protocol::data_port::{Dial, KeyDigest, Listen, Listening};
 use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::Fault;
-use xfer_protocol::hello::FEATURE_PROBES;
+use xfer_protocol::hello::{FEATURE_PASSAGES, FEATURE_PROBES, SessionId};
 use xfer_protocol::message::{
     Begin, Begun, Commit, Create, Digests, FileAt, FileRead, FilesAt, Finish, HashBlocks,
     HashFiles, Keep, Locate, Located, Lock, OpenPartial, OpenRoot, Outcome, Partial, PartialIndex,
     Paths, Publish, ReadBlock, Reply, Request, Root, RootIndex, Scan, ScanBatch, ScanIndex,
     ScanNext, SetMetadata, Space, TryDisk, WriteBlock, WritePack,
+};
+use xfer_protocol::passage::{
+    Forward, Forwarded, Lend, ParcelIndex, Purpose, Reach, ReachByLogin, Reached, Redeem,
+    RedeemedWrite,
 };
 use xfer_protocol::probe::{DiskTrial, Facts};
 use xfer_protocol::range::ByteRange;
@@ -18,7 +22,7 @@ use xfer_protocol::range::ByteRange;
 use super::RemoteEndpoint;
 use crate::disk::glob;
 use crate::endpoint::{
-    Capabilities, Endpoint, EndpointError, EndpointResult, ProtocolReason, Sink, Source,
+    Capabilities, Endpoint, EndpointError, EndpointResult, LostReason, ProtocolReason, Sink, Source,
 };
 
 /// A reply that does not answer its request.
@@ -37,7 +41,7 @@ fn may_stand_at(asked: &Locate, rows: &[Located]) -> bool {
 
 /// Whether each file of a pack came with its bytes or its fault. One that is longer or shorter now
 /// has changed, and has none.
-fn are_whole(reads: &[FileRead], sizes: &[u64]) -> bool {
+pub(crate) fn are_whole(reads: &[FileRead], sizes: &[u64]) -> bool {
     let is_whole = |(read, &size): (&FileRead, &u64)| read.as_ref().is_ok_and(|r| r.size == size);
     reads.len() == sizes.len()
         && reads.iter().zip(sizes).all(|pair| pair.0.is_err() || is_whole(pair))
@@ -53,9 +57,98 @@ impl RemoteEndpoint {
         }
     }
 
+    /// Has the far side open data ports for another machine.
+    pub async fn listen_for(&self, listen: Listen, purpose: Purpose) -> EndpointResult<Listening> {
+        let asked = listen.ports.len();
+        match self.ask(Request::ListenFor(listen, purpose)).await? {
+            Reply::Listening(listening) if listening.ports.len() >= asked => Ok(listening),
+            _ => Err(MISMATCH),
+        }
+    }
+
     /// Has the far side dial this one and serve what is asked there.
     pub async fn dial(&self, dial: Dial) -> EndpointResult<()> {
         self.done(Request::Dial(dial)).await
+    }
+
+    /// Whether the far side delivers payload to other machines, and takes what others deliver.
+    #[must_use]
+    pub fn opens_passages(&self) -> bool {
+        self.offers(FEATURE_PASSAGES)
+    }
+
+    /// The key of the far side's data ports.
+    pub async fn make_key(&self) -> EndpointResult<KeyDigest> {
+        match self.ask(Request::MakeKey).await? {
+            Reply::Key(key) => Ok(key),
+            _ => Err(MISMATCH),
+        }
+    }
+
+    /// Has the far side open a passage to another machine.
+    pub async fn reach(&self, reach: Reach) -> EndpointResult<Reached> {
+        match self.ask(Request::Reach(reach)).await? {
+            Reply::Reached(reached) if reached.streams > 0 => Ok(reached),
+            _ => Err(MISMATCH),
+        }
+    }
+
+    /// The public half of the far side's key to log in to another machine with.
+    pub async fn make_login(&self) -> EndpointResult<String> {
+        match self.ask(Request::MakeLogin).await? {
+            Reply::Login(key) => Ok(key),
+            _ => Err(MISMATCH),
+        }
+    }
+
+    /// Has the far side open a passage by that key.
+    pub async fn reach_by_login(&self, reach: ReachByLogin) -> EndpointResult<Reached> {
+        match self.ask(Request::ReachByLogin(reach)).await? {
+            Reply::Reached(reached) if reached.streams > 0 => Ok(reached),
+            _ => Err(MISMATCH),
+        }
+    }
+
+    /// Has the far side let another machine log in to deliver.
+    pub async fn lend(&self, lend: Lend) -> EndpointResult<()> {
+        self.done(Request::Lend(lend)).await
+    }
+
+    /// Has the far side take that back.
+    pub async fn reclaim(&self, session: SessionId) -> EndpointResult<()> {
+        self.done(Request::Reclaim(session)).await
+    }
+
+    /// Has the far side read, and deliver what it read.
+    pub async fn forward(&self, forward: Forward) -> EndpointResult<Forwarded> {
+        match self.ask(Request::Forward(forward)).await? {
+            Reply::Forwarded(Forwarded::Undelivered) => Err(EndpointError::Lost(LostReason::Ended)),
+            Reply::Forwarded(forwarded) => Ok(forwarded),
+            _ => Err(MISMATCH),
+        }
+    }
+
+    /// Delivers payload.
+    pub async fn deliver(&self, parcel: ParcelIndex, payload: Bytes) -> EndpointResult<()> {
+        let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+        match self.call(Request::Deliver(parcel, length), payload, 0).await? {
+            (Reply::Done, payload) if payload.is_empty() => Ok(()),
+            _ => Err(MISMATCH),
+        }
+    }
+
+    /// Has the far side write what was delivered to it: nothing is told of one block, and an
+    /// outcome of each file.
+    pub async fn redeem(&self, redeem: Redeem) -> EndpointResult<Vec<Outcome>> {
+        let count = match &redeem.write {
+            RedeemedWrite::Block(_) => None,
+            RedeemedWrite::Pack(pack) => Some(pack.files.len()),
+        };
+        match (self.ask(Request::Redeem(redeem)).await?, count) {
+            (Reply::Done, None) => Ok(Vec::new()),
+            (Reply::Outcomes(outcomes), Some(count)) if outcomes.len() == count => Ok(outcomes),
+            _ => Err(MISMATCH),
+        }
     }
 
     /// Whether the far side lets itself be measured.

@@ -29,6 +29,7 @@ use crate::options::Compression;
 use crate::transport::Stream;
 use crate::transport::compression::Coder;
 use crate::transport::framed::{Room, Tally};
+pub(crate) use calls::are_whole;
 use compressing::{Coding, Compressing};
 use flights::{Flights, Turn};
 use lane::{Answer, Lane};
@@ -124,7 +125,7 @@ impl RemoteEndpoint {
         round_trip: Option<Duration>,
     ) -> EndpointResult<Self> {
         let session = SessionId(options.random);
-        let was_said = opening.was_said();
+        let (was_said, index) = (opening.was_said(), opening.index());
         let holding = opening.asks(begins_to_hold);
         let (said, first_id, foretold) = opening.begin();
         let seed = options.random.iter().fold(0, |seed, &b| (seed << 8) ^ u64::from(b));
@@ -146,7 +147,7 @@ impl RemoteEndpoint {
         });
         let known = round_trip.filter(|&time| time >= FAR);
         let mut began = shared.clock.elapsed();
-        let lane = Lane::open(stream, session, 0, said, &shared);
+        let lane = Lane::open(stream, session, index, said, &shared);
         lane.greeted().await?;
         if was_said && known.is_none() {
             began = shared.clock.elapsed();
@@ -168,6 +169,12 @@ impl RemoteEndpoint {
     #[must_use]
     pub fn round_trip(&self) -> Duration {
         self.round_trip
+    }
+
+    /// What names the session.
+    #[must_use]
+    pub fn session(&self) -> SessionId {
+        self.session
     }
 
     /// Adds a stream to the session; no two have one index, not even one after the other.

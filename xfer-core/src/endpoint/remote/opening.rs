@@ -22,6 +22,7 @@ pub struct Opening {
     bytes: Vec<u8>,
     requests: Vec<Request>,
     was_said: bool,
+    index: u16,
 }
 
 impl Opening {
@@ -29,9 +30,7 @@ impl Opening {
     #[must_use]
     pub fn new(session: SessionId, compression: Compression, requests: &[Request]) -> Self {
         let features = compressing::features(compression);
-        let hello = Hello { features, ..Hello::new(Role::Controller, session, 0) };
-        let bytes = hello.encode();
-        let mut opening = Self { bytes, requests: Vec::new(), was_said: false };
+        let mut opening = Self::greeting(session, features, 0);
         for (id, request) in (0..).zip(requests) {
             let Ok(frame) = encode(&Message::Request(RequestId(id), request.clone()), 0) else {
                 break;
@@ -40,6 +39,21 @@ impl Opening {
             opening.requests.push(request.clone());
         }
         opening
+    }
+
+    /// Greets on a first stream of ours that is not the session's first.
+    #[must_use]
+    pub fn joining(session: SessionId, compression: Compression) -> Self {
+        Self::greeting(session, compressing::features(compression), 1)
+    }
+
+    fn greeting(session: SessionId, features: u64, index: u16) -> Self {
+        let hello = Hello { features, ..Hello::new(Role::Controller, session, index) };
+        Self { bytes: hello.encode(), requests: Vec::new(), was_said: false, index }
+    }
+
+    pub(super) fn index(&self) -> u16 {
+        self.index
     }
 
     /// What is to be said.

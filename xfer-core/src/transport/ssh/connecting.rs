@@ -5,12 +5,14 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use russh::keys::PublicKey;
+
 use super::algorithms::{ChaCha20, preferred};
 use super::authenticate::{Credential, log_in, log_in_again};
 use super::connection::{Inner, SshConnection};
 use super::dial::{Dialled, dial};
 use super::error::{ConfigurationProblem, ReachProblem, SshError};
-use super::handshake::{Asking, Guard, HandshakeError, PeerNotes, shake_hands};
+use super::handshake::{Asking, Guard, HandshakeError, HostKeyTrust, PeerNotes, shake_hands};
 use super::host_config::{HostConfig, resolve};
 use super::host_key::HostKeyJudge;
 use super::options::SshOptions;
@@ -60,7 +62,28 @@ pub(super) async fn connect_again(
     options: &SshOptions,
 ) -> Result<SshConnection, SshError> {
     let options = SshOptions { interactive: Arc::new(NoPrompt), ..options.clone() };
-    patiently(first.config().clone(), first.jump().cloned(), &options, Some(first)).await
+    let known = Known { host_key: first.host_key(), credential: first.credential() };
+    patiently(first.config().clone(), first.jump().cloned(), &options, Some(known)).await
+}
+
+/// A connection to a host whose key is known, by what it will take
+pub(super) async fn connect_with(
+    target: &SshTarget,
+    options: &SshOptions,
+    host_key: (PublicKey, HostKeyTrust),
+    credential: &Credential,
+) -> Result<SshConnection, SshError> {
+    let config = resolve(target, options).await?;
+    let known = Known { host_key: Some(host_key), credential };
+    patiently(config, None, options, Some(known)).await
+}
+
+/// What is known of a host before it is dialled
+#[derive(Clone)]
+struct Known<'a> {
+    host_key: Option<(PublicKey, HostKeyTrust)>,
+    /// What it takes
+    credential: &'a Credential,
 }
 
 /// Dials again while the host takes no further logins
@@ -68,7 +91,7 @@ async fn patiently(
     config: HostConfig,
     jump: Option<SshConnection>,
     options: &SshOptions,
-    first: Option<&SshConnection>,
+    known: Option<Known<'_>>,
 ) -> Result<SshConnection, SshError> {
     let mut waited = Duration::ZERO;
     let mut attempts = 0;
@@ -76,11 +99,11 @@ async fn patiently(
     loop {
         attempts += 1;
         // A further connection that must wait holds up nobody else.
-        let dialling = match first {
+        let dialling = match &known {
             Some(_) => Some(options.dialling.lock().await),
             None => None,
         };
-        let attempted = attempt(&config, jump.as_ref(), options, chacha20, first).await;
+        let attempted = attempt(&config, jump.as_ref(), options, chacha20, known.as_ref()).await;
         drop(dialling);
         let said = match attempted {
             Ok(connection) => return Ok(connection),
@@ -126,11 +149,11 @@ async fn attempt(
     jump: Option<&SshConnection>,
     options: &SshOptions,
     chacha20: ChaCha20,
-    first: Option<&SshConnection>,
+    known: Option<&Known<'_>>,
 ) -> Result<SshConnection, AttemptError> {
     let limit = config.route.connect_timeout.unwrap_or(options.connect_timeout);
     let (asking, notes, greeting) = (Asking::default(), PeerNotes::default(), Greeting::default());
-    let judge = match first.and_then(SshConnection::host_key) {
+    let judge = match known.and_then(|known| known.host_key.clone()) {
         Some(shown) => HostKeyJudge::of_further_connection(config, shown),
         None => HostKeyJudge::prepare(config, &options.interactive, options.seed).await?,
     };
@@ -152,10 +175,10 @@ async fn attempt(
     let (mut handle, ends, round_trip, gauge, proxy) =
         asking.within(limit, connecting).await.ok_or_else(timed_out)??;
     let login = async {
-        match first {
+        match known {
             None => log_in(&mut handle, config, &options.interactive, &asking, &notes).await,
-            Some(first) => {
-                log_in_again(&mut handle, config, first.credential(), &asking, &notes).await?;
+            Some(known) => {
+                log_in_again(&mut handle, config, known.credential, &asking, &notes).await?;
                 Ok(Credential::Person)
             }
         }

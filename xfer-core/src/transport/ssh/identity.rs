@@ -72,6 +72,12 @@ pub(super) fn load(
 }
 
 impl FileIdentity {
+    /// A key that is in no file
+    pub(super) fn in_memory(key: Arc<PrivateKey>) -> Self {
+        let (path, public) = (PathBuf::new(), key.public_key().clone());
+        Self { path, public, private: PrivateHalf::Open(key) }
+    }
+
     /// Why only an agent could sign with this key, when that is so
     pub(super) fn agent_only(&self) -> Option<KeyProblem> {
         match &self.private {

@@ -23,6 +23,7 @@ mod host_config;
 mod host_key;
 mod identity;
 mod known_hosts;
+mod lent;
 mod login_refused;
 mod options;
 mod prompt;
@@ -46,6 +47,7 @@ pub use host_config::{
     Liveness, RouteConfig, StrictHostKeyChecking, resolve,
 };
 pub use known_hosts::{ListedKey, listed_key};
+pub use lent::LentKey;
 pub use login_refused::{KeyOrigin, LoginRefused, OfferedKey};
 pub use options::SshOptions;
 pub use prompt::{
