@@ -4,6 +4,8 @@
 //! requests that follow each other too soon, an address without its last `/`. The retired list
 //! answers as it does now, in each of its three shapes in turn. Whatever it was asked is kept.
 
+mod orders;
+
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -12,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use self::orders::{PORTS_MAX, Start};
 use crate::net::Host;
 
 /// Rows of a page at most, and where nobody asks for so many
@@ -47,6 +50,15 @@ struct State {
     beyond: usize,
     retired: usize,
     asked: Vec<String>,
+    /// What starts lead to, and those that were ordered
+    starts: HashMap<u64, Start>,
+    ordered: HashMap<u64, Start>,
+    /// Instances that were destroyed, with how often they are yet shown
+    leaving: HashMap<u64, usize>,
+    lingers: usize,
+    login_keys: HashMap<u64, Value>,
+    orders: Vec<String>,
+    order_answers: Vec<Answer>,
 }
 
 /// An answer as it is sent
@@ -116,12 +128,16 @@ impl VastApi {
 
     /// Has an instance of this id, in place of an older one
     pub fn put(&self, id: u64, instance: Value) {
+        assert_ports(&instance);
         self.lock().instances.insert(id, instance);
     }
 
     /// Changes a field of an instance
     pub fn set(&self, id: u64, field: &str, value: Value) {
-        self.lock().instances.get_mut(&id).expect("an instance")[field] = value;
+        let mut state = self.lock();
+        let instance = state.instances.get_mut(&id).expect("an instance");
+        instance[field] = value;
+        assert_ports(instance);
     }
 
     /// Has an instance no more
@@ -182,6 +198,12 @@ impl Drop for VastApi {
     }
 }
 
+/// The platform makes no instance with more
+fn assert_ports(instance: &Value) {
+    let ports = instance["ports"].as_object().map_or(0, serde_json::Map::len);
+    assert!(ports <= PORTS_MAX, "{ports} ports");
+}
+
 /// A direct instance, as the interface shows one
 pub fn instance(id: u64, address: &str, port: u16) -> Value {
     json!({
@@ -219,12 +241,13 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) -> Option<()> {
             _ => {}
         }
     }
-    std::io::copy(&mut lines.take(length), &mut std::io::sink()).ok()?;
+    let mut body = Vec::new();
+    lines.take(length).read_to_end(&mut body).ok()?;
     let mut words = first.split_whitespace();
     let (method, target) = (words.next()?, words.next()?);
     let answer = {
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-        let answer = state.answer(method, target, key.as_deref());
+        let answer = state.answer(method, target, key.as_deref(), &body);
         state.asked.push(format!("{method} {target} {}", answer.status));
         answer
     };
@@ -239,7 +262,7 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) -> Option<()> {
 }
 
 impl State {
-    fn answer(&mut self, method: &str, target: &str, key: Option<&str>) -> Answer {
+    fn answer(&mut self, method: &str, target: &str, key: Option<&str>, body: &[u8]) -> Answer {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let query: HashMap<String, String> = query
             .split('&')
@@ -261,9 +284,19 @@ impl State {
                 self.spaced("list", 1.0).unwrap_or_else(|| self.list(&query))
             }
             ("GET", _) => match path.strip_prefix("/api/v0/instances/") {
-                Some(rest) => self.spaced("show", 2.0).unwrap_or_else(|| self.show(rest, &query)),
+                Some(rest) => match rest.strip_suffix("/ssh/").map(str::parse) {
+                    Some(Ok(id)) => self.spaced("keys", 2.0).unwrap_or_else(|| self.login_keys(id)),
+                    Some(Err(_)) => Answer::new(404, HTML),
+                    None => self.spaced("show", 2.0).unwrap_or_else(|| self.show(rest, &query)),
+                },
                 None => Answer::new(404, HTML),
             },
+            ("PUT", _) => {
+                self.spaced("manage", 1.0).unwrap_or_else(|| self.order(method, path, body))
+            }
+            ("DELETE", _) => {
+                self.spaced("destroy", 3.0).unwrap_or_else(|| self.order(method, path, body))
+            }
             _ => Answer::new(405, HTML),
         }
     }
@@ -324,13 +357,14 @@ impl State {
         )
     }
 
-    fn show(&self, rest: &str, query: &HashMap<String, String>) -> Answer {
+    fn show(&mut self, rest: &str, query: &HashMap<String, String>) -> Answer {
         let Some(id) = rest.strip_suffix('/').and_then(|id| id.parse::<u64>().ok()) else {
             return Answer::new(404, HTML);
         };
         if query.get("owner").map(String::as_str) != Some("me") {
             return Answer::refused(400, "invalid_args", "owner");
         }
+        self.looked_at(id);
         match self.instances.get(&id).filter(|_| !self.hidden.contains(&id)) {
             Some(instance) => Answer::json(200, &json!({"instances": instance})),
             None if self.gone_by_status => {

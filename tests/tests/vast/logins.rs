@@ -12,10 +12,10 @@ use xfer_tests::vast_api::instance;
 use xfer_tests::xfer::{Ended, Running, binary};
 use xfer_tests::{oracle, tree};
 
-use super::Stand;
+use super::{KEY, Stand};
 
 pub(super) const ID: u64 = 33_402_296;
-const THERE: &str = "vast:33402296:data/";
+pub(super) const THERE: &str = "vast:33402296:data/";
 
 /// A machine of the platform in the far host, and the program in the near one
 pub(super) struct Rented {
@@ -27,8 +27,12 @@ pub(super) struct Rented {
 
 impl Rented {
     pub(super) fn new() -> Self {
-        let lab = Lab::new(&Weather::default());
+        Self::keyed(KEY)
+    }
 
+    /// With another key of the account
+    pub(super) fn keyed(key: &str) -> Self {
+        let lab = Lab::new(&Weather::default());
         let machine = Sshd::start_within(&lab.far, lab.link.far(), "");
         label(&machine, ID);
         let place = TempDir::new().expect("temp dir");
@@ -39,7 +43,7 @@ impl Rented {
             machine.user_key().display()
         );
         fs::write(&config, text).expect("write");
-        let stand = Stand::within(&lab.near);
+        let stand = Stand::within(&lab.near, key);
         stand.api.is_unhurried();
         stand.api.put(ID, instance(ID, &lab.link.far().to_string(), machine.port()));
         tree::small_files(&place.path().join("tree"), 20, 7);
@@ -61,7 +65,7 @@ impl Rented {
         oracle::assert_equal(&self.tree(), &self.machine.home().join("data"));
     }
 
-    fn pins(&self) -> PathBuf {
+    pub(super) fn pins(&self) -> PathBuf {
         self.stand.xfer.state().join("known_hosts")
     }
 
@@ -74,7 +78,7 @@ impl Rented {
     }
 
     /// Another sshd in the far host, which says that it is that machine
-    fn other(&self, id: u64) -> Sshd {
+    pub(super) fn other(&self, id: u64) -> Sshd {
         let other = Sshd::start_within(&self.lab.far, self.lab.link.far(), "");
         fs::copy(self.machine.authorized_keys(), other.authorized_keys()).expect("copy");
         label(&other, id);
@@ -82,13 +86,13 @@ impl Rented {
     }
 }
 
-fn label(machine: &Sshd, id: u64) {
+pub(super) fn label(machine: &Sshd, id: u64) {
     let text = format!("export VAST_CONTAINERLABEL=\"C.{id}\"\n");
     fs::write(machine.home().join(".bashrc"), text).expect("write");
 }
 
 /// Fails where anything of ours was placed, run or written there
-fn assert_untouched(machine: &Sshd) {
+pub(super) fn assert_untouched(machine: &Sshd) {
     let names = fs::read_dir(machine.home()).expect("list");
     let names = names.map(|entry| entry.expect("an entry").file_name());
     let mut names: Vec<_> = names.map(|name| name.to_string_lossy().into_owned()).collect();
@@ -192,7 +196,7 @@ fn a_machine_made_anew_is_another_one_until_somebody_says_so() {
     rented.assert_arrived();
 }
 
-fn remake_host_key(directory: &Path) {
+pub(super) fn remake_host_key(directory: &Path) {
     for name in ["hostkey", "hostkey.pub"] {
         fs::remove_file(directory.join(name)).expect("remove");
     }

@@ -5,6 +5,7 @@ mod answers;
 mod costs;
 mod lists;
 mod logins;
+mod orders;
 mod proxied;
 mod states;
 
@@ -28,15 +29,15 @@ struct Stand {
 impl Stand {
     /// On this machine
     fn new() -> Self {
-        Self::with(VastApi::start(KEY), Xfer::new())
+        Self::with(VastApi::start(KEY), Xfer::new(), KEY)
     }
 
-    fn within(host: &Host) -> Self {
-        Self::with(VastApi::start_within(host, KEY), Xfer::new().within(host))
+    fn within(host: &Host, key: &str) -> Self {
+        Self::with(VastApi::start_within(host, key), Xfer::new().within(host), key)
     }
 
-    fn with(api: VastApi, xfer: Xfer) -> Self {
-        let xfer = xfer.env("VAST_URL", api.base()).env("VAST_API_KEY", KEY);
+    fn with(api: VastApi, xfer: Xfer, key: &str) -> Self {
+        let xfer = xfer.env("VAST_URL", api.base()).env("VAST_API_KEY", key);
         Self { api, xfer }
     }
 

@@ -17,7 +17,7 @@ use crate::location::PlatformMachine;
 use crate::options::MappedPort;
 
 pub use error::{ApiProblem, PlatformError};
-pub use vast::{Vast, VastSettings};
+pub use vast::{InstancePlaces, Vast, VastSettings};
 
 /// What every platform can be asked.
 #[async_trait]
@@ -33,6 +33,57 @@ pub trait Platform: Send + Sync {
     /// # Errors
     /// Whenever nobody knows: no answer is not the same as no machine.
     async fn show(&self, name: &str) -> Result<Shown, PlatformError>;
+
+    /// Has a stopped machine started. It runs later, and where its processors are taken, much
+    /// later: only [`Self::show`] tells.
+    async fn start(&self, _name: &str) -> Ordered {
+        Ordered::Refused(NOT_HERE.to_owned())
+    }
+
+    /// Has a machine stopped, or a start that waits taken back. Its disk is kept, and paid for.
+    async fn stop(&self, _name: &str) -> Ordered {
+        Ordered::Refused(NOT_HERE.to_owned())
+    }
+
+    /// Has a machine destroyed, with its disk. It goes later: only [`Self::show`] tells, and no
+    /// answer to this is proof of it.
+    async fn destroy(&self, _name: &str) -> Ordered {
+        Ordered::Refused(NOT_HERE.to_owned())
+    }
+
+    /// The keys that a machine is said to let in.
+    ///
+    /// # Errors
+    /// Whenever nobody knows.
+    async fn login_keys(&self, name: &str) -> Result<Vec<LoginKey>, PlatformError> {
+        let problem = ApiProblem::Unusable("this platform does not tell its keys".to_owned());
+        Err(PlatformError { place: name.to_owned(), problem })
+    }
+}
+
+/// What a platform says that xfer gives no orders to.
+const NOT_HERE: &str = "xfer cannot do that on this platform";
+
+/// What became of an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ordered {
+    /// The platform says that it does it; it may yet not.
+    Accepted,
+    /// There is no such machine, the platform says.
+    AlreadyGone,
+    /// It was not carried out, for the reason that was given.
+    Refused(String),
+    /// Nobody knows whether it was heard, for that reason.
+    Unknown(String),
+}
+
+/// A key that a machine is said to let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoginKey {
+    /// `SHA256:…`
+    pub fingerprint: String,
+    /// What its owner calls it; any characters.
+    pub comment: String,
 }
 
 /// What a platform says of one machine.
@@ -67,6 +118,8 @@ pub struct MachineRow {
     pub near: Vec<IpAddr>,
     /// Which physical machine it is on.
     pub host: Option<String>,
+    /// Bytes of its disk, which stays as large as it was made.
+    pub disk: Option<u64>,
     /// The second since 1970 when it was made, where that is told.
     pub started: Option<i64>,
     /// What it costs.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::itself::InstancePlaces;
+use crate::discover::MachineRow;
 use crate::discover::error::ApiProblem;
 use crate::disk::settings_file::{self, SettingsFile};
 use crate::transport::http::{Base, Bearer};
@@ -24,6 +26,8 @@ pub struct VastSettings {
     pub directory: Option<PathBuf>,
     /// The home directory, for the file of older versions. Default: none.
     pub home: Option<PathBuf>,
+    /// What tells an instance which one it is. Default: nothing.
+    pub instance: InstancePlaces,
 }
 
 impl fmt::Debug for VastSettings {
@@ -47,7 +51,14 @@ impl VastSettings {
             key: set("VAST_API_KEY"),
             directory: directory.map(|directory| directory.join("vastai")),
             home,
+            instance: InstancePlaces::of_environment(&variable),
         }
+    }
+
+    /// The instance that this process runs in, as far as it knows itself.
+    #[must_use]
+    pub fn itself(&self) -> Option<MachineRow> {
+        self.instance.row()
     }
 
     pub(super) fn base(&self) -> Result<Base, ApiProblem> {
@@ -58,7 +69,7 @@ impl VastSettings {
     }
 
     /// Every key, in the order in which they are tried: a session's comes before the account's and
-    /// expires sooner.
+    /// expires sooner. Where there is none an instance's own will do, which opens that one alone.
     pub(super) fn keys(&self) -> Result<Vec<Bearer>, ApiProblem> {
         if let Some(key) = &self.key {
             let key = Bearer::new(key);
@@ -73,6 +84,9 @@ impl VastSettings {
                 Err(error) if error.is_missing() => {}
                 Err(error) => return Err(ApiProblem::Unusable(error.to_string())),
             }
+        }
+        if keys.is_empty() {
+            keys.extend(self.instance.key());
         }
         if keys.is_empty() {
             let looked: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();

@@ -1,6 +1,8 @@
 //! Vast.ai: instances by its REST interface.
 
+mod itself;
 mod keys;
+mod login_keys;
 mod requests;
 mod row;
 
@@ -11,10 +13,12 @@ use async_trait::async_trait;
 
 use super::error::{ApiProblem, PlatformError};
 use super::json::Json;
-use super::{MachineRow, Platform, Shown};
+use super::{LoginKey, MachineRow, Ordered, Platform, Shown};
 use crate::clock::Clock;
+use crate::transport::http::Method;
 use requests::{Endpoint, Requests};
 
+pub use itself::InstancePlaces;
 pub use keys::VastSettings;
 
 /// Machines in one page; the interface gives no more.
@@ -45,6 +49,12 @@ impl Vast {
         seed: u64,
     ) -> Result<Self, PlatformError> {
         Ok(Self { requests: Requests::new(settings, clock, seed)? })
+    }
+
+    async fn manage(&self, name: &str, state: &str) -> Ordered {
+        let path = format!("/api/v0/instances/{name}/");
+        let body = format!("{{\"state\":\"{state}\"}}");
+        self.requests.order(Endpoint::Manage, Method::Put, &path, &body).await
     }
 
     async fn walk(&self) -> Result<Walk, PlatformError> {
@@ -151,5 +161,24 @@ impl Platform for Vast {
         }
         let listed = self.list().await?.into_iter().find(|row| row.machine.name() == Some(name));
         Ok(listed.map_or(Shown::Gone, |row| Shown::Present(Box::new(row))))
+    }
+
+    async fn start(&self, name: &str) -> Ordered {
+        self.manage(name, "running").await
+    }
+
+    async fn stop(&self, name: &str) -> Ordered {
+        self.manage(name, "stopped").await
+    }
+
+    async fn destroy(&self, name: &str) -> Ordered {
+        let path = format!("/api/v0/instances/{name}/");
+        self.requests.order(Endpoint::Destroy, Method::Delete, &path, "{}").await
+    }
+
+    async fn login_keys(&self, name: &str) -> Result<Vec<LoginKey>, PlatformError> {
+        let path = format!("/api/v0/instances/{name}/ssh/");
+        let answer = self.requests.get(Endpoint::LoginKeys, &path, &[]).await?;
+        login_keys::read(&answer).map_err(|what| self.requests.unusable(&path, what))
     }
 }

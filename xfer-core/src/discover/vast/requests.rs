@@ -1,6 +1,8 @@
 //! Requests to Vast's interface: spaced as each of its addresses asks, repeated where that helps,
 //! and no answer taken for what it does not say.
 
+mod orders;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,15 +24,19 @@ const SAID_MAX: usize = 200;
 /// An address with a limit of its own: it takes one request in that time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Endpoint {
+    Destroy,
     List,
+    LoginKeys,
+    Manage,
     Show,
 }
 
 impl Endpoint {
     fn interval(self) -> Duration {
         match self {
-            Self::List => Duration::from_secs(1),
-            Self::Show => Duration::from_secs(2),
+            Self::List | Self::Manage => Duration::from_secs(1),
+            Self::LoginKeys | Self::Show => Duration::from_secs(2),
+            Self::Destroy => Duration::from_secs(3),
         }
     }
 }

@@ -49,6 +49,7 @@ pub(super) fn read(instance: &Json) -> Result<MachineRow, String> {
         mapped: ports(instance).map_or(0, |ports| ports.len()),
         near: near(instance),
         host: instance.get("machine_id").and_then(self::id).map(|id| id.to_string()),
+        disk: disk(instance),
         started: second(instance.get("start_date")),
         prices: prices(instance),
         clocks: clocks(instance, state),
@@ -215,6 +216,15 @@ fn mapped_ports(instance: &Json) -> Vec<MappedPort> {
         }
     }
     mapped
+}
+
+/// What was rented, in units of 10⁹ bytes: the safe, lower figure.
+fn disk(instance: &Json) -> Option<u64> {
+    /// More than any host has.
+    const LARGEST: f64 = 1e9;
+    let gb = amount(instance.get("disk_space")).filter(|gb| *gb > 0.0 && *gb < LARGEST)?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was compared")]
+    Some((gb * 1e9) as u64)
 }
 
 fn near(instance: &Json) -> Vec<IpAddr> {
