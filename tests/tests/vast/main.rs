@@ -3,6 +3,7 @@
 
 mod answers;
 mod costs;
+mod itself;
 mod lists;
 mod logins;
 mod orders;

@@ -25,7 +25,7 @@ pub(super) fn copy(
     destination: Location,
     pull: bool,
 ) -> Outcome {
-    if pull && !destination.is_local() {
+    if pull && !destination.is_here() {
         return Err(TransferError::from(UsageReason::PullElsewhere(destination)).into());
     }
     let connector = reach::connector(context)?;

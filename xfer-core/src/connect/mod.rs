@@ -3,6 +3,7 @@
 mod between;
 mod connected;
 mod direct;
+mod itself;
 mod logins;
 mod peer;
 mod peer_tokens;
@@ -40,7 +41,7 @@ use crate::endpoint::sftp::{SftpEndpoint, SftpOptions};
 use crate::endpoint::{Endpoint, EndpointError, Sink, Source};
 use crate::error::{Failure, ProtocolFailure, TransferError};
 use crate::event::{Event, Route, SharedObserver};
-use crate::location::{Machine, SshHost};
+use crate::location::{Machine, SshHost, Which};
 use crate::options::{RouteChoice, TransferOptions};
 use crate::transport::Stream;
 use crate::transport::keys::{KeyError, SessionKey};
@@ -234,15 +235,13 @@ impl Connector {
             return stand();
         }
         match machine {
-            Machine::Local => Ok(Connected::here(Arc::new(LocalEndpoint::new(LocalOptions {
-                base: Base::WorkingDirectory,
-                devices: options.preserve.devices,
-                owner: options.preserve.owner,
-                times: options.preserve.times,
-                xattrs: options.preserve.xattrs,
-                ..LocalOptions::default()
-            })))),
+            Machine::Local => {
+                Ok(Connected::here(Arc::new(itself::local(Base::WorkingDirectory, options))))
+            }
             Machine::Peer(host) => self.peer(host, options, ahead).await,
+            Machine::Platform(machine) if machine.which == Which::Itself => {
+                self.on_itself(machine.platform, options).await
+            }
             Machine::Platform(machine) => self.platform(machine, options, ahead).await,
             Machine::Ssh(host) => match self.processes.get(host) {
                 Some(command) => self.process(host, command, options, ahead).await,

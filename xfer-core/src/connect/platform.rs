@@ -58,7 +58,19 @@ impl Platforms {
         Self { vast_settings: Mutex::new(Some(settings)), vast: OnceCell::new() }
     }
 
-    async fn of(
+    fn vast_settings(&self) -> VastSettings {
+        let given = self.vast_settings.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        given.unwrap_or_else(|| VastSettings::of_environment(|name| std::env::var_os(name)))
+    }
+
+    /// The machine that this process runs on, as far as it knows itself.
+    pub(super) fn itself(&self, kind: PlatformKind) -> Option<MachineRow> {
+        match kind {
+            PlatformKind::Vast => self.vast_settings().itself(),
+        }
+    }
+
+    pub(super) async fn of(
         &self,
         kind: PlatformKind,
         connector: &Connector,
@@ -66,11 +78,7 @@ impl Platforms {
         match kind {
             PlatformKind::Vast => {
                 let make = async || {
-                    let given =
-                        self.vast_settings.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                    let settings = given.unwrap_or_else(|| {
-                        VastSettings::of_environment(|name| std::env::var_os(name))
-                    });
+                    let settings = self.vast_settings();
                     Vast::new(&settings, connector.clock(), connector.unique()).map(Arc::new)
                 };
                 let vast = self.vast.get_or_try_init(make).await;
@@ -107,6 +115,9 @@ impl Connector {
     /// # Errors
     /// Where the platform cannot be asked, or the machine is gone.
     pub async fn machine(&self, machine: &PlatformMachine) -> Result<MachineRow, TransferError> {
+        if machine.which == Which::Itself {
+            return self.itself(machine.platform).await.map(|itself| itself.row);
+        }
         let name = named(machine)?;
         let asked = self.platforms.of(machine.platform, self).await?;
         let shown =
@@ -281,7 +292,7 @@ impl RouteSource for PlatformPorts {
 }
 
 /// What may end the machine while bytes move.
-fn dangers(row: &MachineRow, now: i64) -> Vec<String> {
+pub(super) fn dangers(row: &MachineRow, now: i64) -> Vec<String> {
     let machine = &row.machine;
     let stopping =
         (row.state == MachineState::Stopping).then(|| format!("{machine} is about to be stopped"));

@@ -16,7 +16,7 @@ use crate::agent::bootstrap::{self, Start};
 use crate::discover::MachineRow;
 use crate::endpoint::remote::{RemoteEndpoint, Tier};
 use crate::error::TransferError;
-use crate::location::Machine;
+use crate::location::{Machine, Which};
 use crate::options::{RouteChoice, TransferOptions};
 use crate::transport::gauge::{Gauge, Reading};
 use crate::transport::keys::SessionKey;
@@ -168,7 +168,7 @@ impl Connector {
                 let (end, notices) = (End::Peer(Box::new(ways)), Vec::new());
                 Ok(Survey::Ways(Box::new(Ways { remote, notices, rented: None, end })))
             }
-            Machine::Platform(machine) if !is_stand => {
+            Machine::Platform(machine) if !is_stand && machine.which != Which::Itself => {
                 let reached = self.reach(machine).await?;
                 let start = self.start(options);
                 let known = reached.proxy.map(|_| GATEWAY.to_owned());

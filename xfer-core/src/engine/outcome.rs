@@ -9,10 +9,10 @@ use super::{Shared, network};
 use crate::disk::state::StateError;
 use crate::endpoint::{LostReason, ProtocolReason};
 use crate::error::{
-    ConfigReason, Failure, LimitReason, NetworkReason, ProtocolFailure, Remedy, StateReason,
-    StopSignal, TransferError, UsageReason, is_no_directory,
+    ConfigReason, Failure, LimitReason, NetworkReason, ProtocolFailure, Remedy, Room,
+    StateReason, StopSignal, TransferError, UsageReason, is_no_directory,
 };
-use crate::location::{Location, Machine};
+use crate::location::Location;
 use crate::plan::mapping::MappingError;
 
 /// Where a source went.
@@ -110,7 +110,7 @@ impl Shared {
     fn far_location(&self) -> Location {
         let sources = self.transfer.sources.iter();
         let mut ends = sources.chain([&self.transfer.destination]);
-        let far = ends.find(|l| l.machine != Machine::Local);
+        let far = ends.find(|end| !end.is_here());
         far.unwrap_or(&self.transfer.destination).clone()
     }
 }

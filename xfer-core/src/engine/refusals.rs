@@ -15,6 +15,7 @@ use xfer_protocol::path::RelPath;
 use super::context::{Context, Stop};
 use super::{MappedPath, Shared};
 use crate::connect::Connected;
+use crate::disk::base::Base;
 use crate::disk::output_file::OutputFile;
 use crate::endpoint::EndpointError;
 use crate::error::{ConfigReason, Failure, Remedy, TransferError, UsageReason};
@@ -68,11 +69,12 @@ pub(super) fn check_lists(
 /// it got.
 pub(super) fn refuse_own_records(shared: &Shared, mappings: &[Mapping]) -> Result<(), Stop> {
     let to = &shared.transfer.destination;
+    let base = if to.is_local() { Base::WorkingDirectory } else { Base::Home };
     let is_hit = |mapping: &Mapping| {
-        let entry = below(&mapping.destination_root, &mapping.top);
+        let entry = base.resolve(&below(&mapping.destination_root, &mapping.top));
         shared.connector.keeps_state_in(Path::new(OsStr::from_bytes(&entry)))
     };
-    if to.machine != Machine::Local || !mappings.iter().any(is_hit) {
+    if !to.is_here() || !mappings.iter().any(is_hit) {
         return Ok(());
     }
     let elsewhere = "keep them elsewhere: XDG_STATE_HOME=/a/directory/of/yours";

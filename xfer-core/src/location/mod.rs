@@ -75,6 +75,13 @@ impl Location {
         self.machine == Machine::Local
     }
 
+    /// Whether its files are those of this machine, whatever name it is given.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        let is_itself = |machine: &PlatformMachine| machine.which == Which::Itself;
+        self.is_local() || matches!(&self.machine, Machine::Platform(machine) if is_itself(machine))
+    }
+
     /// The last name of the path; `None` for `/`, home, and what ends in `.` or `..`.
     #[must_use]
     pub fn last_name(&self) -> Option<&[u8]> {

@@ -53,7 +53,7 @@ impl Looker {
         match self.connector.survey(&location.machine, &self.options).await? {
             Survey::Plain(end) => {
                 end.notices.iter().for_each(|notice| self.notice(notice));
-                let mut machine = Machine::default();
+                let mut machine = Machine { rented: end.rented.clone(), ..Machine::default() };
                 if let Some(route) = &end.route {
                     self.plainly(&end, route, &mut machine).await;
                 }

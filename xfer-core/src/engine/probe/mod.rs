@@ -227,7 +227,7 @@ async fn look(probe: Probe, connector: Connector, observer: SharedObserver) -> F
     let connector = connector.telling(Arc::clone(&observer));
     let clock = connector.clock();
     let looker = Looker { connector, options, observer, clock };
-    let far = locations.iter().filter(|location| !location.is_local()).count();
+    let far = locations.iter().filter(|location| !location.is_here()).count();
     let each = |time: Duration, count: usize| time / u32::try_from(count.max(1)).unwrap_or(1);
     let share = Share {
         link_time: each(time * 7 / 10, far),
@@ -262,6 +262,6 @@ fn expected(
     if machines.len() == 2 {
         return of(Some(0), Some(1)).into_iter().collect();
     }
-    let far = (0..machines.len()).filter(|&index| !machines[index].0.is_local());
+    let far = (0..machines.len()).filter(|&index| !machines[index].0.is_here());
     far.flat_map(|index| [of(None, Some(index)), of(Some(index), None)]).flatten().collect()
 }
