@@ -8,6 +8,7 @@ mod lists;
 mod logins;
 mod orders;
 mod proxied;
+mod refused;
 mod states;
 
 use serde_json::Value;

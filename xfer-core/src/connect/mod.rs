@@ -4,6 +4,7 @@ mod between;
 mod connected;
 mod direct;
 mod itself;
+mod listed_keys;
 mod logins;
 mod peer;
 mod peer_tokens;

@@ -119,6 +119,7 @@ pub(super) async fn log_in(
         attempts_allowed,
         unusable: keys.unusable,
         methods: attempt.methods,
+        listed: None,
         remedies: Vec::new(),
     })))
 }

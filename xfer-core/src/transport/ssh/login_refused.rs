@@ -26,8 +26,19 @@ pub struct LoginRefused {
     pub unusable: Vec<(KeyOrigin, String)>,
     /// Ways to log in that the host names, as `publickey`
     pub methods: Vec<String>,
-    /// Further things to do, of the layers above; they come first
+    /// Keys that the host is said to let in, where somebody knows
+    pub listed: Option<Listed>,
+    /// Further things to do, of the layers above; lines after the first explain
     pub remedies: Vec<String>,
+}
+
+/// Keys that a host is said to let in
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Who says so
+    pub by: &'static str,
+    /// Each as `SHA256:…`, with what its owner calls it; or why nobody knows
+    pub keys: Result<Vec<(String, String)>, String>,
 }
 
 /// A key and where it came from
@@ -80,6 +91,7 @@ impl fmt::Display for LoginRefused {
         for (origin, reason) in &self.unusable {
             write!(formatter, "\n  not used  {origin}: {reason}")?;
         }
+        self.write_listed(formatter)?;
         self.write_remedies(formatter)
     }
 }
@@ -105,15 +117,44 @@ impl LoginRefused {
         }
     }
 
+    fn write_listed(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(Listed { by, keys }) = &self.listed else { return Ok(()) };
+        let keys = match keys {
+            Ok(keys) if keys.is_empty() => return write!(formatter, "\n  listed    none   ({by})"),
+            Ok(keys) => keys,
+            Err(why) => {
+                let why = why.escape_debug();
+                return write!(formatter, "\n  listed    unknown   ({by}: {why})");
+            }
+        };
+        for (index, (fingerprint, comment)) in keys.iter().enumerate() {
+            let label = if index == 0 { "listed  " } else { "        " };
+            write!(formatter, "\n  {label}  {fingerprint}  {comment:?}")?;
+            if self.offered.iter().any(|key| key.fingerprint == *fingerprint) {
+                write!(formatter, "  offered: it has not reached the machine, or not yet")?;
+            }
+            if index == 0 {
+                write!(formatter, "   ({by})")?;
+            }
+        }
+        Ok(())
+    }
+
     fn write_remedies(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut remedies = vec!["repeat with -i PATH_OF_A_LISTED_KEY".to_owned()];
+        let listed = self.listed.as_ref().and_then(|listed| listed.keys.as_ref().ok());
+        let which = if listed.is_some_and(|keys| keys.len() == 1) { "THE" } else { "A" };
+        let mut remedies = vec![format!("repeat with -i PATH_OF_{which}_LISTED_KEY")];
         remedies.extend(self.remedies.iter().cloned());
         if self.remedies.is_empty() {
             remedies.push(format!("add yours there: {}", self.copy_command()));
         }
         for (index, remedy) in remedies.iter().enumerate() {
             let label = if index == 0 { "do one of" } else { "         " };
-            write!(formatter, "\n  {label} {}  {remedy}", index + 1)?;
+            let mut lines = remedy.lines();
+            write!(formatter, "\n  {label} {}  {}", index + 1, lines.next().unwrap_or_default())?;
+            for line in lines {
+                write!(formatter, "\n               {line}")?;
+            }
         }
         Ok(())
     }
@@ -150,6 +191,7 @@ mod tests {
             attempts_allowed: Some(6),
             unusable: Vec::new(),
             methods: vec!["publickey".to_owned()],
+            listed: None,
             remedies: Vec::new(),
         }
     }
@@ -167,6 +209,43 @@ mod tests {
              -p 33526 root@65.130.162.74",
         ];
         assert_eq!(refused().to_string().lines().collect::<Vec<_>>(), expected);
+    }
+
+    /// The model of the contract.
+    #[test]
+    fn a_platform_tells_which_keys_are_listed() {
+        let mut refused = refused();
+        refused.location = Some("vast:33402296".to_owned());
+        let by = "Vast API";
+        let bob = ("SHA256:Zz1".to_owned(), "bob@velocity".to_owned());
+        refused.listed = Some(Listed { by, keys: Ok(vec![bob.clone()]) });
+        refused.remedies = vec!["add yours to this instance: command\n(the whole line)".to_owned()];
+        let expected = [
+            "login refused: root@65.130.162.74:33526 (vast:33402296) accepts none of your keys. \
+             There is no password.",
+            "  offered   SHA256:Ab3  /home/u/.ssh/id_ed25519",
+            "            SHA256:9fQ  ssh-agent \"work-laptop\"   \
+             (1 more not tried: the server stops after 6; use -i)",
+            "  listed    SHA256:Zz1  \"bob@velocity\"   (Vast API)",
+            "  do one of 1  repeat with -i PATH_OF_THE_LISTED_KEY",
+            "            2  add yours to this instance: command",
+            "               (the whole line)",
+        ];
+        assert_eq!(refused.to_string().lines().collect::<Vec<_>>(), expected);
+        let ours = ("SHA256:9fQ".to_owned(), "\u{1b}[2J".to_owned());
+        refused.listed = Some(Listed { by, keys: Ok(vec![bob, ours]) });
+        let text = refused.to_string();
+        let line = "            SHA256:9fQ  \"\\u{1b}[2J\"  offered: it has not reached the machine, \
+                    or not yet";
+        assert!(text.lines().any(|said| said == line), "{text}");
+        for (keys, line) in [
+            (Ok(Vec::new()), "  listed    none   (Vast API)"),
+            (Err("no\nkey".to_owned()), "  listed    unknown   (Vast API: no\\nkey)"),
+        ] {
+            refused.listed = Some(Listed { by, keys });
+            let text = refused.to_string();
+            assert!(text.lines().any(|said| said == line), "{text}");
+        }
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub use host_config::{
 };
 pub use known_hosts::{ListedKey, listed_key};
 pub use lent::LentKey;
-pub use login_refused::{KeyOrigin, LoginRefused, OfferedKey};
+pub use login_refused::{KeyOrigin, Listed, LoginRefused, OfferedKey};
 pub use options::SshOptions;
 pub use prompt::{
     HostKeyAnswer, HostKeyQuestion, NoPrompt, Passphrase, PassphraseQuestion, Prompt,
