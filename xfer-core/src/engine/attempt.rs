@@ -92,7 +92,10 @@ pub(super) async fn attempt(shared: &Shared) -> Result<Summary, Stop> {
         () = shared.cancel.cancelled() => return Err(Stop::Cancelled),
     };
     shared.reached.store(true, Ordering::Relaxed);
-    let result = move_all(shared, &opened, begun).await;
+    let mut result = move_all(shared, &opened, begun).await;
+    if let Some(row) = &opened.sink.rented {
+        result = result.map_err(|stop| shared.to_rented(row.disk, stop));
+    }
     for end in opened.ends() {
         end.source.close().await;
     }

@@ -9,7 +9,7 @@ use super::{Shared, network};
 use crate::disk::state::StateError;
 use crate::endpoint::{LostReason, ProtocolReason};
 use crate::error::{
-    ConfigReason, Failure, LimitReason, NetworkReason, ProtocolFailure, Remedy, Room,
+    ConfigReason, DiskSize, Failure, LimitReason, NetworkReason, ProtocolFailure, Remedy, Room,
     StateReason, StopSignal, TransferError, UsageReason, is_no_directory,
 };
 use crate::location::Location;
@@ -51,9 +51,22 @@ impl Shared {
             Stop::Protocol(_) => protocol(&far, ProtocolFailure::Broken),
             Stop::Shortage(shortage) => {
                 let location = self.transfer.destination.clone();
-                TransferError::Preflight { location, shortage }
+                let room = Box::new(Room { shortage, disk: DiskSize::NotKnown });
+                TransferError::Preflight { location, room }
             }
             Stop::State(error) => state(error),
+        }
+    }
+
+    /// A stop of a transfer to a rented machine names the size of its disk.
+    pub(super) fn to_rented(&self, disk: Option<u64>, stop: Stop) -> Stop {
+        match stop {
+            Stop::Shortage(shortage) => {
+                let location = self.transfer.destination.clone();
+                let room = Box::new(Room { shortage, disk: DiskSize::Fixed { bytes: disk } });
+                Stop::Error(TransferError::Preflight { location, room })
+            }
+            stop => stop,
         }
     }
 

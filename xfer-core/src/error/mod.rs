@@ -60,12 +60,12 @@ pub enum TransferError {
         gravest: ExitClass,
     },
     /// What is to be moved does not fit.
-    #[error("{location}: {shortage}, nothing sent")]
+    #[error("{location}: {}, nothing sent", .room.shortage)]
     Preflight {
         /// The destination.
         location: Location,
-        /// What is missing.
-        shortage: Shortage,
+        /// What is missing there.
+        room: Box<Room>,
     },
     /// The destination cannot prove what was asked.
     #[error("{location}: no entry there can be proven {level}, nothing sent")]
@@ -304,9 +304,41 @@ fn location_remedy(location: &Location) -> Remedy {
     })
 }
 
+/// What helps where a disk that cannot grow has no room.
+fn fixed_disk(bytes: Option<u64>) -> Remedy {
+    const GB: u64 = 1_000_000_000;
+    let size = bytes.map(|bytes| format!(" of {} GB", bytes / GB)).unwrap_or_default();
+    Remedy::text(format!(
+        "free some space there, or send less (--exclude), and repeat the same command; the disk\
+         {size} of a rented machine is fixed and cannot grow, so for more rent another with a \
+         larger one"
+    ))
+}
+
 /// A failure of a root: its location says where.
 fn of_root(fault: &Fault) -> String {
     if fault.path.is_root() { fault.story().to_string() } else { fault.to_string() }
+}
+
+/// What is missing on a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Of what there is too little.
+    pub shortage: Shortage,
+    /// On whose disk.
+    pub disk: DiskSize,
+}
+
+/// What is known of the size of a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskSize {
+    /// Nothing: it is its owner's affair.
+    NotKnown,
+    /// It is a rented one, which stays as large as it was made.
+    Fixed {
+        /// Its bytes, where its platform tells them.
+        bytes: Option<u64>,
+    },
 }
 
 /// What does not fit, in what is there.
@@ -394,8 +426,10 @@ impl TransferError {
             Self::NotFound { .. } => "not-found",
             Self::Root { fault, .. } | Self::Unsafe { fault, .. } => fault_id(fault.kind),
             Self::Partial { gravest, .. } => class_id(*gravest),
-            Self::Preflight { shortage: Shortage::Bytes { .. }, .. } => "no-space",
-            Self::Preflight { shortage: Shortage::Inodes { .. }, .. } => "no-inodes",
+            Self::Preflight { room, .. } => match room.shortage {
+                Shortage::Bytes { .. } => "no-space",
+                Shortage::Inodes { .. } => "no-inodes",
+            },
             Self::Unprovable { .. } => "proof-unsupported",
             Self::Busy { .. } => "busy",
             Self::Network(failure) => failure.reason.id(),
@@ -481,9 +515,12 @@ impl TransferError {
         Some(Remedy::text(match self {
             Self::Usage(reason) => reason.remedy(),
             Self::NotFound { location, .. } => return Some(location_remedy(location)),
-            Self::Preflight { .. } => {
-                "free some space there, or send less (--exclude); then repeat the same command"
-            }
+            Self::Preflight { room, .. } => match room.disk {
+                DiskSize::Fixed { bytes } => return Some(fixed_disk(bytes)),
+                DiskSize::NotKnown => {
+                    "free some space there, or send less (--exclude); then repeat the same command"
+                }
+            },
             Self::Unprovable { .. } => "repeat with --verify received",
             Self::Busy { .. } => "wait for the other transfer; then repeat the same command",
             Self::Network(_) | Self::Stopped { .. } => "repeat the same command: it continues",
