@@ -24,6 +24,8 @@ pub struct TransferOptions {
     pub retry: RetryOptions,
     /// What is left on either disk.
     pub disk: DiskOptions,
+    /// What is done where a machine of a platform does not run.
+    pub machine: MachineOptions,
 }
 
 /// What is selected and how it is compared.
@@ -180,6 +182,16 @@ pub struct MappedPort {
     pub host: Option<String>,
     /// The port at which it is dialled.
     pub outside: u16,
+}
+
+/// What is done where a machine of a platform does not run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MachineOptions {
+    /// Starts one that is stopped; it costs its whole price from then on. Default: no.
+    pub start: bool,
+    /// How long one that does not run is waited for, anew after each progress. Default: not at
+    /// all, or 10 min where it is started.
+    pub wait: Option<Duration>,
 }
 
 /// When to try again and when to give up.

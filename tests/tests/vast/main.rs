@@ -9,6 +9,7 @@ mod logins;
 mod orders;
 mod proxied;
 mod refused;
+mod starting;
 mod states;
 
 use serde_json::Value;

@@ -123,6 +123,7 @@ impl Flag {
             "read-only",
             "token-root",
             "expires",
+            "start",
         ];
         self.variable().is_some() && !one_run.contains(&self.long)
     }
@@ -275,6 +276,17 @@ pub(crate) const FLAGS: &[Flag] = &[
         Kind::Value("N", |v| values::retries(v).map(drop)),
         Group::Travel,
         "Try again N times (default 10)",
+    ),
+    switch(
+        "start",
+        Group::Travel,
+        "Start a machine of a platform that is stopped, and wait for it",
+    ),
+    flag(
+        "wait-machine",
+        Kind::Value("TIME", |v| values::span(v).map(drop)),
+        Group::Travel,
+        "Wait TIME for a machine of a platform that does not run (default 0)",
     ),
     flag(
         "reserve",
@@ -445,8 +457,6 @@ pub(crate) const LATER_FLAGS: &[&str] = &[
     "order",
     "print-onstart",
     "detach",
-    "start",
-    "wait-machine",
     "read-back-from",
     "load-check",
     "allow-keys-on-agent",

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use xfer_core::options::{
-    Comparison, DiskOptions, MappedPort, NetworkOptions, PreserveOptions, RetryOptions,
-    RouteChoice, SelectionOptions, TransferOptions, VerifyOptions,
+    Comparison, DiskOptions, MachineOptions, MappedPort, NetworkOptions, PreserveOptions,
+    RetryOptions, RouteChoice, SelectionOptions, TransferOptions, VerifyOptions,
 };
 use xfer_core::transport::ssh::SshOptions;
 use xfer_protocol::digest::BlockSize;
@@ -200,6 +200,10 @@ impl CopySettings {
             disk: DiskOptions {
                 reserve: merged.value("reserve", values::size)?,
                 receipt: merged.path("receipt"),
+            },
+            machine: MachineOptions {
+                start: merged.switch("start", false),
+                wait: merged.value("wait-machine", values::span)?,
             },
         };
         Ok(Self { options, dry_run: merged.switch("dry-run", false) })

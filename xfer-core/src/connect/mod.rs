@@ -6,6 +6,7 @@ mod direct;
 mod itself;
 mod listed_keys;
 mod logins;
+mod orders;
 mod peer;
 mod peer_tokens;
 mod pins;

@@ -52,38 +52,52 @@ pub(super) fn api_error(place: &str, error: PlatformError) -> TransferError {
 /// A machine that does not run; `None` where it is gone.
 pub(super) fn not_running(place: &str, row: Option<&MachineRow>) -> TransferError {
     let is_bid = row.is_some_and(|row| row.clocks.contains(&DangerClock::Interruptible));
-    let (reason, next) = match row.map(|row| row.state) {
-        None => (
-            MachineReason::Gone,
-            "look at the number; xfer ls vast: lists the machines that the key sees",
-        ),
-        Some(MachineState::Stopped) if is_bid => (
-            MachineReason::Outbid,
-            "raise the bid, or start it when its GPU is free; its disk is kept, and paid for, \
-             until it is destroyed",
-        ),
-        Some(MachineState::Stopped) => (
-            MachineReason::Stopped,
-            "start it; its disk is kept, and paid for, until it is destroyed",
-        ),
-        Some(MachineState::Starting) => (
-            MachineReason::Starting,
-            "repeat the same command once it runs; a start that waits for its GPU can take hours",
-        ),
-        Some(MachineState::HostOffline) => (
-            MachineReason::HostOffline,
-            "do not destroy it for that: the host may come back, and the data with it",
-        ),
-        Some(MachineState::Unknown | MachineState::Running | MachineState::Stopping) => (
-            MachineReason::Unknown,
-            "look at it in the platform's own console; do not destroy it for that",
-        ),
+    let reason = match row.map(|row| row.state) {
+        None => MachineReason::Gone,
+        Some(MachineState::Stopped) if is_bid => MachineReason::Outbid,
+        Some(MachineState::Stopped) => MachineReason::Stopped,
+        Some(MachineState::Starting) => MachineReason::Starting,
+        Some(MachineState::HostOffline) => MachineReason::HostOffline,
+        Some(MachineState::Unknown | MachineState::Running | MachineState::Stopping) => {
+            MachineReason::Unknown
+        }
     };
-    let mut failure = Failure::new(place, reason).next(Remedy::text(next));
+    let mut failure = Failure::new(place, reason);
+    for next in ways_on(reason) {
+        failure = failure.next(Remedy::text(*next));
+    }
     if let Some(row) = row.filter(|row| !row.status.is_empty()) {
         failure = failure.detail("state", row.status.clone());
     }
+    let disk = row.filter(|row| row.clocks.contains(&DangerClock::DiskIsPaidFor));
+    if let Some(price) = disk.and_then(|row| row.prices.stopped_per_hour) {
+        let costs = format!("${price:.4}/h for its disk, until it is destroyed");
+        failure = failure.detail("costs", costs);
+    }
     TransferError::NotRunning(failure)
+}
+
+/// What helps, the most likely first.
+fn ways_on(reason: MachineReason) -> &'static [&'static str] {
+    const START: &str = "repeat with --start: it is started, waited for, and costs its whole \
+                         price from then on";
+    const WAIT: &str = "repeat with --wait-machine 6h, which waits until it runs";
+    match reason {
+        MachineReason::Stopped => &[START],
+        MachineReason::Outbid => {
+            &["raise the bid; then repeat with --wait-machine 6h, which waits until it runs", START]
+        }
+        MachineReason::Starting => {
+            &[WAIT, "look at it: a start that waits for its GPU can take hours"]
+        }
+        MachineReason::HostOffline => {
+            &[WAIT, "do not destroy it for that: the host may come back, and the data with it"]
+        }
+        MachineReason::Gone => {
+            &["look at the number; xfer ls vast: lists the machines that the key sees"]
+        }
+        _ => &["look at it in the platform's own console; do not destroy it for that"],
+    }
 }
 
 /// A machine that runs, and nobody says where its sshd is.

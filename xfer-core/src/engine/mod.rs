@@ -28,11 +28,14 @@ pub mod probe;
 mod proxy;
 mod publisher;
 mod refusals;
+mod rescue;
+mod vigil;
+mod waiting;
 mod wrap_up;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -49,6 +52,7 @@ use crate::options::TransferOptions;
 use context::{Pacer, Stop, pause};
 use meter::Meter;
 use patience::Patience;
+use waiting::Waited;
 
 pub use inspect::{Inspection, Verified};
 pub use ledger::{Counts, Side};
@@ -130,6 +134,8 @@ struct Shared {
     pacer: Arc<Pacer>,
     /// Whether both ends were once reached: then they are there, and what keeps us off passes.
     reached: AtomicBool,
+    /// When a machine that was waited for began to run, in ns of the clock; 0 where none was.
+    woke: AtomicU64,
     /// Entries and bytes that sessions moved which were lost.
     moved_earlier: std::sync::Mutex<(u64, u64)>,
     /// Times the sessions.
@@ -184,6 +190,7 @@ impl Shared {
             observer,
             cancel,
             reached: AtomicBool::new(false),
+            woke: AtomicU64::new(0),
             moved_earlier: std::sync::Mutex::default(),
             began: clock.elapsed(),
             clock,
@@ -193,7 +200,7 @@ impl Shared {
 
     async fn until_done(&self) -> Result<Summary, TransferError> {
         let mut patience = Patience::new(self.clock.elapsed());
-        let mut lost = None;
+        let (mut lost, mut waited) = (None, Waited::default());
         loop {
             let before = self.meter.dealt_with();
             let stop = match self.one_attempt().await {
@@ -204,6 +211,13 @@ impl Shared {
                 return Err(TransferError::Stopped { signal: StopSignal::Interrupt });
             }
             let error = self.error_of(stop);
+            if self.is_worth_waiting(&error) {
+                let began = self.clock.elapsed();
+                let awaited = self.wait_for_machines(&mut waited).await;
+                awaited.map_err(|error| self.with_rescue(error))?;
+                patience.spare(self.clock.elapsed().saturating_sub(began));
+                continue;
+            }
             let reached = self.meter.dealt_with().saturating_sub(before);
             let (now, retry) = (self.clock.elapsed(), &self.transfer.options.retry);
             let next = match self.hope(&error, lost) {
@@ -214,7 +228,7 @@ impl Shared {
             if matches!(error, TransferError::Network(_)) {
                 lost = Some(now);
             }
-            let Some(attempt) = next else { return Err(error) };
+            let Some(attempt) = next else { return Err(self.with_rescue(error)) };
             self.observer.observe(&Event::Retry { reason: error.to_string(), attempt });
             pause(&*self.clock, attempt, self.cancel.cancelled()).await;
         }
@@ -226,6 +240,7 @@ impl Shared {
             Lost, NoDataPort, NoPassage, Stalled, Throttled, TimedOut, Unreachable, Unresolved,
         };
         match error {
+            error if self.is_waking(error) => Hope::Outage,
             TransferError::Network(failure) => match failure.reason {
                 Lost | Stalled => Hope::OtherSession,
                 NoDataPort | NoPassage | Throttled | TimedOut | Unreachable | Unresolved => {

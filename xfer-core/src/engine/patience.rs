@@ -42,6 +42,11 @@ impl Patience {
         Some(self.attempts)
     }
 
+    /// Time in which there was nothing to be had does not count.
+    pub(super) fn spare(&mut self, time: Duration) {
+        self.last_progress += time;
+    }
+
     /// What follows when nobody was reached who had been there before: that says nothing of them,
     /// so only the time without progress counts.
     pub(super) fn after_outage(&mut self, now: Duration, retry: &RetryOptions) -> Option<u32> {
