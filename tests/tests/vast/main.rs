@@ -9,6 +9,7 @@ mod logins;
 mod orders;
 mod proxied;
 mod refused;
+mod screens;
 mod starting;
 mod states;
 

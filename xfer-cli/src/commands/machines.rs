@@ -56,7 +56,15 @@ pub(super) fn list(context: &Context, location: &Location, platform: PlatformKin
 
 /// What a person should know of a machine before bytes move, each with a label.
 pub(super) fn facts(row: &MachineRow) -> Vec<(&'static str, String)> {
-    let mut facts = vec![("state", format!("{}: {}", row.state.name(), row.status))];
+    // Its own words begin with its state, where that is one which it knows too.
+    let (state, status) = (row.state.name(), row.status.as_str());
+    let state = match status {
+        "" => state.to_owned(),
+        _ if status.starts_with(state) => status.to_owned(),
+        _ => format!("{state}: {status}"),
+    };
+    let mut facts: Vec<_> = row.label.clone().map(|label| ("label", label)).into_iter().collect();
+    facts.push(("state", state));
     facts.push(("price", money(row)));
     facts.extend(row.clocks.iter().map(|running| ("clock", clock(running))));
     facts.extend(ports(row).map(|full| ("ports", full)));

@@ -171,7 +171,10 @@ impl Connector {
             Machine::Platform(machine) if !is_stand && machine.which != Which::Itself => {
                 let reached = self.reach(machine).await?;
                 let start = self.start(options);
-                let known = reached.proxy.map(|_| GATEWAY.to_owned());
+                let known = reached.proxy.map(|proxy| {
+                    let why = proxy.why.into_iter().map(|why| format!("; {why}"));
+                    format!("{GATEWAY}{}", why.collect::<String>())
+                });
                 let survey =
                     self.login_ways(reached.place, reached.login, start, options, known).await?;
                 Ok(survey.noticing(reached.notices).of(reached.row))

@@ -12,6 +12,10 @@ use crate::output::amounts;
 
 const HEADS: [&str; 7] = ["way", "round trip", "loss", "MTU", "1 stream", "several", "why"];
 
+/// What follows from a way that crosses a platform's gateway.
+const PROXIED: &str = "a transfer of more than --proxy-limit (1 GB) is refused on this way, before \
+                       its first byte; ports are fixed when an instance is made";
+
 /// A short table of one machine, with what transfers are to be expected to do.
 pub(super) fn text(
     location: &Location,
@@ -28,8 +32,11 @@ pub(super) fn text(
     let mut line = |label: &str, value: &str| {
         text.push_str(&format!("  {label:<9} {}\n", Escaped(value.as_bytes())));
     };
-    if let Some(taken) = machine.taken.and_then(|taken| machine.ways.get(taken)) {
+    if let Some(taken) = taken(machine) {
         line("takes", &format!("{}: {}", taken.kind.name(), machine.taken_because));
+    }
+    if machine.rented.is_some() && taken(machine).is_some_and(|way| !way.direct) {
+        line("limit", PROXIED);
     }
     for (label, fact) in machine.rented.iter().flat_map(|row| machines::facts(row)) {
         line(label, &fact);
@@ -50,6 +57,11 @@ pub(super) fn text(
         line("moved", &format!("{moved}, to measure"));
     }
     text
+}
+
+/// The way that a transfer takes.
+fn taken(machine: &Machine) -> Option<&Way> {
+    machine.ways.get(machine.taken?)
 }
 
 fn row(way: &Way) -> [String; 7] {
