@@ -10,8 +10,11 @@ mod orders;
 mod proxied;
 mod refused;
 mod screens;
+mod secrets;
+mod sizes;
 mod starting;
 mod states;
+mod ways_in;
 
 use serde_json::Value;
 use xfer_tests::net::Host;
