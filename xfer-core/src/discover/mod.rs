@@ -6,6 +6,8 @@
 
 mod error;
 mod fields;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod json;
 mod vast;
 

@@ -218,6 +218,7 @@ mod tests {
             // A value of several lines, quoted or raw, and one whose end is missing.
             ("SSH_PUBLIC_KEY=\"ssh-ed25519 AAAA\nsecond\"\nVAST_CONTAINERLABEL=\"C.7\"", Some(7)),
             ("KEY=-----BEGIN\nabc=\n-----END\nVAST_CONTAINERLABEL=C.7", Some(7)),
+            ("NOTE=\"look:\nVAST_CONTAINERLABEL=C.8\"\nVAST_CONTAINERLABEL=\"C.7\"", Some(7)),
             ("BROKEN=\"x\nVAST_CONTAINERLABEL=C.7", Some(7)),
             ("VAST_CONTAINERLABEL=\"C.7", Some(7)),
             ("\u{fffd}\n=\n==\nVAST_CONTAINERLABEL=C.7\n\0\u{1b}[2J", Some(7)),
@@ -240,7 +241,7 @@ mod tests {
         for text in [
             "VAST_CONTAINERLABEL=C.7\nVAST_CONTAINERLABEL=C.8",
             "VAST_CONTAINERLABEL=C.7\nCONTAINER_ID=8",
-            "NOTE=\"look:\nVAST_CONTAINERLABEL=C.8\"\nVAST_CONTAINERLABEL=\"C.7\"",
+            "NOTE=\"look:\nVAST_CONTAINERLABEL=C.8\nat\"\nVAST_CONTAINERLABEL=\"C.7\"",
         ] {
             assert!(told(text).contradicts, "{text:?}");
         }

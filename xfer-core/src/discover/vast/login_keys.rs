@@ -57,13 +57,13 @@ mod tests {
         let row = format!("{KEY} bob@velocity two words");
         let inner = format!(r#"[{{"id":1,"public_key":"{row}"}},{{"id":2,"public_key":"x y"}}]"#);
         let text = format!(r#"{{"success":true,"ssh_keys":{inner:?}}}"#);
-        let expected = LoginKey {
+        let expected = [LoginKey {
             fingerprint: listed_key(&format!("x {KEY}")).unwrap().fingerprint,
             comment: "bob@velocity two words".to_owned(),
-        };
-        assert_eq!(of(&text).unwrap(), [expected.clone()]);
-        assert_eq!(of(&format!(r#"{{"ssh_keys":{inner}}}"#)).unwrap(), [expected.clone()]);
-        assert_eq!(of(&format!(r#"{{"ssh_keys":["{row}"]}}"#)).unwrap(), [expected]);
+        }];
+        assert_eq!(of(&text).unwrap(), expected);
+        assert_eq!(of(&format!(r#"{{"ssh_keys":{inner}}}"#)).unwrap(), expected);
+        assert_eq!(of(&format!(r#"{{"ssh_keys":["{row}"]}}"#)).unwrap(), expected);
         assert_eq!(of(r#"{"ssh_keys":"[]"}"#).unwrap(), []);
         let bare = of(&format!(r#"{{"ssh_keys":["{KEY}"]}}"#)).unwrap();
         assert_eq!(bare[0].comment, "");

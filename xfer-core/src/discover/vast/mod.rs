@@ -182,3 +182,19 @@ impl Platform for Vast {
         login_keys::read(&answer).map_err(|what| self.requests.unusable(&path, what))
     }
 }
+
+/// What fuzzing reaches of this room.
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzed {
+    use super::row::{self, bent::Bent};
+    use crate::discover::json::Json;
+
+    pub(in crate::discover) fn read(json: &Json) {
+        let _read = row::read(json);
+        let _read = super::login_keys::read(json);
+    }
+
+    pub(in crate::discover) fn bent(random: &mut impl FnMut() -> u64) {
+        Bent::new().leads_nowhere_new(random);
+    }
+}

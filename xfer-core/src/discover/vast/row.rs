@@ -1,5 +1,8 @@
 //! What an instance's object says, field by field.
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod bent;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
