@@ -9,6 +9,7 @@ mod logins;
 mod orders;
 mod proxied;
 mod refused;
+mod room;
 mod screens;
 mod secrets;
 mod sizes;

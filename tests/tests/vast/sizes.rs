@@ -3,13 +3,10 @@
 //!
 //! `cargo test --release -p xfer-tests --test vast -- --ignored --nocapture sizes`
 
-use std::fs::File;
-use std::path::Path;
-
-use rustix::fs::FallocateFlags;
 use serde_json::{Value, json};
 use xfer_tests::net::{Direction, Mapping, Protocol, Selection};
 use xfer_tests::sshd::Sshd;
+use xfer_tests::tree::big_file;
 
 use super::logins::{ID, Rented};
 
@@ -28,12 +25,6 @@ fn behind_gateway() -> Rented {
     rented
 }
 
-/// A file whose blocks are there, so that its size is what would move
-fn allocate(directory: &Path, name: &str, length: u64) {
-    let file = File::create(directory.join(name)).expect("create");
-    rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, length).expect("room for a file");
-}
-
 fn crossed(rented: &Rented, act: impl FnOnce() -> Value) -> (u64, Value) {
     let bytes = || rented.lab.link.counts(Direction::Out).bytes;
     let before = bytes();
@@ -49,24 +40,24 @@ fn holds(machine: &Sshd, name: &str) -> bool {
 #[ignore = "gigabytes: some minutes"]
 fn sizes_without_a_data_port() {
     let rented = behind_gateway();
-    allocate(&rented.tree(), "first", 1_200_000_000);
+    big_file(&rented.tree().join("first"), 1_200_000_000, 1);
     let (bytes, refused) = crossed(&rented, || rented.push(&[], 17));
     assert_eq!(refused["reason"], "proxied-over-limit", "1.2 GB");
     assert_eq!(refused["payload_bytes"], 0);
     assert!(bytes < TALK && !holds(&rented.machine, "first"), "{bytes} bytes crossed");
-    allocate(&rented.tree(), "first", 900_000_000);
+    big_file(&rented.tree().join("first"), 900_000_000, 1);
     let passed = rented.push(&[], 0);
     assert_eq!(passed["route"]["direct"], json!(false), "0.9 GB");
     rented.assert_arrived();
     // Of 1.2 GB 0.5 GB are there.
     let rented = behind_gateway();
-    allocate(&rented.tree(), "half", GB / 2);
+    big_file(&rented.tree().join("half"), GB / 2, 2);
     rented.push(&[], 0);
-    allocate(&rented.tree(), "rest", 7 * GB / 10);
+    big_file(&rented.tree().join("rest"), 7 * GB / 10, 3);
     rented.push(&[], 0);
     rented.assert_arrived();
     let rented = behind_gateway();
-    allocate(&rented.tree(), "all", 1_200_000_000);
+    big_file(&rented.tree().join("all"), 1_200_000_000, 4);
     rented.push(&[], 17);
     rented.push(&["--proxy-limit", "5GB"], 0);
     rented.assert_arrived();
@@ -79,12 +70,12 @@ fn sizes_with_a_data_port() {
     let mapping = Mapping { protocol: Protocol::Tcp, outside: 30_526, inside: 8081 };
     rented.lab.link.map_ports(&[mapping]);
     rented.stand.api.set(ID, "ports", json!({"8081/tcp": [{"HostPort": "30526"}]}));
-    allocate(&rented.tree(), "large", 5 * GB);
+    big_file(&rented.tree().join("large"), 5 * GB, 5);
     let result = rented.push(&["--compress", "none"], 0);
     assert_eq!(result["route"]["kind"], "tls", "5 GB");
     rented.assert_arrived();
     // A way that is known to be the machine's own is lost, and what is left does not fit.
-    allocate(&rented.tree(), "more", 4 * GB);
+    big_file(&rented.tree().join("more"), 5 * GB / 2, 6);
     let source = format!("{}/", rented.tree().display());
     let arguments = ["push", &source, "vast:33402296:data/", "--compress", "none", "--json"];
     let running = rented.stand.xfer.start(arguments);
@@ -94,9 +85,9 @@ fn sizes_with_a_data_port() {
     rented.lab.link.change_both(|weather| weather.drops.push(port.clone()));
     let cut = running.wait().expect_code(17).result();
     assert_eq!(cut["reason"], "proxied-over-limit", "cut at the limit");
-    assert!(cut["payload_bytes"].as_u64() < Some(4 * GB), "{cut}");
+    assert!(cut["payload_bytes"].as_u64() < Some(5 * GB / 2), "{cut}");
     rented.lab.link.change_both(|weather| weather.drops.clear());
     let rest = rented.push(&["--compress", "none", "--route", "tls"], 0);
-    assert!(rest["payload_bytes"].as_u64() < Some(4 * GB), "what arrived is kept: {rest}");
+    assert!(rest["payload_bytes"].as_u64() < Some(5 * GB / 2), "what arrived is kept: {rest}");
     rented.assert_arrived();
 }

@@ -83,6 +83,26 @@ fn a_stopped_machine_is_started_where_that_was_asked_for() {
     assert_eq!(rented.stand.api.orders(), [RUNNING], "one that runs is not started");
 }
 
+/// Its sshd takes keys later than its platform says that it runs.
+#[test]
+fn a_machine_that_was_started_is_given_time_to_wake() {
+    let rented = stopped();
+    let keys = std::fs::read(rented.machine.authorized_keys()).expect("keys");
+    std::fs::write(rented.machine.authorized_keys(), "").expect("write");
+    let mut woken = running(&rented);
+    woken["ssh_host"] = json!(null);
+    rented.stand.api.starts_as(ID, 1, woken);
+    let moving = start(&rented, &["--start"]);
+    let refused = |event: &Value| {
+        let reason = event["retry"]["reason"].as_str();
+        reason.is_some_and(|reason| reason.contains("login refused"))
+    };
+    moving.next_event(refused).expect("another try");
+    std::fs::write(rented.machine.authorized_keys(), keys).expect("write");
+    moving.wait().expect_code(0);
+    rented.assert_arrived();
+}
+
 /// A start that waits for its processors would succeed some day, and cost from then on.
 #[test]
 fn a_start_that_does_not_come_about_in_time_is_taken_back() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Connector;
 use super::platform::named;
-use crate::discover::LoginKey;
+use crate::discover::{LoginKey, MachineRow};
 use crate::error::{AuthenticationReason, Failure, TransferError};
 use crate::location::{PlatformKind, PlatformMachine};
 use crate::transport::ssh::{KeyOrigin, Listed, LoginRefused, SshError};
@@ -18,9 +18,14 @@ impl Connector {
     pub(super) async fn with_listed_keys(
         &self,
         machine: &PlatformMachine,
+        row: &MachineRow,
         error: TransferError,
     ) -> TransferError {
-        let Some(refused) = refusal(&error) else { return error };
+        // A jump host on the way may refuse too, which is nobody's instance.
+        let is_its = |refused: &LoginRefused| {
+            row.logins.iter().any(|way| way.host == refused.host && way.port == refused.port)
+        };
+        let Some(refused) = refusal(&error).filter(is_its) else { return error };
         let listing = async {
             let (name, asked) = (named(machine)?, self.platforms.of(machine.platform, self).await?);
             let failed = |error| super::platform_refusals::api_error(&machine.to_string(), error);

@@ -160,7 +160,7 @@ impl Connector {
             let age = self.clock.now().seconds - row.started.unwrap_or_default();
             let may_pass = (0..NEW_SECONDS).contains(&age) && is_of_a_new_machine(&error);
             if !may_pass || self.clock.elapsed() >= until {
-                return Err(self.with_listed_keys(machine, error).await);
+                return Err(self.with_listed_keys(machine, &row, error).await);
             }
             if !std::mem::replace(&mut is_told, true) {
                 let text = format!("{machine} is new, and tried again for a while: {error}");

@@ -29,8 +29,16 @@ impl Shared {
     /// Whether an error is that of a machine which may run later, and is to be waited for.
     pub(super) fn is_worth_waiting(&self, error: &TransferError) -> bool {
         let TransferError::NotRunning(failure) = error else { return false };
-        let is_asked = !patience(self.transfer.options.machine).is_zero();
-        is_asked && !self.transfer.plan_only && failure.reason != MachineReason::Gone
+        let options = self.transfer.options.machine;
+        let is_asked = match failure.reason {
+            MachineReason::Gone => false,
+            MachineReason::Stopped | MachineReason::Outbid | MachineReason::Starting => {
+                !patience(options).is_zero()
+            }
+            // Nothing that was asked for by a start alone brings these back.
+            _ => options.wait.is_some_and(|wait| !wait.is_zero()),
+        };
+        is_asked && !self.transfer.plan_only
     }
 
     /// Returns once every machine runs that the transfer names.
