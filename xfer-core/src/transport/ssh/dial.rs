@@ -10,7 +10,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::connection::SshConnection;
-use super::environment::Environment;
+use super::environment::{Environment, without_keys};
 use super::error::{ReachProblem, SshError};
 use super::host_config::{AddressFamily, HostConfig};
 use super::wire::BoxedDuplex;
@@ -122,7 +122,7 @@ async fn open(address: SocketAddr, from: Option<&str>) -> io::Result<Dialled> {
 /// Runs the command by the user's shell, as ssh does it; `exec` leaves no shell in between
 fn start_proxy(command: &str) -> Result<Dialled, ReachProblem> {
     let failed = |error: io::Error| ReachProblem::ProxyCommand(error.to_string());
-    let mut child = Command::new(Environment::current().shell)
+    let mut child = without_keys(Command::new(Environment::current().shell))
         .arg("-c")
         .arg(format!("exec {command}"))
         .stdin(Stdio::piped())

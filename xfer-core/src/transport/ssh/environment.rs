@@ -4,10 +4,16 @@ use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use tokio::process::Command;
+
 use crate::disk::settings_file;
 
 const USER_DATABASE: &str = "/etc/passwd";
 const USER_DATABASE_BYTES_MAX: u64 = 16 << 20;
+
+/// Keys that open accounts or machines, which no program that is started here has any use for
+const WITHHELD: [&str; 5] =
+    ["VAST_API_KEY", "CONTAINER_API_KEY", "JUPYTER_TOKEN", "RUNPOD_API_KEY", "LAMBDA_API_KEY"];
 
 /// What tokens and defaults of the configuration stand for
 #[derive(Debug, Clone)]
@@ -42,6 +48,15 @@ impl Environment {
     pub(super) fn variable(name: &str) -> Option<String> {
         env::var(name).ok()
     }
+}
+
+/// The same program without keys that are none of its business: others may read the environment of
+/// what it starts in turn
+pub(super) fn without_keys(mut command: Command) -> Command {
+    for name in WITHHELD {
+        command.env_remove(name);
+    }
+    command
 }
 
 fn user_entry(user_id: u32) -> (Option<String>, Option<PathBuf>) {

@@ -9,6 +9,7 @@ use tokio::process::Command;
 
 use xfer_protocol::path::Escaped;
 
+use super::environment::without_keys;
 use super::error::ConfigurationProblem;
 use super::options::SshOptions;
 use super::settings::Settings;
@@ -20,7 +21,7 @@ pub(super) async fn resolve(
     target: &SshTarget,
     options: &SshOptions,
 ) -> Result<Option<Settings>, ConfigurationProblem> {
-    let spawned = Command::new(&options.ssh_program)
+    let spawned = without_keys(Command::new(&options.ssh_program))
         .args(arguments(target, options))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
