@@ -90,11 +90,11 @@ fn a_relative_path_is_below_home_and_a_listing_is_of_this_machine() {
     assert!(ended.result()["entries"]["selected"].as_u64() > Some(12));
     // Nobody tells what it costs without a key; its files are here all the same.
     let arguments = ["pull", "vast:self:tree", &xfer.home().join("x/").display().to_string()];
+    let capped = [&arguments[..], &["--max-cost", "1000"]].concat();
+    within(&xfer, &[FIRST], None, &capped).expect_code(17);
     let ended = within(&xfer, &[FIRST], None, &arguments).expect_code(0);
     let told = "vast:7 is this machine; what it costs is not known: vast:: no API key";
     assert!(ended.stderr.contains(told), "{}", ended.stderr);
-    let capped = [&arguments[..], &["--max-cost", "1000"]].concat();
-    within(&xfer, &[FIRST], None, &capped).expect_code(17);
 }
 
 #[test]

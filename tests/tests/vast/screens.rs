@@ -45,8 +45,8 @@ const FACTS: [&str; 4] = [
     "  clock     ends 2026-12-30T03:06:40.000Z",
 ];
 const MEASURED: [&str; 5] = ["cpu", "disk", "push", "pull", "moved"];
-const LIMIT: &str = "  limit     a transfer of more than --proxy-limit (1 GB) is refused on this way, \
-                     before its first byte; ports are fixed when an instance is made";
+const LIMIT: &str = "  limit     a transfer of more than --proxy-limit (1 GB) is refused on this \
+                     way, before its first byte; ports are fixed when an instance is made";
 const ONLY: &str = "  takes     ssh: it is the only one that is open";
 
 #[test]
@@ -111,8 +111,8 @@ fn of_one_behind_its_gateway() {
     rented.stand.api.set(ID, "ssh_host", json!(host));
     rented.stand.api.set(ID, "ssh_port", json!(port));
     rented.stand.api.set(ID, "ports", json!({}));
-    let ssh = "ssh: proxied: the platform's gateway passes its bytes on; no direct port: no port is \
-               mapped to 22/tcp";
+    let ssh = "ssh: proxied: the platform's gateway passes its bytes on; no direct port: no port \
+               is mapped to 22/tcp";
     let head = ["vast:33402296:data", "way: why", ssh];
     let tail = [&FACTS[..], &MEASURED].concat();
     let expected = [&head[..], &ABSENT, &[ONLY, LIMIT], &tail].concat();
@@ -120,8 +120,8 @@ fn of_one_behind_its_gateway() {
     // A port that is there and not reached from here is another thing, and told as such.
     rented.stand.api.set(ID, "ports", json!({"22/tcp": [{"HostPort": "1"}]}));
     let said = screen(&rented, 0);
-    let told = "ssh: proxied: the platform's gateway passes its bytes on; vast:33402296 (root@HOST:1): it \
-                cannot be reached";
+    let told = "ssh: proxied: the platform's gateway passes its bytes on; vast:33402296 \
+                (root@HOST:1): it cannot be reached";
     assert_eq!(said[2], told, "{}", said.join("\n"));
 }
 
@@ -134,37 +134,60 @@ fn of_those_that_do_not_run() {
         "repeat with --start: it is started, waited for, and costs its whole price from then on";
     let wait = "repeat with --wait-machine 6h, which waits until it runs";
     for (actual, wanted, bid, expected) in [
-        (json!("exited"), "stopped", false, vec![
-            "xfer: vast:33402296: it is stopped".to_owned(),
-            "  state     exited: success, running pytorch/pytorch/ssh".to_owned(),
-            costs.to_owned(),
-            format!("  next      {start}"),
-            "  exit 18 machine-stopped".to_owned(),
-        ]),
-        (json!("exited"), "stopped", true, vec![
+        (
+            json!("exited"),
+            "stopped",
+            false,
+            vec![
+                "xfer: vast:33402296: it is stopped".to_owned(),
+                "  state     exited: success, running pytorch/pytorch/ssh".to_owned(),
+                costs.to_owned(),
+                format!("  next      {start}"),
+                "  exit 18 machine-stopped".to_owned(),
+            ],
+        ),
+        (
+            json!("exited"),
+            "stopped",
+            true,
+            vec![
             "xfer: vast:33402296: it is stopped, as a higher bid does".to_owned(),
             "  state     exited: success, running pytorch/pytorch/ssh".to_owned(),
             costs.to_owned(),
-            "  do one of 1  raise the bid; then repeat with --wait-machine 6h, which waits until it runs"
+            "  do one of 1  raise the bid; then repeat with --wait-machine 6h, which waits until \
+             it runs"
                 .to_owned(),
             format!("            2  {start}"),
             "  exit 18 machine-outbid".to_owned(),
-        ]),
-        (json!("loading"), "running", false, vec![
-            "xfer: vast:33402296: it is not running yet".to_owned(),
-            "  state     loading: success, running pytorch/pytorch/ssh".to_owned(),
-            format!("  do one of 1  {wait}"),
-            "            2  look at it: a start that waits for its GPU can take hours".to_owned(),
-            "  exit 18 machine-starting".to_owned(),
-        ]),
-        (json!("offline"), "running", false, vec![
+        ],
+        ),
+        (
+            json!("loading"),
+            "running",
+            false,
+            vec![
+                "xfer: vast:33402296: it is not running yet".to_owned(),
+                "  state     loading: success, running pytorch/pytorch/ssh".to_owned(),
+                format!("  do one of 1  {wait}"),
+                "            2  look at it: a start that waits for its GPU can take hours"
+                    .to_owned(),
+                "  exit 18 machine-starting".to_owned(),
+            ],
+        ),
+        (
+            json!("offline"),
+            "running",
+            false,
+            vec![
             "xfer: vast:33402296: its host does not report".to_owned(),
             "  state     offline: success, running pytorch/pytorch/ssh".to_owned(),
             format!("  do one of 1  {wait}"),
-            "            2  do not destroy it for that: the host may come back, and the data with it"
+            "            2  do not destroy it for that: the host may come back, and the data with \
+             it"
                 .to_owned(),
             "  exit 18 machine-host-offline".to_owned(),
-        ]),
+        ],
+        ),
     ] {
         let mut shown = instance(ID, &host, 22);
         shown["actual_status"] = actual.clone();

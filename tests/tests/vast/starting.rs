@@ -59,8 +59,8 @@ fn a_stopped_machine_is_told_with_what_helps_and_left_as_it_is() {
         "            3  or to a store, by its host too: vastai cloud copy --src /workspace/ckpt \
          --dst /DIRECTORY --instance 33402296 --connection ID --transfer \"Instance To Cloud\" \
          (done when its status says so; it counts no failures)",
-        "            4  afterwards, for nothing else proves that copy: xfer verify ./ckpt --against \
-         RECEIPT (of an earlier transfer of the same files)",
+        "            4  afterwards, for nothing else proves that copy: xfer verify ./ckpt \
+         --against RECEIPT (of an earlier transfer of the same files)",
         "  exit 18 machine-stopped",
     ];
     assert_eq!(lines[lines.len() - expected.len()..], expected);

@@ -17,91 +17,75 @@ enum Comes {
 /// The acceptance of issue 4: each resolves to the route or the reason that its facts say.
 #[test]
 fn every_kind_of_instance_has_its_route_or_its_reason() {
-    use Comes::{Direct, Proxied, To};
     let rented = Rented::new();
     let (host, port) = (rented.lab.link.far().to_string(), rented.machine.port());
-    let gateway = |port: u16| json!({"ssh_host": host, "ssh_port": port});
-    let only_gateway = |port: u16| {
-        let mut fields = gateway(port);
-        fields["ports"] = json!({"8080/tcp": [{"HostIp": "0.0.0.0", "HostPort": "41022"}]});
-        fields
-    };
-    let bound = |bindings: Value| json!({"ports": {"22/tcp": bindings}});
-    let jupyter = |port: u16| {
-        let mut fields = only_gateway(port);
-        fields["image_runtype"] = json!("jupyter_proxy ssh_proxy");
-        fields
-    };
-    let state = |actual: Value, wanted: &str, ports: Value| {
-        json!({"actual_status": actual, "cur_state": wanted, "next_state": wanted,
-               "intended_status": wanted, "ports": ports})
-    };
-    let here = json!({"22/tcp": [{"HostPort": port.to_string()}]});
-    for (name, fields, comes) in [
-        ("direct", json!({}), Direct),
-        ("proxy only", only_gateway(port), Proxied),
-        (
-            "no ports at all",
-            {
-                let mut f = gateway(port);
-                f["ports"] = json!(null);
-                f
-            },
-            Proxied,
-        ),
-        ("jupyter, its own port", jupyter(port), Proxied),
-        ("jupyter, the next port", jupyter(port - 1), Proxied),
-        ("the next port without jupyter", only_gateway(port - 1), To(10, "host-unreachable")),
-        ("stopped", state(json!("exited"), "stopped", json!(null)), To(18, "machine-stopped")),
-        (
-            "offline",
-            state(json!("offline"), "running", here.clone()),
-            To(18, "machine-host-offline"),
-        ),
-        (
-            "no heartbeat",
-            state(json!("unknown"), "running", here.clone()),
-            To(18, "machine-host-offline"),
-        ),
-        ("provisioning", state(json!(null), "running", json!(null)), To(18, "machine-starting")),
-        (
-            "created, stale ports",
-            state(json!("created"), "running", here),
-            To(18, "machine-starting"),
-        ),
-        ("two bindings", bound(json!([{"HostPort": "1"}, {"HostPort": port.to_string()}])), Direct),
-        ("newlines in the IP", json!({"public_ipaddr": format!("\n {host}\r\n")}), Direct),
-        ("a port as a number", bound(json!([{"HostPort": port}])), Direct),
-        (
-            "-1 before a port",
-            bound(json!([{"HostPort": "-1"}, {"HostPort": port.to_string()}])),
-            Direct,
-        ),
-        ("-1 as a number", bound(json!([{"HostPort": -1}])), To(13, "no-login-route")),
-        ("-1 as a text", bound(json!([{"HostPort": "-1"}])), To(13, "no-login-route")),
-        (
-            "the host's own sshd",
-            json!({"ports": {}, "machine_dir_ssh_port": port}),
-            To(13, "no-login-route"),
-        ),
-    ] {
+    for (name, fields, comes) in [running(&host, port), waiting(port)].concat() {
         let mut shown = instance(ID, &host, port);
         shown["ssh_host"] = json!(null);
         for (field, value) in fields.as_object().expect("an object") {
             shown[field] = value.clone();
         }
         rented.stand.api.put(ID, shown);
-        let result = match comes {
-            Direct | Proxied => rented.push(&[], 0),
-            To(code, _) => rented.push(&[], code),
-        };
+        // A data port is another way than the login, which this is about.
+        let pushed = |code| rented.push(&["--route", "ssh"], code);
         match comes {
-            Direct => assert_eq!(result["route"]["direct"], json!(true), "{name}"),
-            Proxied => assert_eq!(result["route"]["direct"], json!(false), "{name}"),
-            To(_, reason) => assert_eq!(result["reason"], reason, "{name}"),
+            Comes::Direct => assert_eq!(pushed(0)["route"]["direct"], json!(true), "{name}"),
+            Comes::Proxied => assert_eq!(pushed(0)["route"]["direct"], json!(false), "{name}"),
+            Comes::To(code, reason) => assert_eq!(pushed(code)["reason"], reason, "{name}"),
         }
     }
     rented.assert_arrived();
+}
+
+type Kind = (&'static str, Value, Comes);
+
+/// Of instances that run, what differs from one that is reached straight, and what comes of it
+fn running(host: &str, port: u16) -> Vec<Kind> {
+    use Comes::{Direct, Proxied, To};
+    let gateway = |port: u16, ports: Value, mode: &str| {
+        json!({"ssh_host": host, "ssh_port": port, "ports": ports,
+               "image_runtype": mode})
+    };
+    let others = || json!({"8080/tcp": [{"HostIp": "0.0.0.0", "HostPort": "41022"}]});
+    let (plain, jupyter) = ("ssh ssh_proxy", "jupyter_proxy ssh_proxy");
+    let bound = |bindings: Value| json!({"ports": {"22/tcp": bindings}});
+    let text = port.to_string();
+    let none = To(13, "no-login-route");
+    let own = json!({"ports": {}, "machine_dir_ssh_port": port});
+    vec![
+        ("direct", json!({}), Direct),
+        ("proxy only", gateway(port, others(), plain), Proxied),
+        ("no ports at all", gateway(port, json!(null), plain), Proxied),
+        ("jupyter, its own port", gateway(port, others(), jupyter), Proxied),
+        ("jupyter, the next port", gateway(port - 1, others(), jupyter), Proxied),
+        ("one port off", gateway(port - 1, others(), plain), To(10, "host-unreachable")),
+        ("two bindings", bound(json!([{"HostPort": "1"}, {"HostPort": text}])), Direct),
+        ("newlines in the IP", json!({"public_ipaddr": format!("\n {host}\r\n")}), Direct),
+        ("a port as a number", bound(json!([{"HostPort": port}])), Direct),
+        ("-1 before a port", bound(json!([{"HostPort": "-1"}, {"HostPort": text}])), Direct),
+        ("-1 as a number", bound(json!([{"HostPort": -1}])), none),
+        ("-1 as a text", bound(json!([{"HostPort": "-1"}])), none),
+        ("the host's own sshd", own, none),
+    ]
+}
+
+/// Of instances that do not run, whatever ports they still show
+fn waiting(port: u16) -> Vec<Kind> {
+    let of = |actual: Value, wanted: &str, ports: Value| {
+        json!({"actual_status": actual, "cur_state": wanted, "next_state": wanted,
+               "intended_status": wanted, "ports": ports})
+    };
+    let stale = || json!({"22/tcp": [{"HostPort": port.to_string()}]});
+    let to = |reason| Comes::To(18, reason);
+    let (offline, starting) = (to("machine-host-offline"), to("machine-starting"));
+    vec![
+        ("stopped", of(json!("exited"), "stopped", json!(null)), to("machine-stopped")),
+        ("stopped, stale ports", of(json!("exited"), "stopped", stale()), to("machine-stopped")),
+        ("offline", of(json!("offline"), "running", stale()), offline),
+        ("no heartbeat", of(json!("unknown"), "running", stale()), offline),
+        ("provisioning", of(json!(null), "running", json!(null)), starting),
+        ("created, stale ports", of(json!("created"), "running", stale()), starting),
+    ]
 }
 
 /// The acceptance of issue 4: behind an address that leads to another instance by now nothing is

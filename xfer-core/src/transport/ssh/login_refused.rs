@@ -235,8 +235,8 @@ mod tests {
         let ours = ("SHA256:9fQ".to_owned(), "\u{1b}[2J".to_owned());
         refused.listed = Some(Listed { by, keys: Ok(vec![bob, ours]) });
         let text = refused.to_string();
-        let line = "            SHA256:9fQ  \"\\u{1b}[2J\"  offered: it has not reached the machine, \
-                    or not yet";
+        let line = "            SHA256:9fQ  \"\\u{1b}[2J\"  offered: it has not reached the \
+                    machine, or not yet";
         assert!(text.lines().any(|said| said == line), "{text}");
         for (keys, line) in [
             (Ok(Vec::new()), "  listed    none   (Vast API)"),
