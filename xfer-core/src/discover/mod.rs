@@ -7,6 +7,7 @@
 mod error;
 mod fields;
 mod json;
+mod requests;
 mod vast;
 
 use std::net::IpAddr;

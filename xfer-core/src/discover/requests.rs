@@ -1,5 +1,5 @@
-//! Requests to Vast's interface: spaced as each of its addresses asks, repeated where that helps,
-//! and no answer taken for what it does not say.
+//! Requests to a platform's interface: spaced as each of its addresses asks, repeated where that
+//! helps, and no answer taken for what it does not say.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 
-use super::keys::VastSettings;
+use super::error::{ApiProblem, PlatformError};
+use super::json::Json;
 use crate::clock::{Clock, backoff};
-use crate::discover::error::{ApiProblem, PlatformError};
-use crate::discover::json::Json;
 use crate::transport::http::{Answer, Ask, Base, Bearer, Http, Method};
 
 /// Time for an answer, further tries included.
@@ -21,18 +20,9 @@ const SAID_MAX: usize = 200;
 
 /// An address with a limit of its own: it takes one request in that time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Endpoint {
-    List,
-    Show,
-}
-
-impl Endpoint {
-    fn interval(self) -> Duration {
-        match self {
-            Self::List => Duration::from_secs(1),
-            Self::Show => Duration::from_secs(2),
-        }
-    }
+pub(super) struct Endpoint {
+    pub(super) name: &'static str,
+    pub(super) interval: Duration,
 }
 
 pub(super) struct Requests {
@@ -54,14 +44,14 @@ enum Tried {
 }
 
 impl Requests {
+    /// Requests to `base`, with these keys in their order.
     pub(super) fn new(
-        settings: &VastSettings,
+        base: Base,
+        keys: Vec<Bearer>,
         clock: Arc<dyn Clock>,
         seed: u64,
-    ) -> Result<Self, PlatformError> {
-        let failed = |problem| PlatformError { place: "Vast.ai".to_owned(), problem };
-        let (base, keys) = (settings.base().map_err(failed)?, settings.keys().map_err(failed)?);
-        let http = Http::to(&base).map_err(|error| failed(error.into()))?;
+    ) -> Result<Self, ApiProblem> {
+        let http = Http::to(&base)?;
         Ok(Self { http, base, keys, clock, seed, next: Mutex::default() })
     }
 
@@ -106,7 +96,7 @@ impl Requests {
             let left = until.saturating_sub(self.clock.elapsed());
             let ask = Ask { method: Method::Get, path, query, body: None };
             let answered =
-                self.http.ask(&self.base, key, &ask, left.max(endpoint.interval())).await;
+                self.http.ask(&self.base, key, &ask, left.max(endpoint.interval)).await;
             self.took_turn(endpoint).await;
             let (wait, problem) = match answered.map(judge) {
                 Ok(Tried::Answered(json)) => return Ok(json),
@@ -116,7 +106,7 @@ impl Requests {
                 Err(error) => return Err(error.into()),
             };
             attempt += 1;
-            let pause = backoff(attempt, WITHIN, self.seed).max(wait).max(endpoint.interval());
+            let pause = backoff(attempt, WITHIN, self.seed).max(wait).max(endpoint.interval);
             if self.clock.elapsed() + pause >= until {
                 return Err(problem);
             }
@@ -126,7 +116,7 @@ impl Requests {
 
     /// It counts from when it heard the last one, which was before its answer.
     async fn took_turn(&self, endpoint: Endpoint) {
-        let next = self.clock.elapsed() + endpoint.interval();
+        let next = self.clock.elapsed() + endpoint.interval;
         self.next.lock().await.insert(endpoint, next);
     }
 
