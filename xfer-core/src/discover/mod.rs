@@ -7,6 +7,7 @@
 mod error;
 mod fields;
 mod json;
+mod key_files;
 mod requests;
 mod vast;
 

@@ -57,11 +57,22 @@ impl Requests {
 
     /// An answer that is not what it should be.
     pub(super) fn unusable(&self, path: &str, what: String) -> PlatformError {
-        PlatformError { place: self.place(path), problem: ApiProblem::Answer(what) }
+        PlatformError { place: self.place(Method::Get, path), problem: ApiProblem::Answer(what) }
     }
 
-    fn place(&self, path: &str) -> String {
-        format!("GET {}{path}", self.base.place())
+    /// An answer to a query that is not what it should be.
+    pub(super) fn unusable_query(&self, path: &str, what: String) -> PlatformError {
+        PlatformError { place: self.place(Method::Post, path), problem: ApiProblem::Answer(what) }
+    }
+
+    fn place(&self, method: Method, path: &str) -> String {
+        let method = match method {
+            Method::Get => "GET",
+            Method::Put => "PUT",
+            Method::Post => "POST",
+            Method::Delete => "DELETE",
+        };
+        format!("{method} {}{path}", self.base.place())
     }
 
     /// Reads, with each key until one is taken.
@@ -71,10 +82,24 @@ impl Requests {
         path: &str,
         query: &[(&str, String)],
     ) -> Result<Json, PlatformError> {
-        let failed = |problem| PlatformError { place: self.place(path), problem };
+        self.ask(endpoint, &Ask { method: Method::Get, path, query, body: None }).await
+    }
+
+    /// Asks what changes nothing by a text of its own, and so may be repeated.
+    pub(super) async fn query(
+        &self,
+        endpoint: Endpoint,
+        path: &str,
+        body: String,
+    ) -> Result<Json, PlatformError> {
+        self.ask(endpoint, &Ask { method: Method::Post, path, query: &[], body: Some(body) }).await
+    }
+
+    async fn ask(&self, endpoint: Endpoint, ask: &Ask<'_>) -> Result<Json, PlatformError> {
+        let failed = |problem| PlatformError { place: self.place(ask.method, ask.path), problem };
         let mut refused = None;
         for key in &self.keys {
-            match self.patiently(endpoint, path, query, key).await {
+            match self.patiently(endpoint, ask, key).await {
                 Err(problem @ ApiProblem::KeyRefused { .. }) => refused = Some(problem),
                 other => return other.map_err(failed),
             }
@@ -85,8 +110,7 @@ impl Requests {
     async fn patiently(
         &self,
         endpoint: Endpoint,
-        path: &str,
-        query: &[(&str, String)],
+        ask: &Ask<'_>,
         key: &Bearer,
     ) -> Result<Json, ApiProblem> {
         let until = self.clock.elapsed() + WITHIN;
@@ -94,9 +118,7 @@ impl Requests {
         loop {
             self.take_turn(endpoint).await;
             let left = until.saturating_sub(self.clock.elapsed());
-            let ask = Ask { method: Method::Get, path, query, body: None };
-            let answered =
-                self.http.ask(&self.base, key, &ask, left.max(endpoint.interval)).await;
+            let answered = self.http.ask(&self.base, key, ask, left.max(endpoint.interval)).await;
             self.took_turn(endpoint).await;
             let (wait, problem) = match answered.map(judge) {
                 Ok(Tried::Answered(json)) => return Ok(json),
@@ -162,23 +184,36 @@ fn judge(answer: Answer) -> Tried {
 }
 
 /// The code of an answer that says that it failed. `success` is true, or is not there; nothing else
-/// counts as success.
+/// counts as success. `errors` is empty, or is not there, whatever stands beside it.
 fn refusal(json: &Json) -> Option<&str> {
     let code = || json.get("error").and_then(Json::text).unwrap_or("no reason given");
     match json {
         Json::Object(_)
             if !json.has("success") || json.get("success") == Some(&Json::Bool(true)) =>
         {
-            None
+            match json.get("errors") {
+                None => None,
+                Some(Json::List(errors)) => errors.first().map(code_of),
+                Some(_) => Some(code()),
+            }
         }
         _ => Some(code()),
     }
 }
 
+/// That of one of several errors; a key that is not taken has one word for all platforms.
+fn code_of(error: &Json) -> &str {
+    let code = error.get("extensions").and_then(|more| more.get("code")).and_then(Json::text);
+    match code {
+        Some("UNAUTHENTICATED" | "FORBIDDEN") => "not_authorized",
+        Some(code) => code,
+        None => "no reason given",
+    }
+}
+
 /// Its own words, as far as they are any.
 fn said(read: &Result<Json, String>, body: &[u8]) -> String {
-    let of = |name| read.as_ref().ok().and_then(|json| json.get(name)).and_then(Json::text);
-    let words: Vec<_> = ["error", "msg", "detail", "message"].into_iter().filter_map(of).collect();
+    let words: Vec<_> = read.as_ref().map(words).unwrap_or_default();
     let text = if words.is_empty() {
         // Of a whole answer nothing is repeated: it may hold keys.
         match read {
@@ -189,6 +224,17 @@ fn said(read: &Result<Json, String>, body: &[u8]) -> String {
         words.join(": ")
     };
     text.chars().take(SAID_MAX).collect()
+}
+
+/// Where platforms put their reasons: beside the rest, in an object, or in a list of objects.
+fn words(json: &Json) -> Vec<&str> {
+    let within = match json.get("errors").and_then(Json::list) {
+        Some(errors) => errors.first(),
+        None => json.get("error").filter(|error| error.text().is_none()),
+    };
+    let json = within.unwrap_or(json);
+    let of = |name| json.get(name).and_then(Json::text);
+    ["error", "code", "msg", "detail", "message"].into_iter().filter_map(of).collect()
 }
 
 #[cfg(test)]
