@@ -15,8 +15,8 @@ pub(super) fn api_error(place: &str, error: PlatformError) -> TransferError {
     let again = "repeat the same command in a minute";
     match &error.problem {
         ApiProblem::KeyMissing(_) => {
-            let next = "set VAST_API_KEY, or write the key to ~/.config/vastai/vast_api_key, \
-                        readable by you alone (chmod 600)";
+            let next = "set that variable, or write the key to such a file, readable by you alone \
+                        (chmod 600)";
             let failure = Failure::new(place, ConfigReason::PlatformKeyMissing);
             TransferError::Config(failure.because(error).next(Remedy::text(next)))
         }
@@ -26,13 +26,24 @@ pub(super) fn api_error(place: &str, error: PlatformError) -> TransferError {
         }
         ApiProblem::KeyRefused { .. } => {
             let next = "see whether the key was revoked, and whether it may read instances \
-                        (instance_read)";
+                        (instance_read at Vast.ai)";
             let failure = Failure::new(place, AuthenticationReason::PlatformKeyRefused);
             TransferError::Authentication(failure.because(error).next(Remedy::text(next)))
         }
-        ApiProblem::NotFound(_) => of(
-            PlatformReason::NotFound,
-            "look at the number; xfer ls vast: lists the machines that the key sees",
+        ApiProblem::NotFound(_) => of(PlatformReason::NotFound, &listed(place)),
+        ApiProblem::Missing { command, .. } => {
+            let text = format!("{}; then repeat the same command", command.join(" "));
+            let remedy = Remedy { text, argv: command.clone() };
+            let failure = Failure::new(place, PlatformReason::NotFound).next(remedy);
+            TransferError::Platform(failure.because(error))
+        }
+        ApiProblem::SshFile(_) => {
+            let failure = Failure::new(place, ConfigReason::Ssh);
+            TransferError::Config(failure.because(error))
+        }
+        ApiProblem::NotRun(_) => of(
+            PlatformReason::Unreached,
+            "see what the program says by itself; or name the machine as ssh does: HOST:path",
         ),
         ApiProblem::Refused { .. } => of(PlatformReason::Refused, again),
         ApiProblem::Busy(_) => of(PlatformReason::Busy, again),
@@ -49,14 +60,18 @@ pub(super) fn api_error(place: &str, error: PlatformError) -> TransferError {
     }
 }
 
+/// Where all machines of the platform of a place are told.
+fn listed(place: &str) -> String {
+    let platform = place.split(':').next().unwrap_or_default();
+    format!("look at its name; xfer ls {platform}: lists the machines that are there")
+}
+
 /// A machine that does not run; `None` where it is gone.
 pub(super) fn not_running(place: &str, row: Option<&MachineRow>) -> TransferError {
     let is_bid = row.is_some_and(|row| row.clocks.contains(&DangerClock::Interruptible));
+    let listed = listed(place);
     let (reason, next) = match row.map(|row| row.state) {
-        None => (
-            MachineReason::Gone,
-            "look at the number; xfer ls vast: lists the machines that the key sees",
-        ),
+        None => (MachineReason::Gone, listed.as_str()),
         Some(MachineState::Stopped) if is_bid => (
             MachineReason::Outbid,
             "raise the bid, or start it when its GPU is free; its disk is kept, and paid for, \
