@@ -1,11 +1,15 @@
 //! What several tests share: trees to move, the program, real servers, and judges that are not ours
 
 pub mod awkward;
+pub mod http_api;
+pub mod lambda_api;
 pub mod net;
 pub mod oracle;
 pub mod random;
 pub mod relay;
+pub mod runpod_api;
 pub mod schema;
+pub mod sky;
 pub mod sshd;
 pub mod stub;
 pub mod tree;

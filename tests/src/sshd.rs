@@ -82,6 +82,19 @@ impl Sshd {
         Self::listen(directory, station, extra_config, None)
     }
 
+    /// The same for a user of that name, who is root in all but name
+    pub fn start_for(user: &str, host: &Host, address: Ipv4Addr) -> Self {
+        let directory = tempfile::Builder::new().prefix("sshd-").tempdir().expect("temp dir");
+        Self::prepare(&directory);
+        let users = fs::read_to_string("/etc/passwd").expect("read the users");
+        let root = users.lines().find(|line| line.split(':').nth(2) == Some("0")).expect("root");
+        let home = root.split(':').nth(5).expect("a home");
+        let one = format!("{users}{user}:x:0:0::{home}:/bin/sh\n");
+        fs::write(directory.path().join("passwd"), one).expect("write");
+        let station = Station { host: Some(host.clone()), address };
+        Self::listen(directory, station, "", None)
+    }
+
     /// Starts a server whose sessions can write to one directory alone: it lies over their home,
     /// `/tmp`, `/var/tmp` and `/dev/shm`, and the rest of what they see is read-only; programs of
     /// these names cannot be run there
@@ -437,6 +450,7 @@ fn spawn(directory: &Path) -> (Child, Arc<Log>) {
                   mount --bind /dev/null \"$f\" || exit 1; done; done; \
                   mount -o remount,bind,ro /; \
                   else mount --bind \"$1/home\" \"$login_directory\"; fi && \
+                  if [ -e \"$1/passwd\" ]; then mount --bind \"$1/passwd\" /etc/passwd; fi && \
                   exec \"$2\" -D -e -f \"$1/sshd_config\"";
     let mut child = Command::new("unshare")
         .args(["-m", "--propagation", "slave", "sh", "-c", script, "sh"])

@@ -93,7 +93,10 @@ fn way(row: &MachineRow) -> String {
     match row.logins.first() {
         Some(login) if login.direct => format!("direct {}:{}", login.host, login.port),
         Some(login) => format!("proxied {}:{}", login.host, login.port),
-        None if row.state == MachineState::Running => "no way in".to_owned(),
+        None if row.state == MachineState::Running => {
+            let why = row.lacking.first().map(|why| format!(": {}", Escaped(why.as_bytes())));
+            format!("no way in{}", why.unwrap_or_default())
+        }
         None => String::new(),
     }
 }
@@ -117,5 +120,9 @@ fn clock(clock: &DangerClock) -> String {
         }
         DangerClock::Interruptible => "may be stopped by a higher bid".to_owned(),
         DangerClock::DiskIsPaidFor => "its disk is paid for until it is destroyed".to_owned(),
+        DangerClock::IdleEnds { minutes, destroys } => {
+            let what = if *destroys { "destroyed" } else { "stopped" };
+            format!("{what} after {minutes} min idle, a copy being no work")
+        }
     }
 }

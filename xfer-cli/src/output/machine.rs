@@ -50,7 +50,8 @@ pub(crate) struct PricesBody {
 /// One clock.
 #[derive(Debug, Serialize)]
 pub(crate) struct ClockBody {
-    /// `contract-ends`, `interruptible` or `disk-is-paid-for`.
+    /// `contract-ends`, `interruptible`, `disk-is-paid-for`, `destroyed-when-idle` or
+    /// `stopped-when-idle`.
     pub(crate) kind: &'static str,
     /// RFC 3339, where it is a moment.
     pub(crate) at: Option<String>,
@@ -98,6 +99,12 @@ impl From<&DangerClock> for ClockBody {
             }
             DangerClock::Interruptible => Self { kind: "interruptible", at: None },
             DangerClock::DiskIsPaidFor => Self { kind: "disk-is-paid-for", at: None },
+            DangerClock::IdleEnds { destroys: true, .. } => {
+                Self { kind: "destroyed-when-idle", at: None }
+            }
+            DangerClock::IdleEnds { destroys: false, .. } => {
+                Self { kind: "stopped-when-idle", at: None }
+            }
         }
     }
 }

@@ -25,6 +25,7 @@ impl Connector {
         let is_its = |refused: &LoginRefused| {
             row.logins.iter().any(|way| way.host == refused.host && way.port == refused.port)
         };
+        let Some((by, advice)) = tellers(machine) else { return error };
         let Some(refused) = refusal(&error).filter(is_its) else { return error };
         let listing = async {
             let (name, asked) = (named(machine)?, self.platforms.of(machine.platform, self).await?);
@@ -36,12 +37,9 @@ impl Connector {
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err("it does not answer".to_owned()),
         };
-        let by = match machine.platform {
-            PlatformKind::Vast => "Vast API",
-        };
         let place = machine.to_string();
         let told = LoginRefused {
-            remedies: remedies(machine, &refused),
+            remedies: vec![advice(machine, &refused)],
             location: Some(place.clone()),
             listed: Some(Listed { by, keys }),
             ..refused
@@ -63,15 +61,24 @@ fn refusal(error: &TransferError) -> Option<LoginRefused> {
     }
 }
 
-fn remedies(machine: &PlatformMachine, refused: &LoginRefused) -> Vec<String> {
-    let name = machine.name().unwrap_or_default();
+/// How a key is added to a machine of which one was refused.
+type Advice = fn(&PlatformMachine, &LoginRefused) -> String;
+
+/// Who tells which keys a machine lets in, and how one is added; nothing where nobody does.
+fn tellers(machine: &PlatformMachine) -> Option<(&'static str, Advice)> {
     match machine.platform {
-        PlatformKind::Vast => vec![format!(
-            "add yours to this instance: vastai attach ssh {name} \"$(cat {})\"\n(the whole line; \
-             keys added to the account reach new instances only)",
-            public_half(refused)
-        )],
+        PlatformKind::Vast => Some(("Vast API", attach)),
+        PlatformKind::Sky | PlatformKind::RunPod | PlatformKind::Lambda => None,
     }
+}
+
+fn attach(machine: &PlatformMachine, refused: &LoginRefused) -> String {
+    format!(
+        "add yours to this instance: vastai attach ssh {} \"$(cat {})\"\n(the whole line; keys \
+         added to the account reach new instances only)",
+        machine.name().unwrap_or_default(),
+        public_half(refused)
+    )
 }
 
 /// The file of a public key that may be added, as a shell reads it between double quotes' `$()`.

@@ -3,10 +3,10 @@
 use std::io::Read;
 
 use super::Connector;
-use super::platform::{PINS, alias};
+use super::platform::{PINS, alias, of_alias};
 use crate::disk::state::{StateDirectory, StateError};
 use crate::error::{Failure, StateReason, TransferError};
-use crate::location::{PlatformKind, PlatformMachine};
+use crate::location::PlatformMachine;
 use crate::transport::ssh::{ListedKey, listed_key};
 
 /// Bytes of the file; a pinned key has a hundred.
@@ -31,7 +31,7 @@ impl Connector {
     pub fn pinned_keys(&self) -> Result<Vec<PinnedKey>, TransferError> {
         let (text, _) = self.pins_text()?;
         let pinned = |key: ListedKey| {
-            let machine = machine_of(&key.name)?;
+            let machine = of_alias(&key.name)?;
             Some(PinnedKey { machine, algorithm: key.algorithm, fingerprint: key.fingerprint })
         };
         Ok(text.lines().filter_map(listed_key).filter_map(pinned).collect())
@@ -78,11 +78,4 @@ impl Connector {
         let place = self.state_path().display().to_string();
         TransferError::State(Failure::new(place, StateReason::Unwritable).because(error))
     }
-}
-
-/// The machine that a key is listed for.
-fn machine_of(name: &str) -> Option<PlatformMachine> {
-    let (platform, id) = name.split_once('-')?;
-    let kind = PlatformKind::ALL.into_iter().find(|kind| kind.name() == platform)?;
-    Some(PlatformMachine::named(kind, id))
 }

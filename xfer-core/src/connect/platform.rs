@@ -17,7 +17,9 @@ use super::platform_refusals::{api_error, no_login, not_running, not_the_machine
 use super::refusals::ssh_error;
 use super::{Connected, Connector, Place, Proxy, RouteSource, unproven};
 use crate::discover::{
-    DangerClock, LoginPlace, MachineRow, MachineState, Platform, Shown, Vast, VastSettings,
+    Configured, DangerClock, Lambda, LambdaSettings, LoginPlace, MachineRow, MachineState,
+    Platform, PlatformError, RunPod, RunPodSettings, SaysItself, Shown, Sky, SkySettings, Vast,
+    VastSettings,
 };
 use crate::error::{
     AuthenticationReason, Failure, NetworkReason, Remedy, TransferError, UsageReason,
@@ -50,12 +52,15 @@ pub(super) const PINS: &str = "known_hosts";
 pub(super) struct Platforms {
     vast_settings: Mutex<Option<VastSettings>>,
     vast: OnceCell<Arc<Vast>>,
+    sky: OnceCell<Arc<Sky>>,
+    runpod: OnceCell<Arc<RunPod>>,
+    lambda: OnceCell<Arc<Lambda>>,
 }
 
 impl Platforms {
     /// Those that are asked with these settings, in place of the environment's.
     pub(super) fn with_vast(settings: VastSettings) -> Self {
-        Self { vast_settings: Mutex::new(Some(settings)), vast: OnceCell::new() }
+        Self { vast_settings: Mutex::new(Some(settings)), ..Self::default() }
     }
 
     fn vast_settings(&self) -> VastSettings {
@@ -67,6 +72,7 @@ impl Platforms {
     pub(super) fn itself(&self, kind: PlatformKind) -> Option<MachineRow> {
         match kind {
             PlatformKind::Vast => self.vast_settings().itself(),
+            PlatformKind::Sky | PlatformKind::RunPod | PlatformKind::Lambda => None,
         }
     }
 
@@ -75,17 +81,41 @@ impl Platforms {
         kind: PlatformKind,
         connector: &Connector,
     ) -> Result<Arc<dyn Platform>, TransferError> {
+        let (clock, seed) = (connector.clock(), connector.unique());
+        let variable = |name: &str| std::env::var_os(name);
+        let failed = |error| api_error(&format!("{}:", kind.name()), error);
         match kind {
             PlatformKind::Vast => {
+                Ok(self.vast(connector).await.map_err(failed)? as Arc<dyn Platform>)
+            }
+            PlatformKind::Sky => {
                 let make = async || {
-                    let settings = self.vast_settings();
-                    Vast::new(&settings, connector.clock(), connector.unique()).map(Arc::new)
+                    let vast = self.vast(connector).await.map(|vast| vast as Arc<dyn Platform>);
+                    Arc::new(Sky::new(SkySettings::of_environment(variable), vast, seed))
                 };
-                let vast = self.vast.get_or_try_init(make).await;
-                let vast = vast.map_err(|error| api_error("vast:", error))?;
-                Ok(Arc::clone(vast) as Arc<dyn Platform>)
+                Ok(Arc::clone(self.sky.get_or_init(make).await) as Arc<dyn Platform>)
+            }
+            PlatformKind::RunPod => {
+                let settings = RunPodSettings::of_environment(variable);
+                let make = async || RunPod::new(&settings, clock, seed).map(Arc::new);
+                let runpod = self.runpod.get_or_try_init(make).await.map_err(failed)?;
+                Ok(Arc::clone(runpod) as Arc<dyn Platform>)
+            }
+            PlatformKind::Lambda => {
+                let settings = LambdaSettings::of_environment(variable);
+                let make = async || Lambda::new(&settings, clock, seed).map(Arc::new);
+                let lambda = self.lambda.get_or_try_init(make).await.map_err(failed)?;
+                Ok(Arc::clone(lambda) as Arc<dyn Platform>)
             }
         }
+    }
+
+    async fn vast(&self, connector: &Connector) -> Result<Arc<Vast>, PlatformError> {
+        let make = async || {
+            let settings = self.vast_settings();
+            Vast::new(&settings, connector.clock(), connector.unique()).map(Arc::new)
+        };
+        self.vast.get_or_try_init(make).await.map(Arc::clone)
     }
 }
 
@@ -94,6 +124,8 @@ pub(super) struct Reached {
     pub(super) login: SshConnection,
     /// What passes its bytes on, where they do not go there straight.
     pub(super) proxy: Option<Proxy>,
+    /// Whether a command that leads there ends at the machine's own sshd.
+    pub(super) is_own_command: bool,
     pub(super) place: Place,
     pub(super) notices: Vec<String>,
     /// What the platform told of the machine.
@@ -135,9 +167,10 @@ impl Connector {
         ahead: &[Request],
     ) -> Result<Connected, TransferError> {
         let reached = self.reach(machine).await?;
-        let (start, is_direct) = (self.start(options), reached.login.is_direct());
-        let mut connected =
-            self.beyond(reached.place, reached.login, start, options, ahead).await?;
+        let start = self.start(options);
+        let is_direct = reached.is_own_command || reached.login.is_direct();
+        let connected = self.beyond(reached.place, reached.login, start, options, ahead).await;
+        let mut connected = connected.map_err(|error| with_ports_advice(error, &reached.row))?;
         connected.notices.splice(0..0, reached.notices);
         let direct = is_direct && reached.proxy.is_none();
         connected.route = connected.route.map(|route| Route { direct, ..route });
@@ -177,19 +210,20 @@ impl Connector {
     ) -> Result<Reached, TransferError> {
         let (mut last, mut failed) = (None, Vec::new());
         for way in &row.logins {
-            match self.log_in(machine, way).await {
+            match self.log_in(machine, row, way).await {
                 Ok((login, mut notices)) => {
                     notices.extend(dangers(row, self.clock.now().seconds));
                     let place = self.rented_place(machine, row);
                     let why = || [row.lacking.clone(), failed].concat();
                     let name = machine.to_string();
-                    let proxy = if way.direct {
-                        Proxy::of(&name, &login)
-                    } else {
-                        Some(Proxy::of_platform(&name, way, why()))
+                    let is_own_command = is_own_command(way, &login);
+                    let proxy = match way.direct {
+                        true if is_own_command => None,
+                        true => Proxy::of(&name, &login),
+                        false => Some(Proxy::of_platform(&name, way, why())),
                     };
                     let row = Box::new(row.clone());
-                    return Ok(Reached { login, proxy, place, notices, row });
+                    return Ok(Reached { login, proxy, is_own_command, place, notices, row });
                 }
                 Err(error) => {
                     failed.push(error.to_string());
@@ -214,36 +248,51 @@ impl Connector {
     async fn log_in(
         &self,
         machine: &PlatformMachine,
+        row: &MachineRow,
         way: &LoginPlace,
     ) -> Result<(SshConnection, Vec<String>), TransferError> {
         let place = format!("{machine} ({}@{}:{})", way.user, way.host, way.port);
-        let container = container(machine)?;
         let failed = |error| ssh_error(&place, error);
-        let target = SshTarget::new(Some(way.user), &way.host, Some(way.port)).map_err(failed)?;
-        let login =
-            SshConnection::connect(&target, &self.pinning(machine)?).await.map_err(failed)?;
+        let mut options = self.pinning(machine)?;
+        let dialled = match &way.configured {
+            Some(configured) => as_configured(&mut options, configured, way),
+            None => &way.host,
+        };
+        let target = SshTarget::new(Some(&way.user), dialled, Some(way.port)).map_err(failed)?;
+        let login = SshConnection::connect(&target, &options).await.map_err(failed)?;
         let trust = login.host_key_trust();
         if trust == HostKeyTrust::Changed {
             let failure = Failure::new(place, AuthenticationReason::HostKeyChanged);
             return Err(changed(machine, failure));
         }
         let is_known = trust == HostKeyTrust::Known;
-        let asked = tokio::time::timeout(SAYS_WITHIN, said_name(&login, self.unique())).await;
-        let said = asked.unwrap_or(Ok(None)).map_err(failed)?;
         let notices = login.hops().nth(1).map(unproven).unwrap_or_default();
-        match said {
+        let pinned = |why: &str| {
+            let fingerprint = login.pin_host_key().map_err(failed)?;
+            let notice = format!(
+                "{machine}: host key {fingerprint} pinned: {}:{} is where the platform says that \
+                 it is, and {why}",
+                way.host, way.port
+            );
+            Ok::<_, TransferError>([vec![notice], notices.clone()].concat())
+        };
+        let Some(says) = &row.says else {
+            if is_known {
+                return Ok((login, notices));
+            }
+            let notices = pinned("nothing there says which machine it is")?;
+            return Ok((login, notices));
+        };
+        let asked = said_name(&login, says, self.unique());
+        let said = tokio::time::timeout(SAYS_WITHIN, asked).await.unwrap_or(Ok(None));
+        match said.map_err(failed)? {
             // Images that bring their host key share it, so the key alone proves no machine.
-            said if is_known && said.as_ref().is_none_or(|said| *said == container) => {
+            said if is_known && said.as_ref().is_none_or(|said| *said == says.value) => {
                 Ok((login, notices))
             }
-            Some(said) if said == container => {
-                let fingerprint = login.pin_host_key().map_err(failed)?;
-                let notice = format!(
-                    "{machine}: host key {fingerprint} pinned: {}:{} is where the platform says \
-                     that it is, and it says so itself",
-                    way.host, way.port
-                );
-                Ok((login, [vec![notice], notices].concat()))
+            Some(said) if said == says.value => {
+                let notices = pinned("it says so itself")?;
+                Ok((login, notices))
             }
             said => Err(not_the_machine(&place, said.as_deref())),
         }
@@ -310,6 +359,14 @@ pub(super) fn dangers(row: &MachineRow, now: i64) -> Vec<String> {
             "{machine} may be stopped by a higher bid at any moment; the same command goes on"
         )),
         DangerClock::DiskIsPaidFor => None,
+        DangerClock::IdleEnds { minutes, destroys } => {
+            let what = if *destroys { "destroyed" } else { "stopped" };
+            let cluster = row.machine.name().unwrap_or_default();
+            Some(format!(
+                "{machine} is {what} after {minutes} min in which no work is queued there, and a \
+                 copy is none: sky autostop --cancel {cluster}"
+            ))
+        }
     });
     stopping.into_iter().chain(clocks).collect()
 }
@@ -341,16 +398,65 @@ fn graver(before: Option<TransferError>, error: TransferError) -> TransferError 
     }
 }
 
-/// What the machine's own environment calls it.
-fn container(machine: &PlatformMachine) -> Result<String, TransferError> {
-    match machine.platform {
-        PlatformKind::Vast => Ok(format!("C.{}", named(machine)?)),
+/// Whether the command of a login is that which its row knows to end at the machine's own sshd, and
+/// not one that the user chose.
+fn is_own_command(way: &LoginPlace, login: &SshConnection) -> bool {
+    let own = way.configured.as_ref().and_then(|configured| configured.own_command.as_ref());
+    own.is_some() && login.config().route.proxy_command.as_ref() == own
+}
+
+/// Has a login be made as its file tells, at the place that its row tells; what it is called there.
+fn as_configured<'a>(
+    options: &mut SshOptions,
+    configured: &'a Configured,
+    way: &LoginPlace,
+) -> &'a str {
+    options.config_file = Some(configured.file.clone());
+    options.options.insert(0, format!("HostName={}", way.host));
+    &configured.name
+}
+
+/// A port cannot be opened while a cluster is there: where one was needed, how the next has one.
+pub(super) fn with_ports_advice(error: TransferError, row: &MachineRow) -> TransferError {
+    let is_closed = row.machine.platform == PlatformKind::Sky && row.ports.is_empty();
+    match error {
+        TransferError::Network(failure)
+            if is_closed && failure.reason == NetworkReason::NoDataPort =>
+        {
+            let text = "the cluster opened no port; its YAML opens one when it is launched: \
+                        resources: {ports: [8081]}";
+            TransferError::Network(failure.next(Remedy::text(text)))
+        }
+        error => error,
     }
 }
 
 /// The name under which its host key is kept: addresses go from one machine to another.
 pub(super) fn alias(machine: &PlatformMachine) -> Result<String, TransferError> {
-    Ok(format!("{}-{}", machine.platform.name(), named(machine)?))
+    let mut alias = format!("{}-", machine.platform.name());
+    for character in named(machine)?.chars() {
+        // Names of hosts are compared without regard to case, and clusters' are not.
+        if character.is_ascii_uppercase() {
+            alias.push('+');
+        }
+        alias.push(character.to_ascii_lowercase());
+    }
+    Ok(alias)
+}
+
+/// The machine of such a name.
+pub(super) fn of_alias(alias: &str) -> Option<PlatformMachine> {
+    let (platform, rest) = alias.split_once('-')?;
+    let kind = PlatformKind::ALL.into_iter().find(|kind| kind.name() == platform)?;
+    let (mut name, mut is_upper) = (String::new(), false);
+    for character in rest.chars() {
+        match character {
+            '+' if !is_upper => is_upper = true,
+            letter if std::mem::take(&mut is_upper) => name.push(letter.to_ascii_uppercase()),
+            letter => name.push(letter),
+        }
+    }
+    Some(PlatformMachine::named(kind, name))
 }
 
 pub(super) fn named(machine: &PlatformMachine) -> Result<&str, TransferError> {
@@ -367,13 +473,15 @@ pub(super) fn named(machine: &PlatformMachine) -> Result<&str, TransferError> {
 /// which also holds secrets: only the one line leaves it.
 async fn said_name(
     login: &SshConnection,
+    says: &SaysItself,
     unique: u64,
 ) -> Result<Option<String>, crate::transport::ssh::SshError> {
     let mark = format!("xfer-name-{unique:016x}");
+    let name = says.variable;
     let script = format!(
         "sh -c 'echo {mark}; tr \"\\000\" \"\\n\" </proc/1/environ 2>/dev/null | \
-         sed -n \"s/^VAST_CONTAINERLABEL=/=/p\" | head -n 1; \
-         sed -n \"s/^\\(export \\)*VAST_CONTAINERLABEL=/=/p\" /etc/environment ~/.bashrc \
+         sed -n \"s/^{name}=/=/p\" | head -n 1; \
+         sed -n \"s/^\\(export \\)*{name}=/=/p\" /etc/environment /etc/rp_environment ~/.bashrc \
          2>/dev/null | head -n 1; echo {mark}'"
     );
     let said = login.run(script, Bytes::new(), SAID_MAX).await?.stdout;
@@ -410,6 +518,23 @@ fn changed(machine: &PlatformMachine, failure: Failure<AuthenticationReason>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pinned_name_leads_back_to_its_machine_alone() {
+        let cluster = |name: &str| PlatformMachine::named(PlatformKind::Sky, name);
+        for (machine, expected) in [
+            (PlatformMachine::named(PlatformKind::Vast, "33402296"), "vast-33402296"),
+            (cluster("train-worker1"), "sky-train-worker1"),
+            (cluster("Train.B_c"), "sky-+train.+b_c"),
+            (cluster("train"), "sky-train"),
+        ] {
+            let alias = alias(&machine).unwrap();
+            assert_eq!(alias, expected);
+            assert_eq!(of_alias(&alias), Some(machine));
+        }
+        assert_eq!(of_alias("host"), None);
+        assert_eq!(of_alias("other-1"), None);
+    }
 
     #[test]
     fn a_name_stands_between_two_marks() {

@@ -15,8 +15,8 @@ pub(super) fn api_error(place: &str, error: PlatformError) -> TransferError {
     let again = "repeat the same command in a minute";
     match &error.problem {
         ApiProblem::KeyMissing(_) => {
-            let next = "set VAST_API_KEY, or write the key to ~/.config/vastai/vast_api_key, \
-                        readable by you alone (chmod 600)";
+            let next = "set that variable, or write the key to such a file, readable by you alone \
+                        (chmod 600)";
             let failure = Failure::new(place, ConfigReason::PlatformKeyMissing);
             TransferError::Config(failure.because(error).next(Remedy::text(next)))
         }
@@ -26,13 +26,24 @@ pub(super) fn api_error(place: &str, error: PlatformError) -> TransferError {
         }
         ApiProblem::KeyRefused { .. } => {
             let next = "see whether the key was revoked, and whether it may read instances \
-                        (instance_read)";
+                        (instance_read at Vast.ai)";
             let failure = Failure::new(place, AuthenticationReason::PlatformKeyRefused);
             TransferError::Authentication(failure.because(error).next(Remedy::text(next)))
         }
-        ApiProblem::NotFound(_) => of(
-            PlatformReason::NotFound,
-            "look at the number; xfer ls vast: lists the machines that the key sees",
+        ApiProblem::NotFound(_) => of(PlatformReason::NotFound, &listed(place)),
+        ApiProblem::Missing { command, .. } => {
+            let text = format!("{}; then repeat the same command", command.join(" "));
+            let remedy = Remedy { text, argv: command.clone() };
+            let failure = Failure::new(place, PlatformReason::NotFound).next(remedy);
+            TransferError::Platform(failure.because(error))
+        }
+        ApiProblem::SshFile(_) => {
+            let failure = Failure::new(place, ConfigReason::Ssh);
+            TransferError::Config(failure.because(error))
+        }
+        ApiProblem::NotRun(_) => of(
+            PlatformReason::Unreached,
+            "see what the program says by itself; or name the machine as ssh does: HOST:path",
         ),
         ApiProblem::Refused { .. } => of(PlatformReason::Refused, again),
         ApiProblem::Busy(_) => of(PlatformReason::Busy, again),
@@ -49,6 +60,12 @@ pub(super) fn api_error(place: &str, error: PlatformError) -> TransferError {
     }
 }
 
+/// Where all machines of the platform of a place are told.
+fn listed(place: &str) -> String {
+    let platform = place.split(':').next().unwrap_or_default();
+    format!("look at its name; xfer ls {platform}: lists the machines that are there")
+}
+
 /// A machine that does not run; `None` where it is gone.
 pub(super) fn not_running(place: &str, row: Option<&MachineRow>) -> TransferError {
     let is_bid = row.is_some_and(|row| row.clocks.contains(&DangerClock::Interruptible));
@@ -63,8 +80,8 @@ pub(super) fn not_running(place: &str, row: Option<&MachineRow>) -> TransferErro
         }
     };
     let mut failure = Failure::new(place, reason);
-    for next in ways_on(reason) {
-        failure = failure.next(Remedy::text(*next));
+    for next in ways_on(reason, place) {
+        failure = failure.next(Remedy::text(next));
     }
     if let Some(row) = row.filter(|row| !row.status.is_empty()) {
         failure = failure.detail("state", row.status.clone());
@@ -78,14 +95,16 @@ pub(super) fn not_running(place: &str, row: Option<&MachineRow>) -> TransferErro
 }
 
 /// What helps, the most likely first.
-fn ways_on(reason: MachineReason) -> &'static [&'static str] {
+fn ways_on(reason: MachineReason, place: &str) -> Vec<String> {
     const START: &str = "repeat with --start: it is started, waited for, and costs its whole \
                          price from then on";
+    const BY_HAND: &str = "start it by the platform's own means, and repeat the same command";
     const WAIT: &str = "repeat with --wait-machine 6h, which waits until it runs";
-    match reason {
-        MachineReason::Stopped => &[START],
+    let start = if place.starts_with("vast:") { START } else { BY_HAND };
+    let ways: &[&str] = match reason {
+        MachineReason::Stopped => &[start],
         MachineReason::Outbid => {
-            &["raise the bid; then repeat with --wait-machine 6h, which waits until it runs", START]
+            &["raise the bid; then repeat with --wait-machine 6h, which waits until it runs", start]
         }
         MachineReason::Starting => {
             &[WAIT, "look at it: a start that waits for its GPU can take hours"]
@@ -93,11 +112,10 @@ fn ways_on(reason: MachineReason) -> &'static [&'static str] {
         MachineReason::HostOffline => {
             &[WAIT, "do not destroy it for that: the host may come back, and the data with it"]
         }
-        MachineReason::Gone => {
-            &["look at the number; xfer ls vast: lists the machines that the key sees"]
-        }
+        MachineReason::Gone => return vec![listed(place)],
         _ => &["look at it in the platform's own console; do not destroy it for that"],
-    }
+    };
+    ways.iter().map(ToString::to_string).collect()
 }
 
 /// A machine that runs, and nobody says where its sshd is.

@@ -41,7 +41,9 @@ impl Proxy {
 
     /// That which a platform names as its own.
     pub(super) fn of_platform(place: &str, way: &LoginPlace, why: Vec<String>) -> Self {
-        let name = gateway_name(&format!("{}:{}", way.host, way.port));
+        let tunnel = way.configured.as_ref().and_then(|configured| configured.tunnel.clone());
+        let at = format!("{}:{}", way.host, way.port);
+        let name = tunnel.map_or_else(|| gateway_name(&at), |tunnel| format!("{tunnel} ({at})"));
         Self { place: place.to_owned(), name, is_of_platform: true, why }
     }
 }

@@ -10,6 +10,7 @@ use xfer_protocol::data_port::Carrier;
 use super::direct::{Door, Doors, Ground, Ladder, is_proxy};
 use super::logins::{CHANNELS_MAX, Wanted, join_streams};
 use super::peer::PeerWays;
+use super::platform::with_ports_advice;
 use super::refusals::{bootstrap_error, no_route, session_error, ssh_error};
 use super::{Connected, Connector, Place, opening, unproven};
 use crate::agent::bootstrap::{self, Start};
@@ -24,6 +25,9 @@ use crate::transport::ssh::{SshConnection, SshTarget};
 
 /// Channels of a login that are measured together at least, where a transfer would do with one.
 const CHANNELS_MIN: usize = 4;
+
+/// Why a login by a command goes straight to the machine.
+const OWN: &str = "the command that leads there ends at the sshd of the machine itself";
 
 /// Why a login that a platform names as its proxy is none to the machine.
 const GATEWAY: &str = "the platform's gateway passes its bytes on";
@@ -171,10 +175,13 @@ impl Connector {
             Machine::Platform(machine) if !is_stand && machine.which != Which::Itself => {
                 let reached = self.reach(machine).await?;
                 let start = self.start(options);
-                let known = reached.proxy.map(|proxy| {
-                    let why = proxy.why.into_iter().map(|why| format!("; {why}"));
-                    format!("{GATEWAY}{}", why.collect::<String>())
-                });
+                let known = match reached.proxy {
+                    Some(proxy) => {
+                        let why = proxy.why.into_iter().map(|why| format!("; {why}"));
+                        Some((false, format!("{GATEWAY}{}", why.collect::<String>())))
+                    }
+                    None => reached.is_own_command.then(|| (true, OWN.to_owned())),
+                };
                 let survey =
                     self.login_ways(reached.place, reached.login, start, options, known).await?;
                 Ok(survey.noticing(reached.notices).of(reached.row))
@@ -197,14 +204,14 @@ impl Connector {
         }
     }
 
-    /// `proxied` tells why its bytes do not go there straight, where that is known.
+    /// `known` tells whether its bytes go there straight, and why, where the login does not.
     async fn login_ways(
         &self,
         place: Place,
         login: SshConnection,
         mut start: Start,
         options: &TransferOptions,
-        proxied: Option<String>,
+        known: Option<(bool, String)>,
     ) -> Result<Survey, TransferError> {
         let route = options.network.route;
         let plain = |end: Connected| Survey::Plain(Box::new(end));
@@ -251,7 +258,7 @@ impl Connector {
             ladder,
             doors: None,
             is_promising,
-            proxied,
+            known,
             stranger: false,
         };
         let end = End::Login(Box::new(ways));
@@ -300,9 +307,13 @@ impl Ways {
 
     /// What a transfer ends with where none of these ways is open.
     pub(crate) fn nowhere(&self) -> TransferError {
-        match &self.end {
+        let error = match &self.end {
             End::Login(ways) => no_route(&ways.place, ways.stranger),
             End::Peer(ways) => ways.lost(),
+        };
+        match &self.rented {
+            Some(row) => with_ports_advice(error, row),
+            None => error,
         }
     }
 
@@ -356,8 +367,8 @@ struct LoginWays {
     ladder: Ladder,
     doors: Option<Result<Doors, String>>,
     is_promising: bool,
-    /// Why its bytes do not go there straight, where its platform says so.
-    proxied: Option<String>,
+    /// Whether its bytes go there straight, and why, where its platform says so.
+    known: Option<(bool, String)>,
     /// Whether somebody answered who is not the machine.
     stranger: bool,
 }
@@ -418,8 +429,8 @@ impl LoginWays {
     /// Whether the login goes straight to the machine, and why that is known.
     fn directness(&self) -> (bool, String) {
         let config = self.login.config();
-        if let Some(why) = &self.proxied {
-            return (false, why.clone());
+        if let Some(known) = &self.known {
+            return known.clone();
         }
         if is_proxy(&config.hostname) {
             return (false, format!("{} is a proxy of the platform", config.hostname));

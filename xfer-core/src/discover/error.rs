@@ -37,6 +37,20 @@ pub enum ApiProblem {
     /// It knows nothing of the sort.
     #[error("it knows no such thing (404: {})", Escaped(.0.as_bytes()))]
     NotFound(String),
+    /// What is needed to reach a machine is not there, and a command brings it.
+    #[error("{what}")]
+    Missing {
+        /// What is missing.
+        what: String,
+        /// The command.
+        command: Vec<String>,
+    },
+    /// A file of ssh's configuration that leads there and cannot be used.
+    #[error("{0}")]
+    SshFile(String),
+    /// The platform's own program, which is asked, cannot be run to its end.
+    #[error("{}", Escaped(.0.as_bytes()))]
+    NotRun(String),
     /// It says no.
     #[error("it refuses ({status}: {})", Escaped(.said.as_bytes()))]
     Refused {

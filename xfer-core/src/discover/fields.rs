@@ -59,6 +59,19 @@ pub(super) fn address(text: &str) -> Option<IpAddr> {
     (is_elsewhere && !address.is_loopback() && !address.is_multicast()).then_some(address)
 }
 
+/// A name or an address that no shell, file or terminal takes for anything else.
+pub(super) fn is_host(name: &str) -> bool {
+    let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-');
+    let is_address = name.parse::<IpAddr>().is_ok();
+    if is_address {
+        return address(name).is_some();
+    }
+    // A name that ends in a number is an address of another notation.
+    let last = name.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+    let is_word = last.bytes().any(|b| b.is_ascii_alphabetic());
+    is_name && is_word && name.len() <= 253 && !name.starts_with(['-', '.'])
+}
+
 /// What stands for a value in an error: short, and nothing of a secret's length.
 pub(super) fn shown(value: &Json) -> String {
     /// The longest that a port or an address is written.

@@ -9,9 +9,15 @@ mod fields;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod json;
+mod key_files;
+mod lambda;
+mod requests;
+mod runpod;
+mod sky;
 mod vast;
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use async_trait::async_trait;
 
@@ -19,6 +25,9 @@ use crate::location::PlatformMachine;
 use crate::options::MappedPort;
 
 pub use error::{ApiProblem, PlatformError};
+pub use lambda::{Lambda, LambdaSettings};
+pub use runpod::{RunPod, RunPodSettings};
+pub use sky::{Sky, SkySettings};
 pub use vast::{InstancePlaces, Vast, VastSettings};
 
 /// What every platform can be asked.
@@ -102,6 +111,8 @@ pub enum Shown {
 pub struct MachineRow {
     /// Whose, and its name there.
     pub machine: PlatformMachine,
+    /// What it says of itself, over a login to it; nothing where its platform tells it no name.
+    pub says: Option<SaysItself>,
     /// What its renter calls it.
     pub label: Option<String>,
     /// What it is doing.
@@ -128,6 +139,15 @@ pub struct MachineRow {
     pub prices: Prices,
     /// What may end it, or goes on costing.
     pub clocks: Vec<DangerClock>,
+}
+
+/// What the environment of a machine's first process says of it, and so the machine itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SaysItself {
+    /// The name of the variable.
+    pub variable: &'static str,
+    /// Its value in this machine and in no other.
+    pub value: String,
 }
 
 /// What a machine is doing.
@@ -166,13 +186,28 @@ impl MachineState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoginPlace {
     /// As whom.
-    pub user: &'static str,
+    pub user: String,
     /// Name or address.
     pub host: String,
     /// Port.
     pub port: u16,
     /// Whether it ends at the machine, and not at a gateway that passes its bytes on.
     pub direct: bool,
+    /// What else decides how it is dialled; nothing where its address is all.
+    pub configured: Option<Configured>,
+}
+
+/// A login that a file in the form of ssh's configuration tells how to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Configured {
+    /// The file.
+    pub file: PathBuf,
+    /// What the machine is called in it.
+    pub name: String,
+    /// The command whose far end is the machine's own sshd, where one leads there and does.
+    pub own_command: Option<String>,
+    /// What passes its bytes on, where that is told here, for a person.
+    pub tunnel: Option<String>,
 }
 
 /// What a machine costs, in US dollars; what is not known is not there.
@@ -197,4 +232,11 @@ pub enum DangerClock {
     Interruptible,
     /// It is stopped, and its disk is paid for until it is destroyed.
     DiskIsPaidFor,
+    /// After that many minutes in which no work is queued there it ends; a copy is no such work.
+    IdleEnds {
+        /// The minutes.
+        minutes: u32,
+        /// Whether it is destroyed then, and not stopped.
+        destroys: bool,
+    },
 }

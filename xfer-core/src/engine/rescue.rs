@@ -51,6 +51,7 @@ fn rescue(from: &Location, to: &Location) -> Vec<Remedy> {
             );
             vec![Remedy { text, argv }, Remedy::text(store), Remedy::text(proof)]
         }
+        PlatformKind::Sky | PlatformKind::RunPod | PlatformKind::Lambda => Vec::new(),
     }
 }
 

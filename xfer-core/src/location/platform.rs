@@ -13,17 +13,26 @@ const NAME_BYTES_MAX: usize = 128;
 pub enum PlatformKind {
     /// Vast.ai.
     Vast,
+    /// Clusters that SkyPilot made, on whichever cloud.
+    Sky,
+    /// RunPod.
+    RunPod,
+    /// Lambda Cloud.
+    Lambda,
 }
 
 impl PlatformKind {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Vast];
+    pub const ALL: [Self; 4] = [Self::Vast, Self::Sky, Self::RunPod, Self::Lambda];
 
     /// As it is typed before a `:`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Vast => "vast",
+            Self::Sky => "sky",
+            Self::RunPod => "runpod",
+            Self::Lambda => "lambda",
         }
     }
 }
@@ -55,6 +64,12 @@ impl PlatformMachine {
         Self { platform, which: Which::Named(name.into()) }
     }
 
+    /// The machine of a name that came from outside; `None` where no machine there has such a name.
+    #[must_use]
+    pub fn checked(platform: PlatformKind, name: &str) -> Option<Self> {
+        check_name(platform, name.as_bytes()).ok().map(|name| Self::named(platform, name))
+    }
+
     /// Its name, where it is one machine and not this one.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
@@ -68,7 +83,8 @@ impl PlatformMachine {
     pub(super) fn parse(platform: PlatformKind, name: &[u8]) -> Result<Self, LocationReason> {
         let which = match name {
             b"" => Which::All,
-            b"self" => Which::Itself,
+            // Of the others nothing inside says which machine it is; and a cluster may be called so.
+            b"self" if platform == PlatformKind::Vast => Which::Itself,
             _ => Which::Named(check_name(platform, name)?),
         };
         Ok(Self { platform, which })
@@ -95,6 +111,18 @@ fn check_name(platform: PlatformKind, name: &[u8]) -> Result<String, LocationRea
         PlatformKind::Vast => {
             let is_plain = text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
             is_plain && text.parse::<u64>().is_ok_and(|id| i64::try_from(id).is_ok())
+        }
+        PlatformKind::Sky => {
+            let is_word = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+            text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.bytes().all(is_word)
+        }
+        PlatformKind::RunPod => {
+            let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+            !text.is_empty() && text.bytes().all(is_plain)
+        }
+        PlatformKind::Lambda => {
+            let is_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+            !text.is_empty() && text.bytes().all(is_hex)
         }
     };
     if is_one && text.len() <= NAME_BYTES_MAX {

@@ -94,12 +94,6 @@ pub enum LocationReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LaterScheme {
-    /// `sky:`
-    Sky,
-    /// `runpod:`
-    Runpod,
-    /// `lambda:`
-    Lambda,
     /// `s3://`
     S3,
     /// `gs://`
@@ -118,26 +112,13 @@ pub enum LaterScheme {
 
 impl LaterScheme {
     /// All of them.
-    pub const ALL: [Self; 10] = [
-        Self::Sky,
-        Self::Runpod,
-        Self::Lambda,
-        Self::S3,
-        Self::Gs,
-        Self::Az,
-        Self::B2,
-        Self::Rclone,
-        Self::Https,
-        Self::HuggingFace,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::S3, Self::Gs, Self::Az, Self::B2, Self::Rclone, Self::Https, Self::HuggingFace];
 
     /// As it is typed.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Sky => "sky:",
-            Self::Runpod => "runpod:",
-            Self::Lambda => "lambda:",
             Self::S3 => "s3://",
             Self::Gs => "gs://",
             Self::Az => "az://",
@@ -150,10 +131,6 @@ impl LaterScheme {
 
     fn instead(self) -> &'static str {
         match self {
-            Self::Sky => "use CLUSTER:path; SkyPilot names the cluster in ~/.ssh/config",
-            Self::Runpod | Self::Lambda => {
-                "use the address and port that the platform shows: ssh://USER@HOST:PORT/path"
-            }
             Self::S3 | Self::Gs | Self::Az | Self::B2 | Self::Rclone => {
                 "use a directory, here or as HOST:path, and the store's own tool from there"
             }
@@ -229,7 +206,8 @@ impl LocationReason {
                 "write xfer://HOST:PORT/ROOT/path, ROOT being a name that the peer serves"
             }
             Self::BadMachine | Self::MachineMissing | Self::NotOnMachine => {
-                "write vast:ID:/path, ID being the instance's number; xfer ls vast: lists them"
+                "write vast:ID:/path, sky:CLUSTER:/path, runpod:ID:/path or lambda:ID:/path; xfer ls \
+                 vast: lists those of vast, and likewise the others"
             }
             Self::OtherHome => "write the absolute path, or ./~name for an entry of that name",
         }

@@ -227,6 +227,50 @@ fn machines_of_a_platform() {
     assert!(Location::parse(b"./vast:1:/x").unwrap().is_local());
 }
 
+/// Rows: B-U8.
+#[test]
+fn machines_of_every_platform_have_names_of_its_own_form() {
+    use PlatformKind::{Lambda, RunPod, Sky};
+    for (text, platform, which, path, shown) in [
+        ("sky:train:/w", Sky, "train", "/w", "sky:train:/w"),
+        ("sky:train-worker1:w/", Sky, "train-worker1", "w/", "sky:train-worker1:w/"),
+        ("sky:1.A_b-:", Sky, "1.A_b-", "", "sky:1.A_b-:"),
+        ("sky:self:/w", Sky, "self", "/w", "sky:self:/w"),
+        ("runpod:xedezhzb9la3ye:/w", RunPod, "xedezhzb9la3ye", "/w", "runpod:xedezhzb9la3ye:/w"),
+        ("runpod:7", RunPod, "7", "", "runpod:7:"),
+        (
+            "lambda:0920582c7ff041399e34823a0be62549:/w",
+            Lambda,
+            "0920582c7ff041399e34823a0be62549",
+            "/w",
+            "lambda:0920582c7ff041399e34823a0be62549:/w",
+        ),
+    ] {
+        let location = Location::parse(text.as_bytes()).unwrap_or_else(|e| panic!("{text}: {e}"));
+        let machine = Machine::Platform(PlatformMachine::named(platform, which));
+        assert_eq!(location, Location { machine, path: path.into() }, "{text}");
+        assert_eq!(location.to_string(), shown);
+    }
+    for platform in PlatformKind::ALL {
+        let text = format!("{}:", platform.name());
+        let machine = Machine::Platform(PlatformMachine { platform, which: Which::All });
+        assert_eq!(Location::parse(text.as_bytes()).unwrap().machine, machine);
+        for wrong in ["-x", ".x", "../x", "a b", "a\nb", "a*", "a%41", "é", "a,b", "a@b", "[a]"] {
+            let text = format!("{}:{wrong}:/x", platform.name());
+            assert_refused(&[(&text, Why::BadMachine)]);
+            assert_eq!(PlatformMachine::checked(platform, wrong), None);
+        }
+        let text = format!("{}:{}:/x", platform.name(), "1".repeat(200));
+        assert_refused(&[(&text, Why::BadMachine)]);
+        assert_eq!(PlatformMachine::checked(platform, ""), None);
+    }
+    assert_refused(
+        &["runpod:A:/x", "runpod:a-b:/x", "runpod:a.b:/x", "lambda:g:/x", "lambda:A:/x"]
+            .map(|text| (text, Why::BadMachine)),
+    );
+    assert_refused(&[("lambda:self:/x", Why::BadMachine), ("sky:/x", Why::BadMachine)]);
+}
+
 #[test]
 fn refused_schemes() {
     assert_refused(&[
@@ -237,9 +281,6 @@ fn refused_schemes() {
         ("file:///..%2f", Why::EncodedSeparator),
         ("ftp://h/x", Why::UnknownScheme),
         ("SSH://h/x", Why::UnknownScheme),
-        ("sky:c:/x", Why::NotYet(LaterScheme::Sky)),
-        ("runpod:i:/x", Why::NotYet(LaterScheme::Runpod)),
-        ("lambda:i:/x", Why::NotYet(LaterScheme::Lambda)),
         ("s3://b/k?x", Why::NotYet(LaterScheme::S3)),
         ("gs://b", Why::NotYet(LaterScheme::Gs)),
         ("az://c/p", Why::NotYet(LaterScheme::Az)),
@@ -329,7 +370,7 @@ proptest! {
 
     #[test]
     fn what_is_shown_parses_to_the_same(
-        text in "(ssh://|xfer://|file://|vast:[0-9]?:?|[a-z@]{0,3})[a-z0-9@:/~.%\\-\\[\\]\n]{0,20}"
+        text in "(ssh://|xfer://|file://|vast:[0-9]?:?|sky:[a-z]?:?|[a-z@]{0,3})[a-z0-9@:/~.%\\-\\[\\]\n]{0,20}"
     ) {
         if let Ok(location) = Location::parse(text.as_bytes()) {
             prop_assert_eq!(Location::parse(&location.to_bytes()).ok(), Some(location));

@@ -75,13 +75,15 @@ impl InstancePlaces {
         let (id, told) = self.found()?;
         let sshd = told.ports.get(&(Carrier::Tcp, SSHD));
         let login = told.address.zip(sshd).map(|(address, port)| LoginPlace {
-            user: "root",
+            user: "root".to_owned(),
             host: address.to_string(),
             port: *port,
             direct: true,
+            configured: None,
         });
         Some(MachineRow {
             machine: PlatformMachine::named(PlatformKind::Vast, id.to_string()),
+            says: None,
             label: None,
             state: MachineState::Running,
             status: String::new(),

@@ -1,16 +1,13 @@
 //! The keys of the account, found where Vast's own tool finds them.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::itself::InstancePlaces;
 use crate::discover::MachineRow;
 use crate::discover::error::ApiProblem;
-use crate::disk::settings_file::{self, SettingsFile};
+use crate::discover::key_files;
 use crate::transport::http::{Base, Bearer};
-
-/// Bytes of a key file.
-const KEY_BYTES_MAX: u64 = 4096;
 
 /// Where the interface is, unless the environment says otherwise.
 const BASE: &str = "https://console.vast.ai";
@@ -79,10 +76,8 @@ impl VastSettings {
         let files = self.files();
         let mut keys = Vec::new();
         for file in &files {
-            match settings_file::read(file, KEY_BYTES_MAX) {
-                Ok(read) => keys.push(key_in(&read, file)?),
-                Err(error) if error.is_missing() => {}
-                Err(error) => return Err(ApiProblem::Unusable(error.to_string())),
+            if let Some(text) = key_files::read(file)? {
+                keys.push(Bearer::new(&text).ok_or_else(|| key_files::no_key(file))?);
             }
         }
         if keys.is_empty() {
@@ -107,22 +102,12 @@ impl VastSettings {
     }
 }
 
-fn key_in(read: &SettingsFile, file: &Path) -> Result<Bearer, ApiProblem> {
-    let shown = file.display();
-    if read.mode & 0o077 != 0 {
-        let what =
-            format!("{shown} may be read by others, and opens the account: chmod 600 {shown}");
-        return Err(ApiProblem::Unusable(what));
-    }
-    let key = std::str::from_utf8(&read.bytes).ok().and_then(Bearer::new);
-    key.ok_or_else(|| ApiProblem::Unusable(format!("{shown} holds no key")))
-}
-
 #[cfg(test)]
 mod tests {
     #![expect(clippy::disallowed_methods, reason = "files of the test itself")]
 
     use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
 
     use super::*;
 

@@ -3,20 +3,20 @@
 mod itself;
 mod keys;
 mod login_keys;
-mod requests;
 mod row;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::error::{ApiProblem, PlatformError};
 use super::json::Json;
+use super::requests::{Endpoint, Requests};
 use super::{LoginKey, MachineRow, Ordered, Platform, Shown};
 use crate::clock::Clock;
 use crate::transport::http::Method;
-use requests::{Endpoint, Requests};
 
 pub use itself::InstancePlaces;
 pub use keys::VastSettings;
@@ -33,6 +33,12 @@ const WALKS_MAX: usize = 3;
 /// Where all machines are listed. Of the older address an empty list means nothing.
 const LIST: &str = "/api/v1/instances/";
 
+const LISTS: Endpoint = Endpoint { name: "list", interval: Duration::from_secs(1) };
+const DESTROYS: Endpoint = Endpoint { name: "destroy", interval: Duration::from_secs(3) };
+const LOGIN_KEYS: Endpoint = Endpoint { name: "ssh", interval: Duration::from_secs(2) };
+const MANAGES: Endpoint = Endpoint { name: "manage", interval: Duration::from_secs(1) };
+const SHOWS: Endpoint = Endpoint { name: "show", interval: Duration::from_secs(2) };
+
 /// Vast.ai, asked with the keys that its own tool would use.
 pub struct Vast {
     requests: Requests,
@@ -48,13 +54,16 @@ impl Vast {
         clock: Arc<dyn Clock>,
         seed: u64,
     ) -> Result<Self, PlatformError> {
-        Ok(Self { requests: Requests::new(settings, clock, seed)? })
+        let failed = |problem| PlatformError { place: "Vast.ai".to_owned(), problem };
+        let (base, keys) = (settings.base().map_err(failed)?, settings.keys().map_err(failed)?);
+        let requests = Requests::new(base, keys, clock, seed).map_err(failed)?;
+        Ok(Self { requests })
     }
 
     async fn manage(&self, name: &str, state: &str) -> Ordered {
         let path = format!("/api/v0/instances/{name}/");
         let body = format!("{{\"state\":\"{state}\"}}");
-        self.requests.order(Endpoint::Manage, Method::Put, &path, &body).await
+        self.requests.order(MANAGES, Method::Put, &path, &body).await
     }
 
     async fn walk(&self) -> Result<Walk, PlatformError> {
@@ -67,7 +76,7 @@ impl Vast {
                 ("select_cols", r#"["*"]"#.to_owned()),
             ];
             query.extend(token.take().map(|token| ("after_token", token)));
-            let page = self.requests.get(Endpoint::List, LIST, &query).await?;
+            let page = self.requests.get(LISTS, LIST, &query).await?;
             let broken = |what: &str| self.requests.unusable(LIST, what.to_owned());
             let list = page.get("instances").and_then(Json::list);
             for instance in list.ok_or_else(|| broken("instances is no list"))? {
@@ -146,7 +155,7 @@ impl Platform for Vast {
     async fn show(&self, name: &str) -> Result<Shown, PlatformError> {
         let path = format!("/api/v0/instances/{name}/");
         let query = [("owner", "me".to_owned())];
-        let answered = self.requests.get(Endpoint::Show, &path, &query).await;
+        let answered = self.requests.get(SHOWS, &path, &query).await;
         let found = match answered {
             Ok(answer) => self.instance(&path, name, &answer)?,
             Err(PlatformError { problem: ApiProblem::NotFound(said), .. })
@@ -173,12 +182,12 @@ impl Platform for Vast {
 
     async fn destroy(&self, name: &str) -> Ordered {
         let path = format!("/api/v0/instances/{name}/");
-        self.requests.order(Endpoint::Destroy, Method::Delete, &path, "{}").await
+        self.requests.order(DESTROYS, Method::Delete, &path, "{}").await
     }
 
     async fn login_keys(&self, name: &str) -> Result<Vec<LoginKey>, PlatformError> {
         let path = format!("/api/v0/instances/{name}/ssh/");
-        let answer = self.requests.get(Endpoint::LoginKeys, &path, &[]).await?;
+        let answer = self.requests.get(LOGIN_KEYS, &path, &[]).await?;
         login_keys::read(&answer).map_err(|what| self.requests.unusable(&path, what))
     }
 }

@@ -8,9 +8,9 @@ use std::net::IpAddr;
 
 use xfer_protocol::data_port::{Carrier, InsidePort};
 
-use super::super::fields::{address, amount, id, port, second, shown};
+use super::super::fields::{address, amount, id, is_host, port, second, shown};
 use super::super::json::Json;
-use super::super::{DangerClock, LoginPlace, MachineRow, MachineState, Prices};
+use super::super::{DangerClock, LoginPlace, MachineRow, MachineState, Prices, SaysItself};
 use crate::location::{PlatformKind, PlatformMachine};
 use crate::options::MappedPort;
 
@@ -43,6 +43,7 @@ pub(super) fn read(instance: &Json) -> Result<MachineRow, String> {
     let text = |name| instance.get(name).and_then(Json::text).map(str::trim);
     Ok(MachineRow {
         machine: PlatformMachine::named(PlatformKind::Vast, id.to_string()),
+        says: Some(SaysItself { variable: "VAST_CONTAINERLABEL", value: format!("C.{id}") }),
         label: text("label").filter(|label| !label.is_empty()).map(str::to_owned),
         state,
         status: status(instance),
@@ -102,7 +103,7 @@ fn logins(instance: &Json, lacking: &mut Vec<String>) -> Vec<LoginPlace> {
 }
 
 fn push(logins: &mut Vec<LoginPlace>, host: String, port: u16, direct: bool) {
-    let login = LoginPlace { user: USER, host, port, direct };
+    let login = LoginPlace { user: USER.to_owned(), host, port, direct, configured: None };
     if !logins.contains(&login) {
         logins.push(login);
     }
@@ -130,19 +131,6 @@ fn gateways(instance: &Json, logins: &mut Vec<LoginPlace>, lacking: &mut Vec<Str
     if let Some(second) = first.checked_add(1).filter(|_| runtype.contains("jupyter")) {
         push(logins, name.to_owned(), second, false);
     }
-}
-
-/// A name or an address that no shell, file or terminal takes for anything else.
-fn is_host(name: &str) -> bool {
-    let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-');
-    let is_address = name.parse::<IpAddr>().is_ok();
-    if is_address {
-        return address(name).is_some();
-    }
-    // A name that ends in a number is an address of another notation.
-    let last = name.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
-    let is_word = last.bytes().any(|b| b.is_ascii_alphabetic());
-    is_name && is_word && name.len() <= 253 && !name.starts_with(['-', '.'])
 }
 
 fn public(instance: &Json) -> Result<IpAddr, String> {

@@ -35,6 +35,7 @@ mod tuning;
 mod wire;
 
 pub use channel::{Exec, Output, StderrTail};
+pub use config_parser::{HostBlock, host_blocks};
 pub use connection::SshConnection;
 pub use dial::Ends;
 pub use error::{

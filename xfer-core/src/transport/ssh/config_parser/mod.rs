@@ -16,11 +16,13 @@ use crate::transport::ssh::settings::Settings;
 use crate::transport::ssh::target::SshTarget;
 use crate::transport::ssh::tuning::CONFIG_BYTES_MAX;
 
+mod blocks;
 mod keywords;
 mod line;
 #[cfg(test)]
 mod tests;
 
+pub use blocks::{HostBlock, host_blocks};
 use keywords::{
     ALGORITHM_LISTS, ONLY_NO, ONLY_NONE, PASSED_OVER, SINGLE, canonical, check_value, is_single,
     normal,

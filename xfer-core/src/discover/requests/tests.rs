@@ -42,6 +42,38 @@ fn a_status_of_200_is_no_success_by_itself() {
     assert!(matches!(gone, ApiProblem::NotFound(_)), "{gone}");
 }
 
+#[test]
+fn errors_beside_an_answer_are_a_refusal() {
+    for body in [r#"{"data":{},"errors":[]}"#, r#"{"data":{},"errors":null}"#] {
+        assert!(matches!(judged(200, body), Tried::Answered(_)), "{body}");
+    }
+    for body in [
+        r#"{"data":{"myself":null},"errors":[{"message":"no"}]}"#,
+        r#"{"errors":[{}]}"#,
+        r#"{"errors":[3]}"#,
+        r#"{"errors":{}}"#,
+        r#"{"errors":"no"}"#,
+    ] {
+        assert!(matches!(failed(200, body), ApiProblem::Refused { .. }), "{body}");
+    }
+    let body = r#"{"errors":[{"message":"m","extensions":{"code":"UNAUTHENTICATED"}}]}"#;
+    assert!(matches!(failed(200, body), ApiProblem::KeyRefused { .. }));
+}
+
+#[test]
+fn its_words_are_found_where_platforms_put_them() {
+    for (body, words) in [
+        (r#"{"success":false,"error":"a","msg":"b"}"#, "a: b"),
+        (r#"{"error":{"code":"global/x","message":"y","token":"hidden"}}"#, "global/x: y"),
+        (r#"{"errors":[{"message":"m","path":["hidden"]}]}"#, "m"),
+        (r#"{"errors":[3],"msg":"b"}"#, "without a reason"),
+        (r#"{"token":"hidden"}"#, "without a reason"),
+        ("plain\n", "plain"),
+    ] {
+        assert_eq!(said(&Json::parse(body.as_bytes()), body.as_bytes()), words, "{body}");
+    }
+}
+
 /// Rows: B-A10.
 #[test]
 fn every_status_means_one_thing() {

@@ -22,7 +22,7 @@ enum Given {
 
 impl Requests {
     /// Gives an order.
-    pub(in super::super) async fn order(
+    pub(in crate::discover) async fn order(
         &self,
         endpoint: Endpoint,
         method: Method,
@@ -52,7 +52,7 @@ impl Requests {
         let mut attempt = 0;
         loop {
             self.take_turn(endpoint).await;
-            let left = until.saturating_sub(self.clock.elapsed()).max(endpoint.interval());
+            let left = until.saturating_sub(self.clock.elapsed()).max(endpoint.interval);
             let ask = Ask { method, path, query: &[], body: Some(body.to_owned()) };
             let answered = self.http.ask(&self.base, key, &ask, left).await;
             self.took_turn(endpoint).await;
@@ -62,7 +62,7 @@ impl Requests {
                 Given::NotHeard(wait, why) => (wait, why),
             };
             attempt += 1;
-            let pause = backoff(attempt, WITHIN, self.seed).max(wait).max(endpoint.interval());
+            let pause = backoff(attempt, WITHIN, self.seed).max(wait).max(endpoint.interval);
             if self.clock.elapsed() + pause >= until {
                 return Ok(Ordered::Refused(why));
             }

@@ -1,5 +1,5 @@
-//! Requests to Vast's interface: spaced as each of its addresses asks, repeated where that helps,
-//! and no answer taken for what it does not say.
+//! Requests to a platform's interface: spaced as each of its addresses asks, repeated where that
+//! helps, and no answer taken for what it does not say.
 
 mod orders;
 
@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 
-use super::keys::VastSettings;
+use super::error::{ApiProblem, PlatformError};
+use super::json::Json;
 use crate::clock::{Clock, backoff};
-use crate::discover::error::{ApiProblem, PlatformError};
-use crate::discover::json::Json;
 use crate::transport::http::{Answer, Ask, Base, Bearer, Http, Method};
 
 /// Time for an answer, further tries included.
@@ -23,22 +22,9 @@ const SAID_MAX: usize = 200;
 
 /// An address with a limit of its own: it takes one request in that time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Endpoint {
-    Destroy,
-    List,
-    LoginKeys,
-    Manage,
-    Show,
-}
-
-impl Endpoint {
-    fn interval(self) -> Duration {
-        match self {
-            Self::List | Self::Manage => Duration::from_secs(1),
-            Self::LoginKeys | Self::Show => Duration::from_secs(2),
-            Self::Destroy => Duration::from_secs(3),
-        }
-    }
+pub(super) struct Endpoint {
+    pub(super) name: &'static str,
+    pub(super) interval: Duration,
 }
 
 pub(super) struct Requests {
@@ -60,24 +46,35 @@ enum Tried {
 }
 
 impl Requests {
+    /// Requests to `base`, with these keys in their order.
     pub(super) fn new(
-        settings: &VastSettings,
+        base: Base,
+        keys: Vec<Bearer>,
         clock: Arc<dyn Clock>,
         seed: u64,
-    ) -> Result<Self, PlatformError> {
-        let failed = |problem| PlatformError { place: "Vast.ai".to_owned(), problem };
-        let (base, keys) = (settings.base().map_err(failed)?, settings.keys().map_err(failed)?);
-        let http = Http::to(&base).map_err(|error| failed(error.into()))?;
+    ) -> Result<Self, ApiProblem> {
+        let http = Http::to(&base)?;
         Ok(Self { http, base, keys, clock, seed, next: Mutex::default() })
     }
 
     /// An answer that is not what it should be.
     pub(super) fn unusable(&self, path: &str, what: String) -> PlatformError {
-        PlatformError { place: self.place(path), problem: ApiProblem::Answer(what) }
+        PlatformError { place: self.place(Method::Get, path), problem: ApiProblem::Answer(what) }
     }
 
-    fn place(&self, path: &str) -> String {
-        format!("GET {}{path}", self.base.place())
+    /// An answer to a query that is not what it should be.
+    pub(super) fn unusable_query(&self, path: &str, what: String) -> PlatformError {
+        PlatformError { place: self.place(Method::Post, path), problem: ApiProblem::Answer(what) }
+    }
+
+    fn place(&self, method: Method, path: &str) -> String {
+        let method = match method {
+            Method::Get => "GET",
+            Method::Put => "PUT",
+            Method::Post => "POST",
+            Method::Delete => "DELETE",
+        };
+        format!("{method} {}{path}", self.base.place())
     }
 
     /// Reads, with each key until one is taken.
@@ -87,10 +84,24 @@ impl Requests {
         path: &str,
         query: &[(&str, String)],
     ) -> Result<Json, PlatformError> {
-        let failed = |problem| PlatformError { place: self.place(path), problem };
+        self.ask(endpoint, &Ask { method: Method::Get, path, query, body: None }).await
+    }
+
+    /// Asks what changes nothing by a text of its own, and so may be repeated.
+    pub(super) async fn query(
+        &self,
+        endpoint: Endpoint,
+        path: &str,
+        body: String,
+    ) -> Result<Json, PlatformError> {
+        self.ask(endpoint, &Ask { method: Method::Post, path, query: &[], body: Some(body) }).await
+    }
+
+    async fn ask(&self, endpoint: Endpoint, ask: &Ask<'_>) -> Result<Json, PlatformError> {
+        let failed = |problem| PlatformError { place: self.place(ask.method, ask.path), problem };
         let mut refused = None;
         for key in &self.keys {
-            match self.patiently(endpoint, path, query, key).await {
+            match self.patiently(endpoint, ask, key).await {
                 Err(problem @ ApiProblem::KeyRefused { .. }) => refused = Some(problem),
                 other => return other.map_err(failed),
             }
@@ -101,8 +112,7 @@ impl Requests {
     async fn patiently(
         &self,
         endpoint: Endpoint,
-        path: &str,
-        query: &[(&str, String)],
+        ask: &Ask<'_>,
         key: &Bearer,
     ) -> Result<Json, ApiProblem> {
         let until = self.clock.elapsed() + WITHIN;
@@ -110,9 +120,7 @@ impl Requests {
         loop {
             self.take_turn(endpoint).await;
             let left = until.saturating_sub(self.clock.elapsed());
-            let ask = Ask { method: Method::Get, path, query, body: None };
-            let answered =
-                self.http.ask(&self.base, key, &ask, left.max(endpoint.interval())).await;
+            let answered = self.http.ask(&self.base, key, ask, left.max(endpoint.interval)).await;
             self.took_turn(endpoint).await;
             let (wait, problem) = match answered.map(judge) {
                 Ok(Tried::Answered(json)) => return Ok(json),
@@ -122,7 +130,7 @@ impl Requests {
                 Err(error) => return Err(error.into()),
             };
             attempt += 1;
-            let pause = backoff(attempt, WITHIN, self.seed).max(wait).max(endpoint.interval());
+            let pause = backoff(attempt, WITHIN, self.seed).max(wait).max(endpoint.interval);
             if self.clock.elapsed() + pause >= until {
                 return Err(problem);
             }
@@ -132,7 +140,7 @@ impl Requests {
 
     /// It counts from when it heard the last one, which was before its answer.
     async fn took_turn(&self, endpoint: Endpoint) {
-        let next = self.clock.elapsed() + endpoint.interval();
+        let next = self.clock.elapsed() + endpoint.interval;
         self.next.lock().await.insert(endpoint, next);
     }
 
@@ -178,23 +186,36 @@ fn judge(answer: Answer) -> Tried {
 }
 
 /// The code of an answer that says that it failed. `success` is true, or is not there; nothing else
-/// counts as success.
+/// counts as success. `errors` is empty, or is not there, whatever stands beside it.
 fn refusal(json: &Json) -> Option<&str> {
     let code = || json.get("error").and_then(Json::text).unwrap_or("no reason given");
     match json {
         Json::Object(_)
             if !json.has("success") || json.get("success") == Some(&Json::Bool(true)) =>
         {
-            None
+            match json.get("errors") {
+                None => None,
+                Some(Json::List(errors)) => errors.first().map(code_of),
+                Some(_) => Some(code()),
+            }
         }
         _ => Some(code()),
     }
 }
 
+/// That of one of several errors; a key that is not taken has one word for all platforms.
+fn code_of(error: &Json) -> &str {
+    let code = error.get("extensions").and_then(|more| more.get("code")).and_then(Json::text);
+    match code {
+        Some("UNAUTHENTICATED" | "FORBIDDEN") => "not_authorized",
+        Some(code) => code,
+        None => "no reason given",
+    }
+}
+
 /// Its own words, as far as they are any.
 fn said(read: &Result<Json, String>, body: &[u8]) -> String {
-    let of = |name| read.as_ref().ok().and_then(|json| json.get(name)).and_then(Json::text);
-    let words: Vec<_> = ["error", "msg", "detail", "message"].into_iter().filter_map(of).collect();
+    let words: Vec<_> = read.as_ref().map(words).unwrap_or_default();
     let text = if words.is_empty() {
         // Of a whole answer nothing is repeated: it may hold keys.
         match read {
@@ -205,6 +226,17 @@ fn said(read: &Result<Json, String>, body: &[u8]) -> String {
         words.join(": ")
     };
     text.chars().take(SAID_MAX).collect()
+}
+
+/// Where platforms put their reasons: beside the rest, in an object, or in a list of objects.
+fn words(json: &Json) -> Vec<&str> {
+    let within = match json.get("errors").and_then(Json::list) {
+        Some(errors) => errors.first(),
+        None => json.get("error").filter(|error| error.text().is_none()),
+    };
+    let json = within.unwrap_or(json);
+    let of = |name| json.get(name).and_then(Json::text);
+    ["error", "code", "msg", "detail", "message"].into_iter().filter_map(of).collect()
 }
 
 #[cfg(test)]
