@@ -307,6 +307,12 @@ pub(crate) const FLAGS: &[Flag] = &[
         "Use the machine's PORT: [HOST:]INSIDE:OUTSIDE/tcp or /udp",
     ),
     flag(
+        "via",
+        Kind::Value("PLACE", |v| values::place(v).map(drop)),
+        Group::Connection,
+        "Have files between two machines pass PLACE: here (default: neither)",
+    ),
+    flag(
         "stall-timeout",
         Kind::Value("TIME", |v| values::timeout(v).map(drop)),
         Group::Connection,
@@ -446,7 +452,6 @@ pub(crate) const LATER_FLAGS: &[&str] = &[
     "delete",
     "max-delete",
     "backup-dir",
-    "via",
     "deadline",
     "inplace",
     "acls",

@@ -23,17 +23,6 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("--no-recursive", "directories are copied whole; to leave them out: --exclude '*/'"),
 ];
 
-/// What there is in place of flags that a later version brings.
-const INSTEAD: &[(&str, &[&str])] = &[(
-    "via",
-    &[
-        "relay it yourself: on the machine, the store's own tool to the bucket (it has the \
-         machine's whole link), then from the bucket here with that tool, and xfer verify",
-        "by a port of the machine that is mapped, past its proxy: --data-port INSIDE:OUTSIDE/tcp",
-        "through the proxy after all, slow as it is: --proxy-limit SIZE",
-    ],
-)];
-
 /// What other tools call our verbs.
 const SYNONYMS: &[(&str, &[&str])] = &[
     ("push", &["copy", "cp", "put", "send", "upload"]),
@@ -143,12 +132,7 @@ fn unknown_flag(error: &clap::Error, arg: &str) -> CliError {
     }
     if (arg.starts_with("--") || later.is_some()) && LATER_FLAGS.contains(&long) {
         let what = format!("{} is not in this version yet", shown(arg));
-        let later = CliError::usage("not-in-this-version", what);
-        let instead = INSTEAD.iter().find(|(flag, _)| *flag == long).map(|(_, instead)| *instead);
-        return match instead {
-            Some(instead) => instead.iter().fold(later, |error, text| error.next(*text)),
-            None => later.help(),
-        };
+        return CliError::usage("not-in-this-version", what).help();
     }
     let unknown = CliError::usage("unknown-flag", format!("unknown flag {}", shown(arg)));
     let known = ELSEWHERE.iter().find(|(flag, _)| *flag == arg).map(|(_, here)| *here);

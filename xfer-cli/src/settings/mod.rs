@@ -15,6 +15,7 @@ use xfer_core::transport::ssh::SshOptions;
 use xfer_protocol::digest::BlockSize;
 use xfer_protocol::manifest::Timestamp;
 use xfer_protocol::message::FilterRules;
+use xfer_protocol::path::Escaped;
 
 use crate::args::Typed;
 use crate::args::values::{self, Color, Refusal, Time};
@@ -181,7 +182,7 @@ impl CopySettings {
                 level: merged.value("verify", values::verify_level)?.unwrap_or_default(),
             },
             network: NetworkOptions {
-                through_here: false,
+                through_here: through_here(merged)?,
                 block: block_size(around)?,
                 streams: merged.value("streams", values::streams)?.flatten(),
                 compression: merged.value("compress", values::compression)?.unwrap_or_default(),
@@ -207,6 +208,32 @@ impl CopySettings {
             },
         };
         Ok(Self { options, dry_run: merged.switch("dry-run", false) })
+    }
+}
+
+/// Whether files between two machines pass this one.
+fn through_here(merged: &Merged) -> Result<bool, CliError> {
+    let place = merged.value("via", values::place)?;
+    match place.as_deref() {
+        None => Ok(false),
+        Some("here") => Ok(true),
+        Some(other) => {
+            let what =
+                format!("--via {}: a bucket is no way in this version", Escaped(other.as_bytes()));
+            let error = CliError::usage("not-in-this-version", what)
+                .next("between two machines: --via here has the files pass this one")
+                .next(
+                    "relay it yourself: on the machine, the store's own tool to the bucket (it has \
+                     the machine's whole link), then from the bucket here with that tool, and xfer \
+                     verify",
+                )
+                .next(
+                    "by a port of the machine that is mapped, past its proxy: --data-port \
+                     INSIDE:OUTSIDE/tcp",
+                )
+                .next("through the proxy after all, slow as it is: --proxy-limit SIZE");
+            Err(error)
+        }
     }
 }
 
