@@ -29,7 +29,7 @@ case "$2 $3" in
             printf 'Cluster(s) not found: \033[1m%s\033[0m.\n' "$name"
         fi
     done
-    echo "[$list]" ;;
+    printf '[%s]\n' "$list" ;;
 "--endpoints "*)
     [ -e "$here/endpoints/$3" ] || { echo "Aborted!" >&2; exit 1; }
     cat "$here/endpoints/$3" ;;

@@ -2,7 +2,7 @@
 //! next cluster has one is told
 
 use serde_json::json;
-use xfer_tests::net::{Mapping, Protocol};
+use xfer_tests::net::{Mapping, Protocol, Selection};
 use xfer_tests::tree;
 
 use super::sky::{Cluster, with};
@@ -33,7 +33,10 @@ fn a_range_of_its_record_carries_payload() {
 
 #[test]
 fn where_none_is_open_the_line_that_opens_one_is_told() {
-    let Cluster { ground, .. } = Cluster::new();
+    let Cluster { ground, sky: _sky } = Cluster::new();
+    // The far side cannot dial this one either.
+    let others = Selection::default().all_ports_but(&[ground.machine.port()]);
+    ground.lab.link.change_both(|weather| weather.drops.push(others.clone()));
     let told = ground.push(THERE, &["--route", "tls"], 10);
     assert!(told.stderr.contains("resources: {ports: [8081]}"), "{}", told.stderr);
     assert!(told.stderr.contains("exit 10 no-data-port"), "{}", told.stderr);

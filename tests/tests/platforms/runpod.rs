@@ -57,7 +57,7 @@ fn a_pod_is_proven_pinned_by_its_id_and_reached_again() {
 #[test]
 fn nothing_is_sent_to_another_pod_at_the_address() {
     for line in ["export RUNPOD_POD_ID=another\n", "export VAST_CONTAINERLABEL=C.1\n", ""] {
-        let Rented { ground, .. } = Rented::new();
+        let Rented { ground, api: _api } = Rented::new();
         ground.says(line);
         let ended = ground.push(THERE, &[], 11);
         assert!(ended.stderr.contains("exit 11 instance-identity"), "{}", ended.stderr);
@@ -81,7 +81,7 @@ fn public_ports_of_a_pod_are_its_data_ports() {
 
 #[test]
 fn a_probe_tells_of_the_pod() {
-    let Rented { ground, .. } = Rented::new();
+    let Rented { ground, api: _api } = Rented::new();
     let probed = run(&ground.xfer, &["probe", &format!("runpod:{ID}:"), "--duration", "1s"], 0);
     for part in ["direct: ", "running: RUNNING", "$0.6900/h"] {
         assert!(probed.stdout.contains(part), "{part}\n{}", probed.stdout);

@@ -94,7 +94,7 @@ fn a_cluster_is_reached_with_its_own_key_and_pinned_all_the_same() {
 /// SkyPilot's file turns the check of host keys off; that is not taken over.
 #[test]
 fn another_key_at_the_address_is_another_machine() {
-    let Cluster { ground, .. } = Cluster::new();
+    let Cluster { ground, sky: _sky } = Cluster::new();
     let other = Sshd::start("");
     fs::create_dir_all(ground.xfer.state()).expect("create");
     let pins = ground.xfer.state().join("known_hosts");

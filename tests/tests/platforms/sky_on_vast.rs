@@ -31,7 +31,7 @@ fn rented() -> (Cluster, VastApi) {
 
 #[test]
 fn a_gateway_in_its_file_is_not_dialled_where_there_is_a_direct_port() {
-    let (Cluster { ground, .. }, api) = rented();
+    let (Cluster { ground, sky: _sky }, api) = rented();
     // The key is the cluster's, whatever the user configured.
     let ground = super::Ground { xfer: ground.xfer.ssh_config("/dev/null".into()), ..ground };
     let first = ground.push(THERE, &["--json"], 0);
@@ -44,7 +44,7 @@ fn a_gateway_in_its_file_is_not_dialled_where_there_is_a_direct_port() {
 
 #[test]
 fn another_instance_at_the_address_is_another_machine() {
-    let (Cluster { ground, .. }, _api) = rented();
+    let (Cluster { ground, sky: _sky }, _api) = rented();
     ground.says("export VAST_CONTAINERLABEL=\"C.999\"\n");
     let told = ground.push(THERE, &["--json"], 11).result();
     assert_eq!(told["reason"], "instance-identity");
@@ -99,7 +99,7 @@ fn workers_are_told_apart_by_their_addresses() {
 
 #[test]
 fn without_a_key_of_vast_nobody_guesses() {
-    let (Cluster { ground, .. }, _api) = rented();
+    let (Cluster { ground, sky: _sky }, _api) = rented();
     let xfer: Xfer = ground.xfer.env("VAST_API_KEY", "");
     assert_eq!(result(&xfer, &["ls", "sky:train:"], 3)["reason"], "platform-key-missing");
 }

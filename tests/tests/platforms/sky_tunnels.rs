@@ -10,12 +10,20 @@ use super::sky::{Cluster, record};
 
 const THERE: &str = "sky:train:data/";
 
-/// The same cluster, whose machine is led to by a command
+/// What carries bytes to the machine, from its own sshd's port
+fn carrier(ground: &super::Ground) -> String {
+    let (address, port) = (ground.address(), ground.machine.port());
+    format!(
+        "ssh -F /dev/null -i {} -o IdentitiesOnly=yes -o StrictHostKeyChecking=no -o \
+         UserKnownHostsFile=/dev/null -p {port} -W {address}:{port} root@{address}",
+        ground.machine.user_key().display()
+    )
+}
+
+/// A cluster whose machine is led to by a command
 fn behind(command: &str) -> Cluster {
     let cluster = Cluster::new();
-    let command = command
-        .replace("ADDRESS", &cluster.ground.address())
-        .replace("PORT", &cluster.ground.machine.port().to_string());
+    let command = command.replace("CARRIER", &carrier(&cluster.ground));
     let lines = format!("  HostName 10.244.0.7\n  User root\n  ProxyCommand {command}");
     cluster.write_file(&[("train", &lines)]);
     cluster
@@ -26,16 +34,16 @@ fn behind(command: &str) -> Cluster {
 fn payload_through_a_tunnel_is_limited() {
     for (command, named) in [
         (
-            "sh -c 'exec nc ADDRESS PORT' websocket_proxy.py kubernetes-pod-ssh-proxy",
+            "sh -c 'exec CARRIER' websocket_proxy.py kubernetes-pod-ssh-proxy",
             "SkyPilot's tunnel through the Kubernetes API",
         ),
         (
-            "sh -c 'exec nc ADDRESS PORT' websocket_proxy.py slurm-job-ssh-proxy 0",
+            "sh -c 'exec CARRIER' websocket_proxy.py slurm-job-ssh-proxy 0",
             "SkyPilot's tunnel through Slurm",
         ),
-        ("nc ADDRESS PORT", "a ProxyCommand of the cluster's configuration"),
+        ("CARRIER", "a ProxyCommand of the cluster's configuration"),
     ] {
-        let Cluster { ground, .. } = behind(command);
+        let Cluster { ground, sky: _sky } = behind(command);
         tree::big_file(&ground.tree().join("big"), 3 << 20, 5);
         let told = ground.push(THERE, &["--proxy-limit", "1MB"], 17);
         assert!(
@@ -43,6 +51,8 @@ fn payload_through_a_tunnel_is_limited() {
             "{}",
             told.stderr
         );
+        let next = "next machine: a cluster that opens a port: resources: {ports: [8081]}";
+        assert!(told.stderr.contains(next), "{}", told.stderr);
         assert!(!ground.machine.home().join("data/big").exists());
         let passed = ground.push(THERE, &["--proxy-limit", "9MB", "--json"], 0);
         assert_eq!(passed.result()["route"]["direct"], json!(false));
@@ -82,7 +92,7 @@ fn payload_through_the_machine_itself_is_not() {
     let probed = run(&ground.xfer, &["probe", "sky:train:", "--duration", "1s"], 0);
     assert!(probed.stdout.contains("ends at the sshd of the machine itself"), "{}", probed.stdout);
     // A command that the user chose is not the one that is known to end there.
-    let other = format!("ProxyCommand=nc {} {}", ground.address(), ground.machine.port());
+    let other = format!("ProxyCommand={}", carrier(&ground));
     std::fs::remove_file(ground.xfer.state().join("known_hosts")).expect("remove");
     tree::big_file(&ground.tree().join("more"), 3 << 20, 6);
     let told = ground.push(THERE, &["-o", &other, "--proxy-limit", "1MB", "--json"], 17);

@@ -110,7 +110,8 @@ const LOCATIONS: &str = "\
 Locations: path, ./a:b, file:///abs (here); [user@]host:path, [v6]:path,
 ssh://[user@]host[:port]/path (over SSH, as ssh would reach the host);
 xfer://host:port/root/path (a standing peer, xfer serve);
-vast:ID:/path (an instance of Vast.ai, looked up at each run).
+vast:ID:/path, sky:CLUSTER:/path, runpod:ID:/path, lambda:ID:/path (a
+rented machine, looked up at each run).
 A trailing / on a source directory means its contents; on the destination, that it must be a
 directory.
 

@@ -16,7 +16,13 @@ pub(crate) struct Proxy {
     pub(crate) is_of_platform: bool,
     /// Why payload would take it.
     pub(crate) why: Vec<String>,
+    /// How the next machine is had without one, where that is known.
+    pub(crate) next_machine: Option<&'static str>,
 }
+
+const DIRECT_OFFER: &str = "an offer with direct_port_count>=1, created with --direct";
+
+const OPEN_PORT: &str = "a cluster that opens a port: resources: {ports: [8081]}";
 
 impl Proxy {
     /// That of a login, where one is known to be in between.
@@ -27,7 +33,8 @@ impl Proxy {
             let name = gateway_name(&config.host_and_port());
             let why =
                 vec!["a login to *.vast.ai ends at a gateway, which passes bytes on".to_owned()];
-            return Some(Self { place: place.to_owned(), name, is_of_platform: true, why });
+            let (place, next_machine) = (place.to_owned(), Some(DIRECT_OFFER));
+            return Some(Self { place, name, is_of_platform: true, why, next_machine });
         }
         hops().find(|config| config.route.proxy_command.is_some()).map(|config| Self {
             place: place.to_owned(),
@@ -36,6 +43,7 @@ impl Proxy {
             why: vec![
                 "the far end of that command is not known to be the machine's own".to_owned(),
             ],
+            next_machine: None,
         })
     }
 
@@ -43,8 +51,12 @@ impl Proxy {
     pub(super) fn of_platform(place: &str, way: &LoginPlace, why: Vec<String>) -> Self {
         let tunnel = way.configured.as_ref().and_then(|configured| configured.tunnel.clone());
         let at = format!("{}:{}", way.host, way.port);
-        let name = tunnel.map_or_else(|| gateway_name(&at), |tunnel| format!("{tunnel} ({at})"));
-        Self { place: place.to_owned(), name, is_of_platform: true, why }
+        let (name, next) = match tunnel {
+            Some(tunnel) => (format!("{tunnel} ({at})"), OPEN_PORT),
+            None => (gateway_name(&at), DIRECT_OFFER),
+        };
+        let (place, next_machine) = (place.to_owned(), Some(next));
+        Self { place, name, is_of_platform: true, why, next_machine }
     }
 }
 

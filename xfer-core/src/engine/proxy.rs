@@ -166,10 +166,7 @@ impl fmt::Display for Story {
             }
             Some(_) => "go on by proxy: repeat with a higher --proxy-limit".to_owned(),
         });
-        if proxy.is_of_platform {
-            let next = "next machine: an offer with direct_port_count>=1, created with --direct";
-            instead.push(next.to_owned());
-        }
+        instead.extend(proxy.next_machine.map(|next| format!("next machine: {next}")));
         for (index, text) in instead.iter().enumerate() {
             let label = if index == 0 { "instead" } else { "" };
             write!(f, "{}  {label:<9} {}  {text}", if index > 0 { "\n" } else { "" }, index + 1)?;
@@ -207,6 +204,7 @@ mod tests {
             name: "Vast's SSH proxy (ssh5.vast.ai:17417)".to_owned(),
             is_of_platform: true,
             why: vec!["no direct port: no port is mapped to 22/tcp".to_owned()],
+            next_machine: Some("an offer with direct_port_count>=1, created with --direct"),
         };
         Story { proxy, bytes, limit: PROXY_LIMIT, sent }.to_string()
     }

@@ -93,7 +93,7 @@ impl Looker {
         share: Share,
     ) -> Result<Machine, TransferError> {
         ways.notices.iter().for_each(|notice| self.notice(notice));
-        let mut machine = Machine { rented: ways.rented.take(), ..Machine::default() };
+        let mut machine = Machine { rented: ways.rented.clone(), ..Machine::default() };
         let kinds = ways.kinds();
         let count = u32::try_from(ways.promising()).unwrap_or(u32::MAX).max(1);
         let each = Bounds {
