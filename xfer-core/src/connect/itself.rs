@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::platform::dangers;
+use super::platform_refusals::{api_error, not_running};
 use super::{Connected, Connector};
 use crate::discover::{MachineRow, Shown};
 use crate::disk::base::Base;
 use crate::endpoint::local::{LocalEndpoint, LocalOptions};
-use crate::error::{TransferError, UsageReason};
+use crate::error::{Failure, PlatformReason, TransferError, UsageReason};
 use crate::location::{LocationError, LocationReason, PlatformKind};
 use crate::options::TransferOptions;
 
@@ -35,22 +36,20 @@ impl Connector {
             return Err(UsageReason::from(error).into());
         };
         let asking = async {
-            let name = row.machine.name().unwrap_or_default();
+            let (name, place) = (row.machine.name().unwrap_or_default(), row.machine.to_string());
             let asked = self.platforms.of(platform, self).await?;
-            let failed = |error| super::platform_refusals::api_error(name, error);
-            asked.show(name).await.map_err(failed)
+            asked.show(name).await.map_err(|error| api_error(&place, error))
         };
         let told = tokio::time::timeout(TOLD_WITHIN, asking).await;
         Ok(match told {
             Ok(Ok(Shown::Present(told))) => Itself { row: *told, untold: None },
             Ok(Ok(Shown::Gone)) => {
-                let gone = super::platform_refusals::not_running(&row.machine.to_string(), None);
+                let gone = not_running(&row.machine.to_string(), None);
                 Itself { row, untold: Some(gone) }
             }
             Ok(Err(error)) => Itself { row, untold: Some(error) },
             Err(_) => {
-                let reason = crate::error::PlatformReason::Unreached;
-                let failure = crate::error::Failure::new(row.machine.to_string(), reason);
+                let failure = Failure::new(row.machine.to_string(), PlatformReason::Unreached);
                 Itself { row, untold: Some(TransferError::Platform(failure)) }
             }
         })

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Connector;
 use super::platform::named;
+use super::platform_refusals::api_error;
 use crate::discover::{LoginKey, MachineRow};
 use crate::error::{AuthenticationReason, Failure, TransferError};
 use crate::location::{PlatformKind, PlatformMachine};
@@ -29,7 +30,7 @@ impl Connector {
         let Some(refused) = refusal(&error).filter(is_its) else { return error };
         let listing = async {
             let (name, asked) = (named(machine)?, self.platforms.of(machine.platform, self).await?);
-            let failed = |error| super::platform_refusals::api_error(&machine.to_string(), error);
+            let failed = |error| api_error(&machine.to_string(), error);
             asked.login_keys(name).await.map_err(failed)
         };
         let keys = match tokio::time::timeout(TOLD_WITHIN, listing).await {

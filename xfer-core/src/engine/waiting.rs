@@ -7,7 +7,7 @@ use super::Shared;
 use super::vigil::{Step, Vigil, patience};
 use crate::discover::{MachineRow, Ordered};
 use crate::error::{
-    AuthenticationReason, MachineReason, PlatformReason, StopSignal, TransferError,
+    AuthenticationReason, MachineReason, NetworkReason, PlatformReason, StopSignal, TransferError,
 };
 use crate::event::Event;
 use crate::location::{Machine, PlatformMachine, Which};
@@ -76,7 +76,9 @@ impl Shared {
         let woke = Duration::from_nanos(self.woke.load(Ordering::Relaxed));
         let lately = self.clock.elapsed().saturating_sub(woke) < WAKES_WITHIN;
         let may_pass = match error {
-            TransferError::Network(_) => true,
+            TransferError::Network(failure) => {
+                !matches!(failure.reason, NetworkReason::Lost | NetworkReason::Stalled)
+            }
             TransferError::Authentication(failure) => {
                 failure.reason == AuthenticationReason::KeyRefused
             }
