@@ -125,86 +125,55 @@ fn of_one_behind_its_gateway() {
     assert_eq!(said[2], told, "{}", said.join("\n"));
 }
 
+const STOPPED: &str = "\
+xfer: vast:33402296: it is stopped
+  state     exited: success, running pytorch/pytorch/ssh
+  costs     $0.0417/h for its disk, until it is destroyed
+  next      repeat with --start: it is started, waited for, and costs its full price from then on
+  exit 18 machine-stopped";
+const OUTBID: &str = "\
+xfer: vast:33402296: it is stopped, as a higher bid does
+  state     exited: success, running pytorch/pytorch/ssh
+  costs     $0.0417/h for its disk, until it is destroyed
+  do one of 1  raise the bid; then repeat with --wait-machine 6h, which waits until it runs
+            2  repeat with --start: it is started, waited for, and costs its full price from then on
+  exit 18 machine-outbid";
+const STARTING: &str = "\
+xfer: vast:33402296: it is not running yet
+  state     loading: success, running pytorch/pytorch/ssh
+  do one of 1  repeat with --wait-machine 6h, which waits until it runs
+            2  look at it: a start that waits for its GPU can take hours
+  exit 18 machine-starting";
+const OFFLINE: &str = "\
+xfer: vast:33402296: its host does not report
+  state     offline: success, running pytorch/pytorch/ssh
+  do one of 1  repeat with --wait-machine 6h, which waits until it runs
+            2  do not destroy it for that: the host may come back, and the data with it
+  exit 18 machine-host-offline";
+const GONE: &str = "\
+xfer: vast:33402296: it is gone: the platform's whole list does not have it
+  next      look at the number; xfer ls vast: lists the machines that the key sees
+  exit 18 machine-gone";
+
 #[test]
 fn of_those_that_do_not_run() {
     let rented = Rented::new();
     let host = rented.lab.link.far().to_string();
-    let costs = "  costs     $0.0417/h for its disk, until it is destroyed";
-    let start =
-        "repeat with --start: it is started, waited for, and costs its whole price from then on";
-    let wait = "repeat with --wait-machine 6h, which waits until it runs";
     for (actual, wanted, bid, expected) in [
-        (
-            json!("exited"),
-            "stopped",
-            false,
-            vec![
-                "xfer: vast:33402296: it is stopped".to_owned(),
-                "  state     exited: success, running pytorch/pytorch/ssh".to_owned(),
-                costs.to_owned(),
-                format!("  next      {start}"),
-                "  exit 18 machine-stopped".to_owned(),
-            ],
-        ),
-        (
-            json!("exited"),
-            "stopped",
-            true,
-            vec![
-            "xfer: vast:33402296: it is stopped, as a higher bid does".to_owned(),
-            "  state     exited: success, running pytorch/pytorch/ssh".to_owned(),
-            costs.to_owned(),
-            "  do one of 1  raise the bid; then repeat with --wait-machine 6h, which waits until \
-             it runs"
-                .to_owned(),
-            format!("            2  {start}"),
-            "  exit 18 machine-outbid".to_owned(),
-        ],
-        ),
-        (
-            json!("loading"),
-            "running",
-            false,
-            vec![
-                "xfer: vast:33402296: it is not running yet".to_owned(),
-                "  state     loading: success, running pytorch/pytorch/ssh".to_owned(),
-                format!("  do one of 1  {wait}"),
-                "            2  look at it: a start that waits for its GPU can take hours"
-                    .to_owned(),
-                "  exit 18 machine-starting".to_owned(),
-            ],
-        ),
-        (
-            json!("offline"),
-            "running",
-            false,
-            vec![
-            "xfer: vast:33402296: its host does not report".to_owned(),
-            "  state     offline: success, running pytorch/pytorch/ssh".to_owned(),
-            format!("  do one of 1  {wait}"),
-            "            2  do not destroy it for that: the host may come back, and the data with \
-             it"
-                .to_owned(),
-            "  exit 18 machine-host-offline".to_owned(),
-        ],
-        ),
+        ("exited", "stopped", false, STOPPED),
+        ("exited", "stopped", true, OUTBID),
+        ("loading", "running", false, STARTING),
+        ("offline", "running", false, OFFLINE),
     ] {
         let mut shown = instance(ID, &host, 22);
-        shown["actual_status"] = actual.clone();
+        shown["actual_status"] = json!(actual);
         shown["is_bid"] = json!(bid);
         for field in ["cur_state", "next_state", "intended_status"] {
             shown[field] = json!(wanted);
         }
         rented.stand.api.put(ID, shown);
-        let said = screen(&rented, 18);
-        assert_eq!(said, expected, "{actual}:\n{}", said.join("\n"));
+        assert_eq!(screen(&rented, 18).join("\n"), expected);
     }
     rented.stand.api.remove(ID);
-    let said = screen(&rented, 18);
-    let expected = [
-        "xfer: vast:33402296: it is gone: the platform's whole list does not have it",
-        "  next      look at the number; xfer ls vast: lists the machines that the key sees",
-        "  exit 18 machine-gone",
-    ];
-    assert_eq!(said, expected);
+    assert_eq!(screen(&rented, 18).join("\n"), GONE);
 }

@@ -40,23 +40,20 @@ fn scan_processes(canaries: &Canaries, own: u32) -> usize {
     let mut seen = 0;
     for entry in fs::read_dir("/proc").expect("/proc").filter_map(Result::ok) {
         let Ok(id) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
-        // A process may be over by now.
-        let Ok(arguments) = fs::read(entry.path().join("cmdline")) else { continue };
-        assert_none(canaries, "arguments", id, &arguments);
-        seen += 1;
-        if id == own {
-            continue;
-        }
-        // Until it has begun its own program a child shows what its parent was given.
-        let is_own =
-            |read: &[u8]| fs::read(format!("/proc/{own}/cmdline")).is_ok_and(|o| o == read);
+        let read = |what: &str| fs::read(entry.path().join(what));
         for look in 0.. {
-            let Ok(environment) = fs::read(entry.path().join("environ")) else { break };
-            let arguments = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            if found_in(canaries, &environment).is_none() {
+            // A process may be over by now.
+            let Ok(arguments) = read("cmdline") else { break };
+            assert_none(canaries, "arguments", id, &arguments);
+            seen += 1;
+            let Ok(environment) = read("environ") else { break };
+            if id == own || found_in(canaries, &environment).is_none() {
                 break;
             }
-            if look > LOOKS_MAX || !is_own(&arguments) {
+            // Until it has begun its own program a child shows what its parent was given.
+            let is_begun = fs::read(format!("/proc/{own}/cmdline")).ok() != Some(arguments);
+            assert!(look < LOOKS_MAX || is_begun, "{id} stays what its parent is");
+            if is_begun {
                 assert_none(canaries, "environment", id, &environment);
             }
         }
@@ -156,7 +153,13 @@ fn no_secret_is_where_anybody_else_could_find_it() {
         (SHOW, 500, String::new(), 13),
         (SHOW, 200, json!({"onstart": ONSTART, "jupyter_token": JUPYTER}).to_string(), 13),
         (SHOW, 200, json!({"success": false, "onstart": ONSTART}).to_string(), 13),
-        (LIST, 200, json!({"instances": [{"onstart": ONSTART, "id": JUPYTER}]}).to_string(), 13),
+        (
+            LIST,
+            200,
+            json!({"instances": [{"onstart": ONSTART, "id": "none", "jupyter_token": JUPYTER}]})
+                .to_string(),
+            13,
+        ),
     ] {
         rented.stand.api.next(path, Answer::new(status, body));
         let asked = if path == LIST { "vast:" } else { "vast:33402296:/x" };
@@ -191,6 +194,9 @@ fn the_scan_sees_what_is_there() {
             planted.env("PLANTED", "canary-planted-4711");
         }
         let mut child = planted.spawn().expect("sh");
+        let arguments = format!("/proc/{}/cmdline", child.id());
+        // A program that has just begun shows nothing yet.
+        while fs::read(&arguments).expect("it runs").is_empty() {}
         let caught = std::panic::catch_unwind(|| scan_processes(&canaries, 0));
         drop(child.stdin.take());
         child.wait().expect("it ends");

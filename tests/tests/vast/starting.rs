@@ -52,7 +52,7 @@ fn a_stopped_machine_is_told_with_what_helps_and_left_as_it_is() {
         "xfer: vast:33402296: it is stopped",
         "  state     exited: success, running pytorch/pytorch/ssh",
         "  costs     $0.0417/h for its disk, until it is destroyed",
-        "  do one of 1  repeat with --start: it is started, waited for, and costs its whole price \
+        "  do one of 1  repeat with --start: it is started, waited for, and costs its full price \
          from then on",
         "            2  leave it stopped: vastai copy C.33402296:/workspace/ckpt local:./ckpt (its \
          host sends by rsync, where it has an open port; it ends with 0 whatever became of it)",

@@ -96,7 +96,7 @@ pub(super) fn not_running(place: &str, row: Option<&MachineRow>) -> TransferErro
 
 /// What helps, the most likely first.
 fn ways_on(reason: MachineReason, place: &str) -> Vec<String> {
-    const START: &str = "repeat with --start: it is started, waited for, and costs its whole \
+    const START: &str = "repeat with --start: it is started, waited for, and costs its full \
                          price from then on";
     const BY_HAND: &str = "start it by the platform's own means, and repeat the same command";
     const WAIT: &str = "repeat with --wait-machine 6h, which waits until it runs";
