@@ -57,6 +57,7 @@ impl Connector {
         is_one
             && machine.is_some_and(is_far)
             && is_far(&destination.machine)
+            && network.route != RouteChoice::Sftp
             && !network.through_here
     }
 
