@@ -185,3 +185,19 @@ fn one_that_vanishes_in_the_middle_is_waited_for_found_anew_and_goes_on() {
     rented.assert_arrived();
     super::logins::assert_untouched(&other);
 }
+
+/// Whoever stops a machine in the middle of a transfer means it.
+#[test]
+fn one_that_is_stopped_in_the_middle_is_not_started_again() {
+    let rented = Rented::new();
+    tree::big_file(&rented.tree().join("big"), 48 << 20, 9);
+    rented.lab.link.change_both(|weather| *weather = Weather::default().megabits(80));
+    let moving = start(&rented, &["--start", "--stall-timeout", "3s"]);
+    let moved = |event: &Value| event["payload_bytes"].as_u64() > Some(4 << 20);
+    moving.next_event(|event| event["type"] == "progress" && moved(event)).expect("payload");
+    become_state(&rented, "exited", "stopped");
+    rented.lab.link.cut();
+    let result = moving.wait().expect_code(18).result();
+    assert_eq!(result["reason"], "machine-stopped");
+    assert!(rented.stand.api.orders().is_empty());
+}

@@ -32,13 +32,21 @@ impl Shared {
         let options = self.transfer.options.machine;
         let is_asked = match failure.reason {
             MachineReason::Gone => false,
-            MachineReason::Stopped | MachineReason::Outbid | MachineReason::Starting => {
-                !patience(options).is_zero()
+            MachineReason::Stopped | MachineReason::Outbid | MachineReason::Starting
+                if self.may_start() =>
+            {
+                true
             }
             // Nothing that was asked for by a start alone brings these back.
             _ => options.wait.is_some_and(|wait| !wait.is_zero()),
         };
         is_asked && !self.transfer.plan_only
+    }
+
+    /// Whether a machine that is stopped is to be started: whoever stops one in the middle of a
+    /// transfer means it.
+    fn may_start(&self) -> bool {
+        self.transfer.options.machine.start && !self.reached.load(Ordering::Relaxed)
     }
 
     /// Returns once every machine runs that the transfer names.
@@ -93,7 +101,7 @@ impl Shared {
         machine: &PlatformMachine,
         until: Duration,
     ) -> Result<(), TransferError> {
-        let mut vigil = Vigil::new(until, self.transfer.options.machine.start);
+        let mut vigil = Vigil::new(until, self.may_start());
         let waiting = self.watch(machine, &mut vigil);
         let ended = tokio::select! {
             ended = waiting => ended,
