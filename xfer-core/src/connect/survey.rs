@@ -29,9 +29,6 @@ const CHANNELS_MIN: usize = 4;
 /// Why a login by a command goes straight to the machine.
 const OWN: &str = "the command that leads there ends at the sshd of the machine itself";
 
-/// Why a login that a platform names as its proxy is none to the machine.
-const GATEWAY: &str = "the platform's gateway passes its bytes on";
-
 /// What carries payload to a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WayKind {
@@ -176,7 +173,7 @@ impl Connector {
                 let reached = self.reach(machine).await?;
                 let start = self.start(options);
                 let known = match reached.proxy {
-                    Some(_) => Some((false, GATEWAY.to_owned())),
+                    Some(proxy) => Some((false, format!("{} passes its bytes on", proxy.name))),
                     None => reached.is_own_command.then(|| (true, OWN.to_owned())),
                 };
                 let survey =
