@@ -47,6 +47,7 @@ fn an_instance_is_pinned_where_its_platform_says_that_it_is() {
     assert!(first.stderr.contains(&told), "{}", first.stderr);
     assert!(first.stderr.contains("nothing there says which machine it is"), "{}", first.stderr);
     ground.assert_arrived();
+    ground.assert_secrets_are_nowhere();
     assert_eq!(ground.pins(), format!("lambda-{ID} {}\n", ground.machine.host_key()));
     assert!(ground.machine.log().contains("for ubuntu from"), "{}", ground.machine.log());
     let again = ground.push(THERE, &["--json"], 0);

@@ -12,6 +12,7 @@ mod sky_tunnels;
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -95,6 +96,14 @@ impl Ground {
     /// What the machine says of itself, as a line of its root's shell profile
     fn says(&self, line: &str) {
         fs::write(self.machine.home().join(".bashrc"), line).expect("write");
+    }
+
+    /// Fails where a secret of the interfaces stands in a file, here or there
+    fn assert_secrets_are_nowhere(&self) {
+        let mut grep = Command::new("grep");
+        grep.args(["-rlF"]).args(HIDDEN.iter().flat_map(|secret| ["-e", secret]));
+        let found = grep.args([self.xfer.home(), &self.machine.home()]).output().expect("grep");
+        assert_eq!(found.status.code(), Some(1), "{}", String::from_utf8_lossy(&found.stdout));
     }
 
     /// Fails where anything of ours was placed, run or written there

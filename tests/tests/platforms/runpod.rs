@@ -46,6 +46,7 @@ fn a_pod_is_proven_pinned_by_its_id_and_reached_again() {
     assert!(first.stderr.contains(&told), "{}", first.stderr);
     assert!(first.stderr.contains("it says so itself"), "{}", first.stderr);
     ground.assert_arrived();
+    ground.assert_secrets_are_nowhere();
     assert_eq!(ground.pins(), format!("runpod-{ID} {}\n", ground.machine.host_key()));
     let again = ground.push(THERE, &["--json"], 0);
     let route = &again.result()["route"];

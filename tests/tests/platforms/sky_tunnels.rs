@@ -57,6 +57,12 @@ fn payload_through_a_tunnel_is_limited() {
         let passed = ground.push(THERE, &["--proxy-limit", "9MB", "--json"], 0);
         assert_eq!(passed.result()["route"]["direct"], json!(false));
         ground.assert_arrived();
+        let probed = run(&ground.xfer, &["probe", "sky:train:", "--duration", "1s"], 0);
+        assert!(
+            probed.stdout.contains(&format!("{named} (10.244.0.7:22) passes")),
+            "{}",
+            probed.stdout
+        );
         let listed = run(&ground.xfer, &["ls", "sky:"], 0);
         assert!(listed.stdout.contains("proxied 10.244.0.7:22"), "{}", listed.stdout);
     }

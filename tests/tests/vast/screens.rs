@@ -111,17 +111,16 @@ fn of_one_behind_its_gateway() {
     rented.stand.api.set(ID, "ssh_host", json!(host));
     rented.stand.api.set(ID, "ssh_port", json!(port));
     rented.stand.api.set(ID, "ports", json!({}));
-    let ssh = "ssh: proxied: the platform's gateway passes its bytes on; no direct port: no port \
-               is mapped to 22/tcp";
-    let head = ["vast:33402296:data", "way: why", ssh];
+    let gateway = format!("ssh: proxied: Vast's SSH proxy (HOST:{port}) passes its bytes on");
+    let ssh = format!("{gateway}; no direct port: no port is mapped to 22/tcp");
+    let head = ["vast:33402296:data", "way: why", &ssh];
     let tail = [&FACTS[..], &MEASURED].concat();
     let expected = [&head[..], &ABSENT, &[ONLY, LIMIT], &tail].concat();
     expect("no direct port", &screen(&rented, 0), &expected);
     // A port that is there and not reached from here is another thing, and told as such.
     rented.stand.api.set(ID, "ports", json!({"22/tcp": [{"HostPort": "1"}]}));
     let said = screen(&rented, 0);
-    let told = "ssh: proxied: the platform's gateway passes its bytes on; vast:33402296 \
-                (root@HOST:1): it cannot be reached";
+    let told = format!("{gateway}; vast:33402296 (root@HOST:1): it cannot be reached");
     assert_eq!(said[2], told, "{}", said.join("\n"));
 }
 
@@ -152,7 +151,7 @@ xfer: vast:33402296: its host does not report
   exit 18 machine-host-offline";
 const GONE: &str = "\
 xfer: vast:33402296: it is gone: the platform's whole list does not have it
-  next      look at the number; xfer ls vast: lists the machines that the key sees
+  next      look at its name; xfer ls vast: lists the machines that are there
   exit 18 machine-gone";
 
 #[test]

@@ -29,9 +29,6 @@ const CHANNELS_MIN: usize = 4;
 /// Why a login by a command goes straight to the machine.
 const OWN: &str = "the command that leads there ends at the sshd of the machine itself";
 
-/// Why a login that a platform names as its proxy is none to the machine.
-const GATEWAY: &str = "the platform's gateway passes its bytes on";
-
 /// What carries payload to a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WayKind {
@@ -178,7 +175,8 @@ impl Connector {
                 let known = match reached.proxy {
                     Some(proxy) => {
                         let why = proxy.why.into_iter().map(|why| format!("; {why}"));
-                        Some((false, format!("{GATEWAY}{}", why.collect::<String>())))
+                        let why: String = why.collect();
+                        Some((false, format!("{} passes its bytes on{why}", proxy.name)))
                     }
                     None => reached.is_own_command.then(|| (true, OWN.to_owned())),
                 };

@@ -38,7 +38,7 @@ pub enum ApiProblem {
     #[error("it knows no such thing (404: {})", Escaped(.0.as_bytes()))]
     NotFound(String),
     /// What is needed to reach a machine is not there, and a command brings it.
-    #[error("{what}")]
+    #[error("{}", Escaped(.what.as_bytes()))]
     Missing {
         /// What is missing.
         what: String,
@@ -46,7 +46,7 @@ pub enum ApiProblem {
         command: Vec<String>,
     },
     /// A file of ssh's configuration that leads there and cannot be used.
-    #[error("{0}")]
+    #[error("{}", Escaped(.0.as_bytes()))]
     SshFile(String),
     /// The platform's own program, which is asked, cannot be run to its end.
     #[error("{}", Escaped(.0.as_bytes()))]

@@ -83,7 +83,7 @@ impl PlatformMachine {
     pub(super) fn parse(platform: PlatformKind, name: &[u8]) -> Result<Self, LocationReason> {
         let which = match name {
             b"" => Which::All,
-            // Of the others nothing inside says which machine it is; and a cluster may be called so.
+            // Elsewhere nothing inside says which machine it is, and a cluster may be called so.
             b"self" if platform == PlatformKind::Vast => Which::Itself,
             _ => Which::Named(check_name(platform, name)?),
         };

@@ -206,8 +206,8 @@ impl LocationReason {
                 "write xfer://HOST:PORT/ROOT/path, ROOT being a name that the peer serves"
             }
             Self::BadMachine | Self::MachineMissing | Self::NotOnMachine => {
-                "write vast:ID:/path, sky:CLUSTER:/path, runpod:ID:/path or lambda:ID:/path; xfer ls \
-                 vast: lists those of vast, and likewise the others"
+                "write vast:ID:/path, sky:CLUSTER:/path, runpod:ID:/path or lambda:ID:/path; xfer \
+                 ls vast: lists those of vast, and likewise the others"
             }
             Self::OtherHome => "write the absolute path, or ./~name for an entry of that name",
         }

@@ -370,7 +370,8 @@ proptest! {
 
     #[test]
     fn what_is_shown_parses_to_the_same(
-        text in "(ssh://|xfer://|file://|vast:[0-9]?:?|sky:[a-z]?:?|[a-z@]{0,3})[a-z0-9@:/~.%\\-\\[\\]\n]{0,20}"
+        text in "(ssh://|xfer://|file://|vast:[0-9]?:?|sky:[a-z]?:?|[a-z@]{0,3})\
+                [a-z0-9@:/~.%\\-\\[\\]\n]{0,20}"
     ) {
         if let Ok(location) = Location::parse(text.as_bytes()) {
             prop_assert_eq!(Location::parse(&location.to_bytes()).ok(), Some(location));

@@ -1,7 +1,7 @@
 //! Files that open accounts or machines, known by where they lie.
 
 /// Each a run of names anywhere in a path; what lies below one is meant too.
-const PLACES: [&[&[u8]]; 11] = [
+const PLACES: [&[&[u8]]; 14] = [
     &[b".ssh"],
     &[b".aws"],
     &[b".netrc"],
@@ -13,6 +13,9 @@ const PLACES: [&[&[u8]]; 11] = [
     &[b".cache", b"huggingface", b"stored_tokens"],
     &[b".huggingface", b"token"],
     &[b".runpod"],
+    &[b".lambda_cloud"],
+    &[b".sky", b"generated", b"ssh-keys"],
+    &[b".sky", b"clients"],
 ];
 
 /// Whether a path leads to such a file, or to a directory of them.
@@ -48,6 +51,8 @@ mod tests {
             ("/home/u", ".config/gcloud"),
             ("/home/u/.cache", "huggingface/token"),
             ("", ".huggingface/token"),
+            ("/home/u", ".lambda_cloud/lambda_keys"),
+            ("/home/u/.sky", "generated/ssh-keys/train.key"),
         ] {
             assert!(is_credential(root.as_bytes(), below.as_bytes()), "{root} {below}");
         }
@@ -57,6 +62,7 @@ mod tests {
             ("/home/u", "ssh/config"),
             ("/home/u", ".sshx"),
             ("/home/u", "x.netrc"),
+            ("/home/u", ".sky/generated/ssh/train"),
             ("/data", "vastai/train.py"),
         ] {
             assert!(!is_credential(root.as_bytes(), below.as_bytes()), "{root} {below}");

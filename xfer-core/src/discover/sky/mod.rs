@@ -74,7 +74,7 @@ struct Member<'a> {
 }
 
 impl Sky {
-    /// Asks nobody yet. `vast` is asked for clusters that are there, and may be an error until then.
+    /// Asks nobody yet. `vast` is asked for clusters that are there; an error counts then alone.
     #[must_use]
     pub fn new(settings: SkySettings, vast: AskedVast, seed: u64) -> Self {
         Self { settings, vast, seed }

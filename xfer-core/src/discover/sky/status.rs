@@ -7,7 +7,7 @@ use super::ports;
 use crate::location::{PlatformKind, PlatformMachine};
 
 /// Machines of a cluster; what names more is not believed.
-const MACHINES_MAX: u64 = 4096;
+const MACHINES_MAX: u64 = 512;
 
 /// Lines before the answer that may look like its beginning.
 const BEGINNINGS_MAX: usize = 16;
@@ -41,8 +41,15 @@ impl Cluster {
 /// Where it is no list of clusters; the text is for a person.
 pub(super) fn read(said: &[u8]) -> Result<Vec<Cluster>, String> {
     let list = list(said)?;
-    let clusters = list.list().unwrap_or_default();
-    clusters.iter().map(cluster).collect()
+    let mut clusters = Vec::new();
+    for record in list.list().unwrap_or_default() {
+        let cluster = cluster(record)?;
+        if clusters.iter().any(|known: &Cluster| known.name == cluster.name) {
+            return Err(format!("{} stands twice in the list", cluster.name));
+        }
+        clusters.push(cluster);
+    }
+    Ok(clusters)
 }
 
 /// The list that the text ends with.
@@ -192,6 +199,7 @@ mod tests {
             r#"[{"name":"../a","status":"UP"}]"#,
             r#"[{"name":"-a","status":"UP"}]"#,
             r#"[{"name":"a","name":"b"}]"#,
+            r#"[{"name":"a"},{"name":"a"}]"#,
             r#"[{"name":"a","handle":"gASVAAAAAAAAAACMCg=="}]"#,
             r#"[{"name":"a","resources":{"ports":["10020-10019"]}}]"#,
             r#"[{"name":"a","resources":{"ports":["0-65536"]}}]"#,

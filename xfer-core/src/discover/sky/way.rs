@@ -111,15 +111,30 @@ fn within(config: &HostConfig, command: &str) -> Option<SshTarget> {
     let words: Vec<_> = command.split_whitespace().collect();
     let (program, last) = (words.first()?, words.last()?);
     let is_ssh = Path::new(program).file_name().is_some_and(|name| name == "ssh");
-    let is_detour = |word: &&str| {
+    let (host, port) = (&config.hostname, config.port);
+    let own = [format!("[{host}]:{port}"), format!("{host}:{port}")];
+    let forwards = of_flag(&words, "-W").is_some_and(|to| own.iter().any(|own| own == to));
+    let is_shell = command.contains(['|', ';', '&', '$', '`', '<', '>', '\n']);
+    let is_it = is_loopback && is_ssh && forwards && !is_shell && !takes_a_detour(&words);
+    is_it.then(|| last.parse().ok()).flatten()
+}
+
+/// Whether it is led by anything but its own words and the user's configuration.
+fn takes_a_detour(words: &[&str]) -> bool {
+    let names_one = |word: &&str| {
         let word = word.to_ascii_lowercase();
         word.contains("proxycommand") || word.contains("proxyjump")
     };
-    let jumps = words.iter().any(|word| word.starts_with("-J") || is_detour(word));
-    let is_shell = command.contains(['|', ';', '&', '$', '`', '<', '>', '\n']);
-    let forwards = words.iter().any(|word| word.starts_with("-W"));
-    let is_it = is_loopback && is_ssh && forwards && !jumps && !is_shell;
-    is_it.then(|| last.parse().ok()).flatten()
+    let file = of_flag(words, "-F").is_some_and(|file| !matches!(file, "/dev/null" | "none"));
+    file || of_flag(words, "-J").is_some() || words.iter().any(names_one)
+}
+
+/// The value of a flag, without the quotes that a shell takes off.
+fn of_flag<'a>(words: &[&'a str], flag: &str) -> Option<&'a str> {
+    let at = words.iter().position(|word| word.starts_with(flag))?;
+    let attached = words[at].get(flag.len()..).filter(|rest| !rest.is_empty());
+    let value = attached.or_else(|| words.get(at + 1).copied()).unwrap_or_default();
+    Some(value.trim_matches(['\'', '"']))
 }
 
 #[cfg(test)]

@@ -64,8 +64,9 @@ mod tests {
 
     #[test]
     fn blocks_are_known_by_their_names() {
-        let text = "SetEnv A=1\nHost a b-worker1\n  HostName 1.2.3.4\n  UserKnownHostsFile=/dev/null\n\
-                    \u{20} setenv B=2 C=3\n# Host x\nMatch all\n  SetEnv D=4\nhost=c\n";
+        let text = "SetEnv A=1\nHost a b-worker1\n  HostName 1.2.3.4\n  \
+                    UserKnownHostsFile=/dev/null\n  setenv B=2 C=3\n# Host x\n\
+                    Match all\n  SetEnv D=4\nhost=c\n";
         let block = |names: &[&str], variables: &[&str]| HostBlock {
             names: names.iter().map(|name| (*name).to_owned()).collect(),
             variables: variables.iter().map(|name| (*name).to_owned()).collect(),
