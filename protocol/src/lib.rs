@@ -15,7 +15,6 @@ pub mod hello;
 pub mod limits;
 pub mod manifest;
 pub mod message;
-pub mod passage;
 pub mod path;
 pub mod probe;
 pub mod range;

@@ -5,11 +5,11 @@ use crate::digest::spans;
 use crate::encoding::{Accepts, Encoded};
 use crate::limits;
 use crate::manifest::{EntryKind, Metadata, ScanItem, Stamp, Timestamp};
+use crate::message::passage::{Forward, Forwarded, ForwardedRead, Redeem, RedeemedWrite};
 use crate::message::{
     Begin, FileAt, FileRead, FilesAt, FilterRules, HashBlocks, Message, NewKind, PackedFile,
     ReadBlock, Reply, Request, Root, ScanBatch, ScanOptions, Subject, TryDisk, WriteBlock,
 };
-use crate::passage::{Forward, Forwarded, ForwardedRead, Redeem, RedeemedWrite};
 use crate::path::RelPath;
 use crate::range::ByteRange;
 
@@ -141,6 +141,25 @@ fn check_request(request: &Request) -> Result<u64, FieldError> {
         }
         Request::Listen(listen) => check_length(&listen.ports, limits::DATA_PORTS_MAX)?,
         Request::Dial(dial) => check_length(&dial.addresses, limits::DIALS_MAX)?,
+        Request::Reach(_)
+        | Request::Forward(_)
+        | Request::Deliver(..)
+        | Request::Redeem(_)
+        | Request::ListenFor(..)
+        | Request::ReachByLogin(_)
+        | Request::Lend(_) => return check_passage(request),
+        Request::Begin(begin) => check_begin(begin)?,
+        Request::RemovePartials(paths) => {
+            check_length(&paths.paths, limits::BATCH_ENTRIES_MAX)?;
+            paths.paths.iter().try_for_each(check_below_root)?;
+        }
+    }
+    Ok(0)
+}
+
+/// Checks a request of a passage, and returns its payload's length.
+fn check_passage(request: &Request) -> Result<u64, FieldError> {
+    match request {
         Request::Reach(reach) => check_length(&reach.addresses, limits::DIALS_MAX)?,
         Request::Forward(Forward { read: ForwardedRead::Block(read), .. }) => {
             check_read_block(read)?;
@@ -159,18 +178,12 @@ fn check_request(request: &Request) -> Result<u64, FieldError> {
             check_login(&lend.expires, |byte| byte.is_ascii_digit())?;
         }
         Request::Redeem(Redeem { write: RedeemedWrite::Block(write), .. }) => {
-            if check_write_block(write)? == 0 {
-                return Err(FieldError::Parcel(0));
-            }
+            check_redeemed(write)?;
         }
         Request::Redeem(Redeem { write: RedeemedWrite::Pack(pack), .. }) => {
             check_write_pack(&pack.files)?;
         }
-        Request::Begin(begin) => check_begin(begin)?,
-        Request::RemovePartials(paths) => {
-            check_length(&paths.paths, limits::BATCH_ENTRIES_MAX)?;
-            paths.paths.iter().try_for_each(check_below_root)?;
-        }
+        _ => {}
     }
     Ok(0)
 }
@@ -268,6 +281,14 @@ fn is_key(byte: u8) -> bool {
 
 fn is_user(byte: u8) -> bool {
     byte.is_ascii_graphic()
+}
+
+/// Checks a block whose payload was delivered: it has some.
+fn check_redeemed(write: &WriteBlock) -> Result<(), FieldError> {
+    match check_write_block(write)? {
+        0 => Err(FieldError::Parcel(0)),
+        _ => Ok(()),
+    }
 }
 
 /// The length of a payload that is delivered.

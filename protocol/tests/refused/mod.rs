@@ -5,12 +5,12 @@ use xfer_protocol::encoding::{Accepts, Encoded, Encoding};
 use xfer_protocol::hello::SessionId;
 use xfer_protocol::limits;
 use xfer_protocol::manifest::{Metadata, Xattr};
+use xfer_protocol::message::passage::{Lend, ParcelIndex, Redeem, RedeemedWrite};
 use xfer_protocol::message::{
     Commit, FilesAt, HashBlocks, HashFiles, Keep, Lock, Message, NewEntry, NewKind, OpenPartial,
     PackedFile, PartialIndex, ReadBlock, ReadFile, Reading, Reply, Request, RequestId, RootIndex,
     Subject, Ticket, TryDisk, WriteBlock, WritePack,
 };
-use xfer_protocol::passage::{Lend, ParcelIndex, Redeem, RedeemedWrite};
 use xfer_protocol::path::RelPath;
 
 use crate::samples::{digest, file, metadata, path, plain_metadata, range, stamp, time};

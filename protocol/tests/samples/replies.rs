@@ -3,11 +3,11 @@
 use xfer_protocol::data_port::{Carrier, DataPort, InsidePort, KeyDigest, Listening, PortRefusal};
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::manifest::{Device, Entry, EntryKind, Inode, ScanItem};
+use xfer_protocol::message::passage::{Forwarded, Reached};
 use xfer_protocol::message::{
     Begun, Digests, Located, LocatedKind, Message, Outcome, Partial, ReadFile, Reply, RequestId,
     Root, RootIndex, ScanBatch, ScanIndex, Space, Ticket,
 };
-use xfer_protocol::passage::{Forwarded, Reached};
 use xfer_protocol::probe::{DiskTrial, Facts};
 
 use super::{Sample, digest, fault, metadata, path, plain_metadata, range, stamp, time};

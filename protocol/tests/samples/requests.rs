@@ -6,15 +6,15 @@ use xfer_protocol::data_port::{Carrier, Dial, InsidePort, KeyDigest, Listen};
 use xfer_protocol::digest::BlockSize;
 use xfer_protocol::hello::SessionId;
 use xfer_protocol::manifest::Device;
+use xfer_protocol::message::passage::{
+    Forward, ForwardedRead, Lend, ParcelIndex, Purpose, Reach, ReachByLogin, Redeem, RedeemedWrite,
+};
 use xfer_protocol::message::{
     Access, Begin, Commit, Create, FilesAt, FilterRule, FilterRules, Finish, HashBlocks, HashFiles,
     Keep, Locate, LocatedKind, Lock, Message, NewEntry, NewKind, OnlyIf, OpenPartial, OpenRoot,
     PackedFile, PartialIndex, Paths, Publish, ReadBlock, Reading, Request, RequestId, RootIndex,
     Scan, ScanIndex, ScanNext, ScanOptions, SetMetadata, Subject, Ticket, TryDisk, WriteBlock,
     WritePack,
-};
-use xfer_protocol::passage::{
-    Forward, ForwardedRead, Lend, ParcelIndex, Purpose, Reach, ReachByLogin, Redeem, RedeemedWrite,
 };
 
 use super::{Sample, digest, file, metadata, path, plain_metadata, range, stamp, time};

@@ -111,7 +111,7 @@ fn of_one_behind_its_gateway() {
     rented.stand.api.set(ID, "ssh_host", json!(host));
     rented.stand.api.set(ID, "ssh_port", json!(port));
     rented.stand.api.set(ID, "ports", json!({}));
-    let gateway = format!("ssh: proxied: Vast's SSH proxy (HOST:{port}) passes its bytes on");
+    let gateway = "ssh: proxied: Vast's SSH proxy (HOST:PORT) passes its bytes on";
     let ssh = format!("{gateway}; no direct port: no port is mapped to 22/tcp");
     let head = ["vast:33402296:data", "way: why", &ssh];
     let tail = [&FACTS[..], &MEASURED].concat();

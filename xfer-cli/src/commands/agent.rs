@@ -76,7 +76,8 @@ mod tests {
     #[test]
     fn only_what_xfer_itself_writes_is_understood() {
         let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
-        let line = "--sentinel 00ff --session ab12 --silence 7 --opening --home --join --deliveries --no-times";
+        let line = "--sentinel 00ff --session ab12 --silence 7 --opening --home --join \
+                    --deliveries --no-times";
         let options = understand(&words(line), "0a").unwrap();
         assert_eq!((options.sentinel, options.opening), (vec![0, 255], vec![10]));
         assert_eq!((options.session.as_str(), options.join), ("ab12", true));

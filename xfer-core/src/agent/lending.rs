@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::hello::SessionId;
-use xfer_protocol::passage::Lend;
+use xfer_protocol::message::passage::Lend;
 use xfer_protocol::path::RelPath;
 
 use crate::disk::{authorized_keys, handover};
@@ -113,10 +113,10 @@ mod tests {
             expires: "20261231235959".to_owned(),
             mark: [1; 32],
         };
-        let text = line(&lend, Path::new("/root/.cache/xfer/agent-1")).unwrap();
+        let text = line(&lend, Path::new("/srv/cache/agent-1")).unwrap();
         let (mark, session) = ("01".repeat(32), "ab".repeat(16));
         let expected = format!(
-            "restrict,command=\"/root/.cache/xfer/agent-1 agent --sentinel {mark} --session \
+            "restrict,command=\"/srv/cache/agent-1 agent --sentinel {mark} --session \
              {session} --join --deliveries\",from=\"192.0.2.7,2001:db8::7\",\
              expiry-time=\"20261231235959\" ssh-ed25519 AAAA"
         );

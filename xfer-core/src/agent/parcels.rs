@@ -9,8 +9,8 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
+use xfer_protocol::message::passage::{ParcelIndex, RedeemedWrite};
 use xfer_protocol::message::{Outcome, Reply, WritePack};
-use xfer_protocol::passage::{ParcelIndex, RedeemedWrite};
 use xfer_protocol::path::RelPath;
 
 /// Bytes that are kept at most. They are part of the room that all payload of a session has: beyond

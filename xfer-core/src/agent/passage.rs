@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use xfer_protocol::data_port::{Carrier, KeyDigest};
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::hello::SessionId;
-use xfer_protocol::passage::{
+use xfer_protocol::message::passage::{
     Forward, Forwarded, ForwardedRead, ParcelIndex, Reach, ReachByLogin, Reached,
 };
 use xfer_protocol::path::RelPath;

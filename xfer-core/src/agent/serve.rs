@@ -15,8 +15,8 @@ use xfer_protocol::hello::{
     FEATURE_ENCODED_PAYLOAD, FEATURE_MAPPED_PORTS, FEATURE_PASSAGES, FEATURE_PROBES, Hello, Role,
     SessionId,
 };
+use xfer_protocol::message::passage::{Purpose, Redeem, RedeemedWrite};
 use xfer_protocol::message::{Begin, Begun, Message, OpenRoot, Reply, Request, RequestId, Root};
-use xfer_protocol::passage::{Purpose, Redeem, RedeemedWrite};
 use xfer_protocol::path::RelPath;
 use xfer_protocol::session::handshake::AwaitHello;
 
@@ -296,8 +296,8 @@ impl<E: Source + Sink + 'static> Served<E> {
 }
 
 impl<E: Source + Sink + 'static> Served<E> {
-    /// Takes parcels from a stream of another machine, which can ask for nothing else. It is none of
-    /// the controller's: neither does it keep the session up, nor does it end it.
+    /// Takes parcels from a stream of another machine, which can ask for nothing else. Such a
+    /// stream neither keeps the session up nor ends it.
     pub(super) async fn deliveries(&self, stream: Stream) -> Result<(), ServeError> {
         let Greeted { stream: Stream { reader, writer }, .. } =
             greeted(stream, FEATURE_ENCODED_PAYLOAD, &*self.clock).await?;

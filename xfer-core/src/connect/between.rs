@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use xfer_protocol::data_port::{Carrier, Dial, InsidePort, KeyDigest, Listen, Listening};
-use xfer_protocol::passage::{Purpose, Reach, Reached};
+use xfer_protocol::message::passage::{Purpose, Reach, Reached};
 
 use super::connected::{Far, Keep};
 use super::direct::{Login, Outside, distinct, outsides, preferred};
@@ -38,8 +38,8 @@ struct End<'a> {
 }
 
 impl Connector {
-    /// Whether payload between these goes from machine to machine: one has all the sources, both are
-    /// reached by a login, and nobody asked to have it pass here.
+    /// Whether payload between these goes from machine to machine: one has all the sources, both
+    /// are reached by a login, and nobody asked to have it pass here.
     pub(crate) fn goes_between(
         &self,
         sources: &[Location],

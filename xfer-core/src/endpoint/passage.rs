@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use xfer_protocol::digest::Digest;
-use xfer_protocol::message::{FileRead, FilesAt, Outcome, ReadBlock, WriteBlock, WritePack};
-use xfer_protocol::passage::{
+use xfer_protocol::message::passage::{
     Forward, Forwarded, ForwardedRead, ParcelIndex, Redeem, RedeemedWrite,
 };
+use xfer_protocol::message::{FileRead, FilesAt, Outcome, ReadBlock, WriteBlock, WritePack};
 
 use super::remote::RemoteEndpoint;
 use super::{EndpointError, EndpointResult, ProtocolReason};

@@ -132,19 +132,7 @@ async fn open(shared: &Shared) -> Result<(Opened, Option<Listing>), Stop> {
     let ahead = ahead(&to.path, false, guess.as_ref());
     let connecting = shared.connector.connect_ahead(&to.machine, options, &ahead);
     let sink = connecting.await.map_err(Stop::Error)?;
-    for end in sources.iter().chain([&sink]) {
-        end.notices.iter().for_each(|text| shared.observer.observe(&Event::Notice(text.clone())));
-        if let Some(route) = end.route_untold().filter(|_| !between) {
-            shared.observer.observe(&Event::Route(route));
-        }
-    }
-    if transfer.options.preserve.owner && !sink.sink.capabilities().metadata.owner {
-        let notice = format!("{to}: owners are not kept (--owner), as only root may set them");
-        shared.observer.observe(&Event::Notice(notice));
-    }
-    if sources.iter().chain([&sink]).all(|end| end.route.is_none()) {
-        shared.observer.observe(&Event::Route(Route::local()));
-    }
+    tell_reached(shared, &sources, &sink, between);
     check_provable(shared, &sink)?;
     let passage = match sources.first().filter(|_| between) {
         None => None,
@@ -179,6 +167,26 @@ async fn open(shared: &Shared) -> Result<(Opened, Option<Listing>), Stop> {
         cancel,
     };
     Ok((opened, begun))
+}
+
+/// Tells how both ends were reached; a way from one to the other is told as it is opened.
+fn tell_reached(shared: &Shared, sources: &[Connected], sink: &Connected, between: bool) {
+    let ends = || sources.iter().chain([sink]);
+    for end in ends() {
+        end.notices.iter().for_each(|text| shared.observer.observe(&Event::Notice(text.clone())));
+        if let Some(route) = end.route_untold().filter(|_| !between) {
+            shared.observer.observe(&Event::Route(route));
+        }
+    }
+    let transfer = &shared.transfer;
+    if transfer.options.preserve.owner && !sink.sink.capabilities().metadata.owner {
+        let to = &transfer.destination;
+        let notice = format!("{to}: owners are not kept (--owner), as only root may set them");
+        shared.observer.observe(&Event::Notice(notice));
+    }
+    if ends().all(|end| end.route.is_none()) {
+        shared.observer.observe(&Event::Route(Route::local()));
+    }
 }
 
 /// Begins the scan of one source here while a far destination is being reached: reaching it takes

@@ -18,7 +18,7 @@ use xfer_protocol::data_port::{
     Carrier, DataPort, Dial, InsidePort, KeyDigest, Listen, Listening, PortRefusal,
 };
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
-use xfer_protocol::passage::Purpose;
+use xfer_protocol::message::passage::Purpose;
 use xfer_protocol::path::RelPath;
 
 use crate::transport::Stream;

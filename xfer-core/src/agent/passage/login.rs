@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use tokio::io::AsyncReadExt;
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::hello::Sentinel;
-use xfer_protocol::passage::ReachByLogin;
+use xfer_protocol::message::passage::ReachByLogin;
 use xfer_protocol::path::RelPath;
 
 use crate::transport::Stream;

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use xfer_protocol::limits::DIALS_MAX;
-use xfer_protocol::passage::{Lend, ReachByLogin, Reached};
+use xfer_protocol::message::passage::{Lend, ReachByLogin, Reached};
 
 use super::{End, seconds, streams_of};
 use crate::options::{Compression, TransferOptions};

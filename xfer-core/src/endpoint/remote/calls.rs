@@ -6,15 +6,15 @@ use xfer_protocol::data_port::{Dial, KeyDigest, Listen, Listening};
 use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::Fault;
 use xfer_protocol::hello::{FEATURE_PASSAGES, FEATURE_PROBES, SessionId};
+use xfer_protocol::message::passage::{
+    Forward, Forwarded, Lend, ParcelIndex, Purpose, Reach, ReachByLogin, Reached, Redeem,
+    RedeemedWrite,
+};
 use xfer_protocol::message::{
     Begin, Begun, Commit, Create, Digests, FileAt, FileRead, FilesAt, Finish, HashBlocks,
     HashFiles, Keep, Locate, Located, Lock, OpenPartial, OpenRoot, Outcome, Partial, PartialIndex,
     Paths, Publish, ReadBlock, Reply, Request, Root, RootIndex, Scan, ScanBatch, ScanIndex,
     ScanNext, SetMetadata, Space, TryDisk, WriteBlock, WritePack,
-};
-use xfer_protocol::passage::{
-    Forward, Forwarded, Lend, ParcelIndex, Purpose, Reach, ReachByLogin, Reached, Redeem,
-    RedeemedWrite,
 };
 use xfer_protocol::probe::{DiskTrial, Facts};
 use xfer_protocol::range::ByteRange;

@@ -3,22 +3,24 @@
 //! The near side asks, the far side answers; a payload, where a message has one, follows its header
 //! in the same frame. Every request may be repeated: the second time it changes nothing.
 
+pub mod passage;
+mod reply;
+
 use serde::{Deserialize, Serialize};
 
 use crate::bounded;
-use crate::data_port::{Dial, KeyDigest, Listen, Listening};
+use crate::data_port::{Dial, Listen};
 use crate::digest::{BlockSize, Digest};
 use crate::encoding::{Accepts, Encoded};
 use crate::fault::Fault;
 use crate::hello::SessionId;
 use crate::limits;
 use crate::manifest::{Device, Metadata, ScanItem, Stamp};
-use crate::passage::{
-    Forward, Forwarded, Lend, ParcelIndex, Purpose, Reach, ReachByLogin, Reached, Redeem,
-};
 use crate::path::RelPath;
-use crate::probe::{DiskTrial, Facts};
 use crate::range::ByteRange;
+use passage::{Forward, Lend, ParcelIndex, Purpose, Reach, ReachByLogin, Redeem};
+
+pub use reply::Reply;
 
 /// Names a request for as long as it is under way; chosen by the asking side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -647,68 +649,4 @@ pub struct TryDisk {
     pub bytes: u64,
     /// Milliseconds that writing may take, and reading once more.
     pub millis: u32,
-}
-
-/// What an endpoint answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Reply {
-    /// One block, as payload, with the digest of each of its aligned spans.
-    Block(#[serde(deserialize_with = "bounded::list::<_, _, { limits::SPANS_MAX }>")] Vec<Digest>),
-    /// Digests of blocks.
-    Digests(Digests),
-    /// It is done.
-    Done,
-    /// The BLAKE3 root of each file, and whether the bytes are known to have come from the medium.
-    FileDigests(
-        #[serde(deserialize_with = "bounded::list::<_, _, { limits::BATCH_ENTRIES_MAX }>")]
-        Vec<Result<Digest, Fault>>,
-        bool,
-    ),
-    /// What stands at the paths.
-    Located(
-        #[serde(deserialize_with = "bounded::list::<_, _, { limits::BATCH_ENTRIES_MAX }>")]
-        Vec<Located>,
-    ),
-    /// What became of each entry.
-    Outcomes(
-        #[serde(deserialize_with = "bounded::list::<_, _, { limits::BATCH_ENTRIES_MAX }>")]
-        Vec<Outcome>,
-    ),
-    /// Small files, their bytes as payload.
-    Pack(
-        #[serde(deserialize_with = "bounded::list::<_, _, { limits::BATCH_ENTRIES_MAX }>")]
-        Vec<FileRead>,
-    ),
-    /// An open partial.
-    Partial(Partial),
-    /// Ranges of a file.
-    Ranges(
-        #[serde(deserialize_with = "bounded::list::<_, _, { limits::RANGES_MAX }>")] Vec<ByteRange>,
-    ),
-    /// An open root.
-    Root(Root),
-    /// A scan under way.
-    Scan(ScanIndex),
-    /// A batch of a scan.
-    ScanBatch(ScanBatch),
-    /// Free space.
-    Space(Space),
-    /// Data ports, open or refused.
-    Listening(Listening),
-    /// A root that is open and locked, with its first lists.
-    Begun(Begun),
-    /// So many bytes of payload that do not compress.
-    Supplied(u32),
-    /// What the machine is.
-    Facts(Facts),
-    /// What a trial of a disk came to.
-    DiskTrial(DiskTrial),
-    /// The key that answers at this machine's data ports, and that dials out.
-    Key(KeyDigest),
-    /// An open passage.
-    Reached(Reached),
-    /// What was read, and delivered elsewhere.
-    Forwarded(Forwarded),
-    /// The public half of a key to log in with, as `TYPE BASE64`.
-    Login(String),
 }
