@@ -110,3 +110,14 @@ fn within_one_machine_nothing_leaves_it() {
     xfer_tests::oracle::assert_equal(&home.join("tree"), &home.join("copy"));
     assert!(passed < MIB, "{passed} bytes passed here");
 }
+
+#[test]
+fn a_plan_opens_no_way() {
+    let trio = Trio::new();
+    for route in ["auto", "ssh"] {
+        let ended = trio.push(&["-n", "--route", route]).expect_code(0);
+        assert!(ended.stdout.contains("from machine to machine"), "{}", ended.stdout);
+    }
+    assert_eq!(trio.across.counts(xfer_tests::net::Direction::Out).packets, 0);
+    assert!(!trio.keys().exists() && !trio.sink.home().join("copy").exists());
+}

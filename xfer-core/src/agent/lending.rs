@@ -26,7 +26,7 @@ pub(super) async fn lend(lend: Lend) -> Result<(), Fault> {
         return Err(refused(FaultKind::Unsupported));
     };
     let session = hex(&lend.session.0);
-    let unique = unique(&lend.mark);
+    let unique = unique();
     let added = tokio::task::spawn_blocking(move || {
         // What an earlier one of the same session may have left is not doubled.
         authorized_keys::remove(&home, |other| other == session, unique)?;
@@ -56,7 +56,7 @@ pub(super) async fn reclaim_all_left() -> io::Result<()> {
 
 async fn take_back(is_over: impl Fn(&str) -> bool + Send + 'static) -> io::Result<()> {
     let Some(home) = home() else { return Ok(()) };
-    let unique = unique(&std::process::id().to_le_bytes());
+    let unique = unique();
     let taken =
         tokio::task::spawn_blocking(move || authorized_keys::remove(&home, is_over, unique));
     taken.await.map_err(io::Error::other).flatten()
@@ -94,10 +94,9 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-fn unique(bytes: &[u8]) -> u64 {
-    let mut unique = [0; 8];
-    unique.copy_from_slice(&blake3::hash(bytes).as_bytes()[..8]);
-    u64::from_le_bytes(unique)
+/// No other call's number, but for chance.
+fn unique() -> u64 {
+    getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()))
 }
 
 #[cfg(test)]

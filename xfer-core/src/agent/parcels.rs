@@ -13,9 +13,14 @@ use xfer_protocol::message::passage::{ParcelIndex, RedeemedWrite};
 use xfer_protocol::message::{Outcome, Reply, WritePack};
 use xfer_protocol::path::RelPath;
 
+use crate::transport::framed::Room;
+
 /// Bytes that are kept at most. They are part of the room that all payload of a session has: beyond
 /// this the oldest go, which nobody came for, so that there is always room for the next.
 const KEPT_BYTES_MAX: u64 = 48 << 20;
+
+/// Bytes of the least room.
+const PAGE: usize = 4096;
 
 /// What was delivered to a session and not redeemed.
 #[derive(Default)]
@@ -45,7 +50,8 @@ impl Parcels {
     ) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.remove(index);
-        kept.bytes += payload.len() as u64;
+        kept.bytes += weight(&payload);
+        let room = room.map(|room| Room::shrunk(room, payload.len()));
         kept.parcels.insert(index, Parcel { payload, room });
         kept.order.push_back(index);
         while kept.bytes > KEPT_BYTES_MAX {
@@ -65,9 +71,14 @@ impl Kept {
     fn remove(&mut self, index: ParcelIndex) -> Option<Parcel> {
         let parcel = self.parcels.remove(&index)?;
         self.order.retain(|other| *other != index);
-        self.bytes -= parcel.payload.len() as u64;
+        self.bytes -= weight(&parcel.payload);
         Some(parcel)
     }
+}
+
+/// What a parcel counts for: room is given in pages.
+fn weight(payload: &Bytes) -> u64 {
+    payload.len().next_multiple_of(PAGE).max(PAGE) as u64
 }
 
 /// Bytes of the payload that is written.

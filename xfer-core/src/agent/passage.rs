@@ -35,8 +35,11 @@ use crate::transport::tls::Dialler;
 /// How long the other machine may take to answer, or to come.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(8);
 
+/// How long further streams may take behind the first: nobody waits long for a greeting.
+const OTHERS_WITHIN: Duration = Duration::from_secs(2);
+
 /// How long the better carrier may take where the other one has answered.
-const BETTER_WITHIN: Duration = Duration::from_secs(2);
+const BETTER_WITHIN: Duration = Duration::from_secs(1);
 
 /// Time in which a near machine answers: four round trips of less than 5 ms.
 const NEAR: Duration = Duration::from_millis(20);
@@ -167,13 +170,15 @@ impl Passage {
         let mut came = self.came.lock().await;
         let wanted = if reach.streams == 0 { TLS_STREAMS.0 } else { reach.streams };
         let mut streams = Vec::new();
-        let all = async {
+        let first = tokio::time::timeout(ANSWERS_WITHIN, came.recv()).await.ok().flatten()?;
+        streams.push(first);
+        let others = async {
             while streams.len() < usize::from(wanted) {
                 let Some(stream) = came.recv().await else { return };
                 streams.push(stream);
             }
         };
-        let _those_that_came = tokio::time::timeout(ANSWERS_WITHIN, all).await;
+        let _those_that_came = tokio::time::timeout(OTHERS_WITHIN, others).await;
         (!streams.is_empty()).then_some((Carrier::Tcp, streams))
     }
 
@@ -192,7 +197,7 @@ impl Passage {
                 opened.into_iter().filter_map(Result::ok).collect()
             }
             Answered::Tls(first, address) => {
-                let further = (1..count).map(|_| tls(key, reach.key, address));
+                let further = (1..count).map(|_| tls(key, reach.key, address, OTHERS_WITHIN));
                 let further = join_all(further).await.into_iter().flatten();
                 std::iter::once(*first).chain(further).collect()
             }
@@ -209,7 +214,7 @@ impl Passage {
             dials.spawn(async move {
                 match carrier {
                     Carrier::Tcp => {
-                        let stream = tls(&key, peer, address).await?;
+                        let stream = tls(&key, peer, address, ANSWERS_WITHIN).await?;
                         Some(Answered::Tls(Box::new(stream), address))
                     }
                     Carrier::Udp => {
@@ -249,12 +254,17 @@ impl Passage {
         let session = SessionOptions { stall, random: session.0, compression };
         let capabilities = LocalEndpoint::new(LocalOptions::default()).capabilities().clone();
         let mut streams = streams.into_iter();
-        let opening = Opening::joining(SessionId(session.random), compression);
-        let clock = Arc::clone(&self.clock);
-        let first = streams.next()?;
-        let opened =
-            RemoteEndpoint::open_with(first, capabilities, session, clock, opening, None).await;
-        let remote = Arc::new(opened.ok()?);
+        let remote = loop {
+            let (first, clock) = (streams.next()?, Arc::clone(&self.clock));
+            let opening = Opening::joining(SessionId(session.random), compression);
+            let capabilities = capabilities.clone();
+            let opened =
+                RemoteEndpoint::open_with(first, capabilities, session, clock, opening, None);
+            // One that was lost meanwhile leaves the others.
+            if let Ok(remote) = opened.await {
+                break Arc::new(remote);
+            }
+        };
         // The first stream of a session is the controller's.
         let joined = join_all((2..).zip(streams).map(|(index, stream)| {
             let remote = &remote;
@@ -286,8 +296,13 @@ async fn next(dials: &mut JoinSet<Option<Answered>>) -> Option<Answered> {
     None
 }
 
-async fn tls(key: &SessionKey, peer: KeyDigest, address: SocketAddr) -> Option<Stream> {
-    Dialler::new(key, peer).ok()?.dial(address, ANSWERS_WITHIN).await.ok()
+async fn tls(
+    key: &SessionKey,
+    peer: KeyDigest,
+    address: SocketAddr,
+    within: Duration,
+) -> Option<Stream> {
+    Dialler::new(key, peer).ok()?.dial(address, within).await.ok()
 }
 
 async fn deliver(

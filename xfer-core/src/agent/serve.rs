@@ -42,6 +42,9 @@ const QUEUE_FRAMES: usize = 8;
 /// Requests that are being served at a time.
 const REQUESTS_SERVED: usize = 64;
 
+/// Streams of another machine at a time.
+const DELIVERING_MAX: usize = 64;
+
 /// Why a session ended badly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ServeError {
@@ -81,6 +84,8 @@ pub struct Served<E> {
     /// The way to another machine; none where there are no data ports either.
     passage: Option<Arc<Passage>>,
     parcels: Arc<Parcels>,
+    /// Places of streams that deliver.
+    delivering: Arc<Semaphore>,
     /// The session that something was lent to.
     lent: Arc<OnceLock<SessionId>>,
     /// The root that a beginning opened: asked again, it locks below the same.
@@ -120,6 +125,7 @@ impl<E> Clone for Served<E> {
             ports: self.ports.clone(),
             passage: self.passage.clone(),
             parcels: Arc::clone(&self.parcels),
+            delivering: Arc::clone(&self.delivering),
             lent: Arc::clone(&self.lent),
             begun: Arc::clone(&self.begun),
         }
@@ -155,6 +161,7 @@ impl<E: Source + Sink + 'static> Served<E> {
             ports: None,
             passage: None,
             parcels: Arc::default(),
+            delivering: Arc::new(Semaphore::new(DELIVERING_MAX)),
             lent: Arc::default(),
             begun: Arc::default(),
         }
@@ -299,6 +306,7 @@ impl<E: Source + Sink + 'static> Served<E> {
     /// Takes parcels from a stream of another machine, which can ask for nothing else. Such a
     /// stream neither keeps the session up nor ends it.
     pub(super) async fn deliveries(&self, stream: Stream) -> Result<(), ServeError> {
+        let Ok(_place) = self.delivering.try_acquire() else { return Ok(()) };
         let Greeted { stream: Stream { reader, writer }, .. } =
             greeted(stream, FEATURE_ENCODED_PAYLOAD, &*self.clock).await?;
         let (queue, outgoing) = mpsc::channel(QUEUE_FRAMES);

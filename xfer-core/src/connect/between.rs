@@ -9,6 +9,7 @@ mod login;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use xfer_protocol::data_port::{Carrier, Dial, InsidePort, KeyDigest, Listen, Listening};
 use xfer_protocol::message::passage::{Purpose, Reach, Reached};
 
@@ -20,7 +21,7 @@ use crate::endpoint::passage::Passage;
 use crate::endpoint::remote::RemoteEndpoint;
 use crate::error::TransferError;
 use crate::event::{Event, Route};
-use crate::location::{Location, Machine};
+use crate::location::{Location, Machine, Which};
 use crate::options::{Compression, MappedPort, NetworkOptions, RouteChoice, TransferOptions};
 use crate::transport::ssh::SshConnection;
 
@@ -48,7 +49,7 @@ impl Connector {
     ) -> bool {
         let is_login = |machine: &Machine| match machine {
             Machine::Ssh(host) => !self.processes.contains_key(host),
-            Machine::Platform(_) => true,
+            Machine::Platform(machine) => machine.which != Which::Itself,
             Machine::Local | Machine::Peer(_) => false,
         };
         let is_far = |machine| is_login(machine) && !self.stands.contains_key(machine);
@@ -141,13 +142,11 @@ async fn by_ports(
         let tcp = addresses.into_iter().filter(|(carrier, _)| *carrier == Carrier::Tcp);
         let addresses: Vec<SocketAddr> = tcp.map(|(_, address)| address).collect();
         let dial = Dial { key: coming.key, carrier: Carrier::Tcp, addresses };
-        to.remote.dial(dial.clone()).await?;
         let wanted = if reach.streams == 0 { COMING_STREAMS } else { reach.streams };
-        for _ in 1..wanted {
-            to.remote.dial(dial.clone()).await?;
-        }
+        let dials = join_all((0..wanted).map(|_| to.remote.dial(dial.clone())));
         let reach = Reach { addresses: Vec::new(), streams: wanted, ..reach };
-        from.remote.reach(reach).await.map(|reached| (reached, false))
+        let (_those_that_came, reached) = tokio::join!(dials, from.remote.reach(reach));
+        reached.map(|reached| (reached, false))
     };
     match opened().await {
         Ok((reached, there)) => Some(told(reached, from, to, there)),
@@ -218,7 +217,8 @@ impl<'a> End<'a> {
         let host = self.login.config().hostname.clone();
         let login = Login { host, address: ends.map(|ends| ends.there) };
         let mut hosts: Vec<IpAddr> = Vec::new();
-        if other.is_some_and(|other| other.connected.place == self.connected.place) {
+        let is_one = other.is_some_and(|other| other.connected.place == self.connected.place);
+        if is_one {
             hosts.push(Ipv4Addr::LOCALHOST.into());
         }
         if other.is_some_and(|other| self.is_beside(other)) {
@@ -237,6 +237,8 @@ impl<'a> End<'a> {
         }
         all.extend(inside);
         all.retain(|(carrier, _)| carriers.contains(carrier));
+        let is_here = |address: &IpAddr| is_one || login.address == Some(*address);
+        all.retain(|(_, address)| is_here(&address.ip()) || may_be_dialled(address.ip()));
         let mut seen = std::collections::HashSet::new();
         all.retain(|found| seen.insert(*found));
         all.truncate(xfer_protocol::limits::DIALS_MAX);
@@ -252,10 +254,65 @@ impl<'a> End<'a> {
     }
 }
 
+/// Whether an address that a far machine tells of itself may lie on the other one's way there: it
+/// is to find nothing out about that one, nor about what only that one reaches.
+fn may_be_dialled(address: IpAddr) -> bool {
+    let is_local = match address.to_canonical() {
+        IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    !(is_local || address.is_loopback() || address.is_unspecified() || address.is_multicast())
+}
+
 async fn resolved(outside: &Outside) -> Vec<(Carrier, SocketAddr)> {
     match tokio::net::lookup_host((outside.host.as_str(), outside.port)).await {
         Ok(found) => found.take(ADDRESSES_MAX).map(|found| (outside.carrier, found)).collect(),
         // A name without an address is one way less.
         Err(_) => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_go_between_what_is_reached_by_logins() {
+        let connector = Connector::unattended(7);
+        let goes = |sources: &[&str], to: &str, network: &NetworkOptions| {
+            let location = |text: &&str| Location::parse(text.as_bytes()).unwrap();
+            let sources: Vec<_> = sources.iter().map(location).collect();
+            connector.goes_between(&sources, &location(&to), network)
+        };
+        let plain = NetworkOptions::default();
+        for (sources, to, expected) in [
+            (&["a:/x"][..], "b:/y", true),
+            (&["a:/x", "a:/z"], "vast:7:/y", true),
+            (&["a:/x"], "a:/y", true),
+            (&["a:/x", "c:/z"], "b:/y", false),
+            (&["a:/x"], "/y", false),
+            (&["/x"], "b:/y", false),
+            (&["vast:self:/x"], "b:/y", false),
+            (&["a:/x"], "vast:self:/y", false),
+            (&["xfer://h:1/r"], "b:/y", false),
+        ] {
+            assert_eq!(goes(sources, to, &plain), expected, "{sources:?} {to}");
+        }
+        let here = NetworkOptions { through_here: true, ..plain.clone() };
+        let sftp = NetworkOptions { route: RouteChoice::Sftp, ..plain };
+        assert!(!goes(&["a:/x"], "b:/y", &here) && !goes(&["a:/x"], "b:/y", &sftp));
+    }
+
+    #[test]
+    fn no_machine_has_the_other_dial_into_itself() {
+        let may = |text: &str| may_be_dialled(text.parse().unwrap());
+        for address in ["10.0.0.2", "192.0.2.7", "2001:db8::7", "172.17.0.2"] {
+            assert!(may(address), "{address}");
+        }
+        for address in
+            ["127.0.0.1", "::1", "0.0.0.0", "169.254.169.254", "224.0.0.1", "::ffff:127.0.0.1"]
+        {
+            assert!(!may(address), "{address}");
+        }
     }
 }

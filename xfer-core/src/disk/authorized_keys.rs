@@ -16,8 +16,14 @@ use super::lock::{LockMode, lock};
 const DIRECTORY: &str = ".ssh";
 const FILE: &str = "authorized_keys";
 
+/// What a file begins to be called that is about to take its place.
+const BESIDE: &str = ".authorized_keys.xfer-";
+
 /// What the mark of a line of ours begins with.
 const MARK: &str = "xfer-passage-";
+
+/// How often is tried what others came in between of.
+const ATTEMPTS: u32 = 4;
 
 /// Bytes of such a file at most.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -48,13 +54,49 @@ struct Held {
     _lock: File,
     /// Nothing where there is no file.
     found: Option<(Vec<u8>, u32)>,
+    /// What the file was when it was read, and its group.
+    stamp: Option<Stamp>,
+}
+
+/// What tells that somebody changed the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    inode: (u64, u64),
+    size: u64,
+    changed: (i64, i64),
+    group: u32,
+}
+
+impl Stamp {
+    fn of(metadata: &std::fs::Metadata) -> Self {
+        Self {
+            inode: (metadata.dev(), metadata.ino()),
+            size: metadata.size(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            group: metadata.gid(),
+        }
+    }
 }
 
 /// Adds a line for a session, without its end and its mark; `unique` is a random number.
 ///
 /// # Errors
-/// Where there is no such directory, or what is there is no plain file of this user.
+/// Where there is no such directory, or what is there is no plain file of this user, or others
+/// change it all the time.
 pub(crate) fn add(home: &Path, session: &str, line: &str, unique: u64) -> io::Result<()> {
+    unless_busy(|| add_once(home, session, line, unique))
+}
+
+/// Does it again where somebody else changed the file meanwhile.
+fn unless_busy(act: impl Fn() -> io::Result<()>) -> io::Result<()> {
+    let is_busy = |done: &io::Result<()>| {
+        done.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy)
+    };
+    let again = (1..ATTEMPTS).map(|_| act()).find(|done| !is_busy(done));
+    again.unwrap_or_else(act)
+}
+
+fn add_once(home: &Path, session: &str, line: &str, unique: u64) -> io::Result<()> {
     let held = hold(home)?;
     let (mut bytes, mode) = held.found.clone().unwrap_or((Vec::new(), 0o600));
     let brought = match (&held.found, bytes.last()) {
@@ -67,6 +109,9 @@ pub(crate) fn add(home: &Path, session: &str, line: &str, unique: u64) -> io::Re
     }
     let ours = format!("{line} {MARK}{session}-{}\n", brought.letter());
     bytes.extend(ours.as_bytes());
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
     held.replace(&bytes, mode, unique)
 }
 
@@ -75,10 +120,13 @@ pub(crate) fn add(home: &Path, session: &str, line: &str, unique: u64) -> io::Re
 /// # Errors
 /// Where the file cannot be read or replaced.
 pub(crate) fn remove(home: &Path, is_over: impl Fn(&str) -> bool, unique: u64) -> io::Result<()> {
-    let path = home.join(DIRECTORY).join(FILE);
-    let found = match File::open(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        opened => read(opened?)?,
+    unless_busy(|| remove_once(home, &is_over, unique))
+}
+
+fn remove_once(home: &Path, is_over: impl Fn(&str) -> bool, unique: u64) -> io::Result<()> {
+    let found = match open(&home.join(DIRECTORY).join(FILE))? {
+        None => return Ok(()),
+        Some(file) => read(file)?,
     };
     // Most have none, and nobody is to wait for that.
     if !has_mark(&found) {
@@ -86,11 +134,12 @@ pub(crate) fn remove(home: &Path, is_over: impl Fn(&str) -> bool, unique: u64) -
     }
     let held = hold(home)?;
     let Some((bytes, mode)) = &held.found else { return Ok(()) };
-    let (rest, is_empty_of_ours) = without(bytes, is_over);
-    if rest.len() == bytes.len() {
+    let (rest, brought_file) = without(bytes, is_over);
+    if rest == *bytes {
         return Ok(());
     }
-    if rest.is_empty() && is_empty_of_ours {
+    if rest.is_empty() && brought_file {
+        held.is_unchanged()?;
         std::fs::remove_file(held.path())?;
         return sync(&held.directory);
     }
@@ -99,25 +148,29 @@ pub(crate) fn remove(home: &Path, is_over: impl Fn(&str) -> bool, unique: u64) -
 
 /// What is left without the lines of those sessions, and whether one of them brought the file.
 fn without(bytes: &[u8], is_over: impl Fn(&str) -> bool) -> (Vec<u8>, bool) {
-    let (mut rest, mut brought_file) = (Vec::with_capacity(bytes.len()), false);
-    let mut open_end = false;
+    let (mut rest, mut left) = (Vec::with_capacity(bytes.len()), Brought::Nothing);
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-        match session_of(line).filter(|(session, _)| is_over(session)) {
-            Some((_, brought)) => {
-                brought_file |= brought == Brought::File;
-                open_end |= brought == Brought::LineEnd;
+        match session_of(line) {
+            Some((session, brought)) if is_over(session) => {
+                left = if brought == Brought::Nothing { left } else { brought };
             }
-            None => {
+            // What one line of ours brought goes with the next one.
+            Some((_, Brought::Nothing)) if left != Brought::Nothing => {
+                let text = line.trim_ascii_end();
+                rest.extend(&text[..text.len() - 1]);
+                rest.extend([std::mem::replace(&mut left, Brought::Nothing).letter() as u8, b'\n']);
+            }
+            // Somebody wrote behind our line: what it brought is theirs now.
+            _ => {
                 rest.extend(line);
-                // Somebody wrote behind our line: the end that we added is theirs now.
-                open_end = false;
+                left = Brought::Nothing;
             }
         }
     }
-    if open_end && rest.last() == Some(&b'\n') {
+    if left == Brought::LineEnd && rest.last() == Some(&b'\n') {
         rest.pop();
     }
-    (rest, brought_file)
+    (rest, left == Brought::File)
 }
 
 /// The session of a line of ours.
@@ -141,21 +194,40 @@ fn hold(home: &Path) -> io::Result<Held> {
         .custom_flags(flags(OFlags::DIRECTORY | OFlags::NOFOLLOW))
         .open(&directory)?;
     lock(&opened, LockMode::Exclusive)?;
-    let path = directory.join(FILE);
-    let plain = flags(OFlags::NOFOLLOW | OFlags::NONBLOCK);
-    let found = match OpenOptions::new().read(true).custom_flags(plain).open(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error),
-        Ok(file) => {
-            let metadata = file.metadata()?;
-            let is_ours = metadata.uid() == rustix::process::geteuid().as_raw();
-            if !metadata.is_file() || !is_ours {
-                return Err(io::ErrorKind::PermissionDenied.into());
-            }
-            Some((read(file)?, metadata.mode() & 0o7777))
+    remove_left(&directory);
+    let (mut found, mut stamp) = (None, None);
+    if let Some(file) = open(&directory.join(FILE))? {
+        let metadata = file.metadata()?;
+        let is_ours = metadata.uid() == rustix::process::geteuid().as_raw();
+        // A second name would go on with the old content.
+        if !is_ours || metadata.nlink() > 1 {
+            return Err(io::ErrorKind::PermissionDenied.into());
         }
-    };
-    Ok(Held { directory, _lock: opened, found })
+        stamp = Some(Stamp::of(&metadata));
+        found = Some((read(file)?, metadata.mode() & 0o7777));
+    }
+    Ok(Held { directory, _lock: opened, found, stamp })
+}
+
+/// Opens the file; nothing where there is none.
+fn open(path: &Path) -> io::Result<Option<File>> {
+    let plain = flags(OFlags::NOFOLLOW | OFlags::NONBLOCK);
+    match OpenOptions::new().read(true).custom_flags(plain).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Ok(file) if !file.metadata()?.is_file() => Err(io::ErrorKind::PermissionDenied.into()),
+        opened => opened.map(Some),
+    }
+}
+
+/// Removes what one that was killed had begun to write; whoever holds the lock is alone.
+fn remove_left(directory: &Path) {
+    let Ok(names) = std::fs::read_dir(directory) else { return };
+    for entry in names.flatten() {
+        if entry.file_name().as_encoded_bytes().starts_with(BESIDE.as_bytes()) {
+            // Nobody reads it, so it may as well stay.
+            let _removed = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 fn read(file: File) -> io::Result<Vec<u8>> {
@@ -170,13 +242,33 @@ impl Held {
         self.directory.join(FILE)
     }
 
+    fn keep_group(&self, file: &File) -> io::Result<()> {
+        match self.stamp {
+            Some(stamp) if file.metadata()?.gid() != stamp.group => {
+                std::os::unix::fs::fchown(file, None, Some(stamp.group))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Fails where somebody else changed the file meanwhile: what they wrote is not to be undone.
+    fn is_unchanged(&self) -> io::Result<()> {
+        let now = match std::fs::symlink_metadata(self.path()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            found => Some(Stamp::of(&found?)),
+        };
+        if now == self.stamp { Ok(()) } else { Err(io::ErrorKind::ResourceBusy.into()) }
+    }
+
     fn replace(&self, bytes: &[u8], mode: u32, unique: u64) -> io::Result<()> {
-        let beside = self.directory.join(format!(".{FILE}.xfer-{unique:016x}"));
+        let beside = self.directory.join(format!("{BESIDE}{unique:016x}"));
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
         let written = file
             .write_all(bytes)
+            .and_then(|()| self.keep_group(&file))
             .and_then(|()| file.set_permissions(std::fs::Permissions::from_mode(mode)))
             .and_then(|()| file.sync_all())
+            .and_then(|()| self.is_unchanged())
             .and_then(|()| std::fs::rename(&beside, self.path()));
         if written.is_err() {
             // Nobody reads it under that name.
@@ -224,9 +316,13 @@ mod tests {
             assert_eq!(lines.filter(|line| line.starts_with(b"restrict ")).count(), 2);
             remove(home.path(), |session| session == "zz", 3).unwrap();
             assert_eq!(std::fs::read(&path).unwrap(), with);
-            remove(home.path(), |session| session == "bb", 4).unwrap();
-            remove(home.path(), |session| session == "aa", 5).unwrap();
-            assert_eq!(std::fs::read(&path).ok().as_deref(), before);
+            for order in [["bb", "aa"], ["aa", "bb"]] {
+                std::fs::write(&path, &with).unwrap();
+                for over in order {
+                    remove(home.path(), |session| session == over, 4).unwrap();
+                }
+                assert_eq!(std::fs::read(&path).ok().as_deref(), before, "{order:?}");
+            }
             if before.is_some() {
                 assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o644);
             }

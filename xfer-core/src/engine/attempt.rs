@@ -22,7 +22,8 @@ use super::preflight::Preflight;
 use super::proxy::ProxyLimit;
 use super::publisher::{Publisher, publish};
 use super::refusals::{
-    check_lists, check_provable, foresee_root, refuse_nesting, refuse_own_records, try_receipt,
+    check_lists, check_provable, detour, foresee_root, refuse_nesting, refuse_own_records,
+    try_receipt,
 };
 use super::wrap_up::{Ends, wrap_up};
 use super::{MappedPath, Shared, Summary};
@@ -60,7 +61,9 @@ struct Opened {
     foreseen: Option<Root>,
     /// How the writing was guessed to begin, as it was asked ahead.
     guess: Option<Begin>,
-    /// The way of payload, where it does not lead through here.
+    /// Whether payload goes from one end to the other and not through here.
+    between: bool,
+    /// The way that it takes then, where any is to be moved.
     passage: Option<Arc<Passage>>,
     /// Stops what moves, where the user does or a limit is met.
     cancel: CancellationToken,
@@ -73,7 +76,7 @@ impl Opened {
 
     fn proxy_limit(&self, shared: &Shared) -> Option<ProxyLimit<'_>> {
         let limit = ProxyLimit::of(shared, &self.sources, &self.of_request, &self.sink);
-        limit.filter(|_| self.passage.is_none())
+        limit.filter(|_| !self.between)
     }
 }
 
@@ -123,7 +126,8 @@ async fn open(shared: &Shared) -> Result<(Opened, Option<Listing>), Stop> {
         let ahead: Vec<_> =
             here.flat_map(|source| ahead(&source.path, is_far(machine), None)).collect();
         let connecting = shared.connector.connect_ahead(machine, options, &ahead);
-        sources.push(connecting.await.map_err(Stop::Error)?);
+        let reached = connecting.await.map_err(|error| detour(error, between));
+        sources.push(reached.map_err(Stop::Error)?);
     }
     // What is not there need not wait for a machine far away to be told.
     let located = locate(shared, &sources, &of_request).await?;
@@ -131,10 +135,11 @@ async fn open(shared: &Shared) -> Result<(Opened, Option<Listing>), Stop> {
     let guess = begun.as_ref().and_then(|begun| guess(transfer, &located, &begun.root));
     let ahead = ahead(&to.path, false, guess.as_ref());
     let connecting = shared.connector.connect_ahead(&to.machine, options, &ahead);
-    let sink = connecting.await.map_err(Stop::Error)?;
+    let sink = connecting.await.map_err(|error| Stop::Error(detour(error, between)))?;
     tell_reached(shared, &sources, &sink, between);
     check_provable(shared, &sink)?;
-    let passage = match sources.first().filter(|_| between) {
+    // A plan opens nothing anywhere.
+    let passage = match sources.first().filter(|_| between && !transfer.plan_only) {
         None => None,
         Some(source) => {
             let opened = shared.connector.passage(source, &sink, &transfer.options).await;
@@ -163,6 +168,7 @@ async fn open(shared: &Shared) -> Result<(Opened, Option<Listing>), Stop> {
         source_roots,
         foreseen,
         guess,
+        between,
         passage,
         cancel,
     };
@@ -183,6 +189,10 @@ fn tell_reached(shared: &Shared, sources: &[Connected], sink: &Connected, betwee
         let to = &transfer.destination;
         let notice = format!("{to}: owners are not kept (--owner), as only root may set them");
         shared.observer.observe(&Event::Notice(notice));
+    }
+    if between && transfer.plan_only {
+        let notice = "files would go from machine to machine, by what way is found as they do";
+        shared.observer.observe(&Event::Notice(notice.to_owned()));
     }
     if ends().all(|end| end.route.is_none()) {
         shared.observer.observe(&Event::Route(Route::local()));

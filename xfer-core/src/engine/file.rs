@@ -433,7 +433,7 @@ async fn send_block(
             read.map_err(|e| own(cx, Side::Source, e))?
         };
         let write = WriteBlock { partial, range, digests: digests.clone(), hole };
-        cx.pacer.pace(payload.bytes()).await;
+        cx.pacer.pace(payload.bytes_to_pace()).await;
         let failed = match cx.write_block(write, payload).await {
             Ok(()) => return Ok(digests),
             Err(error) => error,

@@ -232,7 +232,7 @@ async fn write(
     }
     let bytes = payload.bytes();
     let pack = WritePack { root: cx.sink_root, files: packed, publish: at_once };
-    cx.pacer.pace(bytes).await;
+    cx.pacer.pace(payload.bytes_to_pace()).await;
     let outcomes = match cx.write_pack(pack, payload).await {
         Ok(outcomes) => outcomes,
         Err(error) => {

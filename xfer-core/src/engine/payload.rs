@@ -18,6 +18,14 @@ pub(super) enum Payload {
 impl Payload {
     pub(super) const NONE: Self = Self::Here(Bytes::new());
 
+    /// Bytes that are still to leave here, at the rate that was asked for.
+    pub(super) fn bytes_to_pace(&self) -> u64 {
+        match self {
+            Self::Here(bytes) => bytes.len() as u64,
+            Self::There(_) => 0,
+        }
+    }
+
     pub(super) fn bytes(&self) -> u64 {
         match self {
             Self::Here(bytes) => bytes.len() as u64,
@@ -33,7 +41,10 @@ impl Context {
     ) -> EndpointResult<(Vec<Digest>, Payload)> {
         match &self.passage {
             None => self.source.read_block(read).await.map(|(d, bytes)| (d, Payload::Here(bytes))),
-            Some(passage) => passage.read_block(read).await.map(|(d, p)| (d, Payload::There(p))),
+            Some(passage) => {
+                self.pacer.pace(read.range.len()).await;
+                passage.read_block(read).await.map(|(d, p)| (d, Payload::There(p)))
+            }
         }
     }
 
@@ -43,7 +54,10 @@ impl Context {
     ) -> EndpointResult<(Vec<FileRead>, Payload)> {
         match &self.passage {
             None => self.source.read_pack(files).await.map(|(r, bytes)| (r, Payload::Here(bytes))),
-            Some(passage) => passage.read_pack(files).await.map(|(r, p)| (r, Payload::There(p))),
+            Some(passage) => {
+                self.pacer.pace(files.files.iter().map(|(_, stamp)| stamp.size).sum()).await;
+                passage.read_pack(files).await.map(|(r, p)| (r, Payload::There(p)))
+            }
         }
     }
 

@@ -18,7 +18,7 @@ use crate::connect::Connected;
 use crate::disk::base::Base;
 use crate::disk::output_file::OutputFile;
 use crate::endpoint::EndpointError;
-use crate::error::{ConfigReason, Failure, Remedy, TransferError, UsageReason};
+use crate::error::{ConfigReason, Failure, ProtocolFailure, Remedy, TransferError, UsageReason};
 use crate::event::Route;
 use crate::location::{Machine, above};
 use crate::options::VerifyLevel;
@@ -182,4 +182,23 @@ fn below(root: &[u8], path: &RelPath) -> Vec<u8> {
 fn lies_in(path: &[u8], directory: &[u8]) -> bool {
     path.strip_prefix(directory)
         .is_some_and(|rest| rest.starts_with(b"/") || directory.ends_with(b"/"))
+}
+
+/// The same error, with the way through here where a machine that runs no agent can be told to
+/// deliver nothing.
+pub(super) fn detour(error: TransferError, between: bool) -> TransferError {
+    match error {
+        TransferError::Protocol(failure)
+            if between
+                && matches!(
+                    failure.reason,
+                    ProtocolFailure::AgentFailed | ProtocolFailure::NoAgent
+                ) =>
+        {
+            let next =
+                "have the files pass this machine, by SFTP if need be: repeat with --via here";
+            TransferError::Protocol(failure.next(Remedy::text(next)))
+        }
+        error => error,
+    }
 }

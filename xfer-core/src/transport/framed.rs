@@ -51,6 +51,13 @@ impl Room {
         Self(Arc::new(Semaphore::new(bytes / ROOM_PERMIT_BYTES)))
     }
 
+    /// What is left of room once so many bytes are all that it holds: what they came out of is
+    /// gone.
+    pub(crate) fn shrunk(mut room: OwnedSemaphorePermit, bytes: usize) -> OwnedSemaphorePermit {
+        let needed = bytes.div_ceil(ROOM_PERMIT_BYTES).min(room.num_permits());
+        room.split(needed).unwrap_or(room)
+    }
+
     async fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let permits = u32::try_from(bytes.div_ceil(ROOM_PERMIT_BYTES)).unwrap_or(u32::MAX);
         Arc::clone(&self.0).acquire_many_owned(permits).await.ok()

@@ -17,7 +17,7 @@ use crate::transport::ssh::{LentKey, SshConnection, SshErrorClass};
 const LOGS_IN_WITHIN: Duration = Duration::from_secs(12);
 
 /// How long the command may take until it hands its stream over.
-const STARTS_WITHIN: Duration = Duration::from_secs(10);
+const STARTS_WITHIN: Duration = Duration::from_secs(4);
 
 /// Delay from which one connection does not fill a link.
 const FAR: Duration = Duration::from_millis(20);
@@ -36,14 +36,12 @@ pub(super) async fn streams(
 ) -> Result<(Vec<SshConnection>, Vec<Stream>), Fault> {
     let (first, at) = first(key, reach).await?;
     let is_far = first.round_trip().is_some_and(|delay| delay >= FAR);
-    let (logins, channels) = match (reach.streams, is_far) {
-        (0, false) => (1, NEAR_CHANNELS),
-        (0, true) => (LOGINS, CHANNELS),
-        (asked, _) => {
-            let logins = usize::from(asked).div_ceil(CHANNELS).min(LOGINS);
-            (logins, usize::from(asked).div_ceil(logins).min(CHANNELS))
-        }
+    let wanted = match (reach.streams, is_far) {
+        (0, false) => NEAR_CHANNELS,
+        (0, true) => LOGINS * CHANNELS,
+        (asked, _) => usize::from(asked).min(LOGINS * CHANNELS),
     };
+    let logins = wanted.div_ceil(CHANNELS);
     let mut connections = vec![first];
     for index in 1..logins {
         // A server that admits no more has admitted enough.
@@ -51,10 +49,10 @@ pub(super) async fn streams(
         connections.push(further);
     }
     let opening = connections.iter().flat_map(|login| {
-        (0..channels).map(|_| tokio::time::timeout(STARTS_WITHIN, stream(login, reach.mark)))
+        (0..CHANNELS).map(|_| tokio::time::timeout(STARTS_WITHIN, stream(login, reach.mark)))
     });
     let streams: Vec<_> =
-        join_all(opening).await.into_iter().filter_map(Result::ok).flatten().collect();
+        join_all(opening.take(wanted)).await.into_iter().filter_map(Result::ok).flatten().collect();
     if streams.is_empty() { Err(fault(FaultKind::NotFound)) } else { Ok((connections, streams)) }
 }
 

@@ -14,8 +14,9 @@ use super::{End, seconds, streams_of};
 use crate::options::{Compression, TransferOptions};
 use crate::transport::ssh::SshConnection;
 
-/// Asks when the key is to expire, in the time by which sshd judges it.
-const EXPIRES: &str = "sh -c 'date -d \"@$(($(date +%s)+1800))\" +%Y%m%d%H%M%S'";
+/// Asks when the key is to expire, in the machine's own time: sshd judges it by that, whatever zone
+/// its user likes.
+const EXPIRES: &str = "sh -c 'unset TZ; date -d \"@$(($(date +%s)+1800))\" +%Y%m%d%H%M%S'";
 
 /// Characters of the answer.
 const MOMENT: usize = 14;
@@ -37,7 +38,7 @@ pub(super) async fn reached(
     if sources.is_empty() || addresses.is_empty() {
         return Err(format!("the address of {place}, or that from which it is dialled, is hidden"));
     }
-    let host_key = to.login.proven_host_key();
+    let host_key = to.login.proven_host_key(to.connected.rented.is_some());
     let host_key = host_key.ok_or_else(|| format!("the host key of {place} is not proven"))?;
     let expires = expires(to.login).await;
     let expires = expires.ok_or_else(|| format!("{place} does not tell its time"))?;
@@ -60,7 +61,9 @@ pub(super) async fn reached(
     let reached = from.remote.reach_by_login(reach).await;
     // Its streams stand, or never will: the key is worth nothing from here on.
     let reclaimed = to.remote.reclaim(session).await;
-    let reached = reached.map_err(|error| told(&format!("it cannot log in at {place}"), &error))?;
+    let reached = reached.map_err(|error| {
+        told(&format!("it does not reach the sshd of {place}, or is not let in"), &error)
+    })?;
     reclaimed.map_err(|error| told("the key that was lent was not taken back", &error))?;
     Ok(reached)
 }

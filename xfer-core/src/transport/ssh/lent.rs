@@ -61,11 +61,13 @@ impl SshConnection {
         connect_with(&target, &options, (shown, HostKeyTrust::Known), &credential).await
     }
 
-    /// The key that the host has shown, as `TYPE BASE64`, where it is proven by it
-    pub fn proven_host_key(&self) -> Option<String> {
+    /// The key that the host has shown, as `TYPE BASE64`, where it is proven by it, or has proven
+    /// itself by other means
+    pub fn proven_host_key(&self, by_other_means: bool) -> Option<String> {
         let (key, trust) = self.host_key()?;
         match trust {
             HostKeyTrust::Changed => None,
+            HostKeyTrust::Unproven if !by_other_means => None,
             _ => line(&key),
         }
     }
