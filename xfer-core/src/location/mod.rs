@@ -145,7 +145,10 @@ pub(crate) fn above(path: &[u8]) -> Option<&[u8]> {
 
 fn platform_bytes(machine: &PlatformMachine, path: &[u8]) -> Vec<u8> {
     let separator: &[u8] = if machine.which == Which::All { b"" } else { b":" };
-    [machine.to_string().as_bytes(), separator, path].concat()
+    // What would be taken for something else is below home all the same.
+    let plain = parse::parse_colon_path(path).is_ok_and(|parsed| parsed == path);
+    let below_home: &[u8] = if plain { b"" } else { b"~/" };
+    [machine.to_string().as_bytes(), separator, below_home, path].concat()
 }
 
 fn ssh_bytes(host: &SshHost, path: &[u8]) -> Vec<u8> {

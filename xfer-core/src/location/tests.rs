@@ -356,6 +356,15 @@ fn the_last_name_of_a_path_lies_in_a_directory() {
     }
 }
 
+#[test]
+fn a_path_that_looks_like_something_else_is_shown_below_home() {
+    for text in ["vast:1:~/@:", "vast:1:~/~x", "vast:1:~/:x", "vast:1:~/u:p@h:x"] {
+        let location = Location::parse(text.as_bytes()).unwrap();
+        let again = Location::parse(&location.to_bytes()).unwrap();
+        assert_eq!(again, location, "{text}");
+    }
+}
+
 proptest! {
     #[test]
     fn nothing_panics_and_nothing_shows_a_control_byte(
