@@ -3,9 +3,10 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
+use xfer_tests::net::Weather;
 use xfer_tests::sshd::keygen;
 
-use super::{Trio, route, until};
+use super::{MIB, Trio, route, until};
 
 const OWN: &[u8] = b"# mine\nssh-rsa AAAA somebody";
 
@@ -52,6 +53,29 @@ fn a_killed_controller_leaves_no_key() {
     running.signal("KILL");
     until("the key is taken back", || fs::read(trio.keys()).is_ok_and(|keys| keys == OWN));
     drop(running.wait());
+}
+
+/// Once the login stands the key is gone, so a kill later on finds nothing to take back; the same
+/// command goes on with what has arrived.
+#[test]
+fn a_controller_that_is_killed_while_files_move_leaves_nothing() {
+    let slow = Weather { rate: 16 * MIB, ..Weather::default() };
+    let trio = Trio::with(&slow);
+    fs::write(trio.keys(), OWN).expect("write");
+    let running = trio.start(&["--route", "ssh"]);
+    let moved = |event: &serde_json::Value| {
+        event["type"] == "progress" && event["payload_bytes"].as_u64() > Some(20 * MIB)
+    };
+    running.next_event(moved).expect("progress");
+    assert_eq!(fs::read(trio.keys()).expect("keys"), OWN);
+    running.signal("KILL");
+    drop(running.wait());
+    until("the sink is free again", || trio.sink.programs().is_empty());
+    let result = trio.push(&["--route", "ssh"]).expect_code(0).result();
+    trio.assert_arrived();
+    let again = result["payload_bytes"].as_u64().expect("bytes");
+    assert!(again < 40 * MIB, "{again} bytes were sent anew");
+    assert_eq!(fs::read(trio.keys()).expect("keys"), OWN);
 }
 
 /// The controller and every agent are killed: whoever comes next takes the key back.

@@ -257,7 +257,8 @@ impl<'a> End<'a> {
 /// Whether an address that a far machine tells of itself may lie on the other one's way there: it
 /// is to find nothing out about that one, nor about what only that one reaches.
 fn may_be_dialled(address: IpAddr) -> bool {
-    let is_local = match address.to_canonical() {
+    let address = address.to_canonical();
+    let is_local = match address {
         IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
     };
