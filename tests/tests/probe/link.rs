@@ -66,9 +66,10 @@ fn loss_is_found() {
     let told = stand.probed(&[&NAMED[..], &flags].concat());
     assert_eq!(told.probe["ways"].as_array().map(Vec::len), Some(1));
     let counts = stand.lab.link.counts(Direction::Out);
-    // A connection that seeks its rate loses some more to a full queue.
+    // A connection that seeks its rate loses some more to a full queue, and takes what is late on a
+    // busy machine for lost.
     let met = (counts.lost + counts.overflowed) as f64 / counts.packets as f64;
-    assert_within(&told.way("quic")["loss"], 0.01..=0.03 + 1.5 * met, "what the link lost");
+    assert_within(&told.way("quic")["loss"], 0.01..=0.05 + 1.5 * met, "what the link lost");
 }
 
 #[test]
