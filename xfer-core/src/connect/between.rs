@@ -11,12 +11,15 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use xfer_protocol::data_port::{Carrier, Dial, InsidePort, KeyDigest, Listen, Listening};
+use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::message::passage::{Purpose, Reach, Reached};
+use xfer_protocol::path::RelPath;
 
 use super::connected::{Far, Keep};
 use super::direct::{Login, Outside, distinct, outsides, preferred};
 use super::refusals::no_passage;
 use super::{Connected, Connector};
+use crate::endpoint::EndpointError;
 use crate::endpoint::passage::Passage;
 use crate::endpoint::remote::RemoteEndpoint;
 use crate::error::TransferError;
@@ -124,12 +127,16 @@ async fn by_ports(
         let reach = Reach {
             session: to.remote.session(),
             key: listening.key,
-            addresses: to.addresses(&listening, network, Some(from)).await,
+            addresses: to.addresses(&listening, network, from).await,
             streams: streams_of(network),
             compress: network.compression != Compression::Never,
             stall: seconds(options.retry.stall),
         };
-        let dialled = from.remote.reach(reach.clone()).await;
+        // Without an address it would wait for who comes, and nobody was told to.
+        let dialled = match reach.addresses.is_empty() {
+            true => Err(EndpointError::from(unreached())),
+            false => from.remote.reach(reach.clone()).await,
+        };
         let Err(error) = dialled else { return dialled.map(|reached| (reached, true)) };
         tried.push(format!("no port of {} is reached from there: {error}", to.connected.place));
         // Nothing but TCP comes back.
@@ -138,7 +145,7 @@ async fn by_ports(
         }
         let listen = from.listen(listening.key, network);
         let coming = from.remote.listen_for(listen, Purpose::Passage).await?;
-        let addresses = from.addresses(&coming, network, Some(to)).await;
+        let addresses = from.addresses(&coming, network, to).await;
         let tcp = addresses.into_iter().filter(|(carrier, _)| *carrier == Carrier::Tcp);
         let addresses: Vec<SocketAddr> = tcp.map(|(_, address)| address).collect();
         let dial = Dial { key: coming.key, carrier: Carrier::Tcp, addresses };
@@ -155,6 +162,10 @@ async fn by_ports(
             None
         }
     }
+}
+
+fn unreached() -> Fault {
+    Fault::new(FaultKind::NotFound, Operation::Open, RelPath::root())
 }
 
 fn told(reached: Reached, from: &End<'_>, to: &End<'_>, there: bool) -> (Route, String) {
@@ -211,17 +222,17 @@ impl<'a> End<'a> {
         &self,
         listening: &Listening,
         network: &NetworkOptions,
-        other: Option<&End<'_>>,
+        other: &End<'_>,
     ) -> Vec<(Carrier, SocketAddr)> {
         let ends = self.login.ends();
         let host = self.login.config().hostname.clone();
         let login = Login { host, address: ends.map(|ends| ends.there) };
         let mut hosts: Vec<IpAddr> = Vec::new();
-        let is_one = other.is_some_and(|other| other.connected.place == self.connected.place);
+        let is_one = other.connected.place == self.connected.place;
         if is_one {
             hosts.push(Ipv4Addr::LOCALHOST.into());
         }
-        if other.is_some_and(|other| self.is_beside(other)) {
+        if self.is_beside(other) {
             hosts.extend(self.connected.rented.iter().flat_map(|row| &row.near));
         }
         hosts.extend(login.default_host(listening.address));
