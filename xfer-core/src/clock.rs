@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use futures_util::future::BoxFuture;
 use xfer_protocol::manifest::Timestamp;
 
 /// The time of day and a monotonic time.
@@ -14,6 +15,11 @@ pub trait Clock: Send + Sync {
 
     /// The time of day, for receipts and events; never decides what is safe.
     fn now(&self) -> Timestamp;
+
+    /// Waits. A clock that is turned by hand lets the time pass and is done.
+    fn pause(&self, time: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(time))
+    }
 }
 
 /// The system's clock.
@@ -55,10 +61,25 @@ impl Clock for SystemClock {
 /// together do not come back together.
 #[must_use]
 pub fn backoff(attempt: u32, longest: Duration, seed: u64) -> Duration {
-    let doubled = 1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
-    let half = Duration::from_secs(1).saturating_mul(doubled).min(longest) / 2;
-    let jitter = u32::try_from(mixed(seed.wrapping_add(attempt.into())) >> 48).unwrap_or_default();
-    half + half * jitter / u32::from(u16::MAX)
+    let half = doubled(attempt, longest) / 2;
+    half + half * jitter(attempt, seed) / u32::from(u16::MAX)
+}
+
+/// The same for many who ask one store: anything up to the whole, so that they spread evenly over
+/// the time in which it recovers.
+#[must_use]
+pub fn spread_backoff(attempt: u32, longest: Duration, seed: u64) -> Duration {
+    doubled(attempt, longest) * jitter(attempt, seed) / u32::from(u16::MAX)
+}
+
+fn doubled(attempt: u32, longest: Duration) -> Duration {
+    let times = 1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
+    Duration::from_secs(1).saturating_mul(times).min(longest)
+}
+
+/// Of 65,535.
+fn jitter(attempt: u32, seed: u64) -> u32 {
+    u32::try_from(mixed(seed.wrapping_add(attempt.into())) >> 48).unwrap_or_default()
 }
 
 /// SplitMix64 (Steele, Lea and Flood 2014): spreads any seed evenly, which is all that jitter asks.
@@ -82,6 +103,13 @@ mod tests {
                     (backoff(attempt, longest, seed), Duration::from_secs(seconds));
                 assert!(pause >= whole / 2 && pause <= whole, "{pause:?} of {whole:?}");
             }
+        }
+        for attempt in 1..50 {
+            let pauses = || (0..200).map(|seed| spread_backoff(attempt, longest, seed));
+            let whole = doubled(attempt, longest);
+            assert!(pauses().all(|pause| pause <= whole), "attempt {attempt}");
+            assert!(pauses().any(|pause| pause < whole / 10), "attempt {attempt}");
+            assert!(pauses().any(|pause| pause > whole / 10 * 9), "attempt {attempt}");
         }
         let first: std::collections::BTreeSet<_> =
             (0..100).map(|seed| backoff(1, longest, seed)).collect();

@@ -154,6 +154,16 @@ impl StateDirectory {
         touched.map_err(|cause| StateError::Io { path, cause })
     }
 
+    /// The names of all files.
+    pub fn names(&self) -> Result<Vec<String>, StateError> {
+        let failed = |cause| StateError::Io { path: self.0.clone(), cause };
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.0).map_err(failed)? {
+            names.extend(entry.map_err(failed)?.file_name().into_string().ok());
+        }
+        Ok(names)
+    }
+
     /// Removes the files that were last modified before a moment, in seconds since 1970.
     pub fn remove_older_than(&self, moment: i64) -> Result<(), StateError> {
         let failed = |cause| StateError::Io { path: self.0.clone(), cause };

@@ -45,7 +45,7 @@ impl Bearer {
         is_plain.then(|| Self(key.to_owned()))
     }
 
-    fn header(&self) -> Option<HeaderValue> {
+    pub(crate) fn header(&self) -> Option<HeaderValue> {
         let mut value = HeaderValue::from_str(&format!("Bearer {}", self.0)).ok()?;
         value.set_sensitive(true);
         Some(value)
@@ -70,12 +70,8 @@ impl Base {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let address = reqwest::Url::parse(text.trim().trim_end_matches('/')).ok()?;
-        let host = address.host_str()?.trim_start_matches('[').trim_end_matches(']');
-        let is_here = match host.parse::<IpAddr>() {
-            Ok(address) => address.is_loopback(),
-            Err(_) => host == "localhost",
-        };
-        let is_safe = address.scheme() == "https" || (address.scheme() == "http" && is_here);
+        let is_safe =
+            address.scheme() == "https" || (address.scheme() == "http" && is_here(&address));
         let is_bare = address.username().is_empty()
             && address.password().is_none()
             && address.query().is_none()
@@ -175,12 +171,7 @@ impl Http {
     /// # Errors
     /// Only where the system gives no randomness or no roots can be read at all.
     pub fn to(base: &Base) -> Result<Self, HttpError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|_| HttpError::Unusable("no version of TLS"))?
-            .with_root_certificates(roots())
-            .with_no_client_auth();
+        let tls = tls().map_err(|_| HttpError::Unusable("no version of TLS"))?;
         let mut builder = reqwest::Client::builder();
         if base.address.scheme() == "http" {
             // In the clear it goes to this machine, and to no proxy either.
@@ -259,6 +250,23 @@ fn unanswered(error: &reqwest::Error, limit: Duration) -> HttpError {
     let innermost =
         causes.last().map_or_else(|| "the request failed".to_owned(), ToString::to_string);
     if error.is_connect() { HttpError::Unreached(innermost) } else { HttpError::Broken(innermost) }
+}
+
+/// Whether an address is one of this machine's own.
+pub(super) fn is_here(address: &reqwest::Url) -> bool {
+    let host = address.host_str().unwrap_or_default();
+    match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+        Ok(address) => address.is_loopback(),
+        Err(_) => host == "localhost",
+    }
+}
+
+/// TLS to whatever a known root vouches for.
+pub(super) fn tls() -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = ClientConfig::builder_with_provider(provider);
+    let tls = tls.with_safe_default_protocol_versions()?;
+    Ok(tls.with_root_certificates(roots()).with_no_client_auth())
 }
 
 fn roots() -> RootCertStore {

@@ -1,5 +1,6 @@
 //! Authenticated streams between two machines
 
+pub mod address;
 pub(crate) mod compression;
 pub mod congestion;
 pub(crate) mod framed;
@@ -15,6 +16,7 @@ pub(crate) mod quic_tuning;
 pub(crate) mod sftp;
 pub mod ssh;
 pub mod tls;
+pub mod web;
 
 use std::fmt;
 use std::io;

@@ -52,7 +52,7 @@ impl Environment {
 
 /// The same program without keys that are none of its business: others may read the environment of
 /// what it starts in turn
-pub(super) fn without_keys(mut command: Command) -> Command {
+pub(crate) fn without_keys(mut command: Command) -> Command {
     for name in WITHHELD {
         command.env_remove(name);
     }

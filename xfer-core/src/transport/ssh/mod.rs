@@ -38,6 +38,7 @@ pub use channel::{Exec, Output, StderrTail};
 pub use config_parser::{HostBlock, host_blocks};
 pub use connection::SshConnection;
 pub use dial::Ends;
+pub(crate) use environment::without_keys;
 pub use error::{
     ChannelUse, ConfigurationProblem, HostKeyProblem, KeyProblem, ReachProblem, SshError,
     SshErrorClass, TargetProblem,
