@@ -18,9 +18,11 @@ pub mod conformance;
 pub mod filler;
 pub mod local;
 pub mod memory;
+pub mod object;
 pub(crate) mod passage;
 pub mod remote;
 pub mod sftp;
+pub mod web;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -144,6 +146,9 @@ pub enum LostReason {
     /// The far side or the network ended it.
     #[error("the connection ended")]
     Ended,
+    /// The far side does not take the credentials, or takes them no longer.
+    #[error("the credentials are refused")]
+    Refused,
     /// Nothing moved on it for the stall timeout.
     #[error("nothing moved on it for too long")]
     Stalled,

@@ -1,0 +1,39 @@
+//! What a store said, as a failure at one entry or the end of the session.
+
+use xfer_protocol::fault::{Fault, FaultKind, Operation};
+use xfer_protocol::path::RelPath;
+
+use super::store::StoreError;
+use crate::endpoint::{EndpointError, LostReason, ProtocolReason};
+
+/// What became of a request.
+pub(super) fn sort(error: StoreError, during: Operation, path: &RelPath) -> EndpointError {
+    let reads =
+        matches!(during, Operation::Hash | Operation::List | Operation::Read | Operation::Stat);
+    let kind = match error {
+        StoreError::Missing | StoreError::NoBucket => FaultKind::NotFound,
+        StoreError::Denied(_) => FaultKind::Permission,
+        StoreError::Changed if reads => FaultKind::Changed,
+        StoreError::Changed | StoreError::Busy => FaultKind::Busy,
+        StoreError::Damaged(_) => FaultKind::Mismatch,
+        StoreError::Unsupported => FaultKind::Unsupported,
+        StoreError::Failed(_) => FaultKind::Io,
+        StoreError::Nonsense(_) => return EndpointError::Protocol(ProtocolReason::Mismatched),
+        // No entry after this one fares better.
+        StoreError::Refused(_) => return EndpointError::Lost(LostReason::Refused),
+        StoreError::Slow { .. }
+        | StoreError::Again(_)
+        | StoreError::Unknown(_)
+        | StoreError::Untrusted(_) => return EndpointError::Lost(LostReason::Ended),
+    };
+    Fault::new(kind, during, path.clone()).into()
+}
+
+/// A failure at one entry; what ends the session comes back as an error.
+pub(super) fn own<T>(result: Result<T, EndpointError>) -> Result<Result<T, Fault>, EndpointError> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(EndpointError::Fault(fault)) => Ok(Err(fault)),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,391 @@
+//! Object stores: buckets of S3 and of all that speaks it, of GCS and of Azure.
+//!
+//! A store has keys and no directories, and replaces objects whole. What it cannot say of a tree
+//! lies beside the data, below `.xfer-receipts/`: a manifest for each root that was written, which
+//! tells directories, symbolic links, modes and times. Large files are uploads in parts; what is
+//! known of one is recorded in this machine's state directory, so that a later session goes on.
+
+mod attributes;
+mod claims;
+mod confirm;
+mod create;
+mod entry;
+mod fault;
+mod hash;
+mod keys;
+mod layers;
+mod listing;
+mod locate;
+mod locking;
+mod manifest;
+mod pack;
+mod partials;
+mod places;
+mod publish;
+mod records;
+mod roots;
+mod scanning;
+mod source;
+pub mod store;
+mod sums;
+#[cfg(test)]
+mod tests;
+mod upload;
+mod walk;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{StreamExt, TryStreamExt};
+use tokio::sync::{OwnedRwLockReadGuard, RwLock};
+use tokio_util::sync::CancellationToken;
+use xfer_protocol::digest::Digest;
+use xfer_protocol::fault::Fault;
+use xfer_protocol::limits;
+use xfer_protocol::manifest::ProofLevel;
+use xfer_protocol::message::{
+    Commit, Create, Digests, FileAt, FileRead, FilesAt, Finish, HashBlocks, HashFiles, Keep,
+    Locate, Located, Lock, OpenPartial, OpenRoot, Outcome, Partial, PartialIndex, Paths, Publish,
+    ReadBlock, Root, RootIndex, Scan, ScanBatch, ScanIndex, ScanNext, SetMetadata, Space,
+    WriteBlock, WritePack,
+};
+use xfer_protocol::range::ByteRange;
+
+use self::claims::Claims;
+use self::entry::Versions;
+use self::layers::Layers;
+use self::locking::Locks;
+use self::partials::Partials;
+use self::roots::Roots;
+use self::scanning::Scans;
+use self::store::Store;
+use super::{
+    Capabilities, Endpoint, EndpointError, EndpointResult, LostReason, MetadataKinds, Sink, Source,
+    TimeGrain,
+};
+use crate::disk::state::StateDirectory;
+
+/// What lies below it is ours, beside the data, and is never told.
+const RECORDS: &str = ".xfer-receipts";
+
+/// What the key of a manifest ends with, behind the prefix that it describes.
+const MANIFEST: &str = ".xfer-receipts/manifest";
+
+/// The grid on which large files are written, and the least part: S3 takes no smaller than 5 MiB.
+const GRID: u64 = 8 << 20;
+
+/// Small requests that are under way at a time.
+const LOOKS_AT_ONCE: usize = 64;
+
+/// Whole objects that are read or written at a time.
+const OBJECTS_AT_ONCE: usize = 32;
+
+/// What an endpoint over a store does beyond what it is asked in each call.
+#[derive(Clone, Debug, Default)]
+pub struct ObjectOptions {
+    /// Random bytes, from which the names of this session's attempts are drawn.
+    pub seed: [u8; 16],
+    /// Where uploads are recorded, so that a later session goes on with them. Default: nowhere.
+    pub records: Option<StateDirectory>,
+    /// Where transfers of this machine keep each other off one destination entry; those of other
+    /// machines are not seen. Default: nowhere.
+    pub locks: Option<StateDirectory>,
+    /// Whether what a pack publishes at once need not be confirmed: its answer is believed.
+    /// Default: it is confirmed as what is published later.
+    pub believes_answers: bool,
+}
+
+/// The objects of a bucket.
+pub struct ObjectEndpoint {
+    shared: Arc<Shared>,
+}
+
+/// What all calls of one endpoint share.
+struct Shared {
+    store: Arc<dyn Store>,
+    options: ObjectOptions,
+    capabilities: Capabilities,
+    attempts: AtomicU64,
+    claims: Claims,
+    layers: Layers,
+    locks: Locks,
+    partials: Partials,
+    roots: Roots,
+    scans: Scans,
+    /// Bytes of staged files that wait in memory.
+    waiting: Arc<AtomicU64>,
+    versions: Versions,
+    closed: CancellationToken,
+    /// Shared by calls that write, for as long as any work of theirs goes on; exclusive for whoever
+    /// closes.
+    calls: Arc<RwLock<()>>,
+}
+
+impl fmt::Debug for ObjectEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ObjectEndpoint").field("store", &self.shared.store.name()).finish()
+    }
+}
+
+impl ObjectEndpoint {
+    /// A session on a bucket. Nothing is asked of it yet.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, options: ObjectOptions) -> Self {
+        let shared = Shared {
+            store,
+            options,
+            capabilities: capabilities(),
+            attempts: AtomicU64::new(0),
+            claims: Claims::default(),
+            layers: Layers::default(),
+            locks: Locks::default(),
+            partials: Partials::default(),
+            roots: Roots::default(),
+            scans: Scans::default(),
+            waiting: Arc::default(),
+            versions: Versions::default(),
+            closed: CancellationToken::new(),
+            calls: Arc::default(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Runs a call to its end even when its caller goes: no entry is left half-made by that. With
+    /// the endpoint it ends at once, lest it write over what a later session wrote.
+    async fn whole<T, W>(&self, work: impl FnOnce(Arc<Shared>) -> W) -> EndpointResult<T>
+    where
+        T: Send + 'static,
+        W: Future<Output = EndpointResult<T>> + Send + 'static,
+    {
+        let call = self.shared.call()?;
+        let closed = self.shared.closed.clone();
+        let work = work(Arc::clone(&self.shared));
+        let running = tokio::spawn(async move {
+            let _call = call;
+            tokio::select! {
+                biased;
+                () = closed.cancelled() => Err(EndpointError::Lost(LostReason::ClosedHere)),
+                ended = work => ended,
+            }
+        });
+        match running.await {
+            Ok(result) => result,
+            Err(panic) if panic.is_panic() => std::panic::resume_unwind(panic.into_panic()),
+            Err(_) => Err(EndpointError::Lost(LostReason::ClosedHere)),
+        }
+    }
+}
+
+impl Shared {
+    fn check_open(&self) -> EndpointResult<()> {
+        match self.closed.is_cancelled() {
+            true => Err(EndpointError::Lost(LostReason::ClosedHere)),
+            false => Ok(()),
+        }
+    }
+
+    /// Begins a call that writes, which is under way until what comes back is dropped.
+    fn call(&self) -> EndpointResult<OwnedRwLockReadGuard<()>> {
+        // Only whoever closes has it for himself.
+        let call = Arc::clone(&self.calls).try_read_owned();
+        let call = call.map_err(|_| EndpointError::Lost(LostReason::ClosedHere))?;
+        self.check_open()?;
+        Ok(call)
+    }
+
+    fn shut(&self) {
+        self.closed.cancel();
+        self.scans.clear();
+        self.partials.clear();
+    }
+
+    /// The name of a new attempt, which no other has.
+    fn attempt(&self) -> String {
+        let nth = self.attempts.fetch_add(1, Ordering::Relaxed);
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.options.seed);
+        hasher.update(&nth.to_le_bytes());
+        hasher.finalize().to_hex()[..32].to_owned()
+    }
+}
+
+impl Drop for ObjectEndpoint {
+    fn drop(&mut self) {
+        self.shared.shut();
+        // Otherwise the last call under way lets go of them, as the last that holds what is shared.
+        if self.shared.calls.try_write().is_ok() {
+            self.shared.locks.clear();
+        }
+    }
+}
+
+fn capabilities() -> Capabilities {
+    Capabilities {
+        write_grid: GRID,
+        part_min: GRID,
+        part_max: u64::try_from(limits::PAYLOAD_BYTES_MAX).unwrap_or(u64::MAX),
+        random_write: true,
+        rehash: true,
+        rename: false,
+        inodes: true,
+        long_paths: false,
+        metadata: MetadataKinds {
+            mode: true,
+            modified: TimeGrain::Nanoseconds,
+            symlinks: true,
+            hard_links: false,
+            directories: true,
+            special: false,
+            xattrs: false,
+            owner: false,
+            sparse: false,
+        },
+        proof_levels: vec![ProofLevel::Received, ProofLevel::Durable, ProofLevel::ReadBack],
+    }
+}
+
+#[async_trait]
+impl Endpoint for ObjectEndpoint {
+    fn capabilities(&self) -> &Capabilities {
+        &self.shared.capabilities
+    }
+
+    async fn locate(&self, locate: Locate) -> EndpointResult<Vec<Located>> {
+        self.shared.check_open()?;
+        self.shared.locate(&locate).await
+    }
+
+    async fn open_root(&self, open: OpenRoot) -> EndpointResult<Root> {
+        self.shared.check_open()?;
+        self.shared.open_root(&open).await
+    }
+
+    async fn scan(&self, scan: Scan) -> EndpointResult<ScanIndex> {
+        self.shared.check_open()?;
+        Arc::clone(&self.shared).scan(scan).await
+    }
+
+    async fn scan_next(&self, next: ScanNext) -> EndpointResult<ScanBatch> {
+        self.shared.check_open()?;
+        self.shared.scan_next(next).await
+    }
+
+    async fn data_ranges(&self, file: FileAt) -> EndpointResult<Vec<ByteRange>> {
+        self.shared.check_open()?;
+        self.shared.data_ranges(&file).await
+    }
+
+    async fn hash_blocks(&self, hash: HashBlocks) -> EndpointResult<Digests> {
+        self.shared.check_open()?;
+        self.shared.hash_blocks(&hash).await
+    }
+
+    async fn hash_files(
+        &self,
+        hash: HashFiles,
+    ) -> EndpointResult<(Vec<Result<Digest, Fault>>, bool)> {
+        self.shared.check_open()?;
+        self.shared.hash_files(&hash).await
+    }
+
+    async fn space(&self, root: RootIndex) -> EndpointResult<Space> {
+        self.shared.check_open()?;
+        self.shared.space(root)
+    }
+
+    async fn close(&self) {
+        self.shared.shut();
+        drop(self.shared.calls.write().await);
+        self.shared.locks.clear();
+    }
+}
+
+#[async_trait]
+impl Source for ObjectEndpoint {
+    async fn read_block(&self, read: ReadBlock) -> EndpointResult<(Vec<Digest>, Bytes)> {
+        self.shared.check_open()?;
+        self.shared.read_block(&read).await
+    }
+
+    async fn read_pack(&self, files: FilesAt) -> EndpointResult<(Vec<FileRead>, Bytes)> {
+        self.shared.check_open()?;
+        self.shared.read_pack(files).await
+    }
+}
+
+#[async_trait]
+impl Sink for ObjectEndpoint {
+    async fn lock(&self, lock: Lock) -> EndpointResult<()> {
+        let call = self.shared.call()?;
+        let shared = Arc::clone(&self.shared);
+        let locking = tokio::task::spawn_blocking(move || {
+            let _call = call;
+            shared.lock(&lock)
+        });
+        locking.await.unwrap_or(Err(EndpointError::Lost(LostReason::ClosedHere)))
+    }
+
+    async fn create(&self, create: Create) -> EndpointResult<Vec<Outcome>> {
+        self.whole(|shared| async move { shared.create(create).await }).await
+    }
+
+    async fn open_partial(&self, open: OpenPartial) -> EndpointResult<Partial> {
+        self.whole(|shared| async move { shared.open_partial(open).await }).await
+    }
+
+    async fn keep(&self, keep: Keep) -> EndpointResult<()> {
+        self.shared.check_open()?;
+        self.shared.keep(&keep)
+    }
+
+    async fn write_block(&self, write: WriteBlock, payload: Bytes) -> EndpointResult<()> {
+        self.whole(|shared| async move { shared.write_block(&write, payload).await }).await
+    }
+
+    async fn commit(&self, commit: Commit) -> EndpointResult<()> {
+        self.whole(|shared| async move { shared.commit(&commit).await }).await
+    }
+
+    async fn discard(&self, partial: PartialIndex) -> EndpointResult<()> {
+        self.whole(|shared| async move { shared.discard(partial).await }).await
+    }
+
+    async fn write_pack(&self, pack: WritePack, payload: Bytes) -> EndpointResult<Vec<Outcome>> {
+        self.whole(|shared| async move { shared.write_pack(pack, payload).await }).await
+    }
+
+    async fn publish(&self, publish: Publish) -> EndpointResult<Vec<Outcome>> {
+        self.whole(|shared| async move { shared.publish(publish).await }).await
+    }
+
+    async fn set_metadata(&self, set: SetMetadata) -> EndpointResult<Vec<Outcome>> {
+        self.whole(|shared| async move { shared.set_metadata(set).await }).await
+    }
+
+    async fn remove_partials(&self, partials: Paths) -> EndpointResult<()> {
+        self.whole(|shared| async move { shared.remove_partials(&partials).await }).await
+    }
+
+    async fn finish(&self, finish: Finish) -> EndpointResult<()> {
+        self.whole(|shared| async move { shared.finish(finish).await }).await
+    }
+}
+
+/// Does what is to be done for each of many entries, so many at a time; the results come in order,
+/// and an error that ends the session ends the rest.
+async fn at_once<T: Send>(
+    count: usize,
+    each: Vec<BoxFuture<'_, EndpointResult<T>>>,
+) -> EndpointResult<Vec<T>> {
+    futures_util::stream::iter(each).buffered(count).try_collect().await
+}
+
+/// Locks what several calls share; a panic elsewhere left it whole, for no guard is held where one
+/// could happen.
+fn guard<T>(shared: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,0 +1,98 @@
+//! Small files: each one request, many at a time.
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use xfer_protocol::digest::file_digest;
+use xfer_protocol::fault::{Fault, FaultKind, Operation};
+use xfer_protocol::limits;
+use xfer_protocol::manifest::Stamp;
+use xfer_protocol::message::{Outcome, PackedFile, Ticket, WritePack};
+use xfer_protocol::path::RelPath;
+
+use super::confirm::Written;
+use super::fault::own;
+use super::places::Standing;
+use super::publish::Staged;
+use super::roots::OpenRoot;
+use super::{OBJECTS_AT_ONCE, Shared, at_once, guard};
+use crate::endpoint::EndpointResult;
+
+impl Shared {
+    pub(super) async fn write_pack(
+        &self,
+        pack: WritePack,
+        payload: Bytes,
+    ) -> EndpointResult<Vec<Outcome>> {
+        let root = self.writable(pack.root, Operation::Write)?;
+        let mut sizes = pack.files.iter().map(|file| file.size);
+        let total = sizes.try_fold(0_u64, u64::checked_add);
+        let fits = total.and_then(|total| usize::try_from(total).ok()) == Some(payload.len());
+        if !fits || pack.files.len() > limits::BATCH_ENTRIES_MAX {
+            return Err(Fault::new(FaultKind::Protocol, Operation::Write, RelPath::root()).into());
+        }
+        let claim = self.claims.claim(pack.root, pack.files.iter().map(|file| &file.path)).await;
+        if let Some(first) = pack.files.first() {
+            // What leads to most of them is asked for once.
+            let _each_tells = own(self.reach(&root, &first.path, Operation::Write, true).await)?;
+        }
+        let mut rest = payload;
+        let files: Vec<_> = pack
+            .files
+            .into_iter()
+            .map(|file| {
+                // Their sum is the payload's length.
+                let bytes = rest.split_to(usize::try_from(file.size).unwrap_or_default());
+                (file, bytes)
+            })
+            .collect();
+        let each = files.iter().map(|(file, bytes)| {
+            let bytes = Bytes::clone(bytes);
+            self.outcome(file.ticket, self.write_file(&root, file, bytes, pack.publish)).boxed()
+        });
+        let outcomes = at_once(OBJECTS_AT_ONCE, each.collect()).await?;
+        drop(claim);
+        if pack.publish {
+            self.write_grown(&root).await;
+        }
+        Ok(outcomes)
+    }
+
+    /// What became of one entry; an error ends the session.
+    pub(super) async fn outcome(
+        &self,
+        ticket: Ticket,
+        work: impl Future<Output = EndpointResult<Option<Stamp>>> + Send,
+    ) -> EndpointResult<Outcome> {
+        Ok(Outcome { ticket, result: own(work.await)? })
+    }
+
+    async fn write_file(
+        &self,
+        root: &OpenRoot,
+        file: &PackedFile,
+        bytes: Bytes,
+        publish: bool,
+    ) -> EndpointResult<Option<Stamp>> {
+        let path = &file.path;
+        let fault = |kind| Fault::new(kind, Operation::Write, path.clone());
+        if file_digest(&bytes) != file.digest {
+            return Err(fault(FaultKind::Mismatch).into());
+        }
+        if self.reach_new(root, path, Operation::Write).await? == Standing::Directory {
+            return Err(fault(FaultKind::Conflict).into());
+        }
+        self.unstage(root, path).await?;
+        self.release_partial(root, path).await;
+        let (metadata, digest, size) = (&file.metadata, file.digest, file.size);
+        if publish {
+            let written = Written { root, path, metadata, digest, size };
+            let durable = !self.options.believes_answers;
+            return self.put_file(&written, &bytes, durable).await.map(Some);
+        }
+        let body = self.stage_bytes((root, path), bytes, metadata, digest).await?;
+        let (ticket, metadata) = (file.ticket, metadata.clone());
+        let staged = Staged { ticket, partial: None, metadata, digest, size, body };
+        guard(&root.staged).insert(path.clone(), staged);
+        Ok(None)
+    }
+}

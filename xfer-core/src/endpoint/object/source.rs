@@ -1,0 +1,162 @@
+//! Reading objects, each in the state that the scan saw.
+
+use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
+use xfer_protocol::digest::{BlockSize, Digest, file_digest, range_digests};
+use xfer_protocol::fault::{Fault, FaultKind, Operation};
+use xfer_protocol::limits;
+use xfer_protocol::manifest::Stamp;
+use xfer_protocol::message::{FileAt, FileRead, FilesAt, ReadBlock, ReadFile};
+use xfer_protocol::path::RelPath;
+use xfer_protocol::range::ByteRange;
+
+use super::entry::Seen;
+use super::fault::{own, sort};
+use super::roots::OpenRoot;
+use super::store::{Get, Key, Object, Version};
+use super::{OBJECTS_AT_ONCE, Shared, at_once};
+use crate::endpoint::EndpointResult;
+
+impl Shared {
+    pub(super) async fn read_block(
+        &self,
+        read: &ReadBlock,
+    ) -> EndpointResult<(Vec<Digest>, Bytes)> {
+        let (at, range) = (&read.file, read.range);
+        let size = at.stamp.size;
+        let protocol = || Fault::new(FaultKind::Protocol, Operation::Read, at.path.clone());
+        let length = usize::try_from(range.len()).map_err(|_| protocol())?;
+        let grid = BlockSize::MIN.bytes();
+        let on_grid = range.start().is_multiple_of(grid)
+            && (range.end() == size || range.end().is_multiple_of(grid));
+        if length > limits::PAYLOAD_BYTES_MAX || range.end() > size || !on_grid {
+            return Err(protocol().into());
+        }
+        let root = self.root(at.root, Operation::Read)?;
+        let bytes = self.read_range(&root, &at.path, &at.stamp, range, Operation::Read).await?;
+        let digests = range_digests(range.start(), &bytes, size).ok_or_else(protocol)?;
+        Ok((digests, bytes))
+    }
+
+    /// All of it: objects have no holes.
+    pub(super) async fn data_ranges(&self, at: &FileAt) -> EndpointResult<Vec<ByteRange>> {
+        let root = self.root(at.root, Operation::Read)?;
+        self.version(&root, &at.path, &at.stamp, Operation::Read).await?;
+        Ok(ByteRange::whole(at.stamp.size).into_iter().collect())
+    }
+
+    pub(super) async fn read_pack(&self, files: FilesAt) -> EndpointResult<(Vec<FileRead>, Bytes)> {
+        let root = self.root(files.root, Operation::Read)?;
+        let limit = || Fault::new(FaultKind::Limit, Operation::Read, RelPath::root());
+        let sizes = files.files.iter().map(|(_, stamp)| stamp.size);
+        let total = sizes.fold(0_u64, u64::saturating_add);
+        let too_long = usize::try_from(total).map_or(true, |t| t > limits::PAYLOAD_BYTES_MAX);
+        if files.files.len() > limits::BATCH_ENTRIES_MAX || too_long {
+            return Err(limit().into());
+        }
+        let each = files.files.iter();
+        let each = each.map(|(path, stamp)| self.read_own(&root, path, stamp).boxed()).collect();
+        let mut payload = BytesMut::new();
+        let mut reads = Vec::with_capacity(files.files.len());
+        for read in at_once(OBJECTS_AT_ONCE, each).await? {
+            reads.push(read.map(|bytes| {
+                payload.extend_from_slice(&bytes);
+                ReadFile { size: bytes.len() as u64, digest: file_digest(&bytes) }
+            }));
+        }
+        Ok((reads, payload.freeze()))
+    }
+
+    async fn read_own(
+        &self,
+        root: &OpenRoot,
+        path: &RelPath,
+        stamp: &Stamp,
+    ) -> EndpointResult<Result<Bytes, Fault>> {
+        let Some(whole) = ByteRange::whole(stamp.size) else {
+            return own(self
+                .look_at(root, path, stamp, Operation::Read)
+                .await
+                .map(|_| Bytes::new()));
+        };
+        own(self.read_range(root, path, stamp, whole, Operation::Read).await)
+    }
+
+    /// Bytes of an object in the state that a stamp stands for.
+    pub(super) async fn read_range(
+        &self,
+        root: &OpenRoot,
+        path: &RelPath,
+        stamp: &Stamp,
+        range: ByteRange,
+        during: Operation,
+    ) -> EndpointResult<Bytes> {
+        let key = root.key(path, during)?;
+        let version = self.version(root, path, stamp, during).await?;
+        self.read_checked(&key, path, stamp, range, &version, during).await
+    }
+
+    async fn read_checked(
+        &self,
+        key: &Key,
+        path: &RelPath,
+        stamp: &Stamp,
+        range: ByteRange,
+        version: &Version,
+        during: Operation,
+    ) -> EndpointResult<Bytes> {
+        let read = self.store.get(Get { key, range, version }).await;
+        let (bytes, object) = read.map_err(|error| sort(error, during, path))?;
+        check(&object, path, stamp, during)?;
+        if bytes.len() as u64 != range.len() {
+            return Err(Fault::new(FaultKind::Mismatch, during, path.clone()).into());
+        }
+        Ok(bytes)
+    }
+
+    /// The state that a stamp stands for.
+    async fn version(
+        &self,
+        root: &OpenRoot,
+        path: &RelPath,
+        stamp: &Stamp,
+        during: Operation,
+    ) -> EndpointResult<Version> {
+        match self.versions.find(stamp) {
+            Some(version) => Ok(version),
+            None => Ok(self.look_at(root, path, stamp, during).await?.version),
+        }
+    }
+
+    /// Looks at an object, which must be what its stamp says.
+    pub(super) async fn look_at(
+        &self,
+        root: &OpenRoot,
+        path: &RelPath,
+        stamp: &Stamp,
+        during: Operation,
+    ) -> EndpointResult<Object> {
+        let key = root.key(path, during)?;
+        let object = self.store.head(&key).await.map_err(|error| sort(error, during, path))?;
+        check(&object, path, stamp, during)?;
+        if let Some(etag) = &object.version.etag {
+            self.versions.note(etag);
+        }
+        Ok(object)
+    }
+}
+
+/// Whether an object is what its stamp says, and is read as it is stored.
+fn check(object: &Object, path: &RelPath, stamp: &Stamp, during: Operation) -> Result<(), Fault> {
+    let fault = |kind| Err(Fault::new(kind, during, path.clone()));
+    if object.size != stamp.size || Seen::of(object).number() != stamp.inode {
+        return fault(FaultKind::Changed);
+    }
+    // What a store unpacks on the way has another length than it says, and no digest of ours.
+    match &object.coding {
+        Some(coding) if coding != "identity" && coding != "aws-chunked" => {
+            fault(FaultKind::Unsupported)
+        }
+        _ => Ok(()),
+    }
+}
