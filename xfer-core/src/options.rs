@@ -140,6 +140,9 @@ pub struct NetworkOptions {
     pub through_here: bool,
     /// US dollars that moving the bytes may cost. Default: no limit.
     pub max_cost: Option<f64>,
+    /// Where buckets are, instead of at their store's own address. Default: as the environment and
+    /// the files of that store's tools say.
+    pub endpoint: Option<String>,
     /// The agent's binary. Default: looked for.
     pub agent_binary: Option<PathBuf>,
 }

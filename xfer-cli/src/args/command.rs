@@ -111,7 +111,9 @@ Locations: path, ./a:b, file:///abs (here); [user@]host:path, [v6]:path,
 ssh://[user@]host[:port]/path (over SSH, as ssh would reach the host);
 xfer://host:port/root/path (a standing peer, xfer serve);
 vast:ID:/path, sky:CLUSTER:/path, runpod:ID:/path, lambda:ID:/path (a
-rented machine, looked up at each run).
+rented machine, looked up at each run);
+s3://bucket/path, gs://, az://, b2:// (an object store);
+https://host/file, hf://owner/model, hf://datasets/owner/name (sources only).
 A trailing / on a source directory means its contents; on the destination, that it must be a
 directory.
 
@@ -264,7 +266,7 @@ fn sources_and_destination(command: Command) -> Command {
 fn one_location(command: Command) -> Command {
     command.arg(operand(
         "LOCATION",
-        "path, HOST:path, ssh://HOST/path, xfer://HOST:PORT/ROOT or vast:ID:/path",
+        "path, HOST:path, ssh://HOST/path, xfer://HOST:PORT/ROOT, vast:ID:/path or s3://BUCKET",
     ))
 }
 

@@ -365,6 +365,12 @@ pub(crate) const FLAGS: &[Flag] = &[
         "Prove the token in FILE to standing peers (xfer://)",
     ),
     flag(
+        "endpoint-url",
+        Kind::Value("URL", |v| values::endpoint(v).map(drop)),
+        Group::Connection,
+        "Find buckets at URL, where another than the store's own server has them",
+    ),
+    flag(
         "size",
         Kind::Value("SIZE", |v| values::size(v).map(drop)),
         Group::Probe,
@@ -465,7 +471,6 @@ pub(crate) const LATER_FLAGS: &[&str] = &[
     "read-back-from",
     "load-check",
     "allow-keys-on-agent",
-    "endpoint-url",
     "metrics",
     "update",
     "ignore-existing",

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use xfer_core::location::Location;
 use xfer_protocol::path::Escaped;
 
 use super::flags::{FLAGS, Flag, LATER_FLAGS, LATER_VERBS};
@@ -41,7 +42,8 @@ pub(super) fn explain(error: &clap::Error, words: &[OsString]) -> CliError {
     let arg = text(ContextKind::InvalidArg).map(|arg| flag_only(&arg)).unwrap_or_default();
     match error.kind() {
         ErrorKind::UnknownArgument if !arg.starts_with('-') => {
-            let what = format!("{} is one operand too many", shown(&arg));
+            let arg = text(ContextKind::InvalidArg).unwrap_or_default();
+            let what = format!("{} is one operand too many", shown_operand(&arg));
             CliError::usage("extra-operand", what).help()
         }
         ErrorKind::UnknownArgument if verb.starts_with('-') && is_known(&arg) => {
@@ -55,7 +57,9 @@ pub(super) fn explain(error: &clap::Error, words: &[OsString]) -> CliError {
             if inner == verb { unknown_verb(error, &inner) } else { unknown_inner(verb, &inner) }
         }
         ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
-            let value = text(ContextKind::InvalidValue).unwrap_or_default();
+            let value = text(ContextKind::InvalidValue);
+            // Somebody may have written a key into that one.
+            let value = value.filter(|_| arg != "--endpoint-url").unwrap_or_default();
             let why = std::error::Error::source(error).map(ToString::to_string);
             let expected = text(ContextKind::ValidValue).map(|valid| format!("expected {valid}"));
             let what = match (value.is_empty(), why.or(expected)) {
@@ -116,7 +120,7 @@ fn unknown_inner(verb: &str, inner: &str) -> CliError {
         return CliError::usage("not-in-this-version", what)
             .next("to prove what one says: xfer verify LOCATION --against RECEIPT");
     }
-    CliError::usage("unknown-verb", format!("unknown verb {verb} {}", shown(inner))).help()
+    CliError::usage("unknown-verb", format!("unknown verb {verb} {}", shown_operand(inner))).help()
 }
 
 fn unknown_flag(error: &clap::Error, arg: &str) -> CliError {
@@ -150,7 +154,7 @@ fn unknown_verb(error: &clap::Error, verb: &str) -> CliError {
         let what = format!("{verb} is not in this version yet");
         return CliError::usage("not-in-this-version", what).help();
     }
-    let unknown = CliError::usage("unknown-verb", format!("unknown verb {}", shown(verb)));
+    let unknown = CliError::usage("unknown-verb", format!("unknown verb {}", shown_operand(verb)));
     let synonym = SYNONYMS.iter().find(|(_, theirs)| theirs.contains(&verb)).map(|(ours, _)| *ours);
     let similar = context(error, ContextKind::SuggestedSubcommand);
     let similar = similar.filter(|suggestion| is_similar(verb, suggestion));
@@ -179,6 +183,17 @@ fn context(error: &clap::Error, kind: ContextKind) -> Option<String> {
 fn flag_only(arg: &str) -> String {
     let end = if arg.starts_with('-') { arg.find(['=', ' ']) } else { None };
     shown(&arg[..end.unwrap_or(arg.len())])
+}
+
+/// An operand without what may be a password or a signature.
+fn shown_operand(text: &str) -> String {
+    let bytes = match Location::parse(text.as_bytes()) {
+        // A path is shown as it was typed, and not as what it would be taken for.
+        Ok(location) if location.is_local() => text.as_bytes().to_vec(),
+        Ok(location) => location.to_bytes(),
+        Err(error) => error.text,
+    };
+    shown(&String::from_utf8_lossy(&bytes))
 }
 
 fn shown(text: &str) -> String {

@@ -224,6 +224,19 @@ pub(crate) fn data_port(text: &str) -> Result<MappedPort, Refusal> {
     Ok(MappedPort { inside: InsidePort { carrier, number }, host, outside })
 }
 
+/// Where a store is: `https://HOST[:PORT][/PATH]`, or `http://`.
+pub(crate) fn endpoint(text: &str) -> Result<String, Refusal> {
+    const EXPECTED: Refusal =
+        "expected the address of a store, such as https://HOST:9000, with no key and no query";
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let host = rest.ok_or(EXPECTED)?.split('/').next().unwrap_or_default();
+    let is_plain = text.bytes().all(|b| b.is_ascii_graphic() && !b"@?#\\\"<>".contains(&b));
+    if !is_plain || !host.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[') {
+        return Err(EXPECTED);
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
 /// A name or an address, IPv6 in brackets.
 fn data_host(text: &str) -> Option<String> {
     let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
@@ -352,6 +365,32 @@ mod tests {
             assert!(listen(text).is_err(), "{text}");
         }
         assert!(root_name("data-1.x").is_ok() && root_name("../x").is_err());
+    }
+
+    #[test]
+    fn endpoints() {
+        for (text, address) in [
+            ("https://minio.example:9000", "https://minio.example:9000"),
+            ("http://127.0.0.1:9000/", "http://127.0.0.1:9000"),
+            ("https://[::1]:9000/base/", "https://[::1]:9000/base"),
+        ] {
+            assert_eq!(endpoint(text), Ok(address.to_owned()));
+        }
+        for text in [
+            "",
+            "minio:9000",
+            "https://",
+            "https:///x",
+            "s3://b",
+            "https://k:sesame@h",
+            "https://h/?sesame",
+            "https://h/#x",
+            "https://h x",
+            "https://-h",
+            "HTTPS://h",
+        ] {
+            assert!(endpoint(text).is_err(), "{text}");
+        }
     }
 
     #[test]

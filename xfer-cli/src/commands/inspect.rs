@@ -341,6 +341,7 @@ fn options(context: &Context) -> Result<TransferOptions, CliError> {
     let mut options = TransferOptions::default();
     options.network.route = connection.route;
     options.network.agent_binary = connection.agent_binary;
+    options.network.endpoint = connection.endpoint;
     options.retry.stall = connection.stall;
     Ok(options)
 }

@@ -64,6 +64,8 @@ pub(crate) struct ConnectionSettings {
     pub(crate) agent_binary: Option<PathBuf>,
     /// Tokens of standing peers.
     pub(crate) peer_token_file: Option<PathBuf>,
+    /// Where buckets are.
+    pub(crate) endpoint: Option<String>,
 }
 
 impl ConnectionSettings {
@@ -139,6 +141,7 @@ impl ConnectionSettings {
                 .unwrap_or_else(|| RetryOptions::default().stall),
             agent_binary: merged.path("agent-binary"),
             peer_token_file: merged.path("peer-token-file"),
+            endpoint: merged.value("endpoint-url", values::endpoint)?,
         })
     }
 }
@@ -151,6 +154,7 @@ impl ProbeSettings {
         options.network.route = connection.route;
         options.network.data_ports = connection.data_ports;
         options.network.agent_binary = connection.agent_binary;
+        options.network.endpoint = connection.endpoint;
         options.retry.stall = connection.stall;
         Ok(Self {
             options,
@@ -191,6 +195,7 @@ impl CopySettings {
                 data_ports: connection.data_ports,
                 proxy_limit: merged.value("proxy-limit", values::size)?,
                 max_cost: merged.value("max-cost", values::dollars)?,
+                endpoint: connection.endpoint,
                 agent_binary: connection.agent_binary,
             },
             retry: RetryOptions {

@@ -53,7 +53,11 @@ impl Connector {
         let is_login = |machine: &Machine| match machine {
             Machine::Ssh(host) => !self.processes.contains_key(host),
             Machine::Platform(machine) => machine.which != Which::Itself,
-            Machine::Local | Machine::Peer(_) => false,
+            Machine::Local
+            | Machine::Peer(_)
+            | Machine::Store(_)
+            | Machine::Web(_)
+            | Machine::Hub(_) => false,
         };
         let is_far = |machine| is_login(machine) && !self.stands.contains_key(machine);
         let machine = sources.first().map(|source| &source.machine);

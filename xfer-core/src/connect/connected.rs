@@ -10,8 +10,10 @@ use super::logins::Told;
 use super::proxy::Proxy;
 use crate::agent::bootstrap::BootstrapError;
 use crate::discover::MachineRow;
+use crate::endpoint::object::store::patience::Patient;
 use crate::endpoint::remote::RemoteEndpoint;
 use crate::endpoint::sftp::SftpEndpoint;
+use crate::endpoint::web::WebEndpoint;
 use crate::endpoint::{Sink, Source};
 use crate::event::{Route, Toll};
 use crate::transport::ssh::SshConnection;
@@ -49,6 +51,8 @@ pub(super) enum Far {
     Nothing,
     Agent(Arc<RemoteEndpoint>),
     Sftp(Arc<SftpEndpoint>),
+    Store(Arc<Patient>),
+    Web(Arc<WebEndpoint>),
 }
 
 /// What must live as long as an endpoint.
@@ -95,8 +99,10 @@ impl Connected {
         }
         let now = self.now.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut route = now.or_else(|| self.route.clone())?;
-        if let Far::Agent(remote) = &self.far {
-            route.streams = remote.payload_streams().max(1);
+        match &self.far {
+            Far::Agent(remote) => route.streams = remote.payload_streams().max(1),
+            Far::Store(patient) => route.streams = patient.streams(),
+            Far::Nothing | Far::Sftp(_) | Far::Web(_) => {}
         }
         Some(route)
     }
@@ -104,7 +110,12 @@ impl Connected {
     /// What the user should know that happened since; each is told once.
     #[must_use]
     pub fn later_notices(&self) -> Vec<String> {
-        std::mem::take(&mut self.told.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut told =
+            std::mem::take(&mut *self.told.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Far::Web(endpoint) = &self.far {
+            told.extend(endpoint.later_notices());
+        }
+        told
     }
 
     /// What its platform takes for bytes that leave it, or come to it.
@@ -142,7 +153,7 @@ impl Connected {
     #[must_use]
     pub fn overhead_bytes(&self) -> u64 {
         match &self.far {
-            Far::Nothing => 0,
+            Far::Nothing | Far::Store(_) | Far::Web(_) => 0,
             Far::Agent(remote) => remote.overhead_bytes(),
             Far::Sftp(sftp) => sftp.overhead_bytes(),
         }
@@ -153,7 +164,7 @@ impl Connected {
     pub fn shrunk_bytes(&self) -> u64 {
         match &self.far {
             Far::Agent(remote) => remote.shrunk_bytes(),
-            Far::Nothing | Far::Sftp(_) => 0,
+            Far::Nothing | Far::Sftp(_) | Far::Store(_) | Far::Web(_) => 0,
         }
     }
 

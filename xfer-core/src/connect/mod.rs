@@ -13,7 +13,10 @@ mod pins;
 mod platform;
 mod platform_refusals;
 mod proxy;
+mod public;
 mod refusals;
+mod store_refusals;
+mod stores;
 mod survey;
 mod tuner;
 
@@ -245,6 +248,9 @@ impl Connector {
                 self.on_itself(machine.platform, options).await
             }
             Machine::Platform(machine) => self.platform(machine, options, ahead).await,
+            Machine::Store(bucket) => self.store(bucket, options, ahead).await,
+            Machine::Web(place) => self.web_file(place, options).await,
+            Machine::Hub(repository) => self.hub(repository, options).await,
             Machine::Ssh(host) => match self.processes.get(host) {
                 Some(command) => self.process(host, command, options, ahead).await,
                 None => self.ssh(host, options, ahead).await,

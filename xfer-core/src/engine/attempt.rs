@@ -22,8 +22,8 @@ use super::preflight::Preflight;
 use super::proxy::ProxyLimit;
 use super::publisher::{Publisher, publish};
 use super::refusals::{
-    check_lists, check_provable, detour, foresee_root, refuse_nesting, refuse_own_records,
-    try_receipt,
+    check_lists, check_provable, detour, foresee_root, passes_here, refuse_nesting,
+    refuse_own_records, try_receipt,
 };
 use super::wrap_up::{Ends, wrap_up};
 use super::{MappedPath, Shared, Summary};
@@ -135,7 +135,8 @@ async fn open(shared: &Shared) -> Result<(Opened, Option<Listing>), Stop> {
     let guess = begun.as_ref().and_then(|begun| guess(transfer, &located, &begun.root));
     let ahead = ahead(&to.path, false, guess.as_ref());
     let connecting = shared.connector.connect_ahead(&to.machine, options, &ahead);
-    let sink = connecting.await.map_err(|error| Stop::Error(detour(error, between)))?;
+    let sink = connecting.await.map_err(|error| detour(error.of_destination(), between));
+    let sink = sink.map_err(Stop::Error)?;
     tell_reached(shared, &sources, &sink, between);
     check_provable(shared, &sink)?;
     // A plan opens nothing anywhere.
@@ -189,6 +190,9 @@ fn tell_reached(shared: &Shared, sources: &[Connected], sink: &Connected, betwee
         let to = &transfer.destination;
         let notice = format!("{to}: owners are not kept (--owner), as only root may set them");
         shared.observer.observe(&Event::Notice(notice));
+    }
+    if let Some(notice) = passes_here(transfer) {
+        shared.observer.observe(&Event::Notice(notice.to_owned()));
     }
     if between && transfer.plan_only {
         let notice = "files would go from machine to machine, by what way is found as they do";

@@ -154,6 +154,13 @@ impl Context {
         level == VerifyLevel::ReadBack || level.is_durable() && may_be_lost()
     }
 
+    /// Whether what arrives appears by itself and at once: where nothing has to last, and where an
+    /// entry lasts as soon as it is there, so that nothing is gained by waiting for others.
+    pub(super) fn publishes_at_once(&self) -> bool {
+        let is_whole = !self.sink.capabilities().rename;
+        is_whole || self.options.verify.level == VerifyLevel::Received
+    }
+
     pub(super) fn observe(&self, event: &Event) {
         self.observer.observe(event);
     }

@@ -19,7 +19,6 @@ use super::pieces::{pieces, pieces_of};
 use super::publisher::{Staged, publish, publish_if_due};
 use crate::endpoint::{EndpointError, EndpointResult};
 use crate::event::Event;
-use crate::options::VerifyLevel;
 
 /// Bytes hashed in one request while two ends are compared.
 const COMPARE_BYTES: u64 = 64 << 20;
@@ -80,10 +79,7 @@ pub(super) async fn copy_file(cx: &Arc<Context>, mut work: FileWork) -> Result<(
 }
 
 async fn publish_one(cx: &Arc<Context>) -> Result<(), Stop> {
-    match cx.options.verify.level {
-        VerifyLevel::Received => publish(cx).await,
-        VerifyLevel::Durable | VerifyLevel::ReadBack => publish_if_due(cx).await,
-    }
+    if cx.publishes_at_once() { publish(cx).await } else { publish_if_due(cx).await }
 }
 
 /// Books a file if what stands at the destination is equal, else returns it.
@@ -209,27 +205,33 @@ impl Copy<'_> {
         if !self.cx.sink.capabilities().rehash {
             return Ok(kept);
         }
-        // A block that is partly hole may be whole all the same.
-        let blocks: RangeSet =
-            held.iter().filter_map(|r| widen(*r, self.block, self.work.size)).collect();
+        // On a grid that is coarser than blocks, what is held is kept as it is told: whole, or not
+        // at all.
+        let coarse = grid(self.cx) > BlockSize::DEFAULT.bytes();
+        let ranges: Vec<ByteRange> = if coarse {
+            held
+        } else {
+            // A block that is partly hole may be whole all the same.
+            let widened = held.iter().filter_map(|r| widen(*r, self.block, self.work.size));
+            let blocks: RangeSet = widened.collect();
+            blocks.iter().flat_map(|range| pieces_of(range, COMPARE_BYTES)).collect()
+        };
         let (mut equal, mut hashed) = (RangeSet::new(), 0);
-        for piece in blocks.iter().flat_map(|range| pieces_of(range, COMPARE_BYTES)) {
-            let ours = Subject::File(self.cx.source_file(&self.work.source_path, self.work.stamp));
-            let (ours, theirs) = tokio::join!(
-                self.cx.source.hash_blocks(request(ours, piece)),
-                self.cx.sink.hash_blocks(request(Subject::Partial(self.partial), piece)),
-            );
-            let ours = ours.map_err(|e| (Side::Source, e))?;
-            let theirs = theirs.map_err(|e| (Side::Destination, e))?;
-            self.cx.meter.verified(piece.len());
-            let blocks = pieces_of(piece, BlockSize::DEFAULT.bytes());
-            for ((range, ours), theirs) in blocks.zip(ours.digests).zip(theirs.digests) {
-                if ours == theirs && self.tree.add(range, ours).is_ok() {
-                    equal.insert(range);
-                    kept.insert(range);
+        for range in ranges {
+            let mut same = Vec::new();
+            for piece in pieces_of(range, COMPARE_BYTES) {
+                same.extend(self.compare_held(piece).await?);
+            }
+            let length: u64 = same.iter().map(|(block, _)| block.len()).sum();
+            if !coarse || length == range.len() {
+                for (block, digest) in same {
+                    if self.tree.add(block, digest).is_ok() {
+                        equal.insert(block);
+                        kept.insert(block);
+                    }
                 }
             }
-            hashed += piece.len();
+            hashed += range.len();
             if hashed >= COMPARE_BYTES {
                 hashed = 0;
                 self.keep(std::mem::take(&mut equal)).await?;
@@ -237,6 +239,25 @@ impl Copy<'_> {
         }
         self.keep(equal).await?;
         Ok(kept)
+    }
+
+    /// The blocks of which both ends hold the same.
+    async fn compare_held(
+        &self,
+        piece: ByteRange,
+    ) -> Result<Vec<(ByteRange, Digest)>, (Side, EndpointError)> {
+        let ours = Subject::File(self.cx.source_file(&self.work.source_path, self.work.stamp));
+        let (ours, theirs) = tokio::join!(
+            self.cx.source.hash_blocks(request(ours, piece)),
+            self.cx.sink.hash_blocks(request(Subject::Partial(self.partial), piece)),
+        );
+        let ours = ours.map_err(|e| (Side::Source, e))?;
+        let theirs = theirs.map_err(|e| (Side::Destination, e))?;
+        self.cx.meter.verified(piece.len());
+        let blocks = pieces_of(piece, BlockSize::DEFAULT.bytes());
+        let both = blocks.zip(ours.digests).zip(theirs.digests);
+        let equal = both.filter(|((_, ours), theirs)| ours == theirs);
+        Ok(equal.map(|(block, _)| block).collect())
     }
 
     /// Tells the sink what is proven while it remembers the digests: their number is bounded.
@@ -375,7 +396,7 @@ impl Copy<'_> {
         let FileWork { ticket, path, size, wanted, stamp: source, .. } = self.work.clone();
         self.cx.ledger.digest(ticket, digest);
         let staged = Staged { path, size, source, digest: Some(digest) };
-        if self.cx.options.verify.level == VerifyLevel::Received {
+        if self.cx.publishes_at_once() {
             // Such a file is published at once.
             self.cx.publisher.stage(vec![(ticket, staged)]);
         } else {

@@ -9,7 +9,7 @@ use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::{Fault, FaultKind};
 use xfer_protocol::manifest::{Entry, EntryKind, ScanItem};
 use xfer_protocol::message::{
-    Access, FileAt, FilesAt, HashFiles, Locate, LocatedKind, OpenRoot, Reading, Root, Scan,
+    Access, FileAt, FilesAt, HashFiles, Locate, LocatedKind, OpenRoot, Reading, Request, Root, Scan,
 };
 use xfer_protocol::path::RelPath;
 
@@ -97,10 +97,18 @@ impl Inspection {
         let shared = Shared::new(transfer, connector, observer, cancel);
         let machine = &location.machine;
         let stopped = || TransferError::Stopped { signal: StopSignal::Interrupt };
+        // A bucket is asked first about what is named; elsewhere nothing is gained by it.
+        let locate = || Request::Locate(Locate { path: location.path.clone(), expand: true });
+        let ahead: Vec<_> = matches!(machine, Machine::Store(_)).then(locate).into_iter().collect();
+        let options = &shared.transfer.options;
         let end = tokio::select! {
-            end = shared.connector.connect(machine, &shared.transfer.options) => end?,
+            end = shared.connector.connect_ahead(machine, options, &ahead) => end?,
             () = shared.cancel.cancelled() => return Err(stopped()),
         };
+        if matches!(machine, Machine::Store(_) | Machine::Web(_) | Machine::Hub(_)) {
+            let tell = |text: &String| shared.observer.observe(&Event::Notice(text.clone()));
+            end.notices.iter().for_each(tell);
+        }
         let route = end.route_now().unwrap_or_else(Route::local);
         shared.observer.observe(&Event::Route(route));
         let places = tokio::select! {

@@ -45,7 +45,9 @@ use xfer_protocol::manifest::ProofLevel;
 
 use crate::clock::Clock;
 use crate::connect::Connector;
-use crate::error::{ExitClass, Failure, NetworkReason, PlatformReason, StopSignal, TransferError};
+use crate::error::{
+    ExitClass, Failure, NetworkReason, PlatformReason, StopSignal, TransferError, UsageReason,
+};
 use crate::event::{Event, Route, SharedObserver};
 use crate::location::Location;
 use crate::options::TransferOptions;
@@ -156,6 +158,9 @@ pub async fn run(
     observer: SharedObserver,
     cancel: CancellationToken,
 ) -> Result<Summary, TransferError> {
+    if transfer.destination.is_source_only() {
+        return Err(UsageReason::SourceOnly(transfer.destination).into());
+    }
     let shared = Shared::new(transfer, connector, observer, cancel);
     let begun = Event::Begun {
         sources: shared.transfer.sources.clone(),
@@ -237,13 +242,15 @@ impl Shared {
     /// What may come of another session after an error, where one was lost before, at `lost`.
     fn hope(&self, error: &TransferError, lost: Option<Duration>) -> Hope {
         use NetworkReason::{
-            Lost, NoDataPort, NoPassage, Stalled, Throttled, TimedOut, Unreachable, Unresolved,
+            Lost, NoDataPort, NoPassage, Stalled, StoreUnreachable, Throttled, TimedOut,
+            Unreachable, Unresolved,
         };
         match error {
             error if self.is_waking(error) => Hope::Outage,
             TransferError::Network(failure) => match failure.reason {
                 Lost | Stalled => Hope::OtherSession,
-                NoDataPort | NoPassage | Throttled | TimedOut | Unreachable | Unresolved => {
+                NoDataPort | NoPassage | StoreUnreachable | Throttled | TimedOut | Unreachable
+                | Unresolved => {
                     let reached = self.reached.load(Ordering::Relaxed);
                     if reached { Hope::Outage } else { Hope::None }
                 }

@@ -9,8 +9,9 @@ use super::{Shared, network};
 use crate::disk::state::StateError;
 use crate::endpoint::{LostReason, ProtocolReason};
 use crate::error::{
-    ConfigReason, DiskSize, Failure, LimitReason, NetworkReason, ProtocolFailure, Remedy, Room,
-    StateReason, StopSignal, TransferError, UsageReason, is_no_directory,
+    AuthenticationReason, ConfigReason, DiskSize, Failure, LimitReason, NetworkReason,
+    ProtocolFailure, Remedy, Room, StateReason, StopSignal, TransferError, UsageReason,
+    is_no_directory,
 };
 use crate::location::Location;
 use crate::plan::mapping::MappingError;
@@ -33,6 +34,12 @@ impl Shared {
             Stop::Cancelled => TransferError::Stopped { signal: StopSignal::Interrupt },
             Stop::Error(error) => error,
             Stop::Fault(side, fault) => self.fault_at(self.location_of(side), side, fault),
+            Stop::Lost(LostReason::Refused) => {
+                let reason = AuthenticationReason::CredentialsRefused;
+                let next = "renew the credentials; then repeat the same command: it continues";
+                let failure = Failure::new(far.to_string(), reason).next(Remedy::text(next));
+                TransferError::Authentication(failure)
+            }
             Stop::Lost(LostReason::Stalled) => network(&far, NetworkReason::Stalled),
             Stop::Lost(_) => network(&far, NetworkReason::Lost),
             Stop::Mapping(error) => self.mapping_error(error),

@@ -20,7 +20,6 @@ use super::publisher::{Staged, publish, publish_if_due, read_back, settle};
 use crate::endpoint::{EndpointError, EndpointResult};
 use crate::event::{EntryAction, Event};
 use crate::journal::Known;
-use crate::options::VerifyLevel;
 
 /// Bytes of the largest file that travels whole; a larger one is cut into blocks.
 pub(super) const PACK_FILE_MAX: u64 = 4 << 20;
@@ -221,7 +220,7 @@ async fn write(
             (file.ticket, Staged { path, size: file.size, source: work.stamp, digest })
         })
         .collect();
-    let at_once = cx.options.verify.level == VerifyLevel::Received;
+    let at_once = cx.publishes_at_once();
     if at_once {
         // Such a pack is published with its own answer.
         cx.publisher.stage(staged);

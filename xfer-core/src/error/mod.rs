@@ -19,7 +19,7 @@ use crate::location::{Location, LocationError, Machine};
 pub use exit::{ExitClass, Retry};
 pub use reasons::{
     AuthenticationReason, ConfigReason, LimitReason, MachineReason, NetworkReason, OutputReason,
-    PlatformReason, PolicyReason, ProtocolFailure, StateReason,
+    PlatformReason, PolicyReason, ProtocolFailure, StateReason, StoreReason,
 };
 
 /// What lies beneath an error, where something does.
@@ -95,6 +95,9 @@ pub enum TransferError {
     /// A platform's interface.
     #[error("{0}")]
     Platform(Failure<PlatformReason>),
+    /// An object store.
+    #[error("{0}")]
+    Store(Failure<StoreReason>),
     /// Refused, though it could be done.
     #[error("{0}")]
     Policy(Failure<PolicyReason>),
@@ -242,6 +245,9 @@ pub enum UsageReason {
     /// A pull whose destination is elsewhere.
     #[error("{0} is not on this machine; pull copies to this machine, push to any")]
     PullElsewhere(Location),
+    /// A destination that can only be read.
+    #[error("{0} can only be read")]
+    SourceOnly(Location),
     /// A route by which no standing peer is reached.
     #[error("{0}: a standing peer is reached by quic or tls alone")]
     RouteOfPeer(String),
@@ -264,6 +270,7 @@ impl UsageReason {
             Self::NotDirectory(_) | Self::FileInTheWay(_) => "not-a-directory",
             Self::BadName { .. } => "bad-name",
             Self::PullElsewhere(_) => "pull-elsewhere",
+            Self::SourceOnly(_) => "source-only",
             Self::ListTooLong(_) => "list-too-long",
             Self::RouteOfPeer(_) => "route-of-peer",
             Self::SeveralDirectories(_) => "several-directories",
@@ -281,6 +288,7 @@ impl UsageReason {
             Self::FileInTheWay(_) => "look at each part of that path; one of them is a file",
             Self::BadName { .. } => "name a destination whose last part is shorter",
             Self::PullElsewhere(_) => "use xfer push",
+            Self::SourceOnly(_) => "name a bucket (s3://…), a machine or a directory",
             Self::ListTooLong(_) => "split the list, and copy part by part",
             Self::RouteOfPeer(_) => "repeat with --route auto, or without it",
             Self::SeveralDirectories(_) => "verify them one directory at a time",
@@ -295,6 +303,16 @@ fn location_remedy(location: &Location) -> Remedy {
         let text = "look at the spelling; of a standing peer's roots those are there that its \
                     token names: xfer://HOST:PORT/ROOT/path";
         return Remedy::text(text);
+    }
+    if matches!(location.machine, Machine::Web(_)) {
+        return Remedy::text("look at the address, with a browser or curl -I");
+    }
+    let at_store = matches!(location.machine, Machine::Store(_) | Machine::Hub(_));
+    if at_store && !is_pattern {
+        return Remedy::text(format!(
+            "look at the spelling, in which no byte is encoded; what is there: xfer ls {}",
+            Location { path: b"/".to_vec(), ..location.clone() }
+        ));
     }
     Remedy::text(match (is_pattern, location.is_local()) {
         (true, true) => "nothing matched; here a pattern is expanded by the shell, not by xfer",
@@ -403,6 +421,11 @@ impl TransferError {
                 ExitClass::NotFound
             }
             Self::Platform(_) => ExitClass::PlatformApi,
+            Self::Store(failure) => match failure.reason {
+                StoreReason::NoSource | StoreReason::NoRepository => ExitClass::NotFound,
+                StoreReason::NoDestination => ExitClass::DestinationIo,
+                StoreReason::Nonsense | StoreReason::Refuses => ExitClass::PlatformApi,
+            },
             Self::Policy(_) => ExitClass::Policy,
             Self::NotRunning(_) => ExitClass::MachineNotRunning,
             Self::Limit(_) => ExitClass::Limit,
@@ -436,6 +459,7 @@ impl TransferError {
             Self::Authentication(failure) => failure.reason.id(),
             Self::Protocol(failure) => failure.reason.id(),
             Self::Platform(failure) => failure.reason.id(),
+            Self::Store(failure) => failure.reason.id(),
             Self::Policy(failure) => failure.reason.id(),
             Self::NotRunning(failure) => failure.reason.id(),
             Self::Limit(failure) => failure.reason.id(),
@@ -465,12 +489,23 @@ impl TransferError {
             Self::Authentication(failure) => &failure.details,
             Self::Protocol(failure) => &failure.details,
             Self::Platform(failure) => &failure.details,
+            Self::Store(failure) => &failure.details,
             Self::Policy(failure) => &failure.details,
             Self::NotRunning(failure) => &failure.details,
             Self::Limit(failure) => &failure.details,
             Self::State(failure) => &failure.details,
             Self::Output(failure) => &failure.details,
             _ => &[],
+        }
+    }
+
+    /// The same error where the place was to be written to.
+    pub(crate) fn of_destination(self) -> Self {
+        match self {
+            Self::Store(failure) if failure.reason == StoreReason::NoSource => {
+                Self::Store(Failure { reason: StoreReason::NoDestination, ..failure })
+            }
+            error => error,
         }
     }
 
@@ -483,6 +518,7 @@ impl TransferError {
             Self::Authentication(failure) => failure.cause.as_ref(),
             Self::Protocol(failure) => failure.cause.as_ref(),
             Self::Platform(failure) => failure.cause.as_ref(),
+            Self::Store(failure) => failure.cause.as_ref(),
             Self::Policy(failure) => failure.cause.as_ref(),
             Self::NotRunning(failure) => failure.cause.as_ref(),
             Self::Limit(failure) => failure.cause.as_ref(),
@@ -501,6 +537,7 @@ impl TransferError {
             Self::Authentication(failure) => &failure.next,
             Self::Protocol(failure) => &failure.next,
             Self::Platform(failure) => &failure.next,
+            Self::Store(failure) => &failure.next,
             Self::Policy(failure) => &failure.next,
             Self::NotRunning(failure) => &failure.next,
             Self::Limit(failure) => &failure.next,

@@ -43,6 +43,12 @@ reasons! {
         StateOnNetwork = "state-on-network", "it lies on a network file system";
         /// A directory of records in the destination.
         StateInDestination = "state-in-destination", "xfer's own records lie in it, nothing sent";
+        /// No credentials of a store.
+        CredentialsMissing = "credentials-missing", "no credentials for it are at hand";
+        /// Credentials of a store that cannot be used.
+        Credentials = "credentials-unusable", "its credentials cannot be used";
+        /// An address or a region of a store that cannot be used.
+        Endpoint = "endpoint-unusable", "where it is cannot be told";
         /// A file for results.
         Output = "output-unwritable", "it cannot be written";
     }
@@ -73,6 +79,8 @@ reasons! {
         Throttled = "server-throttles", "the server admits no more connections for now";
         /// The connection ended, and so did the attempts.
         Lost = "connection-lost", "the connection was lost, and no retry brought it back";
+        /// No answer of a store, or none that can be used.
+        StoreUnreachable = "store-unreachable", "the store cannot be reached";
         /// Nothing moved.
         Stalled = "stalled", "no verified byte arrived for too long";
     }
@@ -97,6 +105,12 @@ reasons! {
         TokenRefused = "token-refused", "it does not accept the token";
         /// A token's time is over.
         TokenExpired = "token-expired", "the token has expired";
+        /// A store does not take the credentials.
+        CredentialsRefused = "credentials-refused", "the store does not take the credentials";
+        /// A store takes the credentials, and they do not suffice.
+        AccessDenied = "access-denied", "the credentials do not suffice";
+        /// What answers for a store does not prove to be it.
+        StoreUntrusted = "store-untrusted", "who answers for the store is not believed";
         /// The host's key is not known.
         HostKeyUnknown = "host-key-unknown", "its host key is not known";
         /// The host's key is too short, known by a certificate alone, or cannot be remembered.
@@ -155,6 +169,22 @@ reasons! {
         Answer = "platform-answer", "what the platform's API answers cannot be used";
         /// A machine that runs, and to which no way in is told.
         NoLogin = "no-login-route", "the platform tells no way to log in there";
+    }
+}
+
+reasons! {
+    /// What is wrong with a store or a bucket.
+    StoreReason {
+        /// No such bucket to read from.
+        NoSource = "no-such-bucket", "there is no such bucket";
+        /// No such bucket to write to.
+        NoDestination = "no-such-bucket", "there is no such bucket, nothing sent";
+        /// No such repository of a hub.
+        NoRepository = "no-such-repository", "there is no such repository or revision";
+        /// An answer that makes no sense.
+        Nonsense = "store-answers-nonsense", "what answers there makes no sense";
+        /// Any other refusal.
+        Refuses = "store-refuses", "the store refuses";
     }
 }
 

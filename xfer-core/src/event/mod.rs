@@ -107,9 +107,9 @@ pub enum Event {
 /// The chosen route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// `local`, `quic`, `sftp`, `ssh` or `tls`.
+    /// `local`, `quic`, `sftp`, `ssh`, `store`, `tls` or `web`.
     pub kind: &'static str,
-    /// What carries the bytes: `quic`, `tls`, `ssh`, `sftp over ssh` or `pipe`.
+    /// What carries the bytes: `quic`, `tls`, `ssh`, `sftp over ssh`, `https`, `http` or `pipe`.
     pub transport: String,
     /// Whether no proxy is known to be in between.
     pub direct: bool,

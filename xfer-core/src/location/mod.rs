@@ -3,16 +3,22 @@
 //! Parsing starts no process, asks no name server and touches no file. Paths are bytes; hosts,
 //! users and ports are checked here, so that none is taken for an option or a command further down.
 
+mod hub;
 mod parse;
 mod platform;
 mod reason;
+mod store;
+mod web;
 
 use std::fmt;
 
 use xfer_protocol::path::Escaped;
 
+pub use hub::{HubKind, HubRepository};
 pub use platform::{PlatformKind, PlatformMachine, Which};
 pub use reason::{LaterScheme, LocationError, LocationReason};
+pub use store::{Bucket, StoreKind};
+pub use web::WebPlace;
 
 /// A place as typed, parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +26,8 @@ pub struct Location {
     /// Which machine.
     pub machine: Machine,
     /// Which path there; relative to the working directory here, to home elsewhere. A `/` at its
-    /// end is kept, because it has a meaning. Empty for home itself.
+    /// end is kept, because it has a meaning. Empty for home itself. In a bucket, on the web and on
+    /// the hub it begins with `/`.
     pub path: Vec<u8>,
 }
 
@@ -35,6 +42,12 @@ pub enum Machine {
     Platform(PlatformMachine),
     /// One reached over SSH, as ssh itself would resolve it.
     Ssh(SshHost),
+    /// A bucket of an object store.
+    Store(Bucket),
+    /// A file of a web server, which can only be read.
+    Web(WebPlace),
+    /// A repository of the Hugging Face hub, which can only be read.
+    Hub(Box<HubRepository>),
 }
 
 /// What the user typed of a standing peer.
@@ -75,6 +88,12 @@ impl Location {
         self.machine == Machine::Local
     }
 
+    /// Whether it can be read and never written.
+    #[must_use]
+    pub fn is_source_only(&self) -> bool {
+        matches!(self.machine, Machine::Web(_) | Machine::Hub(_))
+    }
+
     /// Whether its files are those of this machine, whatever name it is given.
     #[must_use]
     pub fn is_here(&self) -> bool {
@@ -89,7 +108,8 @@ impl Location {
         (name != b"." && name != b"..").then_some(name)
     }
 
-    /// A text that parses to this location.
+    /// A text that parses to this location; but for the query of an address, which may be a secret
+    /// and is left out.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         match &self.machine {
@@ -98,6 +118,9 @@ impl Location {
             Machine::Peer(host) => with_path(format!("xfer://{host}"), &self.path),
             Machine::Platform(machine) => platform_bytes(machine, &self.path),
             Machine::Ssh(host) => ssh_bytes(host, &self.path),
+            Machine::Store(bucket) => [bucket.to_string().as_bytes(), &self.path].concat(),
+            Machine::Web(place) => place.to_string().into_bytes(),
+            Machine::Hub(repository) => [repository.to_string().as_bytes(), &self.path].concat(),
         }
     }
 }

@@ -5,7 +5,10 @@ use std::net::Ipv6Addr;
 use xfer_protocol::limits;
 
 use super::reason::{LaterScheme, LocationReason};
-use super::{Location, Machine, PeerHost, PlatformKind, PlatformMachine, SshHost, Which};
+use super::{
+    Bucket, HubRepository, Location, Machine, PeerHost, PlatformKind, PlatformMachine, SshHost,
+    StoreKind, WebPlace, Which,
+};
 
 /// Bytes of a host name that any resolver takes.
 const HOST_BYTES_MAX: usize = 255;
@@ -26,20 +29,36 @@ pub(super) fn parse(text: &[u8]) -> Result<Location, LocationReason> {
         return platform_form(platform, rest);
     }
     if let Some((scheme, rest)) = split_scheme(text) {
-        return match scheme {
-            b"ssh" => ssh_uri(rest),
-            b"xfer" => peer_uri(rest),
-            b"file" => file_uri(rest),
-            b"http" => Err(LocationReason::NotYet(LaterScheme::Https)),
-            _ => Err(later(text).map_or(LocationReason::UnknownScheme, LocationReason::NotYet)),
-        };
+        return scheme_form(scheme, rest);
     }
     match split_colon(text) {
-        Some(_) if later(text).is_some_and(|scheme| !scheme.name().ends_with('/')) => {
-            Err(later(text).map_or(LocationReason::UnknownScheme, LocationReason::NotYet))
-        }
+        Some((b"rclone", _)) => Err(LocationReason::NotYet(LaterScheme::Rclone)),
         Some((host, path)) => colon_form(host, path),
         None => Ok(Location::local(text)),
+    }
+}
+
+fn scheme_form(scheme: &[u8], rest: &[u8]) -> Result<Location, LocationReason> {
+    if let Some(kind) = StoreKind::ALL.into_iter().find(|k| k.scheme().as_bytes() == scheme) {
+        let (bucket, path) = Bucket::parse(kind, rest)?;
+        return Ok(Location { machine: Machine::Store(bucket), path });
+    }
+    let web = |scheme| {
+        let (place, path) = WebPlace::parse(scheme, rest)?;
+        Ok(Location { machine: Machine::Web(place), path })
+    };
+    match scheme {
+        b"ssh" => ssh_uri(rest),
+        b"xfer" => peer_uri(rest),
+        b"file" => file_uri(rest),
+        b"https" => web("https"),
+        b"http" => web("http"),
+        b"hf" => {
+            let (repository, path) = HubRepository::parse(rest)?;
+            Ok(Location { machine: Machine::Hub(Box::new(repository)), path })
+        }
+        b"rclone" => Err(LocationReason::NotYet(LaterScheme::Rclone)),
+        _ => Err(LocationReason::UnknownScheme),
     }
 }
 
@@ -68,10 +87,19 @@ pub(super) fn redact(text: &[u8]) -> Vec<u8> {
     };
     let (head, rest) = text.split_at(start);
     let mut shown = head.to_vec();
+    // What stands behind a `?` is a query, which may hold an `@` of its own; SSH knows none.
+    let is_ssh = head.is_empty() || head == b"ssh://";
+    let end = rest.iter().position(|&b| b == b'?').filter(|_| !is_ssh).unwrap_or(rest.len());
+    let (rest, query) = rest.split_at(end);
+    if query.contains(&b'@') && (head == b"xfer://" || is_maybe_secret(rest)) {
+        shown.extend_from_slice(b"***?***");
+        return shown;
+    }
     let at = rest.iter().rposition(|&b| b == b'@');
     let colon = match at {
-        // Whatever somebody writes before a peer may be its token.
+        // Whatever somebody writes before a peer, or a store, may be a token.
         Some(_) if head == b"xfer://" => Some(0),
+        Some(at) if !rest[..at].contains(&b'/') && head != b"ssh://" && !head.is_empty() => Some(0),
         at => at.and_then(|at| rest[..at].iter().position(|&b| b == b':')),
     };
     let rest = match (colon, at) {
@@ -82,14 +110,18 @@ pub(super) fn redact(text: &[u8]) -> Vec<u8> {
         }
         _ => rest,
     };
-    match rest.iter().position(|&b| b == b'?') {
-        Some(query) => {
-            shown.extend_from_slice(&rest[..query]);
-            shown.extend_from_slice(b"?***");
-        }
-        None => shown.extend_from_slice(rest),
+    let end = rest.iter().position(|&b| b == b'?').unwrap_or(rest.len());
+    shown.extend_from_slice(&rest[..end]);
+    if end < rest.len() || !query.is_empty() {
+        shown.extend_from_slice(b"?***");
     }
     shown
+}
+
+/// Whether what stands before a `?` may be the beginning of a secret that holds one.
+fn is_maybe_secret(front: &[u8]) -> bool {
+    let end = front.iter().position(|&b| b == b'/').unwrap_or(front.len());
+    end == front.len() || split_port(&front[..end]).is_err()
 }
 
 /// The path of the form `host:path`: relative below home.
@@ -154,16 +186,6 @@ fn platform_form(platform: PlatformKind, rest: &[u8]) -> Result<Location, Locati
     }
     let path = parse_colon_path(path.unwrap_or_default())?;
     Ok(Location { machine: Machine::Platform(machine), path })
-}
-
-fn later(text: &[u8]) -> Option<LaterScheme> {
-    LaterScheme::ALL.into_iter().find(|scheme| text.starts_with(scheme.name().as_bytes())).or_else(
-        || {
-            let (scheme, _) = split_scheme(text)?;
-            let prefix = [scheme, b":"].concat();
-            LaterScheme::ALL.into_iter().find(|later| later.name().as_bytes() == prefix)
-        },
-    )
 }
 
 fn colon_form(host: &[u8], path: &[u8]) -> Result<Location, LocationReason> {
@@ -251,7 +273,7 @@ fn split_user(text: &[u8]) -> (Option<&[u8]>, &[u8]) {
     }
 }
 
-fn split_port(address: &[u8]) -> Result<(&[u8], Option<u16>), LocationReason> {
+pub(super) fn split_port(address: &[u8]) -> Result<(&[u8], Option<u16>), LocationReason> {
     let colon = if address.starts_with(b"[") {
         let close = address.iter().position(|&b| b == b']').ok_or(LocationReason::BadAddress)?;
         match address.get(close + 1) {
@@ -317,7 +339,7 @@ fn check_address(text: &str) -> Result<String, LocationReason> {
 }
 
 /// Decodes each component once. An encoded `/`, `.` or `..` would mean another path than it shows.
-fn decode_path(path: &[u8]) -> Result<Vec<u8>, LocationReason> {
+pub(super) fn decode_path(path: &[u8]) -> Result<Vec<u8>, LocationReason> {
     let mut decoded = Vec::with_capacity(path.len());
     for (index, component) in path.split(|&b| b == b'/').enumerate() {
         if index > 0 {

@@ -88,55 +88,52 @@ pub enum LocationReason {
     /// `~name` on another machine.
     #[error("another user's home cannot be named")]
     OtherHome,
+    /// `s3://` without a bucket.
+    #[error("the name of a bucket is missing")]
+    BucketMissing,
+    /// A name that no bucket of that store has.
+    #[error("no bucket there has such a name")]
+    BadBucket,
+    /// The name of an object that has an empty part, `.` or `..`, or what begins a query.
+    #[error("no object is named so in a location")]
+    BadKey,
+    /// A key, a token or a password before the `@` of an address.
+    #[error("a location must not hold a key or a password")]
+    KeyInLocation,
+    /// `http://` to another machine.
+    #[error("http:// is neither secret nor safe on its way, and refused")]
+    Unencrypted,
+    /// An `https://` address without a file's name, or with `.`, `..` or a fragment.
+    #[error("that address names no file")]
+    BadAddressOfFile,
+    /// `hf://` and what is no repository.
+    #[error("that names no repository of the hub")]
+    BadRepository,
 }
 
 /// Forms that are part of the contract and not of this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LaterScheme {
-    /// `s3://`
-    S3,
-    /// `gs://`
-    Gs,
-    /// `az://`
-    Az,
-    /// `b2://`
-    B2,
     /// `rclone:`
     Rclone,
-    /// `https://` and `http://`
-    Https,
-    /// `hf://`
-    HuggingFace,
 }
 
 impl LaterScheme {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::S3, Self::Gs, Self::Az, Self::B2, Self::Rclone, Self::Https, Self::HuggingFace];
+    pub const ALL: [Self; 1] = [Self::Rclone];
 
     /// As it is typed.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::S3 => "s3://",
-            Self::Gs => "gs://",
-            Self::Az => "az://",
-            Self::B2 => "b2://",
             Self::Rclone => "rclone:",
-            Self::Https => "https://",
-            Self::HuggingFace => "hf://",
         }
     }
 
     fn instead(self) -> &'static str {
         match self {
-            Self::S3 | Self::Gs | Self::Az | Self::B2 | Self::Rclone => {
-                "use a directory, here or as HOST:path, and the store's own tool from there"
-            }
-            Self::Https | Self::HuggingFace => {
-                "download it to a directory first, and push that directory"
-            }
+            Self::Rclone => "use a directory, here or as HOST:path, and rclone itself from there",
         }
     }
 }
@@ -168,6 +165,13 @@ impl LocationReason {
             Self::MachineMissing => "machine-missing",
             Self::NotOnMachine => "not-on-machine",
             Self::OtherHome => "other-home",
+            Self::BucketMissing => "bucket-missing",
+            Self::BadBucket => "bad-bucket",
+            Self::BadKey => "bad-key",
+            Self::KeyInLocation => "password-in-location",
+            Self::Unencrypted => "not-encrypted",
+            Self::BadAddressOfFile => "bad-file-address",
+            Self::BadRepository => "bad-repository",
         }
     }
 
@@ -179,7 +183,8 @@ impl LocationReason {
             Self::Dash => "write ./- for a file of that name",
             Self::Nul | Self::TooLong => "name a path that the system can hold",
             Self::UnknownScheme => {
-                "use path, HOST:path, ssh://HOST/path, xfer://HOST:PORT/ROOT or file:///path"
+                "use path, HOST:path, ssh://HOST/path, xfer://HOST:PORT/ROOT, file:///path, \
+                 s3://BUCKET/path, gs://, az:// or b2://"
             }
             Self::NotYet(scheme) => scheme.instead(),
             Self::Password => "leave the password out; xfer logs in with keys (-i FILE, ssh-agent)",
@@ -208,6 +213,24 @@ impl LocationReason {
             Self::BadMachine | Self::MachineMissing | Self::NotOnMachine => {
                 "write vast:ID:/path, sky:CLUSTER:/path, runpod:ID:/path or lambda:ID:/path; xfer \
                  ls vast: lists those of vast, and likewise the others"
+            }
+            Self::BucketMissing | Self::BadBucket => {
+                "write s3://BUCKET/PATH: 3 to 63 of a-z, 0-9, - and . (not az://) or _ (gs:// \
+                 alone); another host than the store's own is --endpoint-url URL"
+            }
+            Self::BadKey => {
+                "write s3://BUCKET/PATH with the bytes of the name as they are: no // within, no \
+                 part . or .., no ? and no #; what holds these is reached as part of a directory"
+            }
+            Self::KeyInLocation => {
+                "leave it out; keys are read where the store's own tools read them: \
+                 AWS_ACCESS_KEY_ID, ~/.aws/credentials, GOOGLE_APPLICATION_CREDENTIALS, HF_TOKEN"
+            }
+            Self::Unencrypted => "write https://; http:// is for this machine itself alone",
+            Self::BadAddressOfFile => "write https://HOST/PATH/FILE, with no #",
+            Self::BadRepository => {
+                "write hf://OWNER/MODEL/PATH or hf://datasets/OWNER/NAME/PATH, with @REVISION \
+                 behind the name where it is not main"
             }
             Self::OtherHome => "write the absolute path, or ./~name for an entry of that name",
         }

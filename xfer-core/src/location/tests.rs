@@ -281,14 +281,172 @@ fn refused_schemes() {
         ("file:///..%2f", Why::EncodedSeparator),
         ("ftp://h/x", Why::UnknownScheme),
         ("SSH://h/x", Why::UnknownScheme),
-        ("s3://b/k?x", Why::NotYet(LaterScheme::S3)),
-        ("gs://b", Why::NotYet(LaterScheme::Gs)),
-        ("az://c/p", Why::NotYet(LaterScheme::Az)),
-        ("b2://b", Why::NotYet(LaterScheme::B2)),
+        ("S3://bucket/k", Why::UnknownScheme),
         ("rclone:r:p", Why::NotYet(LaterScheme::Rclone)),
-        ("https://h/x", Why::NotYet(LaterScheme::Https)),
-        ("http://h/x", Why::NotYet(LaterScheme::Https)),
-        ("hf://o/m", Why::NotYet(LaterScheme::HuggingFace)),
+        ("rclone://r/p", Why::NotYet(LaterScheme::Rclone)),
+    ]);
+}
+
+#[test]
+fn buckets() {
+    use StoreKind::{Azure, B2, Gcs, S3};
+    let long = format!("{}.{}", "a".repeat(63), "b".repeat(63));
+    let long = (format!("gs://{long}/x"), long);
+    for (text, kind, name, path) in [
+        ("s3://bucket", S3, "bucket", "/"),
+        ("s3://bucket/", S3, "bucket", "/"),
+        ("s3://a.b-3/run7/", S3, "a.b-3", "/run7/"),
+        ("s3://bucket/a b/%41%2f*[x]", S3, "bucket", "/a b/%41%2f*[x]"),
+        ("s3://bucket/a:b@c", S3, "bucket", "/a:b@c"),
+        ("s3://bucket/..a/.b/c..", S3, "bucket", "/..a/.b/c.."),
+        ("gs://my_bucket/k", Gcs, "my_bucket", "/k"),
+        (&long.0, Gcs, &long.1, "/x"),
+        ("az://container-1/p", Azure, "container-1", "/p"),
+        ("b2://bucket/naïve", B2, "bucket", "/naïve"),
+    ] {
+        let location = Location::parse(text.as_bytes()).unwrap_or_else(|e| panic!("{text}: {e}"));
+        let machine = Machine::Store(Bucket { kind, name: name.into() });
+        assert_eq!(location, Location { machine, path: path.into() }, "{text}");
+        let whole =
+            if path == "/" { format!("{}/", text.trim_end_matches('/')) } else { text.into() };
+        assert_eq!(location.to_bytes(), whole.as_bytes());
+    }
+    assert_eq!(Location::parse(b"s3://bucket/\xff").unwrap().path, b"/\xff");
+    assert!(Location::parse(b"./s3://bucket/k").unwrap().is_local());
+}
+
+/// Rows: B-U1.
+#[test]
+fn what_names_no_bucket_and_no_object() {
+    let long = format!("s3://{}/k", "a".repeat(64));
+    let parts = format!("gs://{}.b/k", "a".repeat(64));
+    assert_refused(&[
+        ("s3://", Why::BucketMissing),
+        ("s3:///k", Why::BucketMissing),
+        ("gs://", Why::BucketMissing),
+        ("s3://bucket//k", Why::BadKey),
+        ("s3://bucket//", Why::BadKey),
+        ("s3://bucket/a//b", Why::BadKey),
+        ("s3://bucket/a/./b", Why::BadKey),
+        ("s3://bucket/../c", Why::BadKey),
+        ("s3://bucket/a/..", Why::BadKey),
+        ("s3://bucket/k?x", Why::BadKey),
+        ("s3://bucket/k#frag", Why::BadKey),
+        ("s3://B_UPPER/k", Why::BadBucket),
+        ("s3://ab/k", Why::BadBucket),
+        ("s3://a_b/k", Why::BadBucket),
+        ("s3://-ab/k", Why::BadBucket),
+        ("s3://ab./k", Why::BadBucket),
+        ("s3://a..b/k", Why::BadBucket),
+        ("s3://bucket?x", Why::BadBucket),
+        ("s3://bucket:9000/k", Why::BadBucket),
+        ("s3://b ck/k", Why::BadBucket),
+        ("s3://b\ncket/k", Why::BadBucket),
+        ("s3://bücher/k", Why::BadBucket),
+        ("s3://%62ucket/k", Why::BadBucket),
+        ("az://a.b/k", Why::BadBucket),
+        ("az://a_b/k", Why::BadBucket),
+        ("b2://a_b/k", Why::BadBucket),
+        (&long, Why::BadBucket),
+        (&parts, Why::BadBucket),
+        ("s3://AKIA:secret@bucket/k", Why::KeyInLocation),
+        ("s3://AKIA:se/cret@bucket/k", Why::KeyInLocation),
+        ("s3://bucket/a\0b", Why::Nul),
+    ]);
+}
+
+#[test]
+fn files_of_the_web() {
+    for (text, address, path, shown) in [
+        ("https://h/x", "https://h/x", "/x", "https://h/x"),
+        ("https://H.Example:8443/a/b%20c", "https://h.example:8443/a/b%20c", "/a/b c", ""),
+        ("https://h/x?sig=a&b=c/d@e:f", "https://h/x?sig=a&b=c/d@e:f", "/x", "https://h/x?***"),
+        ("https://h/a b/é\\", "https://h/a%20b/%C3%A9%5C", "/a b/é\\", ""),
+        ("https://h//a@b:c", "https://h//a@b:c", "//a@b:c", ""),
+        ("https://h/%2525", "https://h/%2525", "/%25", ""),
+        ("https://[::1]:1/x", "https://[::1]:1/x", "/x", ""),
+        ("http://127.0.0.1:80/x", "http://127.0.0.1:80/x", "/x", ""),
+        ("http://localhost/x", "http://localhost/x", "/x", ""),
+        ("http://[::1]:8080/x", "http://[::1]:8080/x", "/x", ""),
+    ] {
+        let location = Location::parse(text.as_bytes()).unwrap_or_else(|e| panic!("{text}: {e}"));
+        let Machine::Web(place) = &location.machine else { panic!("{text}") };
+        assert_eq!((place.address(), &location.path[..]), (address, path.as_bytes()), "{text}");
+        let shown = if shown.is_empty() { address } else { shown };
+        assert_eq!(location.to_string(), shown, "{text}");
+        assert!(location.is_source_only() && !location.is_here());
+        assert!(!format!("{location:?}").contains("sig="));
+    }
+    assert_refused(&[
+        ("https://", Why::HostMissing),
+        ("https:///x", Why::HostMissing),
+        ("https://h", Why::BadAddressOfFile),
+        ("https://h/", Why::BadAddressOfFile),
+        ("https://h/a/", Why::BadAddressOfFile),
+        ("https://h?x", Why::BadAddressOfFile),
+        ("https://h/a/../b", Why::BadAddressOfFile),
+        ("https://h/x#frag", Why::BadAddressOfFile),
+        ("https://h/..%2fx", Why::EncodedSeparator),
+        ("https://h/%2e%2e/x", Why::EncodedSeparator),
+        ("https://h/%00", Why::Nul),
+        ("https://h/%zz", Why::BadEscape),
+        ("https://h:0/x", Why::BadPort),
+        ("https://h x/y", Why::BadHost),
+        ("https://h\n/y", Why::BadHost),
+        ("https://-h/y", Why::BadHost),
+        ("https://[::1/x", Why::BadAddress),
+        ("https://[fe80::1%eth0]/x", Why::BadAddress),
+        ("https://u:secret@h/x", Why::KeyInLocation),
+        ("https://secret@h/x", Why::KeyInLocation),
+        ("https://u:se/cret@h/x", Why::KeyInLocation),
+        ("http://h/x", Why::Unencrypted),
+        ("http://127.0.0.1.example/x", Why::Unencrypted),
+        ("http://[::2]/x", Why::Unencrypted),
+    ]);
+}
+
+#[test]
+fn repositories_of_the_hub() {
+    use HubKind::{Dataset, Model};
+    for (text, kind, id, revision, path, shown) in [
+        ("hf://o/m", Model, "o/m", "main", "/", "hf://o/m/"),
+        ("hf://o/m@main/f", Model, "o/m", "main", "/f", "hf://o/m/f"),
+        ("hf://Org-1/m.x_y@v1.0/a b/c%41", Model, "Org-1/m.x_y", "v1.0", "/a b/c%41", ""),
+        ("hf://datasets/o/n/d/", Dataset, "o/n", "main", "/d/", ""),
+        ("hf://datasets/o/n@refs%2Fpr%2F1/", Dataset, "o/n", "refs/pr/1", "/", ""),
+    ] {
+        let location = Location::parse(text.as_bytes()).unwrap_or_else(|e| panic!("{text}: {e}"));
+        let [id, revision] = [id, revision].map(str::to_owned);
+        let machine = Machine::Hub(Box::new(HubRepository { kind, id, revision }));
+        assert_eq!(location, Location { machine, path: path.into() }, "{text}");
+        assert_eq!(location.to_string(), if shown.is_empty() { text } else { shown });
+        assert!(location.is_source_only());
+    }
+    let refused = [
+        "hf://",
+        "hf://m",
+        "hf://o/",
+        "hf:///m",
+        "hf://datasets/o",
+        "hf://spaces/o/m",
+        "hf://o/..",
+        "hf://o/m--x",
+        "hf://o/.m",
+        "hf://o/m@",
+        "hf://o/m@../x",
+        "hf://o/m@a%2F..%2Fb",
+        "hf://o/m@refs/pr/1",
+        "hf://o/m@a b",
+        "hf://o%2Fx/m",
+        "hf://tok:en@o/m",
+        "hf://o/m?x",
+    ];
+    assert_refused(&refused.map(|text| (text, Why::BadRepository)));
+    assert_refused(&[
+        ("hf://o/m//f", Why::BadKey),
+        ("hf://o/m/../f", Why::BadKey),
+        ("hf://o/m/f?x", Why::BadKey),
+        ("hf://o/m/f#x", Why::BadKey),
     ]);
 }
 
@@ -309,9 +467,22 @@ fn secrets_are_not_repeated() {
         "u:secret@h:p",
         "s3://key:secret@bucket/x",
         "https://u:secret@h/x",
-        "https://h/x?X-Signature=secret",
+        "https://secret@h/x",
+        "https://h/?X-Signature=secret",
+        "s3://secret@bucket/x",
+        "s3://bucket/k?X-Amz-Signature=secret",
+        "hf://secret@o/m",
         "weird://u:secret@h",
         "xfer://secret@h:1/r",
+        "xfer://se/secret?a@h:1/r",
+        "https://h/a/?X-Signature=secret@b:c/d",
+        "https://u:secret@h/x?sig=a@secret",
+        "https://u:secret?a@h/x",
+        "https://u:secret/b?a@h/x",
+        "https://secret?a@h/x",
+        "s3://bucket/k?X-Amz-Signature=secret@b",
+        "ssh://u:se?secret@h/x",
+        "weird://h/x?sig=secret@b",
     ] {
         let error = Location::parse(text.as_bytes()).expect_err(text).to_string();
         assert!(!error.contains("secret"), "{error}");
@@ -329,6 +500,10 @@ fn last_names() {
         ("/", None),
         (".", None),
         ("a/..", None),
+        ("s3://bucket", None),
+        ("s3://bucket/a/b/", Some("b")),
+        ("https://h/a/b%20c?x=/y", Some("b c")),
+        ("hf://o/m", None),
     ] {
         let location = Location::parse(text.as_bytes()).unwrap();
         assert_eq!(location.last_name(), name.map(str::as_bytes), "{text}");
@@ -379,7 +554,8 @@ proptest! {
 
     #[test]
     fn what_is_shown_parses_to_the_same(
-        text in "(ssh://|xfer://|file://|vast:[0-9]?:?|sky:[a-z]?:?|[a-z@]{0,3})\
+        text in "(ssh://|xfer://|file://|vast:[0-9]?:?|sky:[a-z]?:?|s3://abc|gs://abc|https://h|\
+                http://127.1.1.1/|hf://o/m|hf://datasets/o/m|[a-z@]{0,3})\
                 [a-z0-9@:/~.%\\-\\[\\]\n]{0,20}"
     ) {
         if let Ok(location) = Location::parse(text.as_bytes()) {
