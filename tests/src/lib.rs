@@ -11,6 +11,7 @@ pub mod runpod_api;
 pub mod schema;
 pub mod sky;
 pub mod sshd;
+pub mod stores;
 pub mod stub;
 pub mod tree;
 pub mod vast_api;

@@ -7,14 +7,20 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("B-C6", "", "location-empty"),
     ("B-C6", "-", "location-dash"),
     ("B-C6", "h:~root/x", "other-home"),
-    ("B-U1", "s3://", "not-in-this-version"),
-    ("B-U1", "s3:///k", "not-in-this-version"),
-    ("B-U1", "s3://b//k", "not-in-this-version"),
-    ("B-U1", "s3://B_UPPER/k", "not-in-this-version"),
-    ("B-U1", "s3://b/../c", "not-in-this-version"),
-    ("B-U1", "s3://b/k?x", "not-in-this-version"),
-    ("B-U1", "s3://b/k#frag", "not-in-this-version"),
-    ("B-U1", "https://h/x?sig=sesame", "not-in-this-version"),
+    ("B-U1", "s3://", "bucket-missing"),
+    ("B-U1", "s3:///k", "bucket-missing"),
+    ("B-U1", "s3://b//k", "bad-bucket"),
+    ("B-U1", "s3://bucket//k", "bad-key"),
+    ("B-U1", "s3://B_UPPER/k", "bad-bucket"),
+    ("B-U1", "s3://b/../c", "bad-bucket"),
+    ("B-U1", "s3://bucket/../c", "bad-key"),
+    ("B-U1", "s3://b/k?x", "bad-bucket"),
+    ("B-U1", "s3://bucket/k?sig=sesame", "bad-key"),
+    ("B-U1", "s3://b/k#frag", "bad-bucket"),
+    ("B-U1", "s3://bucket/k#frag", "bad-key"),
+    ("B-U1", "s3://bucket/\u{1b}[2J/../k", "bad-key"),
+    ("B-U1", "https://h/?sig=sesame", "bad-file-address"),
+    ("B-U1", "http://h.invalid/x?sig=sesame", "not-encrypted"),
     ("B-U2", "ssh://h:0/", "bad-port"),
     ("B-U2", "ssh://h:70000/", "bad-port"),
     ("B-U2", "ssh://h:-1/", "bad-port"),
@@ -41,6 +47,8 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("B-U5", "u:sesame@h:p", "password-in-location"),
     ("B-U5", "ssh://u:sesame@h/x", "password-in-location"),
     ("B-U5", "ssh://u:se/sesame@h/x", "password-in-location"),
+    ("B-U5", "s3://key:sesame@bucket/k", "password-in-location"),
+    ("B-U5", "https://sesame@h.invalid/x", "password-in-location"),
     ("B-U7", ":p", "host-missing"),
     ("B-U7", "ssh://", "host-missing"),
     ("B-U7", "h::module", "double-colon"),
@@ -48,11 +56,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("B-U7", "ftp://h/x", "unknown-scheme"),
     ("B-U7", "file://remote/x", "file-on-another-machine"),
     ("B-U7", "xfer://h/r", "bad-port"),
-    ("B-U7", "gs://b/p", "not-in-this-version"),
-    ("B-U7", "az://c/p", "not-in-this-version"),
-    ("B-U7", "b2://b/p", "not-in-this-version"),
+    ("B-U7", "gs://b/p", "bad-bucket"),
+    ("B-U7", "az://my_container/p", "bad-bucket"),
+    ("B-U7", "b2://b/p", "bad-bucket"),
     ("B-U7", "rclone:r:p", "not-in-this-version"),
-    ("B-U7", "hf://o/m", "not-in-this-version"),
+    ("B-U7", "hf://o", "bad-repository"),
     ("B-U8", "vast://", "bad-machine"),
     ("B-U8", "vast://abc", "bad-machine"),
     ("B-U8", "vast://0", "bad-machine"),
@@ -84,7 +92,12 @@ fn locations() {
         ];
         judge(&cases);
     }
-    judge(&[("B-U5", &["ls", "u:sesame@h:p"], 2, "password-in-location")]);
+    judge(&[
+        ("B-U5", &["ls", "u:sesame@h:p"], 2, "password-in-location"),
+        ("B-U7", &["push", "@s", "https://h.invalid/x?sig=sesame"], 2, "source-only"),
+        ("B-U7", &["push", "-n", "@s", "hf://datasets/o/n"], 2, "source-only"),
+        ("B-C6", &["ls", "--endpoint-url", "https://k:sesame@h", "@s"], 2, "bad-value"),
+    ]);
 }
 
 /// What was typed is in the message, so that it can be found in a long command

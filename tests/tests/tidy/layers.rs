@@ -43,6 +43,7 @@ const CONFINED: &[(&[&str], &[&str], &str)] = &[
         &["xfer-core/src/transport/"],
         "the transport alone",
     ),
+    (&["object_store"], &["xfer-core/src/endpoint/object/"], "the endpoint of stores alone"),
     (&["anyhow"], &["xfer-cli/src/"], "the command line alone"),
 ];
 
