@@ -42,7 +42,7 @@ fn a_login_that_is_refused_is_what_a_push_says() {
 
 #[test]
 fn a_location_that_is_none_is_a_slip_of_the_hand() {
-    Xfer::new().run(["probe", "s3://bucket"]).expect_code(2);
+    Xfer::new().run(["probe", "ftp://host/path"]).expect_code(2);
     Xfer::new().run(["probe"]).expect_code(2);
     Xfer::new().run(["probe", "--duration", "0s", "/tmp"]).expect_code(2);
 }
