@@ -9,6 +9,8 @@ use xfer_protocol::digest::BlockSize;
 use xfer_protocol::message::{FilterRules, ScanOptions};
 use xfer_protocol::path::RelPath;
 
+use crate::location::Location;
+
 /// Everything that a transfer can be told beside its two ends.
 #[derive(Clone, Debug, Default)]
 pub struct TransferOptions {
@@ -136,8 +138,8 @@ pub struct NetworkOptions {
     pub data_ports: Vec<MappedPort>,
     /// Payload bytes that may cross a proxy. Default: [`PROXY_LIMIT`].
     pub proxy_limit: Option<u64>,
-    /// Has payload between two far machines pass this one. Default: it goes from one to the other.
-    pub through_here: bool,
+    /// What payload passes on its way. Default: it goes from one end to the other.
+    pub via: Via,
     /// US dollars that moving the bytes may cost. Default: no limit.
     pub max_cost: Option<f64>,
     /// Where buckets are, instead of at their store's own address. Default: as the environment and
@@ -173,6 +175,18 @@ pub enum RouteChoice {
     Ssh,
     /// TLS to a data port.
     Tls,
+}
+
+/// What payload passes on its way.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Via {
+    /// Nothing: also between two far machines it goes from one to the other.
+    #[default]
+    Nothing,
+    /// This machine, where it is between two far ones.
+    Here,
+    /// A directory of a bucket: all of it is there first.
+    Store(Location),
 }
 
 /// A data port of a machine and where it is dialled.

@@ -6,6 +6,7 @@ mod bad_input;
 mod faults;
 mod push_pull;
 mod reading;
+mod relay;
 mod resume;
 mod scale;
 mod store;

@@ -310,7 +310,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         "via",
         Kind::Value("PLACE", |v| values::place(v).map(drop)),
         Group::Connection,
-        "Have files between two machines pass PLACE: here (default: neither)",
+        "Have files pass PLACE: a bucket, or here between two machines",
     ),
     flag(
         "stall-timeout",

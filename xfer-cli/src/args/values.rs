@@ -263,7 +263,11 @@ pub(crate) fn color(text: &str) -> Result<Color, Refusal> {
 /// Where files between two machines pass.
 pub(crate) fn place(text: &str) -> Result<String, Refusal> {
     let is_one = !text.is_empty() && !text.contains(char::is_control);
-    if is_one { Ok(text.to_owned()) } else { Err("expected here") }
+    if is_one {
+        Ok(text.to_owned())
+    } else {
+        Err("expected here, or a bucket such as s3://BUCKET/tmp")
+    }
 }
 
 /// Text for ssh, which judges it itself.

@@ -7,15 +7,16 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use xfer_core::error::{TransferError, UsageReason};
+use xfer_core::location::{Location, Machine};
 use xfer_core::options::{
     Comparison, DiskOptions, MachineOptions, MappedPort, NetworkOptions, PreserveOptions,
-    RetryOptions, RouteChoice, SelectionOptions, TransferOptions, VerifyOptions,
+    RetryOptions, RouteChoice, SelectionOptions, TransferOptions, VerifyOptions, Via,
 };
 use xfer_core::transport::ssh::SshOptions;
 use xfer_protocol::digest::BlockSize;
 use xfer_protocol::manifest::Timestamp;
 use xfer_protocol::message::FilterRules;
-use xfer_protocol::path::Escaped;
 
 use crate::args::Typed;
 use crate::args::values::{self, Color, Refusal, Time};
@@ -186,7 +187,7 @@ impl CopySettings {
                 level: merged.value("verify", values::verify_level)?.unwrap_or_default(),
             },
             network: NetworkOptions {
-                through_here: through_here(merged)?,
+                via: via(merged)?,
                 block: block_size(around)?,
                 streams: merged.value("streams", values::streams)?.flatten(),
                 compression: merged.value("compress", values::compression)?.unwrap_or_default(),
@@ -216,28 +217,18 @@ impl CopySettings {
     }
 }
 
-/// Whether files between two machines pass this one.
-fn through_here(merged: &Merged) -> Result<bool, CliError> {
+/// What files pass on their way.
+fn via(merged: &Merged) -> Result<Via, CliError> {
     let place = merged.value("via", values::place)?;
     match place.as_deref() {
-        None => Ok(false),
-        Some("here") => Ok(true),
+        None => Ok(Via::Nothing),
+        Some("here") => Ok(Via::Here),
         Some(other) => {
-            let what =
-                format!("--via {}: a bucket is no way in this version", Escaped(other.as_bytes()));
-            let error = CliError::usage("not-in-this-version", what)
-                .next("between two machines: --via here has the files pass this one")
-                .next(
-                    "relay it yourself: on the machine, the store's own tool to the bucket (it has \
-                     the machine's whole link), then from the bucket here with that tool, and xfer \
-                     verify",
-                )
-                .next(
-                    "by a port of the machine that is mapped, past its proxy: --data-port \
-                     INSIDE:OUTSIDE/tcp",
-                )
-                .next("through the proxy after all, slow as it is: --proxy-limit SIZE");
-            Err(error)
+            let way = Location::parse(other.as_bytes()).map_err(UsageReason::from);
+            match way.map_err(TransferError::from)? {
+                way @ Location { machine: Machine::Store(_), .. } => Ok(Via::Store(way)),
+                way => Err(TransferError::from(UsageReason::NoWay(way)).into()),
+            }
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::endpoint::remote::RemoteEndpoint;
 use crate::error::TransferError;
 use crate::event::{Event, Route};
 use crate::location::{Location, Machine, Which};
-use crate::options::{Compression, MappedPort, NetworkOptions, RouteChoice, TransferOptions};
+use crate::options::{Compression, MappedPort, NetworkOptions, RouteChoice, TransferOptions, Via};
 use crate::transport::ssh::SshConnection;
 
 /// Connections of TLS that the destination's machine makes where it has to dial.
@@ -66,7 +66,7 @@ impl Connector {
             && machine.is_some_and(is_far)
             && is_far(&destination.machine)
             && network.route != RouteChoice::Sftp
-            && !network.through_here
+            && network.via == Via::Nothing
     }
 
     /// What the two sessions of such a transfer are opened with: they carry no payload.
@@ -314,7 +314,7 @@ mod tests {
         ] {
             assert_eq!(goes(sources, to, &plain), expected, "{sources:?} {to}");
         }
-        let here = NetworkOptions { through_here: true, ..plain.clone() };
+        let here = NetworkOptions { via: Via::Here, ..plain.clone() };
         let sftp = NetworkOptions { route: RouteChoice::Sftp, ..plain };
         assert!(!goes(&["a:/x"], "b:/y", &here) && !goes(&["a:/x"], "b:/y", &sftp));
     }

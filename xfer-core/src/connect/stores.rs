@@ -9,13 +9,14 @@ use xfer_protocol::message::Request;
 
 use super::store_refusals::{open_error, store_error};
 use super::{Connected, Connector, Far};
+use crate::endpoint::object::clearing::clear;
 use crate::endpoint::object::store::open::{StoreSettings, open};
 use crate::endpoint::object::store::patience::{PatienceOptions, Patient};
 use crate::endpoint::object::store::{List, Store, StoreError, StoreResult};
 use crate::endpoint::object::{ObjectEndpoint, ObjectOptions};
 use crate::error::{Failure, NetworkReason, TransferError};
 use crate::event::Route;
-use crate::location::Bucket;
+use crate::location::{Bucket, Location, Machine};
 use crate::options::{RetryOptions, TransferOptions};
 
 /// Further tries of the first request: an address that is wrong is to be told soon.
@@ -68,6 +69,25 @@ impl Connector {
         let objects = ObjectEndpoint::new(carried, self.object_options(options));
         let here = Connected::here(Arc::new(objects));
         Ok(Connected { place, route, notices, far: Far::Store(patient), ..here })
+    }
+
+    /// Removes all that lies below a directory of a bucket.
+    ///
+    /// # Errors
+    /// As the bucket is opened, and as it removes.
+    pub(crate) async fn clear(
+        &self,
+        directory: &Location,
+        options: &TransferOptions,
+    ) -> Result<(), TransferError> {
+        let Machine::Store(bucket) = &directory.machine else {
+            return Err(TransferError::Internal("what is to be cleared is no bucket"));
+        };
+        let Far::Store(store) = self.store(bucket, options, &[]).await?.far else {
+            return Err(TransferError::Internal("a bucket that is none"));
+        };
+        let cleared = clear(&*store, &directory.path).await;
+        cleared.map_err(|error| store_error(bucket, error))
     }
 
     fn object_options(&self, options: &TransferOptions) -> ObjectOptions {

@@ -28,6 +28,7 @@ pub mod probe;
 mod proxy;
 mod publisher;
 mod refusals;
+mod relay;
 mod rescue;
 mod vigil;
 mod waiting;
@@ -50,7 +51,7 @@ use crate::error::{
 };
 use crate::event::{Event, Route, SharedObserver};
 use crate::location::Location;
-use crate::options::TransferOptions;
+use crate::options::{TransferOptions, Via};
 use context::{Pacer, Stop, pause};
 use meter::Meter;
 use patience::Patience;
@@ -161,13 +162,25 @@ pub async fn run(
     if transfer.destination.is_source_only() {
         return Err(UsageReason::SourceOnly(transfer.destination).into());
     }
-    let shared = Shared::new(transfer, connector, observer, cancel);
     let begun = Event::Begun {
-        sources: shared.transfer.sources.clone(),
-        destination: shared.transfer.destination.clone(),
+        sources: transfer.sources.clone(),
+        destination: transfer.destination.clone(),
     };
-    shared.observer.observe(&begun);
-    shared.until_done().await
+    observer.observe(&begun);
+    match transfer.options.network.via.clone() {
+        Via::Store(way) => relay::relay(transfer, &way, connector, observer, cancel).await,
+        Via::Nothing | Via::Here => run_once(transfer, connector, observer, cancel).await,
+    }
+}
+
+/// One transfer from its sources to its destination.
+async fn run_once(
+    transfer: Transfer,
+    connector: Connector,
+    observer: SharedObserver,
+    cancel: CancellationToken,
+) -> Result<Summary, TransferError> {
+    Shared::new(transfer, connector, observer, cancel).until_done().await
 }
 
 /// What may come of another session.

@@ -140,7 +140,7 @@ fn protocol(place: &Location, reason: ProtocolFailure) -> TransferError {
 }
 
 /// What is wrong with our own records, and what to do about it.
-fn state(error: StateError) -> TransferError {
+pub(super) fn state(error: StateError) -> TransferError {
     const PLACE: &str = "the state directory";
     let elsewhere = Remedy::text("keep it elsewhere: XDG_STATE_HOME=/a/directory/of/yours");
     match &error {

@@ -251,6 +251,12 @@ pub enum UsageReason {
     /// A route by which no standing peer is reached.
     #[error("{0}: a standing peer is reached by quic or tls alone")]
     RouteOfPeer(String),
+    /// Files can go by way of a bucket, and by nothing else.
+    #[error("--via {0}: that is no bucket")]
+    NoWay(Location),
+    /// What is in a bucket, or goes there, needs none on its way.
+    #[error("{0} is in a bucket already, and --via names another on the way")]
+    StoreByStore(Location),
     /// A pattern whose matches lie in several directories, where names below one are compared.
     #[error("what matches {0} lies in several directories")]
     SeveralDirectories(Location),
@@ -274,6 +280,8 @@ impl UsageReason {
             Self::ListTooLong(_) => "list-too-long",
             Self::RouteOfPeer(_) => "route-of-peer",
             Self::SeveralDirectories(_) => "several-directories",
+            Self::NoWay(_) => "bad-way",
+            Self::StoreByStore(_) => "store-by-store",
         }
     }
 
@@ -292,6 +300,8 @@ impl UsageReason {
             Self::ListTooLong(_) => "split the list, and copy part by part",
             Self::RouteOfPeer(_) => "repeat with --route auto, or without it",
             Self::SeveralDirectories(_) => "verify them one directory at a time",
+            Self::NoWay(_) => "name a bucket, as --via s3://BUCKET/tmp, or --via here",
+            Self::StoreByStore(_) => "repeat without --via",
         }
     }
 }

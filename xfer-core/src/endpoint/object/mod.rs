@@ -7,6 +7,7 @@
 
 mod attributes;
 mod claims;
+pub(crate) mod clearing;
 mod confirm;
 mod create;
 mod entry;
