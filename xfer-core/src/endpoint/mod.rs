@@ -14,6 +14,7 @@
 //!   session, with [`EndpointError::Protocol`].
 //! - Dropping a call's future leaves the entry as if the call had or had not happened.
 
+pub(crate) mod agentless;
 pub mod conformance;
 pub mod filler;
 pub mod local;

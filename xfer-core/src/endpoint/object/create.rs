@@ -16,6 +16,7 @@ use super::store::{StoreError, UploadId};
 use super::{LOOKS_AT_ONCE, Shared, at_once, attributes};
 use crate::disk::is_partial_name;
 use crate::endpoint::EndpointResult;
+use crate::endpoint::agentless::pack::outcome;
 
 impl Shared {
     pub(super) async fn create(&self, create: Create) -> EndpointResult<Vec<Outcome>> {
@@ -24,7 +25,7 @@ impl Shared {
         let _claim = self.claims.claim(create.root, create.entries.iter().map(|e| &e.path)).await;
         let each = create.entries.iter().map(|entry| {
             let made = self.create_entry(&root, entry).map_ok(Some);
-            self.outcome(entry.ticket, made).boxed()
+            outcome(entry.ticket, made).boxed()
         });
         at_once(LOOKS_AT_ONCE, each.collect()).await
     }
@@ -87,7 +88,7 @@ impl Shared {
         check_batch(set.entries.len(), Operation::SetMetadata)?;
         let each = set.entries.iter().map(|(ticket, path, metadata)| {
             let set = self.set_entry(&root, path, metadata).map_ok(Some);
-            self.outcome(*ticket, set).boxed()
+            outcome(*ticket, set).boxed()
         });
         at_once(LOOKS_AT_ONCE, each.collect()).await
     }

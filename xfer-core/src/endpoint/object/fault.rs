@@ -4,6 +4,7 @@ use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::path::RelPath;
 
 use super::store::StoreError;
+pub(super) use crate::endpoint::agentless::own;
 use crate::endpoint::{EndpointError, LostReason, ProtocolReason};
 
 /// What became of a request.
@@ -27,13 +28,4 @@ pub(super) fn sort(error: StoreError, during: Operation, path: &RelPath) -> Endp
         | StoreError::Untrusted(_) => return EndpointError::Lost(LostReason::Ended),
     };
     Fault::new(kind, during, path.clone()).into()
-}
-
-/// A failure at one entry; what ends the session comes back as an error.
-pub(super) fn own<T>(result: Result<T, EndpointError>) -> Result<Result<T, Fault>, EndpointError> {
-    match result {
-        Ok(value) => Ok(Ok(value)),
-        Err(EndpointError::Fault(fault)) => Ok(Err(fault)),
-        Err(error) => Err(error),
-    }
 }

@@ -6,7 +6,6 @@
 //! known of one is recorded in this machine's state directory, so that a later session goes on.
 
 mod attributes;
-mod claims;
 pub(crate) mod clearing;
 mod confirm;
 mod create;
@@ -17,7 +16,6 @@ mod keys;
 mod layers;
 mod listing;
 mod locate;
-mod locking;
 mod manifest;
 mod pack;
 mod partials;
@@ -40,12 +38,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
-use futures_util::stream::{StreamExt, TryStreamExt};
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 use tokio_util::sync::CancellationToken;
 use xfer_protocol::digest::Digest;
-use xfer_protocol::fault::Fault;
+use xfer_protocol::fault::{Fault, Operation};
 use xfer_protocol::limits;
 use xfer_protocol::manifest::ProofLevel;
 use xfer_protocol::message::{
@@ -56,14 +52,15 @@ use xfer_protocol::message::{
 };
 use xfer_protocol::range::ByteRange;
 
-use self::claims::Claims;
 use self::entry::Versions;
 use self::layers::Layers;
-use self::locking::Locks;
 use self::partials::Partials;
 use self::roots::Roots;
 use self::scanning::Scans;
 use self::store::Store;
+use super::agentless::claims::Claims;
+use super::agentless::locking::{Locks, Place};
+use super::agentless::{at_once, guard};
 use super::{
     Capabilities, Endpoint, EndpointError, EndpointResult, LostReason, MetadataKinds, Sink, Source,
     TimeGrain,
@@ -196,6 +193,13 @@ impl Shared {
         let call = call.map_err(|_| EndpointError::Lost(LostReason::ClosedHere))?;
         self.check_open()?;
         Ok(call)
+    }
+
+    fn lock(&self, lock: &Lock) -> EndpointResult<()> {
+        let root = self.writable(lock.root, Operation::Lock)?;
+        let Some(directory) = &self.options.locks else { return Ok(()) };
+        let place = Place { directory, far: self.store.name().as_bytes() };
+        self.locks.lock(place, lock, |path| root.place(path))
     }
 
     fn shut(&self) {
@@ -374,19 +378,4 @@ impl Sink for ObjectEndpoint {
     async fn finish(&self, finish: Finish) -> EndpointResult<()> {
         self.whole(|shared| async move { shared.finish(finish).await }).await
     }
-}
-
-/// Does what is to be done for each of many entries, so many at a time; the results come in order,
-/// and an error that ends the session ends the rest.
-async fn at_once<T: Send>(
-    count: usize,
-    each: Vec<BoxFuture<'_, EndpointResult<T>>>,
-) -> EndpointResult<Vec<T>> {
-    futures_util::stream::iter(each).buffered(count).try_collect().await
-}
-
-/// Locks what several calls share; a panic elsewhere left it whole, for no guard is held where one
-/// could happen.
-fn guard<T>(shared: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -4,10 +4,8 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use xfer_protocol::digest::file_digest;
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
-use xfer_protocol::limits;
 use xfer_protocol::manifest::Stamp;
-use xfer_protocol::message::{Outcome, PackedFile, Ticket, WritePack};
-use xfer_protocol::path::RelPath;
+use xfer_protocol::message::{Outcome, PackedFile, WritePack};
 
 use super::confirm::Written;
 use super::fault::own;
@@ -16,6 +14,7 @@ use super::publish::Staged;
 use super::roots::OpenRoot;
 use super::{OBJECTS_AT_ONCE, Shared, at_once, guard};
 use crate::endpoint::EndpointResult;
+use crate::endpoint::agentless::pack::{outcome, unpacked};
 
 impl Shared {
     pub(super) async fn write_pack(
@@ -24,30 +23,15 @@ impl Shared {
         payload: Bytes,
     ) -> EndpointResult<Vec<Outcome>> {
         let root = self.writable(pack.root, Operation::Write)?;
-        let mut sizes = pack.files.iter().map(|file| file.size);
-        let total = sizes.try_fold(0_u64, u64::checked_add);
-        let fits = total.and_then(|total| usize::try_from(total).ok()) == Some(payload.len());
-        if !fits || pack.files.len() > limits::BATCH_ENTRIES_MAX {
-            return Err(Fault::new(FaultKind::Protocol, Operation::Write, RelPath::root()).into());
-        }
-        let claim = self.claims.claim(pack.root, pack.files.iter().map(|file| &file.path)).await;
-        if let Some(first) = pack.files.first() {
+        let files = unpacked(pack.files, payload)?;
+        let claim = self.claims.claim(pack.root, files.iter().map(|(file, _)| &file.path)).await;
+        if let Some((first, _)) = files.first() {
             // What leads to most of them is asked for once.
             let _each_tells = own(self.reach(&root, &first.path, Operation::Write, true).await)?;
         }
-        let mut rest = payload;
-        let files: Vec<_> = pack
-            .files
-            .into_iter()
-            .map(|file| {
-                // Their sum is the payload's length.
-                let bytes = rest.split_to(usize::try_from(file.size).unwrap_or_default());
-                (file, bytes)
-            })
-            .collect();
         let each = files.iter().map(|(file, bytes)| {
             let bytes = Bytes::clone(bytes);
-            self.outcome(file.ticket, self.write_file(&root, file, bytes, pack.publish)).boxed()
+            outcome(file.ticket, self.write_file(&root, file, bytes, pack.publish)).boxed()
         });
         let outcomes = at_once(OBJECTS_AT_ONCE, each.collect()).await?;
         drop(claim);
@@ -55,15 +39,6 @@ impl Shared {
             self.write_grown(&root).await;
         }
         Ok(outcomes)
-    }
-
-    /// What became of one entry; an error ends the session.
-    pub(super) async fn outcome(
-        &self,
-        ticket: Ticket,
-        work: impl Future<Output = EndpointResult<Option<Stamp>>> + Send,
-    ) -> EndpointResult<Outcome> {
-        Ok(Outcome { ticket, result: own(work.await)? })
     }
 
     async fn write_file(

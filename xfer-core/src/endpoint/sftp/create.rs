@@ -10,8 +10,9 @@ use xfer_protocol::path::RelPath;
 use super::entry::{stamp, wanted};
 use super::fault::sort;
 use super::roots::OpenRoot;
-use super::{Shared, at_once};
+use super::{AT_ONCE, Shared, at_once};
 use crate::disk::is_partial_name;
+use crate::endpoint::agentless::pack::outcome;
 use crate::endpoint::{EndpointError, EndpointResult};
 use crate::transport::sftp::{Attributes, FileKind, Refusal, SftpError};
 
@@ -29,9 +30,9 @@ impl Shared {
         let _claim = self.claims.claim(create.root, create.entries.iter().map(|e| &e.path)).await;
         let each = create.entries.iter().map(|entry| {
             let made = self.create_entry(&root, entry).map_ok(Some);
-            self.outcome(entry.ticket, made).boxed()
+            outcome(entry.ticket, made).boxed()
         });
-        at_once(each.collect()).await
+        at_once(AT_ONCE, each.collect()).await
     }
 
     async fn create_entry(&self, root: &OpenRoot, entry: &NewEntry) -> EndpointResult<Stamp> {
@@ -169,9 +170,9 @@ impl Shared {
             let each = level.iter().map(|place| {
                 let (ticket, path, metadata) = &set.entries[*place];
                 let set = self.set_entry(&root, path, metadata).map_ok(Some);
-                self.outcome(*ticket, set).boxed()
+                outcome(*ticket, set).boxed()
             });
-            let done = at_once(each.collect()).await?;
+            let done = at_once(AT_ONCE, each.collect()).await?;
             outcomes.extend(level.iter().copied().zip(done));
         }
         outcomes.sort_by_key(|(place, _)| *place);

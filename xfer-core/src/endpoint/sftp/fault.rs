@@ -5,6 +5,7 @@ use xfer_protocol::path::RelPath;
 
 use super::Shared;
 use super::roots::OpenRoot;
+pub(super) use crate::endpoint::agentless::own;
 use crate::endpoint::{EndpointError, LostReason, ProtocolReason};
 use crate::transport::sftp::{Broken, Refusal, SftpError};
 
@@ -63,14 +64,5 @@ impl Shared {
             return Fault::new(kind, during, path.clone()).into();
         }
         sort(error, during, path)
-    }
-}
-
-/// A failure at one entry; what ends the session comes back as an error.
-pub(super) fn own<T>(result: Result<T, EndpointError>) -> Result<Result<T, Fault>, EndpointError> {
-    match result {
-        Ok(value) => Ok(Ok(value)),
-        Err(EndpointError::Fault(fault)) => Ok(Err(fault)),
-        Err(error) => Err(error),
     }
 }

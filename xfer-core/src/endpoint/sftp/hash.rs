@@ -83,7 +83,7 @@ impl Shared {
         }
         let each = hash.files.files.iter();
         let each = each.map(|(path, stamp)| self.hash_whole(&root, path, stamp).boxed()).collect();
-        Ok((at_once(each).await?, false))
+        Ok((at_once(AT_ONCE, each).await?, false))
     }
 
     async fn hash_whole(

@@ -11,7 +11,7 @@ use xfer_protocol::path::RelPath;
 
 use super::fault::{own, sort};
 use super::roots::OpenRoot;
-use super::{Shared, at_once};
+use super::{AT_ONCE, Shared, at_once};
 use crate::endpoint::EndpointResult;
 use crate::transport::sftp::{Attributes, FileKind, Name, OpenHandle, Refusal, SftpError};
 
@@ -148,7 +148,7 @@ impl Shared {
         let open = |f: &Found| matches!(f.attributes.kind(), None | Some(FileKind::Symlink));
         let each = found.iter_mut().filter(|f| open(f));
         let each = each.map(|found| self.look_at_found(root, path, found).boxed()).collect();
-        at_once(each).await.map(drop)
+        at_once(AT_ONCE, each).await.map(drop)
     }
 
     async fn look_at_found(

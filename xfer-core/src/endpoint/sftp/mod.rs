@@ -11,14 +11,12 @@
 //! can exchange a directory for a link in it, and so lead reads or writes to where the server's
 //! user may read or write. The agent, which holds descriptors, closes that gap.
 
-mod claims;
 mod create;
 mod entry;
 mod fault;
 mod hash;
 mod listing;
 mod locate;
-mod locking;
 mod pack;
 mod partials;
 mod publish;
@@ -32,8 +30,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
-use futures_util::stream::{StreamExt, TryStreamExt};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use xfer_protocol::digest::Digest;
@@ -49,12 +45,13 @@ use xfer_protocol::message::{
 use xfer_protocol::path::RelPath;
 use xfer_protocol::range::ByteRange;
 
-use self::claims::Claims;
-use self::locking::Locks;
 use self::partials::Partials;
 use self::roots::Roots;
 use self::scanning::Scans;
 use self::source::OpenFiles;
+use super::agentless::claims::Claims;
+use super::agentless::locking::{Locks, Place};
+use super::agentless::{at_once, guard};
 use super::{
     Capabilities, Endpoint, EndpointError, EndpointResult, LostReason, MetadataKinds, Sink, Source,
     TimeGrain,
@@ -169,6 +166,13 @@ impl Shared {
             true => Err(EndpointError::Lost(LostReason::ClosedHere)),
             false => Ok(()),
         }
+    }
+
+    fn lock(&self, lock: &Lock) -> EndpointResult<()> {
+        let root = self.writable(lock.root, Operation::Lock)?;
+        let Some(directory) = &self.options.locks else { return Ok(()) };
+        let place = Place { directory, far: &self.options.machine };
+        self.locks.lock(place, lock, |path| root.at(path))
     }
 
     fn shut(&self) {
@@ -337,16 +341,4 @@ impl Sink for SftpEndpoint {
     async fn finish(&self, finish: Finish) -> EndpointResult<()> {
         self.whole(|shared| async move { shared.finish(finish).await }).await
     }
-}
-
-/// Does what is to be done for each of many entries, so many at a time; the results come in order,
-/// and an error that ends the session ends the rest.
-async fn at_once<T: Send>(each: Vec<BoxFuture<'_, EndpointResult<T>>>) -> EndpointResult<Vec<T>> {
-    futures_util::stream::iter(each).buffered(AT_ONCE).try_collect().await
-}
-
-/// Locks what several calls share; a panic elsewhere left it whole, for no guard is held where one
-/// could happen.
-fn guard<T>(shared: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

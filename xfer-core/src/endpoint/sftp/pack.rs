@@ -4,15 +4,15 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use xfer_protocol::digest::file_digest;
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
-use xfer_protocol::limits;
 use xfer_protocol::manifest::Stamp;
-use xfer_protocol::message::{Outcome, PackedFile, Ticket, WritePack};
+use xfer_protocol::message::{Outcome, PackedFile, WritePack};
 use xfer_protocol::path::RelPath;
 
-use super::fault::{own, sort};
+use super::fault::sort;
 use super::publish::Staged;
 use super::roots::OpenRoot;
-use super::{Shared, at_once, guard};
+use super::{AT_ONCE, Shared, at_once, guard};
+use crate::endpoint::agentless::pack::{outcome, unpacked};
 use crate::endpoint::{EndpointError, EndpointResult};
 use crate::transport::sftp::SftpError;
 
@@ -23,37 +23,13 @@ impl Shared {
         payload: Bytes,
     ) -> EndpointResult<Vec<Outcome>> {
         let root = self.writable(pack.root, Operation::Write)?;
-        let mut sizes = pack.files.iter().map(|file| file.size);
-        let total = sizes.try_fold(0_u64, u64::checked_add);
-        let fits = total.and_then(|total| usize::try_from(total).ok()) == Some(payload.len());
-        if !fits || pack.files.len() > limits::BATCH_ENTRIES_MAX {
-            return Err(Fault::new(FaultKind::Protocol, Operation::Write, RelPath::root()).into());
-        }
-        let _claim = self.claims.claim(pack.root, pack.files.iter().map(|file| &file.path)).await;
-        let mut rest = payload;
-        let files: Vec<_> = pack
-            .files
-            .into_iter()
-            .map(|file| {
-                // Their sum is the payload's length.
-                let bytes = rest.split_to(usize::try_from(file.size).unwrap_or_default());
-                (file, bytes)
-            })
-            .collect();
+        let files = unpacked(pack.files, payload)?;
+        let _claim = self.claims.claim(pack.root, files.iter().map(|(file, _)| &file.path)).await;
         let each = files.iter().map(|(file, bytes)| {
             let bytes = Bytes::clone(bytes);
-            self.outcome(file.ticket, self.write_file(&root, file, bytes, pack.publish)).boxed()
+            outcome(file.ticket, self.write_file(&root, file, bytes, pack.publish)).boxed()
         });
-        at_once(each.collect()).await
-    }
-
-    /// What became of one entry; an error ends the session.
-    pub(super) async fn outcome(
-        &self,
-        ticket: Ticket,
-        work: impl Future<Output = EndpointResult<Option<Stamp>>> + Send,
-    ) -> EndpointResult<Outcome> {
-        Ok(Outcome { ticket, result: own(work.await)? })
+        at_once(AT_ONCE, each.collect()).await
     }
 
     async fn write_file(

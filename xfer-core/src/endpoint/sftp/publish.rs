@@ -12,7 +12,7 @@ use super::entry::stamp;
 use super::fault::{own, sort};
 use super::pack::is_own;
 use super::roots::OpenRoot;
-use super::{Shared, at_once, guard};
+use super::{AT_ONCE, Shared, at_once, guard};
 use crate::endpoint::EndpointResult;
 use crate::transport::sftp::{FileKind, Opening, Refusal, SftpError};
 
@@ -39,7 +39,7 @@ impl Shared {
         }
         let paths: Vec<_> = guard(&root.staged).keys().cloned().collect();
         let each = paths.iter().map(|path| self.appear_claimed(root, path, publish).boxed());
-        let appeared = at_once(each.collect()).await?;
+        let appeared = at_once(AT_ONCE, each.collect()).await?;
         let mut appeared: Vec<_> = paths.into_iter().zip(appeared).collect();
         if publish.durable {
             let mut directories = root.take_touched();

@@ -11,7 +11,7 @@ use xfer_protocol::path::RelPath;
 
 use super::fault::sort;
 use super::publish::Staged;
-use super::{Shared, at_once, guard};
+use super::{AT_ONCE, Shared, at_once, guard};
 use crate::disk::{is_partial_name, partial_name};
 use crate::endpoint::EndpointResult;
 use crate::transport::sftp::{FileKind, Opening, Refusal, SftpError};
@@ -284,7 +284,7 @@ impl Shared {
             return Ok(());
         }
         let each = directories.iter().map(|directory| self.sync_directory(root, directory).boxed());
-        at_once(each.collect()).await.map(drop)
+        at_once(AT_ONCE, each.collect()).await.map(drop)
     }
 
     async fn sync_directory(&self, root: &OpenRoot, directory: &RelPath) -> EndpointResult<()> {

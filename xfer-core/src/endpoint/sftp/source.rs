@@ -16,7 +16,7 @@ use xfer_protocol::range::ByteRange;
 use super::entry::is_still;
 use super::fault::{own, sort};
 use super::roots::OpenRoot;
-use super::{Shared, at_once, guard};
+use super::{AT_ONCE, Shared, at_once, guard};
 use crate::endpoint::{EndpointError, EndpointResult};
 use crate::transport::sftp::{FileKind, OpenHandle, Opening};
 
@@ -103,7 +103,7 @@ impl Shared {
         let each = each.map(|(path, stamp)| self.read_own(&root, path, stamp).boxed()).collect();
         let mut payload = BytesMut::new();
         let mut reads = Vec::with_capacity(files.files.len());
-        for read in at_once(each).await? {
+        for read in at_once(AT_ONCE, each).await? {
             reads.push(read.map(|bytes| {
                 payload.extend_from_slice(&bytes);
                 ReadFile { size: bytes.len() as u64, digest: file_digest(&bytes) }

@@ -10,13 +10,13 @@ use xfer_protocol::path::RelPath;
 use super::guard;
 
 #[derive(Default)]
-pub(super) struct Claims {
+pub(in crate::endpoint) struct Claims {
     held: Mutex<HashSet<(RootIndex, RelPath)>>,
     freed: Notify,
 }
 
 /// Names that are ours until it is dropped.
-pub(super) struct Claim<'a> {
+pub(in crate::endpoint) struct Claim<'a> {
     claims: &'a Claims,
     names: Vec<(RootIndex, RelPath)>,
 }
@@ -24,7 +24,7 @@ pub(super) struct Claim<'a> {
 impl Claims {
     /// Waits until nobody else writes any of the names, and takes all of them at once. A call makes
     /// one claim and no second, so that no two wait for each other.
-    pub(super) async fn claim<'p>(
+    pub(in crate::endpoint) async fn claim<'p>(
         &self,
         root: RootIndex,
         paths: impl IntoIterator<Item = &'p RelPath>,

@@ -1,5 +1,6 @@
-//! Locks, as far as they go over SFTP: files in this machine's own state directory, so transfers
-//! from here keep each other off an entry, and those from elsewhere are not seen.
+//! Locks, as far as they go where nobody can lock on the far side: files in this machine's own state
+//! directory, so transfers from here keep each other off an entry, and those from elsewhere are not
+//! seen.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -8,7 +9,7 @@ use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::message::Lock;
 use xfer_protocol::path::RelPath;
 
-use super::{Shared, guard};
+use super::guard;
 use crate::disk::Errno;
 use crate::disk::fault::fault;
 use crate::disk::lock::{LockMode, lock};
@@ -17,7 +18,15 @@ use crate::endpoint::EndpointResult;
 
 /// Locks of one session, by the absolute paths that they stand for.
 #[derive(Default)]
-pub(super) struct Locks(Mutex<HashMap<Vec<u8>, Held>>);
+pub(in crate::endpoint) struct Locks(Mutex<HashMap<Vec<u8>, Held>>);
+
+/// Where locks lie, and what tells the paths of one far side from those of another.
+#[derive(Clone, Copy)]
+pub(in crate::endpoint) struct Place<'a> {
+    pub(in crate::endpoint) directory: &'a StateDirectory,
+    /// Names the far side.
+    pub(in crate::endpoint) far: &'a [u8],
+}
 
 struct Held {
     file: LockFile,
@@ -25,12 +34,12 @@ struct Held {
 }
 
 impl Locks {
-    pub(super) fn clear(&self) {
+    pub(in crate::endpoint) fn clear(&self) {
         guard(&self.0).clear();
     }
 
     /// Lets go of all locks at and below a path.
-    pub(super) fn release(&self, root: &[u8]) {
+    pub(in crate::endpoint) fn release(&self, root: &[u8]) {
         guard(&self.0).retain(|path, _| {
             let rest = path.strip_prefix(root);
             !rest.is_some_and(|rest| {
@@ -38,26 +47,28 @@ impl Locks {
             })
         });
     }
-}
 
-impl Shared {
-    /// Locks entries exclusively, and shared what leads to them within their root.
-    pub(super) fn lock(&self, lock: &Lock) -> EndpointResult<()> {
-        let root = self.writable(lock.root, Operation::Lock)?;
-        let Some(directory) = &self.options.locks else { return Ok(()) };
-        for entry in &lock.entries {
+    /// Locks entries exclusively, and shared what leads to them within their root; `at` tells the
+    /// absolute path of an entry.
+    pub(in crate::endpoint) fn lock(
+        &self,
+        place: Place<'_>,
+        request: &Lock,
+        at: impl Fn(&RelPath) -> Vec<u8>,
+    ) -> EndpointResult<()> {
+        for entry in &request.entries {
             let mut taken = Vec::new();
             let above = std::iter::successors(entry.parent(), RelPath::parent);
             let mut wanted: Vec<_> = above.map(|above| (above, LockMode::Shared)).collect();
             wanted.reverse();
             wanted.push((entry.clone(), LockMode::Exclusive));
             for (path, mode) in wanted {
-                let at = root.at(&path);
-                match self.take(directory, &at, mode) {
+                let at = at(&path);
+                match self.take(place, &at, mode) {
                     Ok(true) => taken.push(at),
                     Ok(false) => {}
                     Err(errno) => {
-                        let mut held = guard(&self.locks.0);
+                        let mut held = guard(&self.0);
                         taken.iter().for_each(|at| drop(held.remove(at)));
                         let fault = match errno {
                             Errno::WOULDBLOCK => {
@@ -74,8 +85,8 @@ impl Shared {
     }
 
     /// Takes one lock, or raises it; whether it is new comes back.
-    fn take(&self, directory: &StateDirectory, at: &[u8], mode: LockMode) -> Result<bool, Errno> {
-        let mut held = guard(&self.locks.0);
+    fn take(&self, place: Place<'_>, at: &[u8], mode: LockMode) -> Result<bool, Errno> {
+        let mut held = guard(&self.0);
         if let Some(known) = held.get_mut(at) {
             if known.mode < mode {
                 lock(&known.file, mode)?;
@@ -83,15 +94,11 @@ impl Shared {
             }
             return Ok(false);
         }
-        let name = blake3::keyed_hash(&self.lock_key(), at).to_hex();
-        let file = directory.lock_file(&name).map_err(|_| Errno::IO)?;
+        let key = *blake3::hash(place.far).as_bytes();
+        let name = blake3::keyed_hash(&key, at).to_hex();
+        let file = place.directory.lock_file(&name).map_err(|_| Errno::IO)?;
         lock(&file, mode)?;
         held.insert(at.to_vec(), Held { file, mode });
         Ok(true)
-    }
-
-    /// Tells the paths of one machine from those of another.
-    fn lock_key(&self) -> [u8; 32] {
-        *blake3::hash(&self.options.machine).as_bytes()
     }
 }
