@@ -4,6 +4,8 @@
 pub(super) mod claims;
 pub(super) mod locking;
 pub(super) mod pack;
+pub(super) mod partials;
+pub(super) mod walk;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{StreamExt, TryStreamExt};

@@ -1,17 +1,14 @@
 //! Large files being assembled: in parts, or in memory where one part is all there is.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use tokio::sync::{Notify, RwLock};
 use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
-use xfer_protocol::limits;
 use xfer_protocol::message::{Commit, Keep, OpenPartial, Partial, PartialIndex, WriteBlock};
 use xfer_protocol::path::RelPath;
 use xfer_protocol::range::ByteRange;
-use xfer_protocol::session::assembly::{Accept, Assembly};
+use xfer_protocol::session::assembly::Assembly;
 
 use super::places::Standing;
 use super::publish::{Body, Staged};
@@ -20,32 +17,13 @@ use super::sums::{grains, length, span_digests};
 use super::upload::{Upload, part_length};
 use super::{GRID, Shared, guard};
 use crate::endpoint::EndpointResult;
+use crate::endpoint::agentless::partials::{self, Known, Stage};
 
-/// Partials that are done, remembered so that a call that comes late or again is understood.
-const DONE_MAX: usize = 1 << 16;
-
-#[derive(Default)]
-pub(super) struct Partials(Mutex<Table>);
-
-#[derive(Default)]
-struct Table {
-    open: HashMap<PartialIndex, Arc<PartialFile>>,
-    done: BTreeSet<PartialIndex>,
-}
+/// The partials of a session.
+pub(super) type Partials = partials::Partials<OpenRoot, Content>;
 
 /// One file being assembled.
-pub(super) struct PartialFile {
-    index: PartialIndex,
-    pub(super) root: Arc<OpenRoot>,
-    pub(super) path: RelPath,
-    stage: Mutex<Stage>,
-    /// Ranges are claimed in it.
-    assembly: Mutex<Assembly>,
-    released: Notify,
-    /// Shared by those who work on ranges, exclusive for whoever ends or takes over the file.
-    calls: RwLock<()>,
-    pub(super) content: Content,
-}
+pub(super) type PartialFile = partials::PartialFile<OpenRoot, Content>;
 
 /// Where the bytes are.
 pub(super) enum Content {
@@ -53,51 +31,14 @@ pub(super) enum Content {
     Parts(Arc<Upload>),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    Open,
-    Staged,
-    /// Another opening took the file over.
-    Replaced,
-    Tainted,
-}
-
 impl Partials {
-    pub(super) fn clear(&self) {
-        guard(&self.0).open.clear();
-    }
-
-    /// Forgets a partial that was published or removed.
-    pub(super) fn forget(&self, index: PartialIndex) {
-        let mut table = guard(&self.0);
-        if table.open.remove(&index).is_some() {
-            table.done.insert(index);
-            if table.done.len() > DONE_MAX {
-                table.done.pop_first();
-            }
-        }
-    }
-
     /// Whether a file of a root is being assembled here.
     pub(super) fn holds(&self, root: &OpenRoot, path: &RelPath) -> bool {
-        let is = |p: &Arc<PartialFile>| p.root.prefix == root.prefix && p.path == *path;
-        guard(&self.0).open.values().any(is)
+        self.any(|p| p.root.prefix == root.prefix && p.path == *path)
     }
 }
 
 impl PartialFile {
-    pub(super) fn size(&self) -> u64 {
-        self.assembly().size()
-    }
-
-    pub(super) fn assembly(&self) -> MutexGuard<'_, Assembly> {
-        guard(&self.assembly)
-    }
-
-    pub(super) fn fault(&self, kind: FaultKind, during: Operation) -> Fault {
-        Fault::new(kind, during, self.path.clone())
-    }
-
     /// The digest of a block that an earlier session left.
     pub(super) fn recorded(&self, block: ByteRange) -> Option<Digest> {
         match &self.content {
@@ -111,22 +52,6 @@ impl PartialFile {
             Content::Whole(_) => Vec::new(),
             Content::Parts(upload) => upload.held(),
         }
-    }
-
-    fn check_open(&self, during: Operation) -> Result<(), Fault> {
-        match self.stage() {
-            Stage::Open => Ok(()),
-            Stage::Tainted => Err(self.fault(FaultKind::Tainted, during)),
-            Stage::Staged | Stage::Replaced => Err(self.fault(FaultKind::Protocol, during)),
-        }
-    }
-
-    fn stage(&self) -> Stage {
-        *guard(&self.stage)
-    }
-
-    fn set_stage(&self, stage: Stage) {
-        *guard(&self.stage) = stage;
     }
 
     /// Checks that a block fits the file and the grid, and its bytes their digests; those of each
@@ -164,42 +89,10 @@ impl PartialFile {
             _ => Err(fault(FaultKind::Protocol)),
         }
     }
-
-    /// Takes what of a range is to be written, once no other call works on it.
-    async fn claim(&self, range: ByteRange, digests: usize) -> Result<Option<Claimed<'_>>, Fault> {
-        loop {
-            let released = self.released.notified();
-            tokio::pin!(released);
-            // Whoever lets go after the look below is heard.
-            released.as_mut().enable();
-            let accepted = self.assembly().accept(range, digests);
-            match accepted.map_err(|_| self.fault(FaultKind::Protocol, Operation::Write))? {
-                Accept::Duplicate => return Ok(None),
-                Accept::Write(pieces) => {
-                    return Ok(Some(Claimed { partial: self, range, pieces }));
-                }
-                Accept::Busy => released.await,
-            }
-        }
-    }
 }
 
 /// Bytes of a hole that are written as zeros in one call.
 const HOLE_BYTES_MAX: u64 = 64 << 20;
-
-/// A range that nobody else writes until this is dropped.
-struct Claimed<'a> {
-    partial: &'a PartialFile,
-    range: ByteRange,
-    pieces: Vec<ByteRange>,
-}
-
-impl Drop for Claimed<'_> {
-    fn drop(&mut self) {
-        self.partial.assembly().release(self.range);
-        self.partial.released.notify_waiters();
-    }
-}
 
 impl Shared {
     pub(super) async fn open_partial(&self, open: OpenPartial) -> EndpointResult<Partial> {
@@ -210,8 +103,10 @@ impl Shared {
         }
         let assembly = Assembly::new(open.size).map_err(|_| fault(FaultKind::FileTooLarge))?;
         let _claim = self.claims.claim(open.root, [&open.path]).await;
-        if let Some(same) = self.known(&open)? {
-            return Ok(same);
+        match self.partials.known(&open)? {
+            Known::Done => return Ok(Partial { held: Vec::new() }),
+            Known::Open(same) => return Ok(Partial { held: same.held() }),
+            Known::Nothing => {}
         }
         if self.reach_new(&root, &open.path, Operation::Open).await? == Standing::Directory {
             return Err(fault(FaultKind::Conflict).into());
@@ -229,54 +124,16 @@ impl Shared {
             upload.resume(self).await?;
             Content::Parts(Arc::new(upload))
         };
-        let partial = PartialFile {
-            index: open.partial,
-            root,
-            path: open.path.clone(),
-            stage: Mutex::new(Stage::Open),
-            assembly: Mutex::new(assembly),
-            released: Notify::new(),
-            calls: RwLock::default(),
-            content,
-        };
+        let partial = PartialFile::new(&open, root, assembly, content);
         let held = partial.held();
-        let mut table = guard(&self.partials.0);
-        if table.open.len() >= limits::PARTIALS_MAX {
-            return Err(fault(FaultKind::Limit).into());
-        }
-        table.open.insert(open.partial, Arc::new(partial));
+        self.partials.add(partial)?;
         Ok(Partial { held })
-    }
-
-    /// The answer to an opening that was answered before.
-    fn known(&self, open: &OpenPartial) -> Result<Option<Partial>, Fault> {
-        let table = guard(&self.partials.0);
-        if table.done.contains(&open.partial) {
-            // A first run of this call that comes too late.
-            return Ok(Some(Partial { held: Vec::new() }));
-        }
-        let Some(known) = table.open.get(&open.partial) else { return Ok(None) };
-        if known.path != open.path || known.root.index != open.root {
-            return Err(known.fault(FaultKind::Protocol, Operation::Open));
-        }
-        let goes_on = matches!(known.stage(), Stage::Open | Stage::Staged);
-        if !goes_on || known.size() != open.size {
-            return Ok(None);
-        }
-        Ok(Some(Partial { held: known.held() }))
     }
 
     /// Takes a file away from an earlier opening of it, whose calls fail from now on; those under
     /// way end first.
     pub(super) async fn release_partial(&self, root: &OpenRoot, path: &RelPath) {
-        let before = {
-            let mut table = guard(&self.partials.0);
-            let of_path = |p: &&Arc<PartialFile>| p.path == *path && p.root.index == root.index;
-            let before = table.open.values().find(of_path).map(Arc::clone);
-            before.inspect(|before| drop(table.open.remove(&before.index)))
-        };
-        if let Some(before) = before {
-            before.set_stage(Stage::Replaced);
+        if let Some(before) = self.partials.take(root.index, path) {
             drop(before.calls.write().await);
         }
     }
@@ -287,12 +144,7 @@ impl Shared {
         index: PartialIndex,
         during: Operation,
     ) -> Result<Option<Arc<PartialFile>>, Fault> {
-        let table = guard(&self.partials.0);
-        match table.open.get(&index) {
-            Some(partial) => Ok(Some(Arc::clone(partial))),
-            None if table.done.contains(&index) => Ok(None),
-            None => Err(Fault::new(FaultKind::Protocol, during, RelPath::root())),
-        }
+        self.partials.get(index, during)
     }
 
     pub(super) fn keep(&self, keep: &Keep) -> EndpointResult<()> {
@@ -414,7 +266,7 @@ impl Shared {
     }
 
     pub(super) async fn discard(&self, index: PartialIndex) -> EndpointResult<()> {
-        let Some(partial) = guard(&self.partials.0).open.get(&index).map(Arc::clone) else {
+        let Some(partial) = self.partials.find(index) else {
             return Ok(());
         };
         let _claim = self.claims.claim(partial.root.index, [&partial.path]).await;

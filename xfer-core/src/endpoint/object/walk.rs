@@ -1,12 +1,10 @@
 //! The walk of a tree, in the order of `RelPath`, which is not that of keys: names are sorted by
 //! directory. Directories are listed ahead, and objects looked at many at a time.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::ops::Range;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use tokio::task::JoinHandle;
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::limits;
 use xfer_protocol::manifest::{EntryKind, Metadata, ScanItem};
@@ -21,11 +19,10 @@ use super::manifest::{Described, DescribedKind};
 use super::roots::OpenRoot;
 use super::store::{Get, Version};
 use super::{LOOKS_AT_ONCE, Shared, at_once};
+use crate::endpoint::agentless::walk::{Children, Levels, Named, Rules, Step};
 use crate::endpoint::{EndpointError, EndpointResult};
 use crate::scan::Wanted;
-use crate::scan::filter::{Decision, Filter};
-use crate::scan::ignored::{IgnoreFiles, KINDS};
-use crate::scan::only::Only;
+use crate::scan::ignored::KINDS;
 
 /// Directories that are listed ahead; each may take as much memory as a listing may.
 const AHEAD_MAX: usize = 4;
@@ -34,13 +31,8 @@ const AHEAD_MAX: usize = 4;
 pub(super) struct Walk {
     shared: Arc<Shared>,
     root: Arc<OpenRoot>,
-    filter: Filter,
-    only: Option<Only>,
-    ignored: IgnoreFiles,
-    /// The entry at which the walk begins; patterns match what follows it.
-    under: RelPath,
-    levels: Vec<Level>,
-    ahead: HashMap<RelPath, Ahead>,
+    rules: Rules,
+    levels: Levels<Found, Tree>,
     /// Directories that a list of one above them told.
     ready: HashMap<RelPath, Listing>,
     /// What manifests and records tell, by the directories that it is in.
@@ -62,26 +54,9 @@ enum Item {
     Look(RelPath, Seen),
 }
 
-/// One directory whose children are being visited.
-struct Level {
-    path: RelPath,
-    children: Children,
-    /// Directories among the children that may be listed ahead.
-    directories: VecDeque<RelPath>,
-}
-
-enum Children {
-    All(VecDeque<Found>),
-    /// Those that lead to wanted entries, found by name without listing the directory.
-    Wanted(Range<usize>),
-}
-
-/// A listing under way, given up when it is dropped.
-struct Ahead(JoinHandle<EndpointResult<Tree>>);
-
-impl Drop for Ahead {
-    fn drop(&mut self) {
-        self.0.abort();
+impl Named for Found {
+    fn name(&self) -> &[u8] {
+        &self.name
     }
 }
 
@@ -93,11 +68,7 @@ impl Walk {
         under: RelPath,
         options: ScanOptions,
     ) -> EndpointResult<Self> {
-        let bad = |kind| Fault::new(kind, Operation::List, under.clone());
-        if options.follow_links {
-            return Err(bad(FaultKind::Unsupported).into());
-        }
-        let filter = Filter::new(&options.filter).map_err(|_| bad(FaultKind::Limit))?;
+        let rules = Rules::new(under.clone(), options)?;
         let told = told(&shared, &root, &under);
         let missing = || Fault::new(FaultKind::NotFound, Operation::Open, under.clone());
         let first = shared.find(&root, &under).await?.ok_or_else(missing)?;
@@ -107,12 +78,8 @@ impl Walk {
         Ok(Self {
             shared,
             root,
-            filter,
-            only: options.only.map(Only::new),
-            ignored: IgnoreFiles::new(&options.filter),
-            under,
-            levels: Vec::new(),
-            ahead: HashMap::new(),
+            rules,
+            levels: Levels::new(AHEAD_MAX),
             ready: HashMap::new(),
             told,
             first: Some(first),
@@ -123,8 +90,7 @@ impl Walk {
     /// The next items, about as many as asked for, at least one; none once the walk is over.
     pub(super) async fn next(&mut self, count: usize) -> EndpointResult<Vec<ScanItem>> {
         if let Some(first) = self.first.take() {
-            let path = self.under.clone();
-            let wanted = self.only.as_ref().map_or(Wanted::All, |only| only.below(&path));
+            let (path, wanted) = (self.rules.under.clone(), self.rules.wanted_first());
             self.visit(first, path, wanted).await?;
         }
         while self.items.len() < count && self.step().await? {}
@@ -167,7 +133,7 @@ impl Walk {
             self.shared.versions.note(etag);
         }
         match file(path.clone(), seen, metadata) {
-            Some(entry) if !self.filter.admits(&entry.kind, entry.metadata.modified) => {
+            Some(entry) if !self.rules.filter.admits(&entry.kind, entry.metadata.modified) => {
                 ScanItem::Excluded(path)
             }
             Some(entry) => ScanItem::Entry(entry),
@@ -177,24 +143,18 @@ impl Walk {
 
     /// Looks at one entry more; false once the walk is over.
     async fn step(&mut self) -> EndpointResult<bool> {
-        let Some(level) = self.levels.last_mut() else { return Ok(false) };
-        let (path, found, wanted) = match &mut level.children {
-            Children::All(found) => match found.pop_front() {
-                Some(found) => (level.path.child(&found.name), Some(found), Wanted::All),
-                None => return Ok(self.ascend()),
-            },
-            Children::Wanted(range) => {
-                let depth = level.path.components().count();
-                match self.only.as_ref().and_then(|only| only.next_child(range, depth)) {
-                    Some((name, wanted)) => (level.path.child(name), None, wanted),
-                    None => return Ok(self.ascend()),
-                }
+        let (path, found, wanted) = match self.levels.step(&self.rules) {
+            None => return Ok(false),
+            Some(Step::Left(path)) => {
+                let problems = self.rules.ignored.leave(&path);
+                self.problems(problems);
+                return Ok(true);
             }
-        };
-        let Ok(path) = path else {
-            let fault = Fault::new(FaultKind::NameTooLong, Operation::List, level.path.clone());
-            self.problem(fault);
-            return Ok(true);
+            Some(Step::TooLong(path)) => {
+                self.problem(Fault::new(FaultKind::NameTooLong, Operation::List, path));
+                return Ok(true);
+            }
+            Some(Step::Entry(path, found, wanted)) => (path, found, wanted),
         };
         let found = match found {
             Some(found) => Ok(Some(found)),
@@ -202,23 +162,15 @@ impl Walk {
         };
         match found {
             Ok(Some(found)) => self.visit(found, path, wanted).await?,
-            Ok(None) => self.missing(path, &wanted),
+            Ok(None) => self.problems(self.rules.missing(path, &wanted)),
             Err(fault) => self.problem(fault),
         }
         Ok(true)
     }
 
-    fn ascend(&mut self) -> bool {
-        if let Some(left) = self.levels.pop() {
-            let problems = self.ignored.leave(&left.path);
-            self.items.extend(problems.into_iter().map(ScanItem::Problem).map(Item::Ready));
-        }
-        true
-    }
-
     async fn visit(&mut self, found: Found, path: RelPath, wanted: Wanted) -> EndpointResult<()> {
-        let problems = self.ignored.take_problems(&path);
-        self.items.extend(problems.into_iter().map(ScanItem::Problem).map(Item::Ready));
+        let problems = self.rules.ignored.take_problems(&path);
+        self.problems(problems);
         let link = self.root.new_link(&path);
         if found.nameless || (found.object.is_some() && found.directory && link.is_none()) {
             // One key for two entries, or a key for none.
@@ -241,7 +193,7 @@ impl Walk {
         let is_empty = found.object.is_none() && !found.directory;
         if is_file && is_empty && !self.told.contains_key(&path) {
             // A manifest further out, older than this, had something else here. It is all gone.
-            self.missing_below(&wanted);
+            self.problems(self.rules.missing_below(&wanted));
             return Ok(());
         }
         let link = match &described {
@@ -251,7 +203,7 @@ impl Walk {
             _ => None,
         };
         let directory = link.is_none() && found.object.is_none();
-        if !path.is_root() && self.excluded(&path, directory) {
+        if !path.is_root() && self.rules.excluded(&path, directory) {
             self.push(ScanItem::Excluded(path));
             return Ok(());
         }
@@ -265,7 +217,7 @@ impl Walk {
             (None, Some(seen)) => self.items.push(Item::Look(path, seen)),
             (None, None) => return self.descend(path, wanted).await,
         }
-        self.missing_below(&wanted);
+        self.problems(self.rules.missing_below(&wanted));
         Ok(())
     }
 
@@ -289,20 +241,17 @@ impl Walk {
             }
         };
         self.enter_ignored(&path, &children).await?;
-        let directories = match &children {
-            Children::All(found) => found
-                .iter()
-                .filter(|found| found.directory && found.object.is_none())
-                .filter_map(|found| path.child(&found.name).ok())
-                .collect(),
-            Children::Wanted(_) => VecDeque::new(),
-        };
-        self.levels.push(Level { path, children, directories });
+        let is_directory = |found: &Found| found.directory && found.object.is_none();
+        self.levels.enter(path, children, is_directory);
         self.list_ahead();
         Ok(())
     }
 
-    async fn children(&mut self, path: &RelPath, wanted: Wanted) -> EndpointResult<Children> {
+    async fn children(
+        &mut self,
+        path: &RelPath,
+        wanted: Wanted,
+    ) -> EndpointResult<Children<Found>> {
         if path.components().count() >= limits::PATH_DEPTH_MAX {
             return Err(Fault::new(FaultKind::Limit, Operation::List, path.clone()).into());
         }
@@ -342,13 +291,8 @@ impl Walk {
         if let Some(ready) = self.ready.remove(path) {
             return Ok(ready);
         }
-        let listed = match self.ahead.remove(path) {
-            Some(mut ahead) => match (&mut ahead.0).await {
-                Ok(listed) => listed,
-                Err(_) => self.shared.list(&self.root, path).await,
-            },
-            None => self.shared.list(&self.root, path).await,
-        };
+        let listing = self.shared.list(&self.root, path);
+        let listed = self.levels.listed(path, listing).await;
         let Tree { own, below } = listed?;
         self.ready.extend(below);
         Ok(own)
@@ -356,28 +300,25 @@ impl Walk {
 
     /// Lists what the walk comes to next, from the deepest directory up.
     fn list_ahead(&mut self) {
-        for at in (0..self.levels.len()).rev() {
-            while self.ahead.len() < AHEAD_MAX {
-                let Some(next) = self.levels[at].directories.pop_front() else { break };
-                let begun = self.levels.get(at + 1).is_some_and(|below| next <= below.path);
-                if begun || self.ready.contains_key(&next) || self.excluded(&next, true) {
-                    continue;
-                }
-                let (shared, root) = (Arc::clone(&self.shared), Arc::clone(&self.root));
-                let path = next.clone();
-                let listing = async move { shared.list(&root, &path).await };
-                self.ahead.insert(next, Ahead(tokio::spawn(listing)));
-            }
-        }
+        let (rules, ready) = (&self.rules, &self.ready);
+        let skips = |next: &RelPath| ready.contains_key(next) || rules.excluded(next, true);
+        self.levels.list_ahead(skips, |next| {
+            let (shared, root) = (Arc::clone(&self.shared), Arc::clone(&self.root));
+            async move { shared.list(&root, &next).await }
+        });
     }
 
     /// Reads the ignore files of a directory.
-    async fn enter_ignored(&mut self, path: &RelPath, children: &Children) -> EndpointResult<()> {
+    async fn enter_ignored(
+        &mut self,
+        path: &RelPath,
+        children: &Children<Found>,
+    ) -> EndpointResult<()> {
         let mut texts = [Ok(None), Ok(None)];
         for (text, kind) in texts.iter_mut().zip(KINDS) {
             let name = kind.to_bytes();
             let Ok(place) = path.child(name) else { continue };
-            if !self.ignored.honours(kind) {
+            if !self.rules.ignored.honours(kind) {
                 continue;
             }
             let found = match children {
@@ -390,7 +331,7 @@ impl Walk {
                 *text = own(self.read_text(&place, &found).await)?;
             }
         }
-        self.ignored.enter_texts(path, texts);
+        self.rules.ignored.enter_texts(path, texts);
         Ok(())
     }
 
@@ -400,7 +341,7 @@ impl Walk {
         // A directory of this name is no ignore file, and a link is none, as git has it.
         let Some(seen) = &found.object else { return Ok(None) };
         let size = usize::try_from(seen.size).unwrap_or(usize::MAX);
-        if size > self.ignored.file_bytes_max() {
+        if size > self.rules.ignored.file_bytes_max() {
             return Err(refused(FaultKind::Limit).into());
         }
         let Some(range) = ByteRange::whole(seen.size) else { return Ok(Some(Vec::new())) };
@@ -411,23 +352,8 @@ impl Walk {
         Ok(Some(bytes.to_vec()))
     }
 
-    /// What is wanted and not there.
-    fn missing(&mut self, path: RelPath, wanted: &Wanted) {
-        match wanted {
-            Wanted::Some(_) => self.missing_below(wanted),
-            Wanted::All => {
-                self.problem(Fault::new(FaultKind::NotFound, Operation::Stat, path));
-            }
-        }
-    }
-
-    /// What is wanted below something that is no directory is missing.
-    fn missing_below(&mut self, wanted: &Wanted) {
-        if let (Wanted::Some(range), Some(only)) = (wanted, self.only.as_ref()) {
-            let missing = only.paths(range).iter().cloned();
-            let fault = |path| Fault::new(FaultKind::NotFound, Operation::Stat, path);
-            self.items.extend(missing.map(fault).map(ScanItem::Problem).map(Item::Ready));
-        }
+    fn problems(&mut self, faults: Vec<Fault>) {
+        faults.into_iter().for_each(|fault| self.problem(fault));
     }
 
     fn problem(&mut self, fault: Fault) {
@@ -436,17 +362,6 @@ impl Walk {
 
     fn push(&mut self, item: ScanItem) {
         self.items.push(Item::Ready(item));
-    }
-
-    fn excluded(&self, path: &RelPath, directory: bool) -> bool {
-        let below = path.strip_prefix(&self.under).unwrap_or_default();
-        let named =
-            if below.is_root() { path.name().unwrap_or_default() } else { below.as_bytes() };
-        match self.filter.decide(named, directory) {
-            Decision::Exclude => true,
-            Decision::Include => false,
-            Decision::Open => self.ignored.exclude(path, directory),
-        }
     }
 }
 

@@ -1,128 +1,68 @@
 //! Large files being assembled.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use tokio::sync::{Notify, RwLock};
 use xfer_protocol::digest::{range_digests, zero_range_digests};
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
-use xfer_protocol::limits;
 use xfer_protocol::manifest::Metadata;
 use xfer_protocol::message::{Commit, Keep, OpenPartial, Partial, PartialIndex, WriteBlock};
 use xfer_protocol::path::RelPath;
 use xfer_protocol::range::{ByteRange, RangeSet};
-use xfer_protocol::session::assembly::{Accept, Assembly};
+use xfer_protocol::session::assembly::Assembly;
 
 use super::entry::wanted;
 use super::fault::sort;
 use super::publish::Staged;
 use super::roots::OpenRoot;
 use super::{Shared, guard};
+use crate::endpoint::agentless::partials::{self, Known, Stage};
 use crate::endpoint::{EndpointError, EndpointResult};
 use crate::transport::sftp::{Attributes, FileKind, OpenHandle, Opening, Refusal, SftpError};
-
-/// Partials that are done, remembered so that a call that comes late or again is understood.
-const DONE_MAX: usize = 1 << 16;
 
 /// Zeros written at a time where a hole lies over bytes of an earlier session.
 const ZEROS_BYTES: usize = 1 << 20;
 
-#[derive(Default)]
-pub(super) struct Partials(Mutex<Table>);
-
-#[derive(Default)]
-struct Table {
-    open: HashMap<PartialIndex, Arc<PartialFile>>,
-    done: BTreeSet<PartialIndex>,
-}
+/// The partials of a session.
+pub(super) type Partials = partials::Partials<OpenRoot, Opened>;
 
 /// One file being assembled.
-pub(super) struct PartialFile {
-    index: PartialIndex,
-    pub(super) root: Arc<OpenRoot>,
-    pub(super) path: RelPath,
-    state: Mutex<State>,
-    /// Ranges are claimed in it.
-    assembly: Mutex<Assembly>,
-    released: Notify,
-    /// Shared by those who work on ranges, exclusive for whoever ends or takes over the file.
-    pub(super) calls: RwLock<()>,
+pub(super) type PartialFile = partials::PartialFile<OpenRoot, Opened>;
+
+/// The file on the far machine.
+pub(super) struct Opened {
+    /// `None` once the file is complete.
+    handle: Mutex<Option<Arc<OpenHandle>>>,
     /// What an earlier session may have written.
     held: Option<ByteRange>,
 }
 
-struct State {
-    stage: Stage,
-    /// `None` once the file is complete.
-    handle: Option<Arc<OpenHandle>>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    Open,
-    Staged,
-    /// Another opening took the file over.
-    Replaced,
-    Tainted,
-}
-
 impl Partials {
-    pub(super) fn clear(&self) {
-        guard(&self.0).open.clear();
-    }
-
-    /// Forgets a partial that was published or removed.
-    pub(super) fn forget(&self, index: PartialIndex) {
-        let mut table = guard(&self.0);
-        if table.open.remove(&index).is_some() {
-            table.done.insert(index);
-            if table.done.len() > DONE_MAX {
-                table.done.pop_first();
-            }
-        }
-    }
-
     /// Whether a file of a root is being assembled here.
     pub(super) fn holds(&self, root: &OpenRoot, partial: &[u8]) -> bool {
-        let is = |p: &Arc<PartialFile>| {
-            p.root.index == root.index && root.partial_at(&p.path) == partial
-        };
-        guard(&self.0).open.values().any(is)
+        self.any(|p| p.root.index == root.index && root.partial_at(&p.path) == partial)
     }
 }
 
 impl PartialFile {
-    pub(super) fn size(&self) -> u64 {
-        self.assembly().size()
-    }
-
-    pub(super) fn assembly(&self) -> MutexGuard<'_, Assembly> {
-        guard(&self.assembly)
-    }
-
-    pub(super) fn fault(&self, kind: FaultKind, during: Operation) -> Fault {
-        Fault::new(kind, during, self.path.clone())
-    }
-
     /// The open file, while it may be written.
     pub(super) fn handle(&self, during: Operation) -> Result<Arc<OpenHandle>, Fault> {
-        let state = guard(&self.state);
-        match (&state.handle, state.stage) {
-            (Some(handle), Stage::Open) => Ok(Arc::clone(handle)),
-            (_, Stage::Tainted) => Err(self.fault(FaultKind::Tainted, during)),
-            _ => Err(self.fault(FaultKind::Protocol, during)),
-        }
+        self.check_open(during)?;
+        let handle = guard(&self.content.handle);
+        let open = handle.as_ref().map(Arc::clone);
+        open.ok_or_else(|| self.fault(FaultKind::Protocol, during))
     }
 
-    fn stage(&self) -> Stage {
-        guard(&self.state).stage
+    fn held(&self) -> Vec<ByteRange> {
+        let mut held: RangeSet = self.assembly().present().clone();
+        self.content.held.into_iter().for_each(|range| held.insert(range));
+        held.iter().collect()
     }
 
-    fn set_stage(&self, stage: Stage) {
-        let mut state = guard(&self.state);
-        state.stage = stage;
-        state.handle = None;
+    /// Lets go of the far file.
+    fn end(&self, stage: Stage) {
+        self.set_stage(stage);
+        *guard(&self.content.handle) = None;
     }
 
     /// Checks that a block fits the file, and its bytes their digests.
@@ -144,38 +84,6 @@ impl PartialFile {
             _ => Err(fault(FaultKind::Protocol)),
         }
     }
-
-    /// Takes what of a range is to be written, once no other call works on it.
-    async fn claim(&self, range: ByteRange, digests: usize) -> Result<Option<Claimed<'_>>, Fault> {
-        loop {
-            let released = self.released.notified();
-            tokio::pin!(released);
-            // Whoever lets go after the look below is heard.
-            released.as_mut().enable();
-            let accepted = self.assembly().accept(range, digests);
-            match accepted.map_err(|_| self.fault(FaultKind::Protocol, Operation::Write))? {
-                Accept::Duplicate => return Ok(None),
-                Accept::Write(pieces) => {
-                    return Ok(Some(Claimed { partial: self, range, pieces }));
-                }
-                Accept::Busy => released.await,
-            }
-        }
-    }
-}
-
-/// A range that nobody else writes until this is dropped.
-struct Claimed<'a> {
-    partial: &'a PartialFile,
-    range: ByteRange,
-    pieces: Vec<ByteRange>,
-}
-
-impl Drop for Claimed<'_> {
-    fn drop(&mut self) {
-        self.partial.assembly().release(self.range);
-        self.partial.released.notify_waiters();
-    }
 }
 
 impl Shared {
@@ -187,64 +95,26 @@ impl Shared {
         }
         let assembly = Assembly::new(open.size).map_err(|_| fault(FaultKind::FileTooLarge))?;
         let _claim = self.claims.claim(open.root, [&open.path]).await;
-        if let Some(same) = self.known(&open)? {
-            return Ok(same);
+        match self.partials.known(&open)? {
+            Known::Done => return Ok(Partial { held: Vec::new() }),
+            Known::Open(same) => return Ok(Partial { held: same.held() }),
+            Known::Nothing => {}
         }
         self.reach_new(&root, &open.path, Operation::Open).await?;
         guard(&root.staged).remove(&open.path);
         self.release_partial(&root, &open.path).await;
         let (handle, length) = self.open_or_make(&root, &open).await?;
         let held = ByteRange::new(0, length.min(open.size)).ok();
-        let state = State { stage: Stage::Open, handle: Some(Arc::new(handle)) };
-        let partial = PartialFile {
-            index: open.partial,
-            root,
-            path: open.path.clone(),
-            state: Mutex::new(state),
-            assembly: Mutex::new(assembly),
-            released: Notify::new(),
-            calls: RwLock::default(),
-            held,
-        };
-        let mut table = guard(&self.partials.0);
-        if table.open.len() >= limits::PARTIALS_MAX {
-            return Err(fault(FaultKind::Limit).into());
-        }
-        table.open.insert(open.partial, Arc::new(partial));
+        let content = Opened { handle: Mutex::new(Some(Arc::new(handle))), held };
+        self.partials.add(PartialFile::new(&open, root, assembly, content))?;
         Ok(Partial { held: held.into_iter().collect() })
-    }
-
-    /// The answer to an opening that was answered before.
-    fn known(&self, open: &OpenPartial) -> Result<Option<Partial>, Fault> {
-        let table = guard(&self.partials.0);
-        if table.done.contains(&open.partial) {
-            // A first run of this call that comes too late.
-            return Ok(Some(Partial { held: Vec::new() }));
-        }
-        let Some(known) = table.open.get(&open.partial) else { return Ok(None) };
-        if known.path != open.path || known.root.index != open.root {
-            return Err(known.fault(FaultKind::Protocol, Operation::Open));
-        }
-        let goes_on = matches!(known.stage(), Stage::Open | Stage::Staged);
-        if !goes_on || known.size() != open.size {
-            return Ok(None);
-        }
-        let mut held: RangeSet = known.assembly().present().clone();
-        known.held.into_iter().for_each(|range| held.insert(range));
-        Ok(Some(Partial { held: held.iter().collect() }))
     }
 
     /// Takes a file away from an earlier opening of it, whose calls fail from now on; those under
     /// way end first.
     pub(super) async fn release_partial(&self, root: &OpenRoot, path: &RelPath) {
-        let before = {
-            let mut table = guard(&self.partials.0);
-            let of_path = |p: &&Arc<PartialFile>| p.path == *path && p.root.index == root.index;
-            let before = table.open.values().find(of_path).map(Arc::clone);
-            before.inspect(|before| drop(table.open.remove(&before.index)))
-        };
-        if let Some(before) = before {
-            before.set_stage(Stage::Replaced);
+        if let Some(before) = self.partials.take(root.index, path) {
+            before.end(Stage::Replaced);
             drop(before.calls.write().await);
         }
     }
@@ -306,12 +176,7 @@ impl Shared {
         index: PartialIndex,
         during: Operation,
     ) -> Result<Option<Arc<PartialFile>>, Fault> {
-        let table = guard(&self.partials.0);
-        match table.open.get(&index) {
-            Some(partial) => Ok(Some(Arc::clone(partial))),
-            None if table.done.contains(&index) => Ok(None),
-            None => Err(Fault::new(FaultKind::Protocol, during, RelPath::root())),
-        }
+        self.partials.get(index, during)
     }
 
     pub(super) fn keep(&self, keep: &Keep) -> EndpointResult<()> {
@@ -380,7 +245,7 @@ impl Shared {
 
     /// Gives the file up: what the server says after a failed write or sync proves nothing.
     async fn taint(&self, partial: &PartialFile) {
-        partial.set_stage(Stage::Tainted);
+        partial.end(Stage::Tainted);
         // If even this fails, the next opening hashes what is there before it counts.
         let _ = self.sftp.remove(&partial.root.partial_at(&partial.path)).await;
     }
@@ -410,7 +275,7 @@ impl Shared {
             }
             Err((during, error)) => return Err(sort(error, during, &partial.path)),
         };
-        partial.set_stage(Stage::Staged);
+        partial.end(Stage::Staged);
         let staged = Staged { ticket: commit.ticket, partial: Some(partial.index), synced };
         guard(&partial.root.staged).insert(partial.path.clone(), staged);
         Ok(())
@@ -437,7 +302,7 @@ impl Shared {
     }
 
     pub(super) async fn discard(&self, index: PartialIndex) -> EndpointResult<()> {
-        let Some(partial) = guard(&self.partials.0).open.get(&index).map(Arc::clone) else {
+        let Some(partial) = self.partials.find(index) else {
             return Ok(());
         };
         let _claim = self.claims.claim(partial.root.index, [&partial.path]).await;
