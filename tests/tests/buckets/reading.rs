@@ -1,12 +1,12 @@
 //! Matrix G where a bucket is read: what arrives are the bytes of one state of the object, or none
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use xfer_tests::stores::faults::{Action, Cut, Fault, When};
 use xfer_tests::stores::{Message, judges};
 
-use crate::{BIG, Faulty, SOON, assert_fails, assert_same};
+use crate::{BIG, Faulty, SOON, assert_fails, assert_same, store};
 
 const CUTS: [Cut; 5] = [Cut::Reset, Cut::Closed, Cut::Length, Cut::Chunks, Cut::Unframed];
 
@@ -134,16 +134,89 @@ fn an_object_that_is_replaced_is_never_mixed() {
 
 /// G8: bytes that change on their way from the store
 #[test]
-#[ignore = "waits for objects that are read to be held to what the store knows of them"]
 fn bytes_that_change_on_their_way_are_noticed() {
     let place = Faulty::new();
     let big = place.bench.file("big", BIG, 1);
     place.bench.push(&big, "from/").expect_code(0);
     let fault = place.faults.rule(of_big(), Action::flip(1000));
     let here = place.bench.path("here");
-    assert_fails(&place.bench.pull("from/big", &here), &[7]);
+    let ended = place.bench.pull("from/big", &here);
+    assert_fails(&ended, &[7]);
     fault.assert_fired();
     assert!(!here.exists(), "a file with another byte");
+    let words = "from/big: what was read of it does not have the BLAKE3 digest";
+    assert!(ended.stdout.contains(words), "{}", ended.stdout);
+}
+
+/// G8: and what changed once is read again
+#[test]
+fn a_byte_that_changed_once_is_read_again() {
+    let place = Faulty::new();
+    let big = place.bench.file("big", BIG, 1);
+    place.bench.push(&big, "from/").expect_code(0);
+    let fault = place.faults.rule(of_big().once(), Action::flip(1000));
+    let here = place.bench.path("here");
+    place.bench.pull("from/big", &here).expect_code(0);
+    fault.assert_fired();
+    assert_same(&big, &here);
+}
+
+/// G8: the same of a file that goes in a pack
+#[test]
+fn a_small_file_that_changes_on_its_way_is_noticed() {
+    for (when, code) in [(of_small().once(), 0), (of_small(), 7)] {
+        let place = Faulty::new();
+        let small = place.bench.file("small", 100_000, 1);
+        place.bench.push(&small, "from/").expect_code(0);
+        let fault = place.faults.rule(when, Action::flip(1000));
+        let here = place.bench.path("here");
+        assert_eq!(place.bench.pull("from/small", &here).code(), code);
+        fault.assert_fired();
+        assert_eq!(here.exists(), code == 0);
+        if code == 0 {
+            assert_same(&small, &here);
+        }
+    }
+}
+
+fn of_small() -> When {
+    When::get().of("from/small")
+}
+
+/// An object that another program wrote, with a checksum that the store keeps
+fn of_another(place: &Faulty, length: u64) -> PathBuf {
+    let big = place.bench.file("big", length, 1);
+    let body = fs::read(&big).expect("read");
+    let store = store::opened(place.store.access());
+    store::run(async { drop(store::put(&store, "from/big", &body).await.expect("put")) });
+    big
+}
+
+/// G8: objects of which the store alone knows anything
+#[test]
+fn what_another_wrote_is_held_to_the_checksum_of_the_store() {
+    for length in [9 << 20, 100_000] {
+        let arrives = |rule: Option<(When, Action)>, code| {
+            let place = Faulty::new();
+            let big = of_another(&place, length);
+            let fault = rule.map(|(when, action)| place.faults.rule(when, action));
+            let here = place.bench.path("here");
+            let ended = place.bench.pull("from/big", &here);
+            assert_eq!(ended.code(), code, "{length}: {ended:?}");
+            fault.iter().for_each(|fault| fault.assert_fired());
+            assert_eq!(here.exists(), code == 0);
+            if code == 0 {
+                assert_same(&big, &here);
+            } else {
+                assert!(ended.stdout.contains("the CRC-64/NVME"), "{}", ended.stdout);
+            }
+        };
+        arrives(None, 0);
+        arrives(Some((of_big().once(), Action::flip(1000))), 0);
+        arrives(Some((of_big(), Action::flip(1000))), 7);
+        let other = Action::field("x-amz-checksum-crc64nvme", "AAAAAAAAAAA=");
+        arrives(Some((When::head().of("from/big"), other)), 7);
+    }
 }
 
 /// G16: a body that is coded on its way

@@ -47,7 +47,7 @@ const ODD_KEYS: &[&str] = &[
     "日本語/\u{1f980}",
 ];
 
-fn opened(access: &Access) -> SignedStore {
+pub(crate) fn opened(access: &Access) -> SignedStore {
     opened_with(access, &access.key, &access.secret, &access.bucket)
 }
 
@@ -60,7 +60,7 @@ fn opened_with(access: &Access, key: &str, secret: &str, bucket: &str) -> Signed
 }
 
 /// Stores run in a runtime of their own.
-fn run(test: impl Future<Output = ()>) {
+pub(crate) fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.expect("a runtime").block_on(test);
 }
@@ -78,7 +78,7 @@ fn nvme(bytes: &[u8]) -> Checksum {
     Checksum::Crc64Nvme(!sum)
 }
 
-async fn put(store: &SignedStore, name: &str, body: &[u8]) -> StoreResult<Stored> {
+pub(crate) async fn put(store: &SignedStore, name: &str, body: &[u8]) -> StoreResult<Stored> {
     put_if(store, name, body, Condition::Always).await
 }
 

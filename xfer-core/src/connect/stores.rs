@@ -66,9 +66,10 @@ impl Connector {
         let (transport, streams) = (scheme(&address).to_owned(), patient.streams());
         let route = Some(Route { kind: "store", transport, direct: true, streams });
         let carried = Arc::clone(&patient) as Arc<dyn Store>;
-        let objects = ObjectEndpoint::new(carried, self.object_options(options));
-        let here = Connected::here(Arc::new(objects));
-        Ok(Connected { place, route, notices, far: Far::Store(patient), ..here })
+        let objects = self.object_options(options);
+        let told = Arc::clone(&objects.told);
+        let here = Connected::here(Arc::new(ObjectEndpoint::new(carried, objects)));
+        Ok(Connected { place, route, notices, told, far: Far::Store(patient), ..here })
     }
 
     /// Removes all that lies below a directory of a bucket.
@@ -98,6 +99,7 @@ impl Connector {
             records: child("uploads"),
             locks: child("locks"),
             believes_answers: !options.verify.level.is_durable(),
+            told: Arc::default(),
         }
     }
 }

@@ -257,7 +257,16 @@ pub trait Source: Endpoint {
     async fn read_block(&self, read: ReadBlock) -> EndpointResult<(Vec<Digest>, Bytes)>;
 
     /// Several whole files, their bytes one behind the other.
+    /// Those that this source knows more of, such as a digest, have been held to it.
     async fn read_pack(&self, files: FilesAt) -> EndpointResult<(Vec<FileRead>, Bytes)>;
+
+    /// Holds a file that was read in blocks to what this source knows of it beside its bytes: a
+    /// digest that was written with it, a checksum that a store computed. `root` is the digest of
+    /// what arrived; another than it should be is the fault `Mismatch`, and nothing is published.
+    /// Default: nothing more is known.
+    async fn confirm(&self, _file: &FileAt, _root: Digest) -> EndpointResult<()> {
+        Ok(())
+    }
 }
 
 /// An endpoint that bytes go to.

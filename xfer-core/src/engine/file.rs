@@ -26,6 +26,10 @@ const COMPARE_BYTES: u64 = 64 << 20;
 /// The largest hole sent as one block; both sides hash its zeros.
 const HOLE_BYTES: u64 = 64 << 20;
 
+/// Times that a file which is not what its source knows of it is read again: it may have been
+/// damaged on its way, and of what arrived only the damaged part is sent anew.
+const DOUBTS_MAX: u32 = 1;
+
 /// Times that a file is begun anew after its partial was lost to a failed sync.
 const TAINTS_MAX: u32 = 2;
 
@@ -45,7 +49,7 @@ pub(super) async fn copy_file(cx: &Arc<Context>, mut work: FileWork) -> Result<(
         Some(different) => work = different,
         None => return Ok(()),
     }
-    let (mut taints, mut limits) = (0, 0);
+    let (mut taints, mut limits, mut doubts) = (0, 0, 0);
     loop {
         if cx.halt.is_halted() {
             return Ok(());
@@ -56,6 +60,10 @@ pub(super) async fn copy_file(cx: &Arc<Context>, mut work: FileWork) -> Result<(
         };
         drop(cx.publisher.unstage(work.ticket));
         match (side, failed.kind) {
+            (Side::Source, FaultKind::Mismatch) if doubts < DOUBTS_MAX => {
+                doubts += 1;
+                cx.observe(&Event::Retry { reason: failed.to_string(), attempt: doubts });
+            }
             (Side::Source, _) => match source_failed(cx, work, failed, u64::MAX).await? {
                 Some(renewed) => work = renewed,
                 None => return Ok(()),
@@ -393,6 +401,10 @@ impl Copy<'_> {
             let found = fault(FaultKind::Protocol, Operation::Commit, &self.work.path);
             return Ok(Ended::Failed(Side::Source, found));
         };
+        let file = self.cx.source_file(&self.work.source_path, self.work.stamp);
+        if let Err(error) = self.cx.source.confirm(&file, digest).await {
+            return Ok(Ended::Failed(Side::Source, self.cx.sort(Side::Source, error)?));
+        }
         let FileWork { ticket, path, size, wanted, stamp: source, .. } = self.work.clone();
         self.cx.ledger.digest(ticket, digest);
         let staged = Staged { path, size, source, digest: Some(digest) };

@@ -46,7 +46,7 @@ impl Shared {
         let each = pieces.into_iter().map(|piece| {
             let root = &root;
             async move {
-                let read = self.read_range(root, &at.path, &at.stamp, piece, Operation::Hash);
+                let read = self.read_noted(root, &at.path, &at.stamp, piece, Operation::Hash);
                 let bytes = read.await?;
                 Ok::<_, crate::endpoint::EndpointError>(digests_of(piece, &bytes, block, size))
             }

@@ -21,6 +21,7 @@ mod pack;
 mod partials;
 mod places;
 mod publish;
+mod readings;
 mod records;
 mod roots;
 mod scanning;
@@ -33,8 +34,8 @@ mod upload;
 mod walk;
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -55,6 +56,7 @@ use xfer_protocol::range::ByteRange;
 use self::entry::Versions;
 use self::layers::Layers;
 use self::partials::Partials;
+use self::readings::Readings;
 use self::roots::Roots;
 use self::scanning::Scans;
 use self::store::Store;
@@ -95,6 +97,8 @@ pub struct ObjectOptions {
     /// Whether what a pack publishes at once need not be confirmed: its answer is believed.
     /// Default: it is confirmed as what is published later.
     pub believes_answers: bool,
+    /// What the user should know of objects that are not what they should be, in words.
+    pub told: Arc<Mutex<Vec<String>>>,
 }
 
 /// The objects of a bucket.
@@ -112,6 +116,7 @@ struct Shared {
     layers: Layers,
     locks: Locks,
     partials: Partials,
+    readings: Readings,
     roots: Roots,
     scans: Scans,
     /// Bytes of staged files that wait in memory.
@@ -142,6 +147,7 @@ impl ObjectEndpoint {
             layers: Layers::default(),
             locks: Locks::default(),
             partials: Partials::default(),
+            readings: Readings::default(),
             roots: Roots::default(),
             scans: Scans::default(),
             waiting: Arc::default(),
@@ -319,6 +325,11 @@ impl Source for ObjectEndpoint {
     async fn read_pack(&self, files: FilesAt) -> EndpointResult<(Vec<FileRead>, Bytes)> {
         self.shared.check_open()?;
         self.shared.read_pack(files).await
+    }
+
+    async fn confirm(&self, file: &FileAt, root: Digest) -> EndpointResult<()> {
+        self.shared.check_open()?;
+        self.shared.confirm(file, root).await
     }
 }
 

@@ -33,7 +33,7 @@ impl Shared {
             return Err(protocol().into());
         }
         let root = self.root(at.root, Operation::Read)?;
-        let bytes = self.read_range(&root, &at.path, &at.stamp, range, Operation::Read).await?;
+        let bytes = self.read_noted(&root, &at.path, &at.stamp, range, Operation::Read).await?;
         let digests = range_digests(range.start(), &bytes, size).ok_or_else(protocol)?;
         Ok((digests, bytes))
     }
@@ -59,9 +59,9 @@ impl Shared {
         let mut payload = BytesMut::new();
         let mut reads = Vec::with_capacity(files.files.len());
         for read in at_once(OBJECTS_AT_ONCE, each).await? {
-            reads.push(read.map(|bytes| {
+            reads.push(read.map(|(bytes, digest)| {
                 payload.extend_from_slice(&bytes);
-                ReadFile { size: bytes.len() as u64, digest: file_digest(&bytes) }
+                ReadFile { size: bytes.len() as u64, digest }
             }));
         }
         Ok((reads, payload.freeze()))
@@ -72,14 +72,52 @@ impl Shared {
         root: &OpenRoot,
         path: &RelPath,
         stamp: &Stamp,
-    ) -> EndpointResult<Result<Bytes, Fault>> {
+    ) -> EndpointResult<Result<(Bytes, Digest), Fault>> {
         let Some(whole) = ByteRange::whole(stamp.size) else {
-            return own(self
-                .look_at(root, path, stamp, Operation::Read)
-                .await
-                .map(|_| Bytes::new()));
+            let looked = self.look_at(root, path, stamp, Operation::Read).await;
+            return own(looked.map(|_| (Bytes::new(), file_digest(b""))));
         };
-        own(self.read_range(root, path, stamp, whole, Operation::Read).await)
+        own(self.read_whole(root, path, stamp, whole).await)
+    }
+
+    /// All of a small object, held to what is known of it. What differs is read once more: it may
+    /// have been damaged on its way.
+    async fn read_whole(
+        &self,
+        root: &OpenRoot,
+        path: &RelPath,
+        stamp: &Stamp,
+        whole: ByteRange,
+    ) -> EndpointResult<(Bytes, Digest)> {
+        let during = Operation::Read;
+        let key = root.key(path, during)?;
+        let version = self.version(root, path, stamp, during).await?;
+        let mut is_again = false;
+        loop {
+            let (bytes, object) =
+                self.read_checked(&key, path, stamp, whole, &version, during).await?;
+            match self.digest_of_whole((root, path), (&key, stamp), &bytes, &object) {
+                Ok(digest) => return Ok((bytes, digest)),
+                Err(what) if is_again => return Err(self.differs(&key, path, what).into()),
+                Err(_) => is_again = true,
+            }
+        }
+    }
+
+    /// As [`Self::read_range`], and remembered until the file is held to what is known of it.
+    pub(super) async fn read_noted(
+        &self,
+        root: &OpenRoot,
+        path: &RelPath,
+        stamp: &Stamp,
+        range: ByteRange,
+        during: Operation,
+    ) -> EndpointResult<Bytes> {
+        let key = root.key(path, during)?;
+        let version = self.version(root, path, stamp, during).await?;
+        let (bytes, object) = self.read_checked(&key, path, stamp, range, &version, during).await?;
+        self.note_read((root, path), stamp, (range.start(), &bytes), &object);
+        Ok(bytes)
     }
 
     /// Bytes of an object in the state that a stamp stands for.
@@ -93,7 +131,8 @@ impl Shared {
     ) -> EndpointResult<Bytes> {
         let key = root.key(path, during)?;
         let version = self.version(root, path, stamp, during).await?;
-        self.read_checked(&key, path, stamp, range, &version, during).await
+        let read = self.read_checked(&key, path, stamp, range, &version, during).await;
+        read.map(|(bytes, _)| bytes)
     }
 
     async fn read_checked(
@@ -104,14 +143,14 @@ impl Shared {
         range: ByteRange,
         version: &Version,
         during: Operation,
-    ) -> EndpointResult<Bytes> {
+    ) -> EndpointResult<(Bytes, Object)> {
         let read = self.store.get(Get { key, range, version }).await;
         let (bytes, object) = read.map_err(|error| sort(error, during, path))?;
         check(&object, path, stamp, during)?;
         if bytes.len() as u64 != range.len() {
             return Err(Fault::new(FaultKind::Mismatch, during, path.clone()).into());
         }
-        Ok(bytes)
+        Ok((bytes, object))
     }
 
     /// The state that a stamp stands for.
@@ -142,6 +181,7 @@ impl Shared {
         if let Some(etag) = &object.version.etag {
             self.versions.note(etag);
         }
+        self.readings.tell(&key, &object);
         Ok(object)
     }
 }

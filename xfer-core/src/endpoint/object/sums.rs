@@ -18,6 +18,36 @@ pub(super) fn combined(first: u64, second: u64, second_length: u64) -> u64 {
     crc_fast::checksum_combine(Crc64Nvme, first, second, second_length)
 }
 
+/// The checksums that those of pieces come to, one behind the other.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sums {
+    crc64: u64,
+    crc32c: u64,
+}
+
+impl Sums {
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        Self { crc64: crc(bytes), crc32c: crc_fast::checksum(Crc32Iscsi, bytes) }
+    }
+
+    pub(super) fn followed_by(self, second: Self, second_length: u64) -> Self {
+        let combine = crc_fast::checksum_combine;
+        Self {
+            crc64: combine(Crc64Nvme, self.crc64, second.crc64, second_length),
+            crc32c: combine(Crc32Iscsi, self.crc32c, second.crc32c, second_length),
+        }
+    }
+
+    /// Whether a checksum is of other bytes; one that pieces do not come to says nothing.
+    pub(super) fn differ_from(self, told: Checksum) -> bool {
+        match told {
+            Checksum::Crc64Nvme(sum) => sum != self.crc64,
+            Checksum::Crc32c(sum) => u64::from(sum) != self.crc32c,
+            Checksum::Sha256(_) | Checksum::Md5(_) => false,
+        }
+    }
+}
+
 /// The CRC-64/NVME that a store tells of a whole object, if it tells one.
 pub(super) fn told_crc(checksums: &[Checksum]) -> Option<u64> {
     checksums.iter().find_map(|checksum| match checksum {

@@ -113,6 +113,7 @@ impl Walk {
                     Ok(object) => {
                         // Some lists tell too little to know an object by.
                         let seen = Seen::of(&object);
+                        self.shared.readings.tell(&key, &object);
                         let described = self.root.describes(&path, &seen);
                         let metadata = described.map(|described| described.metadata());
                         (seen, metadata.unwrap_or_else(|| metadata_of(&object)))
