@@ -2,6 +2,7 @@
 
 use xfer_tests::random::Random;
 use xfer_tests::relay::{Direction, Relay};
+use xfer_tests::schema::assert_valid;
 use xfer_tests::stores::faults::{Action, Faults, When};
 use xfer_tests::stores::{Discard, Moto, S3s, judges};
 
@@ -81,7 +82,6 @@ fn a_push_goes_on_without_records_where_the_store_lists_parts() {
 
 /// G15: what is left of ours is listed and aborted, and never what is another's
 #[test]
-#[ignore = "waits for `ls --uploads --abort-stale`"]
 fn uploads_of_ours_are_aborted_and_no_others() {
     let store = Moto::start();
     let faults = Faults::before(store.access().port());
@@ -92,16 +92,60 @@ fn uploads_of_ours_are_aborted_and_no_others() {
     let held = faults.rule(When::part().only(3..), Action::Hold);
     let running = bench.pushing(&big, "to/", &["--streams", "1"]);
     assert!(held.wait(1, SOON), "no third part");
+    let place = store.access().location("to/");
+    let endpoint = bench.access.endpoint.as_str();
+    let list = |more: &[&str]| {
+        let words = ["ls", &place, "--uploads", "--endpoint-url", endpoint];
+        bench.xfer.run(words.iter().chain(more)).expect_code(0)
+    };
+    let at_work = list(&["--abort-stale=0s"]);
+    assert!(at_work.stdout.contains("a transfer works on it"), "{at_work:?}");
     running.signal("KILL");
     running.wait();
     held.release();
     faults.forget();
     assert_eq!(judges::uploads(store.access()), 2);
-    let place = store.access().location("to/");
-    let endpoint = bench.access.endpoint.as_str();
-    let list = ["ls", &place, "--uploads", "--endpoint-url", endpoint];
-    let listed = bench.xfer.run(list).expect_code(0);
+    let listed = list(&[]);
     assert!(listed.stdout.contains("to/big") && !listed.stdout.contains("theirs"), "{listed:?}");
-    bench.xfer.run(list.iter().chain(&["--abort-stale"])).expect_code(0);
+    assert!(listed.stdout.contains(" 2 parts "), "{listed:?}");
+    assert!(listed.stderr.contains("1 further upload is not this machine's"), "{listed:?}");
+    // The day is not over for it.
+    let kept = list(&["--abort-stale"]);
+    assert!(kept.stdout.contains("kept: worked on within"), "{kept:?}");
+    assert_eq!(judges::uploads(store.access()), 2);
+    let schema = include_str!("../../../xfer-cli/schema/event.schema.json");
+    let schema = serde_json::from_str(schema).expect("a schema");
+    let aborted = list(&["--abort-stale=0s", "--json"]).events();
+    aborted.iter().for_each(|event| assert_valid(&schema, event));
+    let told: Vec<_> = aborted.iter().filter(|event| event["type"] == "upload").collect();
+    assert_eq!(told.len(), 1);
+    assert!(told[0]["key"] == "to/big" && told[0]["state"] == "aborted", "{told:?}");
     assert_eq!(judges::uploads(store.access()), 1, "theirs stays");
+    assert_eq!(list(&[]).stdout, "");
+    // A push begins anew, and leaves theirs alone too.
+    bench.push(&big, "to/").expect_code(0);
+    assert_eq!(judges::uploads(store.access()), 1, "theirs stays");
+}
+
+/// Whose an upload is nobody can tell without this machine's records
+#[test]
+fn without_its_record_no_upload_is_aborted() {
+    let store = Moto::start();
+    let faults = Faults::before(store.access().port());
+    let bench = Bench::before(&store.access().by_way_of(faults.port()));
+    let big = bench.file("big", BIG, 1);
+    let held = faults.rule(When::part().only(3..), Action::Hold);
+    let running = bench.pushing(&big, "to/", &["--streams", "1"]);
+    assert!(held.wait(1, SOON), "no third part");
+    running.signal("KILL");
+    running.wait();
+    held.release();
+    faults.forget();
+    std::fs::remove_dir_all(bench.xfer.state()).expect("remove the records");
+    let place = store.access().location("to");
+    let endpoint = bench.access.endpoint.as_str();
+    let words = ["ls", &place, "--uploads", "--abort-stale=0s", "--endpoint-url", endpoint];
+    let ended = bench.xfer.run(words).expect_code(0);
+    assert_eq!(ended.stdout, "");
+    assert_eq!(judges::uploads(store.access()), 1);
 }

@@ -4,6 +4,7 @@ use clap::builder::{OsStringValueParser, PossibleValuesParser};
 use clap::{Arg, ArgAction, Command};
 
 use super::flags::{FLAGS, Flag, Group, Kind};
+use super::values::span;
 
 /// A verb: its name, what it does, its operands and its flags.
 struct Verb {
@@ -50,8 +51,8 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "ls",
-        about: "List the entries of a location",
-        operands: one_location,
+        about: "List the entries of a location, or the uploads to it that are not finished",
+        operands: list_operands,
         groups: REMOTE,
     },
     Verb {
@@ -268,6 +269,27 @@ fn one_location(command: Command) -> Command {
         "LOCATION",
         "path, HOST:path, ssh://HOST/path, xfer://HOST:PORT/ROOT, vast:ID:/path or s3://BUCKET",
     ))
+}
+
+fn list_operands(command: Command) -> Command {
+    one_location(command)
+        .arg(
+            Arg::new("uploads")
+                .long("uploads")
+                .action(ArgAction::SetTrue)
+                .help("Of an object store: list uploads of this machine that are not finished"),
+        )
+        .arg(
+            Arg::new("abort-stale")
+                .long("abort-stale")
+                .value_name("TIME")
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("24h")
+                .requires("uploads")
+                .value_parser(span)
+                .help("Abort those on which nobody worked for so long (default: 24h)"),
+        )
 }
 
 fn locations(command: Command) -> Command {

@@ -9,11 +9,12 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::ArgMatches;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use xfer_core::location::Location;
+use xfer_core::location::{Location, Machine};
 
 use self::flags::{FLAGS, Kind};
 use crate::problem::CliError;
@@ -38,6 +39,8 @@ pub(crate) enum Verb {
     Verify { location: Location, against: OsString },
     /// `ls`
     List { location: Location },
+    /// `ls --uploads`, and after which time without work they are aborted.
+    Uploads { location: Location, stale: Option<Duration> },
     /// `probe`
     Probe { locations: Vec<Location> },
     /// `receipt show`
@@ -76,7 +79,7 @@ impl Verb {
             Self::Copy { pull: true, .. } => "pull",
             Self::Rehearsed { .. } => "push",
             Self::Verify { .. } => "verify",
-            Self::List { .. } => "ls",
+            Self::List { .. } | Self::Uploads { .. } => "ls",
             Self::Probe { .. } => "probe",
             Self::ReceiptShow { .. } | Self::ReceiptExport { .. } => "receipt",
             Self::Rehearse { .. } => "rehearse",
@@ -202,7 +205,7 @@ fn verb(
             location: location(&word(matches, "LOCATION"))?,
             against: word(matches, "against"),
         },
-        "ls" => Verb::List { location: location(&word(matches, "LOCATION"))? },
+        "ls" => listing(matches)?,
         "probe" => {
             let named = matches.get_many::<OsString>("LOCATION").into_iter().flatten();
             Verb::Probe { locations: named.map(location).collect::<Result<_, _>>()? }
@@ -234,6 +237,19 @@ fn verb(
             words: matches.get_many("words").into_iter().flatten().cloned().collect(),
         },
     })
+}
+
+fn listing(matches: &ArgMatches) -> Result<Verb, CliError> {
+    let location = location(&word(matches, "LOCATION"))?;
+    if !matches.get_flag("uploads") {
+        return Ok(Verb::List { location });
+    }
+    if !matches!(location.machine, Machine::Store(_)) {
+        let what = format!("{location} has no uploads: it is no object store");
+        return Err(CliError::usage("not-a-store", what)
+            .next("name a bucket: s3://BUCKET/PATH, gs://, az:// or b2://"));
+    }
+    Ok(Verb::Uploads { location, stale: matches.get_one("abort-stale").copied() })
 }
 
 /// An operand that the parser requires.

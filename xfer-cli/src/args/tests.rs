@@ -29,6 +29,17 @@ fn names_are_bytes_and_dashes_end_the_flags() {
 }
 
 #[test]
+fn a_day_without_work_makes_an_upload_stale() {
+    let stale = |line: &str| match parsed(line).verb {
+        Verb::Uploads { stale, .. } => stale.map(|stale| stale.as_secs()),
+        verb => panic!("{verb:?}"),
+    };
+    assert_eq!(stale("ls --uploads s3://bucket"), None);
+    assert_eq!(stale("ls --uploads --abort-stale s3://bucket"), Some(86_400));
+    assert_eq!(stale("ls s3://bucket --abort-stale=90s --uploads"), Some(90));
+}
+
+#[test]
 fn patterns_keep_their_order() {
     let typed = parsed("push --exclude a --include b --exclude-from f --exclude c s d").typed;
     let rows: Vec<_> =
@@ -50,6 +61,9 @@ fn refusals_say_what_and_what_next() {
         ("push a", "missing-operand", "destination", "--help"),
         ("push", "missing-operand", "missing", "--help"),
         ("verify a", "missing-operand", "--against", "--help"),
+        ("ls --abort-stale s3://bucket/a", "missing-operand", "--uploads", "--help"),
+        ("ls --uploads --abort-stale=1 s3://bucket/a", "bad-value", "a span of time", "--help"),
+        ("ls --uploads host:a", "not-a-store", "host:a has no uploads", "s3://BUCKET"),
         ("push --strems 4 a b", "unknown-flag", "--strems", "--streams"),
         ("push --streams 0 a b", "bad-value", "--streams 0: expected", "--help"),
         ("push --streams -1 a b", "bad-value", "--streams -1: expected", "--help"),

@@ -336,7 +336,7 @@ fn understand(against: &OsStr) -> Result<Against, CliError> {
     })
 }
 
-fn options(context: &Context) -> Result<TransferOptions, CliError> {
+pub(super) fn options(context: &Context) -> Result<TransferOptions, CliError> {
     let connection = ConnectionSettings::resolve(&context.merged)?;
     let mut options = TransferOptions::default();
     options.network.route = connection.route;

@@ -13,6 +13,7 @@ mod receipt;
 mod rehearse;
 mod serve;
 mod transfer;
+mod uploads;
 
 use std::sync::Arc;
 
@@ -60,6 +61,7 @@ pub(crate) fn perform(verb: Verb, context: &Context) -> Outcome {
             }
             _ => inspect::list(context, location),
         },
+        Verb::Uploads { location, stale } => uploads::list(context, &location, stale),
         Verb::Probe { locations } => probe::probe(context, locations),
         Verb::Rehearse { directory } => rehearse::rehearse(context, directory.as_deref()),
         Verb::Serve => serve::serve(context),

@@ -132,6 +132,8 @@ pub(crate) enum Body {
     },
     /// A machine of a platform that is listed.
     Machine(Box<MachineBody>),
+    /// An upload to an object store that is not finished.
+    Upload(Box<UploadBody>),
     /// What was measured of a machine.
     Probe(Box<ProbeBody>),
     /// Always the last line.
@@ -312,6 +314,26 @@ pub(crate) struct ResultBody {
     /// What is printed without `--json`, where that is a text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) output: Option<String>,
+}
+
+/// An upload to an object store.
+#[derive(Debug, Serialize)]
+pub(crate) struct UploadBody {
+    /// The object that it would become, from the top of the bucket.
+    pub(crate) key: String,
+    /// RFC 3339, by the store's clock; null where the store does not tell.
+    pub(crate) begun: Option<String>,
+    /// RFC 3339: when a part was written last, by this machine's clock.
+    pub(crate) worked_on: Option<String>,
+    /// Parts that are there.
+    pub(crate) parts: u64,
+    /// Their bytes.
+    pub(crate) bytes: u64,
+    /// `unfinished`, `kept`, `in-use`, `aborted` or `failed`.
+    pub(crate) state: &'static str,
+    /// Why it is there still, though it was to be aborted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) why: Option<String>,
 }
 
 /// Something that helps.

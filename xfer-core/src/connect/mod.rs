@@ -19,6 +19,7 @@ mod store_refusals;
 mod stores;
 mod survey;
 mod tuner;
+mod uploads;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -65,6 +66,7 @@ pub use pins::PinnedKey;
 pub(crate) use proxy::Proxy;
 pub use survey::WayKind;
 pub(crate) use survey::{OpenWay, Survey, Ways};
+pub use uploads::{UploadList, UploadState};
 
 /// The ways of a session's payload, and what keeps them.
 struct Chosen {

@@ -38,8 +38,27 @@ impl Connector {
         ahead: &[Request],
     ) -> Result<Connected, TransferError> {
         let place = bucket.to_string();
+        let (patient, address) = self.patient_store(bucket, options, &prefix(ahead)).await?;
+        let notices = in_the_clear(&place, &address).into_iter().collect();
+        let (transport, streams) = (scheme(&address).to_owned(), patient.streams());
+        let route = Some(Route { kind: "store", transport, direct: true, streams });
+        let carried = Arc::clone(&patient) as Arc<dyn Store>;
+        let objects = self.object_options(options);
+        let told = Arc::clone(&objects.told);
+        let here = Connected::here(Arc::new(ObjectEndpoint::new(carried, objects)));
+        Ok(Connected { place, route, notices, told, far: Far::Store(patient), ..here })
+    }
+
+    /// A bucket that was asked once for what begins with a prefix, and where it is asked.
+    pub(super) async fn patient_store(
+        &self,
+        bucket: &Bucket,
+        options: &TransferOptions,
+        prefix: &str,
+    ) -> Result<(Arc<Patient>, String), TransferError> {
+        let place = bucket.to_string();
         let web = self.web(options).map_err(|error| {
-            let failure = Failure::new(place.clone(), NetworkReason::StoreUnreachable);
+            let failure = Failure::new(place, NetworkReason::StoreUnreachable);
             TransferError::Network(failure.because(error))
         })?;
         let settings = StoreSettings {
@@ -60,16 +79,8 @@ impl Connector {
             ..options.retry
         };
         let patient = Patient::new(Arc::clone(&store), patience(hasty), self.clock());
-        first_look(&patient, &prefix(ahead)).await.map_err(|error| store_error(bucket, error))?;
-        let patient = Arc::new(Patient::new(store, patience(options.retry), self.clock()));
-        let notices = in_the_clear(&place, &address).into_iter().collect();
-        let (transport, streams) = (scheme(&address).to_owned(), patient.streams());
-        let route = Some(Route { kind: "store", transport, direct: true, streams });
-        let carried = Arc::clone(&patient) as Arc<dyn Store>;
-        let objects = self.object_options(options);
-        let told = Arc::clone(&objects.told);
-        let here = Connected::here(Arc::new(ObjectEndpoint::new(carried, objects)));
-        Ok(Connected { place, route, notices, told, far: Far::Store(patient), ..here })
+        first_look(&patient, prefix).await.map_err(|error| store_error(bucket, error))?;
+        Ok((Arc::new(Patient::new(store, patience(options.retry), self.clock())), address))
     }
 
     /// Removes all that lies below a directory of a bucket.
@@ -91,7 +102,7 @@ impl Connector {
         cleared.map_err(|error| store_error(bucket, error))
     }
 
-    fn object_options(&self, options: &TransferOptions) -> ObjectOptions {
+    pub(super) fn object_options(&self, options: &TransferOptions) -> ObjectOptions {
         let state = self.state_directory();
         let child = |name| state.as_ref().ok().and_then(|state| state.child(name).ok());
         ObjectOptions {

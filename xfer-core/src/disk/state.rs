@@ -164,6 +164,12 @@ impl StateDirectory {
         Ok(names)
     }
 
+    /// When a file was last modified, in seconds since 1970; `None` where that cannot be told.
+    #[must_use]
+    pub fn modified(&self, name: &str) -> Option<i64> {
+        fs::metadata(self.path_of(name)).ok().map(|found| found.mtime())
+    }
+
     /// Removes the files that were last modified before a moment, in seconds since 1970.
     pub fn remove_older_than(&self, moment: i64) -> Result<(), StateError> {
         let failed = |cause| StateError::Io { path: self.0.clone(), cause };

@@ -84,6 +84,19 @@ impl Locks {
         Ok(())
     }
 
+    /// Keeps transfers of this machine off an entry, which is named from the top of the bucket;
+    /// false where one of them is at it already.
+    pub(super) fn holds_off(&self, entry: &RelPath) -> bool {
+        let Some(directory) = &self.options.locks else { return true };
+        let above = std::iter::successors(entry.parent(), RelPath::parent);
+        let mut wanted: Vec<_> = above.map(|above| (above, LockMode::Shared)).collect();
+        wanted.push((entry.clone(), LockMode::Exclusive));
+        wanted.iter().all(|(path, mode)| {
+            let at = [b"/", path.as_bytes()].concat();
+            self.take(directory, &at, *mode).is_ok()
+        })
+    }
+
     /// Takes one lock, or raises it; whether it is new comes back.
     fn take(&self, place: Place<'_>, at: &[u8], mode: LockMode) -> Result<bool, Errno> {
         let mut held = guard(&self.0);

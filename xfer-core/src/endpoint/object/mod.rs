@@ -31,6 +31,7 @@ mod sums;
 #[cfg(test)]
 mod tests;
 mod upload;
+mod uploads;
 mod walk;
 
 use std::fmt;
@@ -60,6 +61,7 @@ use self::readings::Readings;
 use self::roots::Roots;
 use self::scanning::Scans;
 use self::store::Store;
+pub use self::uploads::{Aborted, Unfinished, Uploads};
 use super::agentless::claims::Claims;
 use super::agentless::locking::{Locks, Place};
 use super::agentless::{at_once, guard};

@@ -64,6 +64,20 @@ pub(super) struct Record {
     pub(super) parts: BTreeMap<u32, RecordedPart>,
 }
 
+/// A record of an upload that was begun here.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    pub(super) record: Record,
+    /// When a part was added last, in seconds since 1970.
+    pub(super) modified: Option<i64>,
+}
+
+impl Kept {
+    pub(super) fn key(&self) -> &str {
+        &self.record.begun.key
+    }
+}
+
 /// A record that grows.
 #[derive(Debug)]
 pub(super) struct Recording(StateLog);
@@ -161,6 +175,22 @@ impl Shared {
         if let Some(directory) = &self.options.records {
             let _as_far_as_it_goes = directory.remove(&name_of(self.store.name(), key.as_str()));
         }
+    }
+
+    /// Records of the uploads to this store that were begun here; one that was found is another's.
+    pub(super) fn own_records(&self) -> Vec<Kept> {
+        let Some(directory) = &self.options.records else { return Vec::new() };
+        let names = directory.names().unwrap_or_default();
+        let ours = names.iter().filter(|name| name.ends_with(ENDING));
+        let kept = ours.filter_map(|name| {
+            let record = read(directory, name)?;
+            Some(Kept { record, modified: directory.modified(name) })
+        });
+        let is_own = |kept: &Kept| {
+            let begun = &kept.record.begun;
+            begun.store == self.store.name() && begun.attempt.is_some()
+        };
+        kept.filter(is_own).collect()
     }
 
     /// Files below a root of which parts are recorded, with their bytes.

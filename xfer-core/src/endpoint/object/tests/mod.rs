@@ -1,5 +1,6 @@
 //! The contract over a bucket in memory, and what the contract does not see.
 
+mod knowing;
 mod resuming;
 mod stored;
 mod walking;
