@@ -1,7 +1,7 @@
 //! Programs that say what a store holds: AWS's own, rclone, s5cmd
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{Access, programs};
@@ -28,6 +28,17 @@ pub fn rclone(access: &Access) -> Command {
     command.env("RCLONE_S3_ENDPOINT", &access.endpoint).env("RCLONE_S3_ENV_AUTH", "true");
     command.env("RCLONE_S3_REGION", &access.region).env("RCLONE_S3_FORCE_PATH_STYLE", "true");
     command
+}
+
+/// rclone itself
+pub fn rclone_program() -> PathBuf {
+    programs::from_pypi("rclone")
+}
+
+/// A password as rclone's configuration has it
+pub fn rclone_obscured(password: &str) -> String {
+    let mut command = programs::command(&programs::from_pypi("rclone"));
+    said(&mut command, ["obscure", password]).trim().to_owned()
 }
 
 /// Runs it, and returns what it printed; panics where it fails

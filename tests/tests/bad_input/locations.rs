@@ -59,7 +59,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("B-U7", "gs://b/p", "bad-bucket"),
     ("B-U7", "az://my_container/p", "bad-bucket"),
     ("B-U7", "b2://b/p", "bad-bucket"),
-    ("B-U7", "rclone:r:p", "not-in-this-version"),
+    ("B-U7", "rclone:r/p", "bad-remote"),
     ("B-U7", "hf://o", "bad-repository"),
     ("B-U8", "vast://", "bad-machine"),
     ("B-U8", "vast://abc", "bad-machine"),

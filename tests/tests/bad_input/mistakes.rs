@@ -42,7 +42,7 @@ const MISTAKES: &[Mistake<'_>] = &[
     (&["push", "@s", "h:~bob/x"], 2, &["another user's home", "absolute path"]),
     (&["push", "@s", "s3://b/k"], 2, &["no bucket there has such a name", "s3://BUCKET/PATH"]),
     (&["push", "@s", "hf://o/m"], 2, &["hf://o/m/ can only be read", "s3://"]),
-    (&["push", "@s", "rclone:r:p"], 2, &["rclone: locations are not in this version yet"]),
+    (&["push", "@s", "rclone:r/p"], 2, &["that names no remote of rclone's"]),
     (&["push", "--bwlimit", "1.5GB", "@s", "@d"], 2, &["--bwlimit 1.5GB", "100MB/s"]),
     (&["push", "--max-size", "1,5GB", "@s", "@d"], 2, &["--max-size 1,5GB", "1.5GB"]),
     (&["push", "--max-size", "10g", "@s", "@d"], 2, &["--max-size 10g", "500MB"]),

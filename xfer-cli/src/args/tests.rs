@@ -88,7 +88,7 @@ fn refusals_say_what_and_what_next() {
         ("push --json=yes a b", "bad-value", "--json", "--help"),
         ("push a s3://b//k", "bad-bucket", "s3://b//k", "s3://BUCKET"),
         ("push a s3://bucket//k", "bad-key", "s3://bucket//k", "no //"),
-        ("push a rclone:r:p", "not-in-this-version", "rclone:r:p", "rclone itself"),
+        ("push a rclone:r/p", "bad-remote", "rclone:r/p", "rclone listremotes"),
         ("push a s3://k:sesame@bucket/x", "password-in-location", "***", "AWS_ACCESS_KEY_ID"),
         ("push --endpoint-url https://k:sesame@h a b", "bad-value", "--endpoint-url: ", "--help"),
         ("push a u:pw@h:p", "password-in-location", "***", "key"),

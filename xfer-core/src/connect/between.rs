@@ -56,6 +56,7 @@ impl Connector {
             Machine::Local
             | Machine::Peer(_)
             | Machine::Store(_)
+            | Machine::Rclone(_)
             | Machine::Web(_)
             | Machine::Hub(_) => false,
         };

@@ -14,6 +14,7 @@ mod platform;
 mod platform_refusals;
 mod proxy;
 mod public;
+mod rclone;
 mod refusals;
 mod store_refusals;
 mod stores;
@@ -251,6 +252,7 @@ impl Connector {
             }
             Machine::Platform(machine) => self.platform(machine, options, ahead).await,
             Machine::Store(bucket) => self.store(bucket, options, ahead).await,
+            Machine::Rclone(remote) => self.rclone(remote, options, ahead).await,
             Machine::Web(place) => self.web_file(place, options).await,
             Machine::Hub(repository) => self.hub(repository, options).await,
             Machine::Ssh(host) => match self.processes.get(host) {

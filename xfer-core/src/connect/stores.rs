@@ -111,6 +111,8 @@ impl Connector {
             locks: child("locks"),
             believes_answers: !options.verify.level.is_durable(),
             told: Arc::default(),
+            weak_states: false,
+            begins_anew: false,
         }
     }
 }
@@ -130,7 +132,7 @@ async fn first_look(store: &dyn Store, prefix: &str) -> StoreResult<()> {
 }
 
 /// What the keys begin with that will be asked for first.
-fn prefix(ahead: &[Request]) -> String {
+pub(super) fn prefix(ahead: &[Request]) -> String {
     let path = ahead.iter().find_map(|request| match request {
         Request::Locate(locate) => Some((&locate.path[..], locate.expand)),
         _ => None,

@@ -29,6 +29,27 @@ pub(crate) fn tell_file_size_limit() {
     let _refused = unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
+/// Has a program that is about to be started end when this process does, however that ends, and
+/// keeps from it what is typed to interrupt this one: what it does is to be finished first.
+pub(crate) fn end_with_us(command: &mut tokio::process::Command) {
+    command.process_group(0).kill_on_drop(true);
+    #[cfg(target_os = "linux")]
+    {
+        let us = rustix::process::getpid();
+        let ask = move || {
+            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+            match rustix::process::getppid() == Some(us) {
+                true => Ok(()),
+                // It ended in between.
+                false => Err(std::io::Error::from(std::io::ErrorKind::BrokenPipe)),
+            }
+        };
+        // SAFETY: what runs before the program makes two calls of the system and allocates nothing.
+        #[expect(unsafe_code, reason = "the system has no other interface")]
+        let _same = unsafe { command.pre_exec(ask) };
+    }
+}
+
 /// Lets this process open as many descriptors as the system would let it on request. Programs that
 /// it starts inherit that.
 pub fn allow_many() {

@@ -21,6 +21,7 @@ pub mod local;
 pub mod memory;
 pub mod object;
 pub(crate) mod passage;
+pub mod rclone;
 pub mod remote;
 pub mod sftp;
 pub mod web;

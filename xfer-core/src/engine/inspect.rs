@@ -99,13 +99,15 @@ impl Inspection {
         let stopped = || TransferError::Stopped { signal: StopSignal::Interrupt };
         // A bucket is asked first about what is named; elsewhere nothing is gained by it.
         let locate = || Request::Locate(Locate { path: location.path.clone(), expand: true });
-        let ahead: Vec<_> = matches!(machine, Machine::Store(_)).then(locate).into_iter().collect();
+        let asks = matches!(machine, Machine::Store(_) | Machine::Rclone(_));
+        let ahead: Vec<_> = asks.then(locate).into_iter().collect();
         let options = &shared.transfer.options;
         let end = tokio::select! {
             end = shared.connector.connect_ahead(machine, options, &ahead) => end?,
             () = shared.cancel.cancelled() => return Err(stopped()),
         };
-        if matches!(machine, Machine::Store(_) | Machine::Web(_) | Machine::Hub(_)) {
+        let is_store = matches!(machine, Machine::Store(_) | Machine::Rclone(_));
+        if is_store || matches!(machine, Machine::Web(_) | Machine::Hub(_)) {
             let tell = |text: &String| shared.observer.observe(&Event::Notice(text.clone()));
             end.notices.iter().for_each(tell);
         }

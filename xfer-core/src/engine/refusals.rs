@@ -210,7 +210,7 @@ pub(super) fn passes_here(transfer: &super::Transfer) -> Option<&'static str> {
         Machine::Peer(_) | Machine::Ssh(_) => Some(true),
         Machine::Platform(machine) if machine.which == Which::Itself => None,
         Machine::Platform(_) => Some(true),
-        Machine::Store(_) | Machine::Web(_) | Machine::Hub(_) => Some(false),
+        Machine::Store(_) | Machine::Rclone(_) | Machine::Web(_) | Machine::Hub(_) => Some(false),
         Machine::Local => None,
     };
     let to = is_far(&transfer.destination.machine)?;

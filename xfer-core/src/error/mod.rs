@@ -317,7 +317,8 @@ fn location_remedy(location: &Location) -> Remedy {
     if matches!(location.machine, Machine::Web(_)) {
         return Remedy::text("look at the address, with a browser or curl -I");
     }
-    let at_store = matches!(location.machine, Machine::Store(_) | Machine::Hub(_));
+    let at_store =
+        matches!(location.machine, Machine::Store(_) | Machine::Rclone(_) | Machine::Hub(_));
     if at_store && !is_pattern {
         return Remedy::text(format!(
             "look at the spelling, in which no byte is encoded; what is there: xfer ls {}",

@@ -49,6 +49,10 @@ reasons! {
         Credentials = "credentials-unusable", "its credentials cannot be used";
         /// An address or a region of a store that cannot be used.
         Endpoint = "endpoint-unusable", "where it is cannot be told";
+        /// No rclone, or none that can be used.
+        RcloneMissing = "rclone-missing", "rclone is needed for it, and there is none to use";
+        /// A remote that rclone does not know, or a configuration of it that cannot be read.
+        RcloneRemote = "rclone-remote-unusable", "rclone's configuration has no such remote";
         /// A file for results.
         Output = "output-unwritable", "it cannot be written";
     }

@@ -6,6 +6,7 @@
 mod hub;
 mod parse;
 mod platform;
+mod rclone;
 mod reason;
 mod store;
 mod web;
@@ -16,7 +17,8 @@ use xfer_protocol::path::Escaped;
 
 pub use hub::{HubKind, HubRepository};
 pub use platform::{PlatformKind, PlatformMachine, Which};
-pub use reason::{LaterScheme, LocationError, LocationReason};
+pub use rclone::RcloneRemote;
+pub use reason::{LocationError, LocationReason};
 pub use store::{Bucket, StoreKind};
 pub use web::WebPlace;
 
@@ -26,8 +28,8 @@ pub struct Location {
     /// Which machine.
     pub machine: Machine,
     /// Which path there; relative to the working directory here, to home elsewhere. A `/` at its
-    /// end is kept, because it has a meaning. Empty for home itself. In a bucket, on the web and on
-    /// the hub it begins with `/`.
+    /// end is kept, because it has a meaning. Empty for home itself. In a bucket, in a remote of
+    /// rclone's, on the web and on the hub it begins with `/`.
     pub path: Vec<u8>,
 }
 
@@ -44,6 +46,8 @@ pub enum Machine {
     Ssh(SshHost),
     /// A bucket of an object store.
     Store(Bucket),
+    /// A remote of an installed rclone.
+    Rclone(RcloneRemote),
     /// A file of a web server, which can only be read.
     Web(WebPlace),
     /// A repository of the Hugging Face hub, which can only be read.
@@ -119,6 +123,9 @@ impl Location {
             Machine::Platform(machine) => platform_bytes(machine, &self.path),
             Machine::Ssh(host) => ssh_bytes(host, &self.path),
             Machine::Store(bucket) => [bucket.to_string().as_bytes(), &self.path].concat(),
+            Machine::Rclone(remote) => {
+                [remote.to_string().as_bytes(), b":", remote.typed(&self.path)].concat()
+            }
             Machine::Web(place) => place.to_string().into_bytes(),
             Machine::Hub(repository) => [repository.to_string().as_bytes(), &self.path].concat(),
         }

@@ -4,14 +4,17 @@ use std::net::Ipv6Addr;
 
 use xfer_protocol::limits;
 
-use super::reason::{LaterScheme, LocationReason};
+use super::reason::LocationReason;
 use super::{
-    Bucket, HubRepository, Location, Machine, PeerHost, PlatformKind, PlatformMachine, SshHost,
-    StoreKind, WebPlace, Which,
+    Bucket, HubRepository, Location, Machine, PeerHost, PlatformKind, PlatformMachine,
+    RcloneRemote, SshHost, StoreKind, WebPlace, Which, rclone,
 };
 
 /// Bytes of a host name that any resolver takes.
 const HOST_BYTES_MAX: usize = 255;
+
+/// What stands before a remote of rclone's.
+const RCLONE: &[u8] = b"rclone:";
 
 /// Characters of a user that a shell or an option parser could take for its own.
 const USER_REFUSED: &[char] =
@@ -28,11 +31,14 @@ pub(super) fn parse(text: &[u8]) -> Result<Location, LocationReason> {
     if let Some((platform, rest)) = split_platform(text) {
         return platform_form(platform, rest);
     }
+    if let Some(rest) = text.strip_prefix(RCLONE) {
+        let (remote, path) = RcloneRemote::parse(rest)?;
+        return Ok(Location { machine: Machine::Rclone(remote), path });
+    }
     if let Some((scheme, rest)) = split_scheme(text) {
         return scheme_form(scheme, rest);
     }
     match split_colon(text) {
-        Some((b"rclone", _)) => Err(LocationReason::NotYet(LaterScheme::Rclone)),
         Some((host, path)) => colon_form(host, path),
         None => Ok(Location::local(text)),
     }
@@ -57,7 +63,6 @@ fn scheme_form(scheme: &[u8], rest: &[u8]) -> Result<Location, LocationReason> {
             let (repository, path) = HubRepository::parse(rest)?;
             Ok(Location { machine: Machine::Hub(Box::new(repository)), path })
         }
-        b"rclone" => Err(LocationReason::NotYet(LaterScheme::Rclone)),
         _ => Err(LocationReason::UnknownScheme),
     }
 }
@@ -71,13 +76,16 @@ pub(super) fn is_taken_as_local(path: &[u8]) -> bool {
 /// Whether a host can only be written in a URI.
 pub(super) fn needs_uri(host: &str) -> bool {
     host.bytes().all(|b| b.is_ascii_digit())
-        || LaterScheme::ALL.iter().any(|scheme| scheme.name() == format!("{host}:"))
+        || host.as_bytes() == &RCLONE[..RCLONE.len() - 1]
         || PlatformKind::ALL.iter().any(|platform| platform.name() == host)
         || (cfg!(windows) && host.len() == 1)
 }
 
 /// What was typed, without what may be a password or a signature of a URL.
 pub(super) fn redact(text: &[u8]) -> Vec<u8> {
+    if text.starts_with(RCLONE) {
+        return rclone::redact(text);
+    }
     let start = match split_scheme(text) {
         Some((scheme, _)) => scheme.len() + 3,
         None => match split_colon(text) {

@@ -31,9 +31,6 @@ pub enum LocationReason {
     /// No scheme that xfer knows.
     #[error("unknown scheme")]
     UnknownScheme,
-    /// A form that a later version will know.
-    #[error("{} locations are not in this version yet", .0.name())]
-    NotYet(LaterScheme),
     /// A password.
     #[error("a location must not hold a password")]
     Password,
@@ -106,36 +103,18 @@ pub enum LocationReason {
     /// An `https://` address without a file's name, or with `.`, `..` or a fragment.
     #[error("that address names no file")]
     BadAddressOfFile,
+    /// `rclone:` and what is no remote.
+    #[error("that names no remote of rclone's")]
+    BadRemote,
+    /// The path in a remote has an empty part, `.` or `..`.
+    #[error("no file of a remote is named so in a location")]
+    BadRemotePath,
+    /// `rclone:name,parameter=…:`, which may hold a key.
+    #[error("a location must not hold the parameters of a remote")]
+    RemoteParameters,
     /// `hf://` and what is no repository.
     #[error("that names no repository of the hub")]
     BadRepository,
-}
-
-/// Forms that are part of the contract and not of this version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LaterScheme {
-    /// `rclone:`
-    Rclone,
-}
-
-impl LaterScheme {
-    /// All of them.
-    pub const ALL: [Self; 1] = [Self::Rclone];
-
-    /// As it is typed.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Rclone => "rclone:",
-        }
-    }
-
-    fn instead(self) -> &'static str {
-        match self {
-            Self::Rclone => "use a directory, here or as HOST:path, and rclone itself from there",
-        }
-    }
 }
 
 impl LocationReason {
@@ -148,7 +127,6 @@ impl LocationReason {
             Self::Nul => "location-nul",
             Self::TooLong => "location-too-long",
             Self::UnknownScheme => "unknown-scheme",
-            Self::NotYet(_) => "not-in-this-version",
             Self::Password => "password-in-location",
             Self::HostMissing => "host-missing",
             Self::BadHost | Self::NumericHost => "bad-host",
@@ -171,6 +149,8 @@ impl LocationReason {
             Self::KeyInLocation => "password-in-location",
             Self::Unencrypted => "not-encrypted",
             Self::BadAddressOfFile => "bad-file-address",
+            Self::BadRemote | Self::BadRemotePath => "bad-remote",
+            Self::RemoteParameters => "password-in-location",
             Self::BadRepository => "bad-repository",
         }
     }
@@ -184,9 +164,8 @@ impl LocationReason {
             Self::Nul | Self::TooLong => "name a path that the system can hold",
             Self::UnknownScheme => {
                 "use path, HOST:path, ssh://HOST/path, xfer://HOST:PORT/ROOT, file:///path, \
-                 s3://BUCKET/path, gs://, az:// or b2://"
+                 s3://BUCKET/path, gs://, az:// or b2://, rclone:REMOTE:path"
             }
-            Self::NotYet(scheme) => scheme.instead(),
             Self::Password => "leave the password out; xfer logs in with keys (-i FILE, ssh-agent)",
             Self::HostMissing | Self::BadHost => {
                 "use HOST:path with a host that ssh knows; ./ before it forces a local path"
@@ -228,6 +207,17 @@ impl LocationReason {
             }
             Self::Unencrypted => "write https://; http:// is for this machine itself alone",
             Self::BadAddressOfFile => "write https://HOST/PATH/FILE, with no #",
+            Self::BadRemote => {
+                "write rclone:REMOTE:path with a remote that rclone listremotes tells, or \
+                 rclone::BACKEND:path with what its environment sets"
+            }
+            Self::BadRemotePath => {
+                "write rclone:REMOTE:path with the bytes of the name as they are: no // and no \
+                 part . or .."
+            }
+            Self::RemoteParameters => {
+                "have rclone keep them: rclone config create NAME TYPE, then rclone:NAME:path"
+            }
             Self::BadRepository => {
                 "write hf://OWNER/MODEL/PATH or hf://datasets/OWNER/NAME/PATH, with @REVISION \
                  behind the name where it is not main"

@@ -282,9 +282,44 @@ fn refused_schemes() {
         ("ftp://h/x", Why::UnknownScheme),
         ("SSH://h/x", Why::UnknownScheme),
         ("S3://bucket/k", Why::UnknownScheme),
-        ("rclone:r:p", Why::NotYet(LaterScheme::Rclone)),
-        ("rclone://r/p", Why::NotYet(LaterScheme::Rclone)),
     ]);
+}
+
+#[test]
+fn remotes_of_rclone() {
+    for (text, name, absolute, path, called) in [
+        ("rclone:drive:", "drive", false, "/", "drive:"),
+        ("rclone:drive:a b/c%41", "drive", false, "/a b/c%41", "drive:"),
+        ("rclone:My Drive@1:a/", "My Drive@1", false, "/a/", "My Drive@1:"),
+        ("rclone:disk:/srv/x", "disk", true, "/srv/x", "disk:/"),
+        ("rclone:disk:/", "disk", true, "/", "disk:/"),
+        ("rclone::s3:bucket/k?*#", ":s3", false, "/bucket/k?*#", ":s3:"),
+        ("rclone:r:a:b@c", "r", false, "/a:b@c", "r:"),
+    ] {
+        let location = Location::parse(text.as_bytes()).unwrap_or_else(|e| panic!("{text}: {e}"));
+        let remote = RcloneRemote { name: name.into(), absolute };
+        assert_eq!(remote.file_system(), called);
+        let machine = Machine::Rclone(remote);
+        assert_eq!(location, Location { machine, path: path.into() }, "{text}");
+        assert_eq!(location.to_string(), text);
+        assert!(!location.is_source_only() && !location.is_here());
+    }
+    assert_refused(
+        &["rclone:", "rclone:r", "rclone::p", "rclone::S3:p", "rclone:-r:p", "rclone: r:p"]
+            .map(|text| (text, Why::BadRemote)),
+    );
+    assert_refused(
+        &["rclone://r/p", "rclone:r/s:p", "rclone:r\n:p"].map(|text| (text, Why::BadRemote)),
+    );
+    assert_refused(
+        &["rclone:r:a//b", "rclone:r:../a", "rclone:r://a", "rclone:r:./a", "rclone:r:a/.."]
+            .map(|text| (text, Why::BadRemotePath)),
+    );
+    for text in ["rclone::s3,access_key_id=AK,secret_access_key=SK:b/k", "rclone:r,pass=SK:p"] {
+        let error = Location::parse(text.as_bytes()).unwrap_err();
+        assert_eq!(error.reason, Why::RemoteParameters, "{text}");
+        assert!(!error.to_string().contains("SK"), "{error}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Authenticated streams between two machines
 
 pub mod address;
+pub(crate) mod companion;
 pub(crate) mod compression;
 pub mod congestion;
 pub(crate) mod framed;

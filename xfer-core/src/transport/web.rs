@@ -5,11 +5,14 @@
 //! what stays on this machine; a body that is shorter or longer than it should be is an error and
 //! never an end; nothing of an address is shown but its host, because a signature is a secret.
 
+mod streamed;
+
 use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
+use std::path::Path;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,6 +27,8 @@ use reqwest::redirect::Policy;
 use tokio::time::timeout;
 
 use super::http::{is_here, tls};
+
+pub(crate) use streamed::{Pieces, streamed};
 
 /// Time in which a connection must come about.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
@@ -152,6 +157,24 @@ impl Web {
                 .map_err(|_| WebError::Unusable("the TLS configuration is not taken"))
         };
         Ok(Self { elsewhere: client(false)?, near: client(true)?, stall })
+    }
+
+    /// The same by the socket of a program on this machine, whatever host an address names.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub(crate) fn over_socket(socket: &Path, stall: Duration) -> Result<Self, WebError> {
+        let tls = tls().map_err(|_| WebError::Unusable("no version of TLS"))?;
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .no_proxy()
+            .redirect(Policy::none())
+            .retry(reqwest::retry::never())
+            .pool_max_idle_per_host(IDLE_MAX)
+            .unix_socket(socket)
+            .build()
+            .map_err(|_| WebError::Unusable("the TLS configuration is not taken"))?;
+        Ok(Self { elsewhere: client.clone(), near: client, stall })
     }
 
     /// Asks once; any status is an answer.

@@ -45,7 +45,7 @@ use tokio_util::sync::CancellationToken;
 use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::{Fault, Operation};
 use xfer_protocol::limits;
-use xfer_protocol::manifest::ProofLevel;
+use xfer_protocol::manifest::{ProofLevel, Timestamp};
 use xfer_protocol::message::{
     Commit, Create, Digests, FileAt, FileRead, FilesAt, Finish, HashBlocks, HashFiles, Keep,
     Locate, Located, Lock, OpenPartial, OpenRoot, Outcome, Partial, PartialIndex, Paths, Publish,
@@ -101,6 +101,12 @@ pub struct ObjectOptions {
     pub believes_answers: bool,
     /// What the user should know of objects that are not what they should be, in words.
     pub told: Arc<Mutex<Vec<String>>>,
+    /// Whether an entity tag may stay as it is though the bytes change, so that what has the tag
+    /// that was recorded is compared all the same. Default: it may not.
+    pub weak_states: bool,
+    /// Whether what an earlier session sent of a large file is lost with it, and a file's blocks
+    /// are written in order. Default: it is not.
+    pub begins_anew: bool,
 }
 
 /// The objects of a bucket.
@@ -140,10 +146,16 @@ impl ObjectEndpoint {
     /// A session on a bucket. Nothing is asked of it yet.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, options: ObjectOptions) -> Self {
+        let capabilities = Capabilities {
+            inodes: !options.weak_states,
+            random_write: !options.begins_anew,
+            rehash: !options.begins_anew,
+            ..capabilities()
+        };
         let shared = Shared {
             store,
             options,
-            capabilities: capabilities(),
+            capabilities,
             attempts: AtomicU64::new(0),
             claims: Claims::default(),
             layers: Layers::default(),
@@ -391,4 +403,9 @@ impl Sink for ObjectEndpoint {
     async fn finish(&self, finish: Finish) -> EndpointResult<()> {
         self.whole(|shared| async move { shared.finish(finish).await }).await
     }
+}
+
+/// The time among what is written with an object.
+pub(super) fn modified_of(attributes: &[(String, String)]) -> Option<Timestamp> {
+    attributes::read(attributes).modified
 }

@@ -1,0 +1,87 @@
+//! What is broken off leaves nothing half, and is done by the next run
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use xfer_tests::relay::{Direction, Relay};
+use xfer_tests::stores::S3s;
+use xfer_tests::tree;
+
+use crate::{BIG, Bench, assert_same, seen_of};
+
+const SOON: Duration = Duration::from_secs(120);
+
+/// Waits until a process has ended, whoever its parent is
+fn gone(process: &str) {
+    let waited = Command::new("timeout")
+        .args(["60", "tail", "--pid", process, "-f", "/dev/null"])
+        .status()
+        .expect("run tail");
+    assert!(waited.success(), "process {process} still runs");
+}
+
+/// Killed in the middle of a file: no file, no rclone that runs on, and the next run brings it all
+#[test]
+fn a_push_that_is_killed_leaves_no_rclone_and_is_repeated() {
+    let store = S3s::start();
+    let relay = Relay::to(store.access().port());
+    let bench = Bench::new().reaching(&store.access().by_way_of(relay.port()));
+    let source = bench.path("tree");
+    tree::small_files(&source, 20, 3);
+    tree::big_file(&source.join("big"), BIG, 4);
+    relay.begin(Some(20 << 20));
+    let running = bench.start("push", &source.to_string_lossy(), "rclone:bucket:bucket/", &[]);
+    assert!(relay.wait_for(Direction::Out, 10 << 20, SOON), "nothing is sent");
+    let beside: Vec<_> =
+        seen_of(running.id()).into_iter().filter(|(line, _)| line.contains(" rcd ")).collect();
+    assert_eq!(beside.len(), 1, "{beside:?}");
+    running.signal("KILL");
+    assert_eq!(running.wait().code(), 137);
+    gone(&beside[0].1);
+    relay.release();
+    assert!(relay.wait_idle(SOON), "a connection is left");
+    assert!(!store.objects().join("tree/big").exists(), "a file too early");
+    relay.begin(None);
+    bench.push(&source, "rclone:bucket:bucket/").expect_code(0);
+    for entry in fs::read_dir(&source).expect("list").flatten() {
+        if entry.path().is_file() {
+            assert_same(&entry.path(), &store.objects().join("tree").join(entry.file_name()));
+        }
+    }
+    assert_same(&source.join("big"), &store.objects().join("tree/big"));
+}
+
+/// An rclone that dies on the way is started again, and what it had not finished is sent again
+#[test]
+fn an_rclone_that_is_killed_is_started_again() {
+    let store = S3s::start();
+    let relay = Relay::to(store.access().port());
+    let bench = Bench::new().reaching(&store.access().by_way_of(relay.port()));
+    let big = bench.file("big", BIG, 4);
+    relay.begin(Some(20 << 20));
+    let running =
+        bench.start("push", &big.to_string_lossy(), "rclone:bucket:bucket/", &["--retries", "5"]);
+    assert!(relay.wait_for(Direction::Out, 10 << 20, SOON), "nothing is sent");
+    let beside = seen_of(running.id()).into_iter().find(|(line, _)| line.contains(" rcd "));
+    let (_, process) = beside.expect("no rclone");
+    let killed = Command::new("kill").args(["-s", "KILL", &process]).status();
+    assert!(killed.is_ok_and(|status| status.success()), "no process {process}");
+    relay.release();
+    relay.begin(None);
+    running.wait().expect_code(0);
+    assert_same(&big, &store.objects().join("big"));
+}
+
+/// A store that goes away for good is a network that failed, and no file is half there
+#[test]
+fn a_remote_that_goes_away_is_told() {
+    let store = S3s::start();
+    let relay = Relay::to(store.access().port());
+    let bench = Bench::new().reaching(&store.access().by_way_of(relay.port()));
+    let big = bench.file("big", BIG, 4);
+    drop(relay);
+    let ended = bench.push(&big, "rclone:bucket:bucket/");
+    ended.expect_code(10);
+    assert!(!store.objects().join("big").exists());
+}
