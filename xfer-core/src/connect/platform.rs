@@ -17,9 +17,8 @@ use super::platform_refusals::{api_error, no_login, not_running, not_the_machine
 use super::refusals::ssh_error;
 use super::{Connected, Connector, Place, Proxy, RouteSource, unproven};
 use crate::discover::{
-    Configured, DangerClock, Lambda, LambdaSettings, LoginPlace, MachineRow, MachineState,
-    Platform, PlatformError, RunPod, RunPodSettings, SaysItself, Shown, Sky, SkySettings, Vast,
-    VastSettings,
+    AccountSettings, Configured, DangerClock, Lambda, LoginPlace, MachineRow, MachineState,
+    Platform, PlatformError, RunPod, SaysItself, Shown, Sky, SkySettings, Vast, VastSettings,
 };
 use crate::error::{
     AuthenticationReason, Failure, NetworkReason, Remedy, TransferError, UsageReason,
@@ -96,13 +95,13 @@ impl Platforms {
                 Ok(Arc::clone(self.sky.get_or_init(make).await) as Arc<dyn Platform>)
             }
             PlatformKind::RunPod => {
-                let settings = RunPodSettings::of_environment(variable);
+                let settings = AccountSettings::of_environment(RunPod::ACCOUNT, variable);
                 let make = async || RunPod::new(&settings, clock, seed).map(Arc::new);
                 let runpod = self.runpod.get_or_try_init(make).await.map_err(failed)?;
                 Ok(Arc::clone(runpod) as Arc<dyn Platform>)
             }
             PlatformKind::Lambda => {
-                let settings = LambdaSettings::of_environment(variable);
+                let settings = AccountSettings::of_environment(Lambda::ACCOUNT, variable);
                 let make = async || Lambda::new(&settings, clock, seed).map(Arc::new);
                 let lambda = self.lambda.get_or_try_init(make).await.map_err(failed)?;
                 Ok(Arc::clone(lambda) as Arc<dyn Platform>)

@@ -4,25 +4,20 @@
 //! one answer, so what it does not have is not there.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::error::{ApiProblem, PlatformError};
+use super::account::{Account, AccountSettings};
+use super::error::PlatformError;
 use super::fields::{address, amount, shown};
 use super::json::Json;
 use super::requests::{Endpoint, Requests};
-use super::{LoginPlace, MachineRow, MachineState, Platform, Prices, Shown, key_files};
+use super::{LoginPlace, MachineRow, MachineState, Platform, Prices, Shown};
 use crate::clock::Clock;
 use crate::location::{PlatformKind, PlatformMachine};
-use crate::transport::http::Base;
-
-/// Where the interface is, unless the environment says otherwise.
-const BASE: &str = "https://cloud.lambdalabs.com/api/v1";
 
 const LIST: &str = "/instances";
 const LISTS: Endpoint = Endpoint { name: "list", interval: Duration::from_secs(1) };
@@ -31,60 +26,25 @@ const LISTS: Endpoint = Endpoint { name: "list", interval: Duration::from_secs(1
 const USER: &str = "ubuntu";
 const PORT: u16 = 22;
 
-/// What decides whom to ask, and with which key.
-#[derive(Clone, Default)]
-pub struct LambdaSettings {
-    /// `LAMBDA_API_URL`. Default: `https://cloud.lambdalabs.com/api/v1`.
-    pub base: Option<String>,
-    /// `LAMBDA_API_KEY`, which comes before the file.
-    pub key: Option<String>,
-    /// The file of the platform's own tool. Default: none.
-    pub file: Option<PathBuf>,
-}
-
-impl fmt::Debug for LambdaSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LambdaSettings").field("base", &self.base).finish_non_exhaustive()
-    }
-}
-
-impl LambdaSettings {
-    /// What the environment says, read through `variable`.
-    #[must_use]
-    pub fn of_environment(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Self {
-        let text = |name| variable(name).and_then(|value| value.into_string().ok());
-        let set = |name| text(name).filter(|value| !value.trim().is_empty());
-        let home = variable("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
-        Self {
-            base: set("LAMBDA_API_URL"),
-            key: set("LAMBDA_API_KEY"),
-            file: home.map(|home| home.join(".lambda_cloud/lambda_keys")),
-        }
-    }
-
-    fn requests(&self, clock: Arc<dyn Clock>, seed: u64) -> Result<Requests, ApiProblem> {
-        let base = Base::parse(self.base.as_deref().unwrap_or(BASE)).ok_or_else(|| {
-            let what = "LAMBDA_API_URL must be https://HOST, without user or query";
-            ApiProblem::Unusable(what.to_owned())
-        })?;
-        let variable = ("LAMBDA_API_KEY", self.key.as_ref());
-        let keys = key_files::named(variable, self.file.as_deref(), &["api_key"])?;
-        Requests::new(base, keys, clock, seed)
-    }
-}
-
 /// Lambda Cloud, asked with the key that other tools for it would use.
 pub struct Lambda {
     requests: Requests,
 }
 
 impl Lambda {
+    /// What its own tools call the key, and where it is asked.
+    pub const ACCOUNT: &Account = &Account {
+        base: ("https://cloud.lambdalabs.com/api/v1", "LAMBDA_API_URL"),
+        key: "LAMBDA_API_KEY",
+        file: (".lambda_cloud/lambda_keys", &["api_key"]),
+    };
+
     /// Asks nobody yet.
     ///
     /// # Errors
     /// Where no key is at hand, or none that can be used.
     pub fn new(
-        settings: &LambdaSettings,
+        settings: &AccountSettings,
         clock: Arc<dyn Clock>,
         seed: u64,
     ) -> Result<Self, PlatformError> {

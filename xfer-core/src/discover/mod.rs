@@ -4,6 +4,7 @@
 //! than it can be read: an unknown word is an unknown state, a price that is no number is unknown,
 //! a port that is none is no route, and only a machine that is positively absent is gone.
 
+mod account;
 mod error;
 mod fields;
 #[cfg(any(test, fuzzing))]
@@ -24,9 +25,10 @@ use async_trait::async_trait;
 use crate::location::PlatformMachine;
 use crate::options::MappedPort;
 
+pub use account::{Account, AccountSettings};
 pub use error::{ApiProblem, PlatformError};
-pub use lambda::{Lambda, LambdaSettings};
-pub use runpod::{RunPod, RunPodSettings};
+pub use lambda::Lambda;
+pub use runpod::RunPod;
 pub use sky::{Sky, SkySettings};
 pub use vast::{InstancePlaces, Vast, VastSettings};
 

@@ -6,22 +6,17 @@
 mod row;
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::error::{ApiProblem, PlatformError};
+use super::account::{Account, AccountSettings};
+use super::error::PlatformError;
 use super::json::Json;
 use super::requests::{Endpoint, Requests};
-use super::{MachineRow, Platform, Shown, key_files};
+use super::{MachineRow, Platform, Shown};
 use crate::clock::Clock;
-use crate::transport::http::Base;
-
-/// Where the interface is, unless the environment says otherwise.
-const BASE: &str = "https://api.runpod.io/graphql";
 
 /// No limit is documented; its own tool keeps none.
 const QUERIES: Endpoint = Endpoint { name: "query", interval: Duration::from_secs(1) };
@@ -30,60 +25,25 @@ const QUERIES: Endpoint = Endpoint { name: "query", interval: Duration::from_sec
 const QUERY: &str = "query { myself { pods { id name desiredStatus podType costPerHr runtime { \
                      ports { ip isIpPublic privatePort publicPort type } } } } }";
 
-/// What decides whom to ask, and with which key.
-#[derive(Clone, Default)]
-pub struct RunPodSettings {
-    /// `RUNPOD_GRAPHQL_URL`. Default: `https://api.runpod.io/graphql`.
-    pub base: Option<String>,
-    /// `RUNPOD_API_KEY`, which comes before the file.
-    pub key: Option<String>,
-    /// The file of the platform's own tool. Default: none.
-    pub file: Option<PathBuf>,
-}
-
-impl fmt::Debug for RunPodSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RunPodSettings").field("base", &self.base).finish_non_exhaustive()
-    }
-}
-
-impl RunPodSettings {
-    /// What the environment says, read through `variable`.
-    #[must_use]
-    pub fn of_environment(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Self {
-        let text = |name| variable(name).and_then(|value| value.into_string().ok());
-        let set = |name| text(name).filter(|value| !value.trim().is_empty());
-        let home = variable("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
-        Self {
-            base: set("RUNPOD_GRAPHQL_URL"),
-            key: set("RUNPOD_API_KEY"),
-            file: home.map(|home| home.join(".runpod/config.toml")),
-        }
-    }
-
-    fn requests(&self, clock: Arc<dyn Clock>, seed: u64) -> Result<Requests, ApiProblem> {
-        let base = Base::parse(self.base.as_deref().unwrap_or(BASE)).ok_or_else(|| {
-            let what = "RUNPOD_GRAPHQL_URL must be https://HOST, without user or query";
-            ApiProblem::Unusable(what.to_owned())
-        })?;
-        let variable = ("RUNPOD_API_KEY", self.key.as_ref());
-        let keys = key_files::named(variable, self.file.as_deref(), &["apikey", "api_key"])?;
-        Requests::new(base, keys, clock, seed)
-    }
-}
-
 /// RunPod, asked with the key that its own tool would use.
 pub struct RunPod {
     requests: Requests,
 }
 
 impl RunPod {
+    /// What its own tools call the key, and where it is asked.
+    pub const ACCOUNT: &Account = &Account {
+        base: ("https://api.runpod.io/graphql", "RUNPOD_GRAPHQL_URL"),
+        key: "RUNPOD_API_KEY",
+        file: (".runpod/config.toml", &["apikey", "api_key"]),
+    };
+
     /// Asks nobody yet.
     ///
     /// # Errors
     /// Where no key is at hand, or none that can be used.
     pub fn new(
-        settings: &RunPodSettings,
+        settings: &AccountSettings,
         clock: Arc<dyn Clock>,
         seed: u64,
     ) -> Result<Self, PlatformError> {
