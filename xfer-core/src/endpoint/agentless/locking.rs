@@ -12,7 +12,7 @@ use xfer_protocol::path::RelPath;
 use super::guard;
 use crate::disk::Errno;
 use crate::disk::fault::fault;
-use crate::disk::lock::{LockMode, lock};
+use crate::disk::lock::{LockMode, lock, try_lock};
 use crate::disk::state::{LockFile, StateDirectory};
 use crate::endpoint::EndpointResult;
 
@@ -31,6 +31,14 @@ pub(in crate::endpoint) struct Place<'a> {
 struct Held {
     file: LockFile,
     mode: LockMode,
+}
+
+impl Place<'_> {
+    fn file(&self, at: &[u8]) -> Result<LockFile, Errno> {
+        let key = *blake3::hash(self.far).as_bytes();
+        let name = blake3::keyed_hash(&key, at).to_hex();
+        self.directory.lock_file(&name).map_err(|_| Errno::IO)
+    }
 }
 
 impl Locks {
@@ -84,17 +92,27 @@ impl Locks {
         Ok(())
     }
 
-    /// Keeps transfers of this machine off an entry, which is named from the top of the bucket;
-    /// false where one of them is at it already.
-    pub(super) fn holds_off(&self, entry: &RelPath) -> bool {
-        let Some(directory) = &self.options.locks else { return true };
-        let above = std::iter::successors(entry.parent(), RelPath::parent);
-        let mut wanted: Vec<_> = above.map(|above| (above, LockMode::Shared)).collect();
-        wanted.push((entry.clone(), LockMode::Exclusive));
-        wanted.iter().all(|(path, mode)| {
-            let at = [b"/", path.as_bytes()].concat();
-            self.take(directory, &at, *mode).is_ok()
-        })
+    /// Keeps others off a path and what leads to it, for as long as what comes back is held;
+    /// nothing where another process writes there already.
+    pub(in crate::endpoint) fn keep_off(
+        &self,
+        place: Place<'_>,
+        path: &[u8],
+    ) -> Result<Option<Vec<LockFile>>, Errno> {
+        let held = guard(&self.0);
+        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        let above = ends.map(|(end, _)| &path[..end.max(1)]);
+        let mut kept = Vec::new();
+        // What is locked here already, nobody else has.
+        for at in above.chain([path]).filter(|at| !held.contains_key(*at)) {
+            let file = place.file(at)?;
+            match try_lock(&file, LockMode::Shared) {
+                Ok(()) => kept.push(file),
+                Err(Errno::WOULDBLOCK) => return Ok(None),
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(Some(kept))
     }
 
     /// Takes one lock, or raises it; whether it is new comes back.
@@ -107,9 +125,7 @@ impl Locks {
             }
             return Ok(false);
         }
-        let key = *blake3::hash(place.far).as_bytes();
-        let name = blake3::keyed_hash(&key, at).to_hex();
-        let file = place.directory.lock_file(&name).map_err(|_| Errno::IO)?;
+        let file = place.file(at)?;
         lock(&file, mode)?;
         held.insert(at.to_vec(), Held { file, mode });
         Ok(true)

@@ -14,6 +14,7 @@ use super::places::Standing;
 use super::roots::OpenRoot;
 use super::store::{StoreError, UploadId};
 use super::{LOOKS_AT_ONCE, Shared, at_once, attributes};
+use crate::disk::fault::fault as io_fault;
 use crate::disk::is_partial_name;
 use crate::endpoint::EndpointResult;
 use crate::endpoint::agentless::pack::outcome;
@@ -158,6 +159,15 @@ impl Shared {
             if !wanted || self.partials.holds(&root, &path) {
                 continue;
             }
+            // Another process of this machine may assemble it, from a root further in.
+            let _kept_off = match self.lock_place() {
+                Some(place) => match self.locks.keep_off(place, &root.place(&path)) {
+                    Ok(Some(kept)) => kept,
+                    Ok(None) => continue,
+                    Err(errno) => return Err(io_fault(errno, Operation::Remove, &path).into()),
+                },
+                None => Vec::new(),
+            };
             let key = root.key(&path, Operation::Remove)?;
             let Some(record) = self.record_of(&key) else { continue };
             if record.begun.attempt.is_some() {

@@ -217,12 +217,17 @@ impl Shared {
 
     fn lock(&self, lock: &Lock) -> EndpointResult<()> {
         let root = self.writable(lock.root, Operation::Lock)?;
-        let Some(directory) = &self.options.locks else { return Ok(()) };
-        let place = Place { directory, far: self.store.name().as_bytes() };
+        let Some(place) = self.lock_place() else { return Ok(()) };
         self.locks.lock(place, lock, |path| root.place(path))
     }
 
     fn shut(&self) {
+    /// Where transfers of this machine keep each other off an entry.
+    fn lock_place(&self) -> Option<Place<'_>> {
+        let far = self.store.name().as_bytes();
+        self.options.locks.as_ref().map(|directory| Place { directory, far })
+    }
+
         self.closed.cancel();
         self.scans.clear();
         self.partials.clear();

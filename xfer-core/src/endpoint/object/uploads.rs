@@ -15,6 +15,7 @@ use super::records::Kept;
 use super::store::{Key, Part, StoreError, StoreResult, Upload as Told, UploadId};
 use super::upload::all_parts;
 use super::{ObjectEndpoint, Shared};
+use crate::disk::fault::fault as io_fault;
 use crate::endpoint::EndpointResult;
 
 /// An upload that this machine began and that is not finished.
@@ -136,13 +137,20 @@ impl Shared {
         let path = path_of("", &upload.key).unwrap_or_default();
         let refused = || Fault::new(FaultKind::Protocol, Operation::Remove, path.clone());
         let key = Key::new(upload.key.as_str()).ok_or_else(refused)?;
-        let is_free = self.holds_off(&path);
-        let aborted = match is_free {
-            true => self.abort_recorded(&key, &upload.id).await.map(|()| Aborted::Gone),
-            false => Ok(Aborted::InUse),
+        // A transfer of this machine may be at it.
+        let _kept_off = match self.lock_place() {
+            Some(place) => {
+                let at = [b"/", path.as_bytes()].concat();
+                match self.locks.keep_off(place, &at) {
+                    Ok(Some(kept)) => kept,
+                    Ok(None) => return Ok(Aborted::InUse),
+                    Err(errno) => return Err(io_fault(errno, Operation::Remove, &path).into()),
+                }
+            }
+            None => Vec::new(),
         };
-        self.locks.clear();
-        aborted.map_err(|error| sort(error, Operation::Remove, &path))
+        let aborted = self.abort_recorded(&key, &upload.id).await;
+        aborted.map(|()| Aborted::Gone).map_err(|error| sort(error, Operation::Remove, &path))
     }
 
     async fn abort_recorded(&self, key: &Key, id: &UploadId) -> StoreResult<()> {

@@ -114,6 +114,24 @@ async fn uploads_of_others_are_left_alone() {
 }
 
 #[tokio::test]
+async fn what_another_process_assembles_further_in_is_no_left_over() {
+    let (bucket, state) = (MemoryBucket::new("b"), tempfile::tempdir().unwrap());
+    let (whole, ranges) = parts(3);
+    let other = Stand::new(&bucket, Some(&state), "/r").await;
+    other.side.lock(Lock { root: other.root, entries: vec![path("file")] }).await.unwrap();
+    other.open_partial(0, whole.len() as u64).await;
+    other.write(0, ranges[0], &whole).await.unwrap();
+    let outer = Stand::new(&bucket, Some(&state), "/").await;
+    let name = crate::disk::partial_name(b"file");
+    let paths = Paths { root: outer.root, paths: vec![path("r").child(&name).unwrap()] };
+    outer.side.remove_partials(paths.clone()).await.unwrap();
+    assert_eq!(bucket.open_uploads().len(), 1);
+    other.side.close().await;
+    outer.side.remove_partials(paths).await.unwrap();
+    assert_eq!(bucket.open_uploads(), []);
+}
+
+#[tokio::test]
 async fn an_upload_that_is_gone_is_begun_anew() {
     let (bucket, state) = (MemoryBucket::new("b"), tempfile::tempdir().unwrap());
     interrupted(&bucket, Some(&state), &[0, 1]).await;
