@@ -15,7 +15,7 @@ use object_store::azure::MicrosoftAzureBuilder;
 use object_store::client::StaticCredentialProvider;
 use object_store::{ClientOptions, ObjectStore};
 
-use super::super::carrier::Carrier;
+use super::super::carrier::{Carrier, refused_within};
 use super::super::credentials::OpenError;
 use super::super::credentials::azure::{Azure as Found, Proof};
 use super::super::xml::Element;
@@ -163,6 +163,30 @@ fn listed(blob: &Element) -> StoreResult<Option<Listed>> {
     Ok(Some(Listed { key: key.to_owned(), size, etag, modified }))
 }
 
+/// The blocks of an upload that wait, in order. Whatever else was answered says nothing of them.
+fn parts_of(document: &Element, upload: &UploadId, after: u32) -> StoreResult<Vec<Part>> {
+    match document.name.as_str() {
+        "BlockList" => {}
+        "Error" => return Err(refused_within(document)),
+        _ => return Err(nonsense("another list than was asked for")),
+    }
+    let blocks = document.child("UncommittedBlocks").into_iter();
+    let mut parts = Vec::new();
+    for block in blocks.flat_map(|blocks| blocks.all("Block")) {
+        let name = block.text_of("Name").ok_or_else(|| nonsense("a block without a name"))?;
+        let plain = STANDARD.decode(name).ok().and_then(|name| String::from_utf8(name).ok());
+        let number = plain.as_deref().and_then(|plain| plain.strip_prefix(&upload.0));
+        let Some(number) = number.and_then(|text| text.parse().ok()) else { continue };
+        let size = block.text_of("Size").and_then(|text| text.parse().ok());
+        let size = size.ok_or_else(|| nonsense("a block without a size"))?;
+        if number > after {
+            parts.push(Part { number, size, tag: name.to_owned(), checksum: None });
+        }
+    }
+    parts.sort_by_key(|part| part.number);
+    Ok(parts)
+}
+
 impl Azure {
     pub(super) fn abilities(&self) -> Abilities {
         Abilities {
@@ -276,22 +300,7 @@ impl Azure {
             Err(StoreError::Missing) => return Ok(Vec::new()),
             answered => answered?,
         };
-        let document = Element::parse(&answered.body)?;
-        let blocks = document.child("UncommittedBlocks").into_iter();
-        let mut parts = Vec::new();
-        for block in blocks.flat_map(|blocks| blocks.all("Block")) {
-            let name = block.text_of("Name").ok_or_else(|| nonsense("a block without a name"))?;
-            let plain = STANDARD.decode(name).ok().and_then(|name| String::from_utf8(name).ok());
-            let number = plain.as_deref().and_then(|plain| plain.strip_prefix(&upload.0));
-            let Some(number) = number.and_then(|text| text.parse().ok()) else { continue };
-            let size = block.text_of("Size").and_then(|text| text.parse().ok());
-            let size = size.ok_or_else(|| nonsense("a block without a size"))?;
-            if number > after {
-                parts.push(Part { number, size, tag: name.to_owned(), checksum: None });
-            }
-        }
-        parts.sort_by_key(|part| part.number);
-        Ok(parts)
+        parts_of(&Element::parse(&answered.body)?, upload, after)
     }
 
     pub(super) async fn complete(
@@ -350,3 +359,22 @@ mod tests {
         assert!(matches!(page_of(&list(&["a/"]), Some("m")), Err(StoreError::Nonsense(_))));
     }
 }
+
+    #[test]
+    fn only_a_list_of_blocks_says_that_none_waits() {
+        let upload = UploadId("u".repeat(22));
+        let parts = |text: &str| parts_of(&Element::parse(text.as_bytes()).unwrap(), &upload, 0);
+        let name = STANDARD.encode(format!("{}0000000003", upload.0));
+        let block = format!("<Block><Name>{name}</Name><Size>9</Size></Block>");
+        let list = |blocks: &str| {
+            format!("<BlockList><UncommittedBlocks>{blocks}</UncommittedBlocks></BlockList>")
+        };
+        let found = parts(&list(&block)).unwrap();
+        assert_eq!((found.len(), found[0].number, found[0].size), (1, 3, 9));
+        assert_eq!(parts(&list("")), Ok(Vec::new()));
+        for other in ["<html><body>sign in</body></html>", "<EnumerationResults/>"] {
+            assert!(matches!(parts(other), Err(StoreError::Nonsense(_))), "{other}");
+        }
+        let refused = "<Error><Code>InternalError</Code><Message>m</Message></Error>";
+        assert!(parts(refused).is_err());
+    }
