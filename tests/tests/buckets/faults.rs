@@ -254,7 +254,10 @@ fn nobody_is_led_to_another_host() {
         let big = place.bench.file("big", BIG, 1);
         let to = format!("{}/bucket/to/big", elsewhere.access().endpoint);
         let fault = place.faults.rule(when(), Action::redirect(status, &to));
-        assert_fails(&place.bench.push(&big, "to/"), &[1, 3, 8, 11, 13]);
+        let ended = place.bench.push(&big, "to/");
+        assert_fails(&ended, &[13]);
+        let remedies = ended.result()["remedies"].to_string();
+        assert!(remedies.contains("--endpoint-url"), "{remedies}");
         fault.assert_fired();
     }
     assert_eq!(elsewhere.asked(), [], "somebody followed");

@@ -83,7 +83,9 @@ pub(super) fn store_error(bucket: &Bucket, error: StoreError) -> TransferError {
             "check the network and the address (--endpoint-url URL, AWS_ENDPOINT_URL_S3); then \
              repeat the same command: it continues",
         ),
-        StoreError::Failed(_) => unusable(StoreReason::Refuses, Remedy::text(ENDPOINT)),
+        StoreError::Elsewhere(_) | StoreError::Failed(_) => {
+            unusable(StoreReason::Refuses, Remedy::text(ENDPOINT))
+        }
         StoreError::Changed
         | StoreError::Busy
         | StoreError::Damaged(_)
@@ -207,6 +209,7 @@ mod tests {
             (StoreError::Slow { reason: text(), after: None }, "server-throttles", 10),
             (StoreError::Nonsense(text()), "store-answers-nonsense", 13),
             (StoreError::Unsupported, "store-answers-nonsense", 13),
+            (StoreError::Elsewhere(text()), "store-refuses", 13),
             (StoreError::Failed(text()), "store-refuses", 13),
         ] {
             for kind in StoreKind::ALL {

@@ -145,6 +145,9 @@ pub enum LostReason {
     /// The endpoint was closed by this side.
     #[error("this side closed it")]
     ClosedHere,
+    /// What is asked is somewhere else, where nobody goes by himself.
+    #[error("it leads elsewhere, and nothing follows")]
+    Elsewhere,
     /// The far side or the network ended it.
     #[error("the connection ended")]
     Ended,

@@ -10,8 +10,8 @@ use crate::disk::state::StateError;
 use crate::endpoint::{LostReason, ProtocolReason};
 use crate::error::{
     AuthenticationReason, ConfigReason, DiskSize, Failure, LimitReason, NetworkReason,
-    ProtocolFailure, Remedy, Room, StateReason, StopSignal, TransferError, UsageReason,
-    is_no_directory,
+    ProtocolFailure, Remedy, Room, StateReason, StopSignal, StoreReason, TransferError,
+    UsageReason, is_no_directory,
 };
 use crate::location::Location;
 use crate::plan::mapping::MappingError;
@@ -39,6 +39,13 @@ impl Shared {
                 let next = "renew the credentials; then repeat the same command: it continues";
                 let failure = Failure::new(far.to_string(), reason).next(Remedy::text(next));
                 TransferError::Authentication(failure)
+            }
+            Stop::Lost(LostReason::Elsewhere) => {
+                let next = "it leads elsewhere, and nothing follows: set AWS_REGION to the region of the bucket, or give its \
+                            --endpoint-url; then repeat the same command: it continues, or tells \
+                            which region that is";
+                let failure = Failure::new(far.to_string(), StoreReason::Refuses);
+                TransferError::Store(failure.next(Remedy::text(next)))
             }
             Stop::Lost(LostReason::Stalled) => network(&far, NetworkReason::Stalled),
             Stop::Lost(_) => network(&far, NetworkReason::Lost),

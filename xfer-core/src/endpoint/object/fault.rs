@@ -22,6 +22,7 @@ pub(super) fn sort(error: StoreError, during: Operation, path: &RelPath) -> Endp
         StoreError::Nonsense(_) => return EndpointError::Protocol(ProtocolReason::Mismatched),
         // No entry after this one fares better.
         StoreError::Refused(_) => return EndpointError::Lost(LostReason::Refused),
+        StoreError::Elsewhere(_) => return EndpointError::Lost(LostReason::Elsewhere),
         StoreError::Slow { .. }
         | StoreError::Again(_)
         | StoreError::Unknown(_)

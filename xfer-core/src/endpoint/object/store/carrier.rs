@@ -269,7 +269,7 @@ fn sort(
         (408 | 500.., _) if changes_nothing(method) => StoreError::Again(reason),
         (408 | 429 | 500.., _) => StoreError::Unknown(reason),
         (300..400, _) => {
-            StoreError::Failed(format!("{reason}: it leads elsewhere, and nothing follows"))
+            StoreError::Elsewhere(format!("{reason}: it leads elsewhere, and nothing follows"))
         }
         _ => StoreError::Failed(reason),
     }
@@ -314,7 +314,7 @@ mod tests {
             assert_eq!(got, wanted, "{method} {status} {code}");
         }
         let moved = sort(&Method::GET, 307, "", "307".to_owned(), None);
-        assert!(matches!(moved, StoreError::Failed(told) if told.contains("elsewhere")));
+        assert!(matches!(moved, StoreError::Elsewhere(told) if told.contains("elsewhere")));
     }
 
     #[test]

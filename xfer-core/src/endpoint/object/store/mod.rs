@@ -246,6 +246,9 @@ pub enum StoreError {
     /// The endpoint's certificate, or where it leads, is not believed.
     #[error("{0}")]
     Untrusted(String),
+    /// The bucket is somewhere else, where nobody goes by himself.
+    #[error("{0}")]
+    Elsewhere(String),
     /// What the store says makes no sense, or is more than a limit of ours.
     #[error("the store answers nonsense: {0}")]
     Nonsense(String),

@@ -236,6 +236,7 @@ impl Failures {
             | StoreError::Busy
             | StoreError::Unsupported
             | StoreError::Untrusted(_)
+            | StoreError::Elsewhere(_)
             | StoreError::Failed(_) => None,
         }
     }

@@ -307,6 +307,7 @@ fn what_is_decided_is_asked_once() {
             StoreError::Unsupported,
             StoreError::Untrusted(said()),
             StoreError::Failed(said()),
+            StoreError::Elsewhere(said()),
         ] {
             assert_eq!(tries(method, &error), 1, "{method:?} {error}");
         }

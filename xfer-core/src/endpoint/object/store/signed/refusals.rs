@@ -157,12 +157,12 @@ impl Refusal {
         match (is_moved || is_foreign, region) {
             (true, Some(region)) => {
                 let region = shown(region);
-                Some(StoreError::Failed(format!(
+                Some(StoreError::Elsewhere(format!(
                     "the bucket is in the region {region}, not in {asked}: \
                      set AWS_REGION={region}, or give its --endpoint-url"
                 )))
             }
-            _ if is_moved => Some(StoreError::Failed(format!(
+            _ if is_moved => Some(StoreError::Elsewhere(format!(
                 "{self}: the bucket is elsewhere, and no redirection is followed: \
                  set AWS_REGION, or give the right --endpoint-url"
             ))),
@@ -293,8 +293,8 @@ mod tests {
             (200, "SlowDown", "Slow", "Slow"),
             (200, "EntityTooSmall", "Failed", "Failed"),
             (200, "Whatever", "Failed", "Failed"),
-            (301, "PermanentRedirect", "Failed", "Failed"),
-            (307, "", "Failed", "Failed"),
+            (301, "PermanentRedirect", "Elsewhere", "Elsewhere"),
+            (307, "", "Elsewhere", "Elsewhere"),
             (400, "BadDigest", "Damaged", "Damaged"),
             (400, "XAmzContentSHA256Mismatch", "Damaged", "Damaged"),
             (400, "InvalidDigest", "Damaged", "Damaged"),

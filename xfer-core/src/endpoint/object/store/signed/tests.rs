@@ -380,7 +380,7 @@ async fn a_redirection_is_told_and_not_followed() {
         let (store, _) = scripted(vec![answer(status, headers, "")]).await;
         let error = store.head(&key()).await.unwrap_err();
         assert!(
-            matches!(&error, StoreError::Failed(text) if text.contains("eu-west-1")),
+            matches!(&error, StoreError::Elsewhere(text) if text.contains("eu-west-1")),
             "{error}"
         );
     }
