@@ -3,6 +3,7 @@
 mod here;
 mod link;
 mod peer;
+mod requests;
 mod unreached;
 
 use serde_json::Value;

@@ -26,6 +26,8 @@ pub(crate) struct ProbeBody {
     pub(crate) cpu_here: Option<CpuBody>,
     /// The disk below the location.
     pub(crate) disk: DiskBody,
+    /// What is not known of a bucket or of public files, each with why.
+    pub(crate) unmeasured: Vec<String>,
     /// Bytes that measuring sent there.
     pub(crate) sent_bytes: u64,
     /// Bytes that measuring had sent back.
@@ -41,7 +43,7 @@ pub(crate) struct ProbeBody {
 /// One way.
 #[derive(Debug, Serialize)]
 pub(crate) struct WayBody {
-    /// `ssh`, `tls`, `quic` or `sftp`.
+    /// `ssh`, `tls`, `quic`, `sftp`, `store` or `web`.
     pub(crate) kind: &'static str,
     /// `open`, `failed` or `absent`.
     pub(crate) state: &'static str,
@@ -65,15 +67,15 @@ pub(crate) struct WayBody {
     pub(crate) several_streams: Option<RatesBody>,
 }
 
-/// Bytes a second.
+/// Bytes a second, where they were measured.
 #[derive(Debug, Serialize)]
 pub(crate) struct RatesBody {
     /// Over how many streams.
     pub(crate) streams: usize,
     /// To the machine.
-    pub(crate) up: u64,
+    pub(crate) up: Option<u64>,
     /// From it.
-    pub(crate) down: u64,
+    pub(crate) down: Option<u64>,
 }
 
 /// Processors and memory.
@@ -151,6 +153,7 @@ impl ProbeBody {
                 Ok(disk) => DiskBody::from(disk),
                 Err(why) => DiskBody { refused: Some(why.clone()), ..DiskBody::default() },
             },
+            unmeasured: machine.unmeasured.clone(),
             sent_bytes: machine.moved.up,
             received_bytes: machine.moved.down,
             estimates,
@@ -163,7 +166,11 @@ impl ProbeBody {
 impl From<&Way> for WayBody {
     fn from(way: &Way) -> Self {
         let measured = way.opened.unwrap_or_default();
-        let rates = |streams, Rates { up, down }| RatesBody { streams, up, down };
+        let known = |rate| Some(rate).filter(|rate| *rate > 0);
+        let rates = |streams, Rates { up, down }| {
+            let (up, down) = (known(up), known(down));
+            RatesBody { streams, up, down }
+        };
         Self {
             kind: way.kind.name(),
             state: match way.opened {

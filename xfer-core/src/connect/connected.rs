@@ -63,7 +63,22 @@ pub(super) enum Keep {
     Process { _process: tokio::process::Child },
 }
 
+/// What is reached by requests alone.
+pub(crate) enum Asked<'a> {
+    Store(&'a Arc<Patient>),
+    Web(&'a Arc<WebEndpoint>),
+}
+
 impl Connected {
+    /// What requests alone reach, where it is that.
+    pub(crate) fn asked(&self) -> Option<Asked<'_>> {
+        match &self.far {
+            Far::Store(store) => Some(Asked::Store(store)),
+            Far::Web(endpoint) => Some(Asked::Web(endpoint)),
+            Far::Nothing | Far::Agent(_) | Far::Sftp(_) => None,
+        }
+    }
+
     /// An endpoint of this process.
     pub fn here<E: Source + Sink + 'static>(endpoint: Arc<E>) -> Self {
         let source = Arc::clone(&endpoint) as Arc<dyn Source>;

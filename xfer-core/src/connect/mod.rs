@@ -61,6 +61,7 @@ use peer_tokens::PeerTokens;
 use platform::Platforms;
 use refusals::{bootstrap_error, no_route, session_error, ssh_error};
 
+pub(crate) use connected::Asked;
 pub use connected::Connected;
 pub use direct::RouteSource;
 pub use pins::PinnedKey;

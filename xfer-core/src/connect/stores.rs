@@ -192,6 +192,7 @@ mod tests {
                 put_max: 1,
                 lists_parts: false,
                 attributes_at_end: false,
+                takes_back: true,
             }
         }
         fn name(&self) -> &str {

@@ -40,10 +40,14 @@ pub enum WayKind {
     Quic,
     /// SFTP over a login.
     Sftp,
+    /// Requests to a store.
+    Store,
+    /// Requests for public files.
+    Web,
 }
 
 impl WayKind {
-    const ALL: [Self; 4] = [Self::Ssh, Self::Tls, Self::Quic, Self::Sftp];
+    const ALL: [Self; 6] = [Self::Ssh, Self::Tls, Self::Quic, Self::Sftp, Self::Store, Self::Web];
 
     /// As [`Route::kind`](crate::event::Route::kind).
     #[must_use]
@@ -53,6 +57,8 @@ impl WayKind {
             Self::Tls => "tls",
             Self::Quic => "quic",
             Self::Sftp => "sftp",
+            Self::Store => "store",
+            Self::Web => "web",
         }
     }
 
@@ -74,7 +80,7 @@ impl WayKind {
         match self {
             Self::Tls => Some(Carrier::Tcp),
             Self::Quic => Some(Carrier::Udp),
-            Self::Ssh | Self::Sftp => None,
+            Self::Ssh | Self::Sftp | Self::Store | Self::Web => None,
         }
     }
 }

@@ -47,6 +47,12 @@ impl Address {
         }
     }
 
+    /// Scheme, host and port.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        format!("{}://{}", self.0.scheme(), self.host())
+    }
+
     /// The path, encoded.
     #[must_use]
     pub fn path(&self) -> &str {

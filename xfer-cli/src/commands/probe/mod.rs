@@ -4,7 +4,7 @@ mod table;
 
 use std::sync::Arc;
 
-use xfer_core::engine::probe::{self, Expected, Findings, Machine, Probe};
+use xfer_core::engine::probe::{self, Expected, Findings, Machine, Probe, WayKind};
 use xfer_core::error::ExitClass;
 use xfer_core::event::Route;
 use xfer_core::location::Location;
@@ -111,6 +111,11 @@ fn told_with(expected: &Expected) -> Option<usize> {
 fn route_of(machine: &Machine) -> Option<RouteBody> {
     let way = machine.ways.get(machine.taken?)?;
     let streams = way.opened.ok()?.several.map_or(1, |(streams, _)| streams);
-    let (kind, transport) = (way.kind.name(), way.kind.name().to_owned());
+    let kind = way.kind.name();
+    let transport = match way.kind {
+        WayKind::Store | WayKind::Web => way.place.split(':').next().unwrap_or_default(),
+        _ => kind,
+    };
+    let transport = transport.to_owned();
     Some(RouteBody { kind, transport, direct: way.direct, streams, trial: None })
 }

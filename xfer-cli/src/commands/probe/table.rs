@@ -46,8 +46,10 @@ pub(super) fn text(
     }
     match &machine.disk {
         Ok(disk) => line("disk", &disk_text(disk)),
+        Err(_) if !machine.unmeasured.is_empty() => {}
         Err(why) => line("disk", &format!("unknown: {why}")),
     }
+    machine.unmeasured.iter().for_each(|what| line("unknown", what));
     for expected in expected {
         line(label_of(expected), &estimate(expected, size));
     }
@@ -92,7 +94,8 @@ fn row(way: &Way) -> [String; 7] {
 
 /// There and back, in bytes a second.
 fn rates(rates: Rates) -> String {
-    format!("{} / {}", rate(rates.up), rate(rates.down))
+    let told = |of: u64| if of > 0 { rate(of) } else { "-".to_owned() };
+    format!("{} / {}", told(rates.up), told(rates.down))
 }
 
 fn rate(rate: u64) -> String {
@@ -209,6 +212,7 @@ mod tests {
                 past_cache: false,
                 refused: Some("permission denied".to_owned()),
             }),
+            unmeasured: Vec::new(),
             moved: Rates { up: 10_000_000, down: 0 },
             rented: None,
         };
@@ -243,5 +247,47 @@ mod tests {
         assert_eq!(column(1, "loss"), column(2, "0.12 %"), "{text}");
         assert_eq!(column(1, "why"), column(2, "direct"), "{text}");
         assert_eq!(column(1, "why"), column(3, "closed"), "{text}");
+    }
+
+    #[test]
+    fn a_bucket_is_told_by_what_was_measured_and_by_what_was_not() {
+        let measured = Measured {
+            round_trip: Some((Duration::from_micros(31_200), Duration::from_micros(1_900))),
+            several: Some((12, Rates { up: 0, down: 95_400_000 })),
+            moved: Rates { up: 0, down: 250_000_000 },
+            ..Measured::default()
+        };
+        let way = Way {
+            kind: WayKind::Store,
+            place: "https://s3.example".to_owned(),
+            direct: true,
+            reason: "asked at https://s3.example".to_owned(),
+            opened: Ok(measured),
+        };
+        let unmeasured = ["upload: access denied: Put\x1bObject", "free space: it has no end"];
+        let machine = Machine {
+            ways: vec![way],
+            taken: Some(0),
+            taken_because: "it is the only one".to_owned(),
+            unmeasured: unmeasured.map(str::to_owned).to_vec(),
+            moved: measured.moved,
+            ..Machine::default()
+        };
+        let rates = vec![(Resource::Link, 95_400_000)];
+        let (limit, rate, time) = (Resource::Link, 95_400_000, None);
+        let estimate = Estimate { limit, rate, rates, time, exceeds_space: false };
+        let expected = Expected { source: Some(0), destination: None, estimate };
+        let location = Location::parse(b"s3://bucket/run7").unwrap();
+        let golden = "\
+s3://bucket/run7
+  way    round trip        loss  MTU  1 stream  several           why
+  store  31.2 ms ± 1.9 ms  -     -    -         12: - / 95.4 MB/s  direct: asked at https://s3.example
+  takes     store: it is the only one
+  unknown   upload: access denied: Put\\x1bObject
+  unknown   free space: it has no end
+  pull      95.4 MB/s, bound by the link
+  moved     0 B sent, 250 MB received, to measure
+";
+        assert_eq!(text(&location, &machine, &[&expected], None), golden);
     }
 }

@@ -30,6 +30,7 @@ pub mod store;
 mod sums;
 #[cfg(test)]
 mod tests;
+pub(crate) mod trial;
 mod upload;
 mod uploads;
 mod walk;
@@ -221,13 +222,13 @@ impl Shared {
         self.locks.lock(place, lock, |path| root.place(path))
     }
 
-    fn shut(&self) {
     /// Where transfers of this machine keep each other off an entry.
     fn lock_place(&self) -> Option<Place<'_>> {
         let far = self.store.name().as_bytes();
         self.options.locks.as_ref().map(|directory| Place { directory, far })
     }
 
+    fn shut(&self) {
         self.closed.cancel();
         self.scans.clear();
         self.partials.clear();

@@ -179,7 +179,11 @@ impl RemoteFile {
     }
 
     /// One range in one request.
-    async fn range(&self, fetcher: &Fetcher, range: ByteRange) -> Result<Bytes, WebProblem> {
+    pub(super) async fn range(
+        &self,
+        fetcher: &Fetcher,
+        range: ByteRange,
+    ) -> Result<Bytes, WebProblem> {
         let mut headers = HeaderMap::new();
         let (first, last) = (range.start(), range.end() - 1);
         let asked = HeaderValue::from_str(&format!("bytes={first}-{last}"));

@@ -20,6 +20,7 @@ mod reading;
 mod sequence;
 mod sink;
 mod tree;
+mod trial;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

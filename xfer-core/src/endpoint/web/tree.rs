@@ -62,7 +62,10 @@ impl Tree {
         found
     }
 
-    fn below<'a>(&'a self, path: &'a RelPath) -> impl Iterator<Item = &'a Arc<RemoteFile>> {
+    pub(super) fn below<'a>(
+        &'a self,
+        path: &'a RelPath,
+    ) -> impl Iterator<Item = &'a Arc<RemoteFile>> {
         let range = self.0.range(path.clone()..);
         range.take_while(|(name, _)| name.starts_with(path)).map(|(_, file)| file)
     }

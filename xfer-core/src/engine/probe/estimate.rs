@@ -51,7 +51,7 @@ pub struct Estimate {
 }
 
 /// Which resource bounds a transfer of `size` bytes from one machine to another; nothing where no
-/// resource was measured.
+/// resource was measured, or not the link, for that is the one that bounds most.
 pub(super) fn estimate(
     source: &Machine,
     destination: &Machine,
@@ -59,7 +59,12 @@ pub(super) fn estimate(
 ) -> Option<Estimate> {
     let read = source.disk.as_ref().ok().and_then(|disk| disk.rates).map(|rates| rates.down);
     let write = destination.disk.as_ref().ok().and_then(|disk| disk.rates).map(|rates| rates.up);
-    let link = [source.link().map(|rates| rates.down), destination.link().map(|rates| rates.up)];
+    let link = [source.link().map(|rates| rates.down), destination.link().map(|rates| rates.up)]
+        .map(|rate| rate.filter(|rate| *rate > 0));
+    let is_open = |machine: &Machine, rate: Option<u64>| machine.taken.is_none() || rate.is_some();
+    if !is_open(source, link[0]) || !is_open(destination, link[1]) {
+        return None;
+    }
     let rates: Vec<_> = [
         (Resource::SourceDisk, read),
         (Resource::SourceCpu, source.facts.as_ref().map(cpu_rate)),

@@ -11,19 +11,28 @@ use crate::endpoint::EndpointResult;
 use crate::endpoint::filler::filler;
 use crate::endpoint::remote::RemoteEndpoint;
 
-/// Bytes of a piece at first and at least, and bytes on their way at first and at least: on a slow
-/// link they are what is still under way when the time is over.
-const PIECE_MIN: u32 = 16 << 10;
-const WINDOW_MIN: u64 = 256 << 10;
+/// How payload is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pieces {
+    /// Bytes of a piece, from what it has at first on.
+    pub(super) bytes: (u32, u32),
+    /// How long one takes once the rate is known.
+    pub(super) lasts: Duration,
+    /// Bytes on their way, from what is at first on: on a slow link that is what is still under way
+    /// when the time is over.
+    pub(super) window: (u64, u64),
+    /// What is on its way lasts four round trips and this: the window is not what holds the rate
+    /// down.
+    pub(super) window_lasts: Duration,
+}
 
-/// Bytes on their way at most, as in a transfer.
-const WINDOW_MAX: u64 = 64 << 20;
-
-/// How long one piece takes on a link whose rate is known.
-const PIECE_TIME: Duration = Duration::from_millis(10);
-
-/// What is on its way lasts four round trips and this: the window is not what holds the rate down.
-const WINDOW_TIME: Duration = Duration::from_millis(100);
+/// Of a session, as in a transfer.
+const OF_SESSION: Pieces = Pieces {
+    bytes: (16 << 10, TRIAL_PAYLOAD_MAX),
+    lasts: Duration::from_millis(10),
+    window: (256 << 10, 64 << 20),
+    window_lasts: Duration::from_millis(100),
+};
 
 /// The part of the time in which a connection finds its rate, and which does not count.
 const WARMING: u32 = 3;
@@ -52,6 +61,8 @@ pub(super) struct Flow {
     pub(super) rate: u64,
     /// Bytes that were moved, those included that did not count.
     pub(super) bytes: u64,
+    /// Pieces that were under way at a time at most.
+    pub(super) at_once: usize,
 }
 
 /// Round trips of requests with next to no payload, on the way that payload takes.
@@ -80,17 +91,40 @@ pub(super) fn middle_and_jitter(times: &[Duration]) -> Option<(Duration, Duratio
     Some((middle, apart / pairs))
 }
 
-/// Has payload flow one way until either bound is reached.
-pub(super) async fn flow(
+/// Has payload flow one way of a session until either bound is reached.
+pub(super) async fn session_flow(
     remote: &Arc<RemoteEndpoint>,
     clock: &dyn Clock,
     direction: Direction,
     round_trip: Duration,
     bounds: Bounds,
 ) -> EndpointResult<Flow> {
-    let mut meter = Meter::new(clock.elapsed(), round_trip);
+    let pass = |length| {
+        let remote = Arc::clone(remote);
+        async move {
+            match direction {
+                Direction::Up => remote.sink(filler(length)).await,
+                Direction::Down => remote.supply(length).await,
+            }
+        }
+    };
+    flow(clock, OF_SESSION, round_trip, bounds, pass).await
+}
+
+/// Has pieces pass until either bound is reached, or one of them fails.
+pub(super) async fn flow<W, E>(
+    clock: &dyn Clock,
+    pieces: Pieces,
+    round_trip: Duration,
+    bounds: Bounds,
+    mut pass: impl FnMut(u32) -> W,
+) -> Result<Flow, E>
+where
+    W: Future<Output = Result<(), E>>,
+{
+    let mut meter = Meter::new(clock.elapsed(), pieces, round_trip);
     let mut under_way = FuturesUnordered::new();
-    let (mut sent, mut on_its_way) = (0_u64, 0_u64);
+    let (mut sent, mut on_its_way, mut at_once) = (0_u64, 0_u64, 0);
     let deadline = tokio::time::sleep(bounds.time);
     tokio::pin!(deadline);
     loop {
@@ -98,8 +132,10 @@ pub(super) async fn flow(
             let left = u32::try_from(bounds.bytes - sent).unwrap_or(u32::MAX);
             let length = meter.piece().min(left);
             (sent, on_its_way) = (sent + u64::from(length), on_its_way + u64::from(length));
-            under_way.push(piece(Arc::clone(remote), direction, length));
+            let passed = pass(length);
+            under_way.push(async move { passed.await.map(|()| u64::from(length)) });
         }
+        at_once = at_once.max(under_way.len());
         tokio::select! {
             () = &mut deadline => break,
             landed = under_way.next() => match landed {
@@ -119,26 +155,15 @@ pub(super) async fn flow(
         while let Some(landed) = under_way.next().await {
             landed?;
         }
-        EndpointResult::Ok(())
+        Ok(())
     });
     drained.await.unwrap_or(Ok(()))?;
-    Ok(Flow { rate, bytes: sent })
-}
-
-async fn piece(
-    remote: Arc<RemoteEndpoint>,
-    direction: Direction,
-    length: u32,
-) -> EndpointResult<u64> {
-    match direction {
-        Direction::Up => remote.sink(filler(length)).await?,
-        Direction::Down => remote.supply(length).await?,
-    }
-    Ok(length.into())
+    Ok(Flow { rate, bytes: sent, at_once })
 }
 
 /// Follows what lands.
 struct Meter {
+    pieces: Pieces,
     began: Duration,
     round_trip: Duration,
     bytes: u64,
@@ -148,16 +173,17 @@ struct Meter {
 }
 
 impl Meter {
-    fn new(began: Duration, round_trip: Duration) -> Self {
-        let marks = vec![(began, 0)];
-        Self { began, round_trip, bytes: 0, window: WINDOW_MIN, marks }
+    fn new(began: Duration, pieces: Pieces, round_trip: Duration) -> Self {
+        let (marks, window) = (vec![(began, 0)], pieces.window.0);
+        Self { pieces, began, round_trip, bytes: 0, window, marks }
     }
 
     fn landed(&mut self, now: Duration, bytes: u64) {
         self.bytes += bytes;
         // Doubles with each round trip, as a connection does, for as long as it is of use.
-        let lasts = self.round_trip * 4 + WINDOW_TIME;
-        let useful = within(self.average(now), lasts).clamp(WINDOW_MIN, WINDOW_MAX);
+        let lasts = self.round_trip * 4 + self.pieces.window_lasts;
+        let (least, most) = self.pieces.window;
+        let useful = within(self.average(now), lasts).clamp(least, most);
         self.window = (self.window + bytes).min(useful.max(self.window));
         match self.marks.last_mut() {
             Some(mark) if now.saturating_sub(mark.0) < Duration::from_millis(1) => {
@@ -174,8 +200,9 @@ impl Meter {
     /// Bytes of the next piece.
     fn piece(&self) -> u32 {
         let now = self.marks.last().map_or(self.began, |mark| mark.0);
-        let wanted = within(self.average(now), PIECE_TIME);
-        u32::try_from(wanted).unwrap_or(u32::MAX).clamp(PIECE_MIN, TRIAL_PAYLOAD_MAX)
+        let wanted = within(self.average(now), self.pieces.lasts);
+        let (least, most) = self.pieces.bytes;
+        u32::try_from(wanted).unwrap_or(u32::MAX).clamp(least, most)
     }
 
     fn average(&self, now: Duration) -> u64 {
@@ -213,7 +240,7 @@ mod tests {
 
     #[test]
     fn the_time_in_which_a_connection_warms_up_does_not_count() {
-        let mut meter = Meter::new(Duration::from_secs(5), MILLI);
+        let mut meter = Meter::new(Duration::from_secs(5), OF_SESSION, MILLI);
         for step in 1..=300_u32 {
             let bytes = if step <= 100 { 1_000 } else { 10_000 };
             meter.landed(Duration::from_secs(5) + MILLI * step, bytes);
@@ -224,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_single_piece_has_a_rate_and_none_has_not() {
-        let mut meter = Meter::new(Duration::ZERO, MILLI);
+        let mut meter = Meter::new(Duration::ZERO, OF_SESSION, MILLI);
         assert_eq!(meter.rate(), 0);
         meter.landed(Duration::from_millis(500), 1_000_000);
         assert_eq!(meter.rate(), 2_000_000);
@@ -233,13 +260,13 @@ mod tests {
     #[test]
     fn a_slow_link_gets_little_and_a_fast_one_much() {
         let after_a_second = |rate: u64| {
-            let mut meter = Meter::new(Duration::ZERO, MILLI * 20);
+            let mut meter = Meter::new(Duration::ZERO, OF_SESSION, MILLI * 20);
             (1..=1000).for_each(|step| meter.landed(MILLI * step, rate / 1000));
             (meter.piece(), meter.window())
         };
-        assert_eq!(after_a_second(125_000), (PIECE_MIN, WINDOW_MIN));
+        assert_eq!(after_a_second(125_000), (OF_SESSION.bytes.0, OF_SESSION.window.0));
         let (piece, window) = after_a_second(1_000_000_000);
-        assert_eq!((piece, window), (TRIAL_PAYLOAD_MAX, WINDOW_MAX));
+        assert_eq!((piece, window), (OF_SESSION.bytes.1, OF_SESSION.window.1));
         let (_, window) = after_a_second(12_500_000);
         assert!((2_000_000..2_500_000).contains(&window), "{window}");
     }

@@ -8,7 +8,7 @@ use xfer_protocol::limits::TRIAL_DISK_BYTES_MAX;
 use xfer_protocol::message::{Access, Locate, LocatedKind, OpenRoot, Root, TryDisk};
 use xfer_protocol::probe::Facts;
 
-use super::link::{Bounds, Direction, flow, middle_and_jitter, round_trips};
+use super::link::{Bounds, Direction, middle_and_jitter, round_trips, session_flow};
 use super::{Closed, Disk, Looker, Machine, Measured, Rates, Share, Way};
 use crate::connect::{Connected, OpenWay, Survey, Ways};
 use crate::endpoint::remote::RemoteEndpoint;
@@ -18,7 +18,7 @@ use crate::event::{Event, Route, RouteDecision, RouteTrial};
 use crate::location::{Location, Machine as Where};
 
 /// Requests by which round trips are measured, and how long they may take in all.
-const ROUND_TRIPS: (usize, Duration) = (12, Duration::from_secs(1));
+pub(super) const ROUND_TRIPS: (usize, Duration) = (12, Duration::from_secs(1));
 
 /// Measurements of one way: one stream and several, there and back.
 const FLOWS: u32 = 4;
@@ -26,7 +26,7 @@ const FLOWS: u32 = 4;
 /// A measurement lasts so many round trips at least, or so long: sooner no connection has found its
 /// rate.
 const FLOW_ROUND_TRIPS: u32 = 6;
-const FLOW_TIME_MIN: Duration = Duration::from_millis(100);
+pub(super) const FLOW_TIME_MIN: Duration = Duration::from_millis(100);
 
 /// No delay has a measurement last longer than this.
 const FLOW_TIME_MAX: Duration = Duration::from_secs(3);
@@ -53,6 +53,11 @@ impl Looker {
         match self.connector.survey(&location.machine, &self.options).await? {
             Survey::Plain(end) => {
                 end.notices.iter().for_each(|notice| self.notice(notice));
+                if let Some(asked) = end.asked() {
+                    let machine = self.asked(asked, location, share).await;
+                    end.sink.close().await;
+                    return Ok(machine);
+                }
                 let mut machine = Machine { rented: end.rented.clone(), ..Machine::default() };
                 if let Some(route) = &end.route {
                     self.plainly(&end, route, &mut machine).await;
@@ -209,9 +214,9 @@ impl Looker {
         moved: &mut Rates,
     ) -> EndpointResult<Rates> {
         let clock = &*self.clock;
-        let up = flow(remote, clock, Direction::Up, round_trip, bounds).await?;
+        let up = session_flow(remote, clock, Direction::Up, round_trip, bounds).await?;
         moved.up += up.bytes;
-        let down = flow(remote, clock, Direction::Down, round_trip, bounds).await?;
+        let down = session_flow(remote, clock, Direction::Down, round_trip, bounds).await?;
         moved.down += down.bytes;
         Ok(Rates { up: up.rate, down: down.rate })
     }
@@ -268,7 +273,7 @@ impl Looker {
         self.observer.observe(&Event::RouteTrial(trial));
     }
 
-    fn notice(&self, notice: &str) {
+    pub(super) fn notice(&self, notice: &str) {
         self.observer.observe(&Event::Notice(notice.to_owned()));
     }
 }

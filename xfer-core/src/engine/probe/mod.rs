@@ -8,6 +8,7 @@
 mod estimate;
 mod link;
 mod machine;
+mod requests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,10 +22,11 @@ use crate::connect::Connector;
 pub use crate::connect::WayKind;
 use crate::discover::MachineRow;
 use crate::error::{StopSignal, TransferError};
-use crate::event::SharedObserver;
+use crate::event::{Event, SharedObserver};
 use crate::location::Location;
 use crate::options::TransferOptions;
 pub use estimate::{Estimate, Resource};
+use requests::{Leftover, stays_behind};
 
 /// What is to be looked at, and what that may cost.
 #[derive(Clone, Debug)]
@@ -86,6 +88,8 @@ pub struct Machine {
     pub facts: Option<Facts>,
     /// The disk below the location, or why nothing is known of it.
     pub disk: Result<Disk, String>,
+    /// What is not known of a bucket or of public files, each with why, for a person.
+    pub unmeasured: Vec<String>,
     /// Bytes that measuring moved there and back.
     pub moved: Rates,
     /// What its platform tells of it, where one rents it out.
@@ -133,7 +137,7 @@ pub struct Measured {
     pub moved: Rates,
 }
 
-/// Two amounts: to the machine or its disk, and from there.
+/// Two amounts: to the machine or its disk, and from there; 0 where one is not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rates {
     /// There.
@@ -165,6 +169,7 @@ impl Default for Machine {
             taken_because: String::new(),
             facts: None,
             disk: Err("it was not asked for".to_owned()),
+            unmeasured: Vec::new(),
             moved: Rates::default(),
             rented: None,
         }
@@ -196,6 +201,7 @@ struct Looker {
     options: TransferOptions,
     observer: SharedObserver,
     clock: Arc<dyn Clock>,
+    leftover: Leftover,
 }
 
 /// Looks at every location, one after the other.
@@ -209,7 +215,9 @@ pub async fn probe(
     cancel: CancellationToken,
 ) -> Result<Findings, TransferError> {
     // On a worker of its own: what moves much is not to wait for the main thread.
-    let looking = tokio::spawn(look(probe, connector, observer));
+    let leftover = Leftover::default();
+    let (teller, looked) = (Arc::clone(&observer), leftover.clone());
+    let looking = tokio::spawn(look(probe, connector, observer, looked));
     let stop = looking.abort_handle();
     tokio::select! {
         found = looking => {
@@ -217,16 +225,24 @@ pub async fn probe(
         }
         () = cancel.cancelled() => {
             stop.abort();
+            if let Err(stays) = leftover.take_back().await {
+                teller.observe(&Event::Notice(stays_behind(&stays)));
+            }
             Err(TransferError::Stopped { signal: StopSignal::Interrupt })
         }
     }
 }
 
-async fn look(probe: Probe, connector: Connector, observer: SharedObserver) -> Findings {
+async fn look(
+    probe: Probe,
+    connector: Connector,
+    observer: SharedObserver,
+    leftover: Leftover,
+) -> Findings {
     let Probe { locations, options, time, bytes, size } = probe;
     let connector = connector.telling(Arc::clone(&observer));
     let clock = connector.clock();
-    let looker = Looker { connector, options, observer, clock };
+    let looker = Looker { connector, options, observer, clock, leftover };
     let far = locations.iter().filter(|location| !location.is_here()).count();
     let each = |time: Duration, count: usize| time / u32::try_from(count.max(1)).unwrap_or(1);
     let share = Share {

@@ -98,6 +98,7 @@ impl MemoryBucket {
             put_max: 5 << 30,
             lists_parts: true,
             attributes_at_end: false,
+            takes_back: true,
         };
         let name = format!("memory://{name}");
         Self { name, state: Arc::default(), abilities, tells_checksums: true, yields: 0 }

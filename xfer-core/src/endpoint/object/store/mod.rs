@@ -275,6 +275,8 @@ pub struct Abilities {
     pub lists_parts: bool,
     /// Whether attributes are given when an upload is completed, and not when it begins.
     pub attributes_at_end: bool,
+    /// Whether ending an upload removes its parts at once.
+    pub takes_back: bool,
 }
 
 /// Scheme and host of an address: what stands behind them may be a secret.

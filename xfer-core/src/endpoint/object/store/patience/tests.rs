@@ -73,6 +73,7 @@ impl Store for Scripted {
             put_max: 1 << 30,
             lists_parts: true,
             attributes_at_end: false,
+            takes_back: true,
         }
     }
 
@@ -306,8 +307,8 @@ fn what_is_decided_is_asked_once() {
             StoreError::Busy,
             StoreError::Unsupported,
             StoreError::Untrusted(said()),
-            StoreError::Failed(said()),
             StoreError::Elsewhere(said()),
+            StoreError::Failed(said()),
         ] {
             assert_eq!(tries(method, &error), 1, "{method:?} {error}");
         }

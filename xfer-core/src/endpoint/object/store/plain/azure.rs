@@ -196,6 +196,7 @@ impl Azure {
             put_max: 5000 << 20,
             lists_parts: true,
             attributes_at_end: true,
+            takes_back: false,
         }
     }
 
@@ -358,7 +359,6 @@ mod tests {
         }
         assert!(matches!(page_of(&list(&["a/"]), Some("m")), Err(StoreError::Nonsense(_))));
     }
-}
 
     #[test]
     fn only_a_list_of_blocks_says_that_none_waits() {
@@ -378,3 +378,4 @@ mod tests {
         let refused = "<Error><Code>InternalError</Code><Message>m</Message></Error>";
         assert!(parts(refused).is_err());
     }
+}

@@ -159,6 +159,7 @@ impl Gcs {
             put_max: 5 << 30,
             lists_parts: true,
             attributes_at_end: false,
+            takes_back: true,
         }
     }
 

@@ -48,6 +48,7 @@ impl Memory {
             put_max: 64 << 20,
             lists_parts: true,
             attributes_at_end: false,
+            takes_back: true,
         }
     }
 

@@ -171,6 +171,7 @@ impl Store for SignedStore {
             put_max: 5 << 30,
             lists_parts: true,
             attributes_at_end: false,
+            takes_back: true,
         }
     }
 
