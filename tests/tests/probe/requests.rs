@@ -197,7 +197,7 @@ fn a_public_file_is_measured_one_way() {
     assert_within(&way["round_trip_s"], 0.0..=1.0, "a request");
     assert_within(&way["several_streams"]["down"], 1e5..=1e12, "received");
     assert!(way["several_streams"]["up"].is_null(), "{way}");
-    assert_eq!(unmeasured(&told), ["nothing can be written there"]);
+    assert_eq!(unmeasured(&told), ["upload: nothing can be written there"]);
     let [pull] = told.estimates() else { panic!("{:#}", told.probe) };
     assert!(pull["destination"].is_null(), "{pull}");
     assert_eq!(pull["rates"]["link"], way["several_streams"]["down"]);

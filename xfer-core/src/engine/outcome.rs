@@ -41,9 +41,9 @@ impl Shared {
                 TransferError::Authentication(failure)
             }
             Stop::Lost(LostReason::Elsewhere) => {
-                let next = "it leads elsewhere, and nothing follows: set AWS_REGION to the region of the bucket, or give its \
-                            --endpoint-url; then repeat the same command: it continues, or tells \
-                            which region that is";
+                let next = "it leads elsewhere, and nothing follows: set AWS_REGION to the region \
+                            of the bucket, or give its --endpoint-url; then repeat the same \
+                            command: it continues, or tells which region that is";
                 let failure = Failure::new(far.to_string(), StoreReason::Refuses);
                 TransferError::Store(failure.next(Remedy::text(next)))
             }

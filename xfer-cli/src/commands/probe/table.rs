@@ -259,9 +259,9 @@ mod tests {
         };
         let way = Way {
             kind: WayKind::Store,
-            place: "https://s3.example".to_owned(),
+            place: "https://s3.test".to_owned(),
             direct: true,
-            reason: "asked at https://s3.example".to_owned(),
+            reason: "asked at https://s3.test".to_owned(),
             opened: Ok(measured),
         };
         let unmeasured = ["upload: access denied: Put\x1bObject", "free space: it has no end"];
@@ -281,7 +281,7 @@ mod tests {
         let golden = "\
 s3://bucket/run7
   way    round trip        loss  MTU  1 stream  several           why
-  store  31.2 ms ± 1.9 ms  -     -    -         12: - / 95.4 MB/s  direct: asked at https://s3.example
+  store  31.2 ms ± 1.9 ms  -     -    -         12: - / 95.4 MB/s  direct: asked at https://s3.test
   takes     store: it is the only one
   unknown   upload: access denied: Put\\x1bObject
   unknown   free space: it has no end

@@ -1,6 +1,6 @@
-//! Locks, as far as they go where nobody can lock on the far side: files in this machine's own state
-//! directory, so transfers from here keep each other off an entry, and those from elsewhere are not
-//! seen.
+//! Locks, as far as they go where nobody can lock on the far side: files in this machine's own
+//! state directory, so transfers from here keep each other off an entry, and those from elsewhere
+//! are not seen.
 
 use std::collections::HashMap;
 use std::sync::Mutex;

@@ -104,11 +104,11 @@ impl Looker {
     async fn bucket(&self, store: Arc<dyn Store>, location: &Location, bounds: Bounds) -> Machine {
         let address = store.address().unwrap_or_else(|| store.name()).to_owned();
         let mut look = Look::new(WayKind::Store, address);
-        let no_space = "free space: a bucket has no end that it would tell".to_owned();
+        let beside = ("free space", "a bucket has no end that it would tell");
         let Some(trial) = Trial::new(store, &location.path, self.connector.unique()) else {
             let why = "round trip, upload and download: no key has this path".to_owned();
             look.unmeasured.push(why);
-            return look.machine(no_space);
+            return look.machine(beside);
         };
         let trial = Arc::new(trial);
         let ask = || {
@@ -126,7 +126,7 @@ impl Looker {
         });
         let down = self.download(&trial, round_trip, bounds).await;
         look.read(down);
-        look.machine(no_space)
+        look.machine(beside)
     }
 
     async fn upload(
@@ -168,11 +168,11 @@ impl Looker {
 
     async fn public(&self, endpoint: &WebEndpoint, location: &Location, bounds: Bounds) -> Machine {
         let mut look = Look::new(WayKind::Web, endpoint.address());
-        let no_space = "nothing can be written there".to_owned();
+        let beside = ("upload", "nothing can be written there");
         let Some(trial) = endpoint.trial(&location.path) else {
             let why = "round trip and download: no file is there of which ranges can be read";
             look.unmeasured.push(why.to_owned());
-            return look.machine(no_space);
+            return look.machine(beside);
         };
         let trial = Arc::new(trial);
         let get = |range| {
@@ -189,7 +189,7 @@ impl Looker {
             Err(why) => Err(why),
         };
         look.read(down);
-        look.machine(no_space)
+        look.machine(beside)
     }
 
     /// Times requests that carry next to nothing.
@@ -280,12 +280,12 @@ impl Look {
         self.unmeasured.push(format!("{what}: {why}"));
     }
 
-    /// `no_space` tells why free space is not known.
-    fn machine(self, no_space: String) -> Machine {
+    /// What is told at last, and why it is not known, which is why no disk is.
+    fn machine(self, (what, why): (&str, &str)) -> Machine {
         let Self { kind, address, mut measured, rates, at_once, mut unmeasured } = self;
         let is_any = rates != Rates::default();
         measured.several = is_any.then_some((at_once, rates));
-        unmeasured.push(no_space.clone());
+        unmeasured.push(format!("{what}: {why}"));
         let reason = format!("asked at {address}");
         let way = Way { kind, place: address, direct: true, reason, opened: Ok(measured) };
         Machine {
@@ -293,7 +293,7 @@ impl Look {
             ways: vec![way],
             taken: Some(0),
             taken_because: "it is the only one".to_owned(),
-            disk: Err(no_space),
+            disk: Err(why.to_owned()),
             unmeasured,
             ..Machine::default()
         }
