@@ -10,6 +10,7 @@ mod garage;
 mod http;
 pub mod judges;
 mod moto;
+mod paced;
 mod programs;
 mod s3s;
 
@@ -18,7 +19,7 @@ pub use self::discard::{Asked, Discard, Held, invented};
 pub use self::garage::Garage;
 pub use self::http::{Message, ask};
 pub use self::moto::Moto;
-pub use self::s3s::S3s;
+pub use self::s3s::{S3s, Throttle};
 
 /// What speaks to a store, and where
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +38,7 @@ pub struct Access {
 
 impl Access {
     /// Of a store on that port whose bucket is `bucket`, with the key that tests have
-    fn on(port: u16) -> Self {
+    pub fn on(port: u16) -> Self {
         Self {
             endpoint: format!("http://127.0.0.1:{port}"),
             key: String::from("AKIATEST"),

@@ -5,17 +5,31 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use ::s3s::access::{S3Access, S3AccessContext};
 use ::s3s::auth::SimpleAuth;
 use ::s3s::service::{S3Service, S3ServiceBuilder};
+use ::s3s::{S3Result, s3_error};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use s3s_fs::FileSystem;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::runtime::{self, Runtime};
+use tokio::time::Instant;
 
 use super::Access;
+use super::paced::{Lane, Paced};
+
+/// What a store does not do at once
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Throttle {
+    /// What each request waits before anything of it is done
+    pub delay: Duration,
+    /// Bytes a second either way, of all connections together
+    pub rate: Option<u64>,
+}
 
 /// The store, which answers until it is dropped
 #[derive(Debug)]
@@ -34,9 +48,15 @@ impl Default for S3s {
 impl S3s {
     /// With one bucket that is empty
     pub fn start() -> Self {
-        let directory = tempfile::Builder::new().prefix("s3s-").tempdir().expect("temp dir");
+        Self::start_in(&std::env::temp_dir(), 1, &Throttle::default())
+    }
+
+    /// The same with its directory in `place`, so many threads, and a throttle
+    pub fn start_in(place: &Path, threads: usize, throttle: &Throttle) -> Self {
+        let directory = tempfile::Builder::new().prefix("s3s-").tempdir_in(place);
+        let directory = directory.expect("temp dir");
         let runtime = runtime::Builder::new_multi_thread()
-            .worker_threads(1)
+            .worker_threads(threads)
             .thread_name("s3s")
             .enable_all()
             .build()
@@ -47,7 +67,8 @@ impl S3s {
         let files = FileSystem::new(directory.path()).expect("a directory to serve");
         let mut builder = S3ServiceBuilder::new(files);
         builder.set_auth(SimpleAuth::from_single(access.key.as_str(), access.secret.as_str()));
-        runtime.spawn(serve(listener, builder.build()));
+        builder.set_access(Delay(throttle.delay));
+        runtime.spawn(serve(listener, builder.build(), throttle.rate));
         Self { directory, access, runtime: Some(runtime) }
     }
 
@@ -86,12 +107,33 @@ impl Drop for S3s {
     }
 }
 
-async fn serve(listener: TcpListener, service: S3Service) {
+/// Lets everybody in who has the key, and has each request wait
+#[derive(Debug)]
+struct Delay(Duration);
+
+#[async_trait::async_trait]
+impl S3Access for Delay {
+    async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
+        if !self.0.is_zero() {
+            tokio::time::sleep_until(Instant::now() + self.0).await;
+        }
+        match context.credentials() {
+            Some(_) => Ok(()),
+            None => Err(s3_error!(AccessDenied, "Signature is required")),
+        }
+    }
+}
+
+async fn serve(listener: TcpListener, service: S3Service, rate: Option<u64>) {
+    let lanes = [(); 2].map(|()| rate.map(Lane::new));
     while let Ok((stream, _)) = listener.accept().await {
-        let service = service.clone();
+        let (service, lanes) = (service.clone(), lanes.clone());
+        // As stores have it: else each small answer waits for word of the one before.
+        drop(stream.set_nodelay(true));
         tokio::spawn(async move {
             let connection = Builder::new(TokioExecutor::new()).http1_only();
-            drop(connection.serve_connection(TokioIo::new(stream), service).await);
+            let paced = TokioIo::new(Paced::new(stream, lanes));
+            drop(connection.serve_connection(paced, service).await);
         });
     }
 }
