@@ -1,13 +1,15 @@
 //! Races of the program against its peers, and of its tuner against fixed settings:
-//! `cargo run --release -p xfer-benches -- ssh|direct|wan|regret|company`
+//! `cargo run --release -p xfer-benches -- ssh|direct|wan|regret|company|buckets`
 //!
 //! `ssh` is trees over a private sshd with one cipher; `direct` one file over the loopback, also
 //! by ways past ssh; `wan` one file over links of the network laboratory; `regret` the tuner over
 //! such links beside every fixed setting; `company` the program there with a crowd at its port,
-//! and beside a flow of CUBIC. Everything runs on this machine, in turns, so that only ratios
+//! and beside a flow of CUBIC; `buckets` files to a store of
+//! S3 and back. Everything runs on this machine, in turns, so that only ratios
 //! within one race mean anything. Nothing here is a test of time: `--quick` shows that the races
 //! themselves work. `XFER_TEST_BINARY` names the program that races, else it is built.
 
+mod buckets;
 mod company;
 mod contender;
 mod course;
@@ -54,6 +56,8 @@ fn run() -> Done {
         "regret" => return regret::run(rest),
         "company" if help => println!("{}", company::USAGE),
         "company" => return company::run(rest),
+        "buckets" if help => println!("{}", buckets::USAGE),
+        "buckets" => return buckets::run(rest),
         // What `direct` starts.
         "raw" => return raw::run(rest),
         _ => {
@@ -61,7 +65,8 @@ fn run() -> Done {
             match options::Options::parse(words)? {
                 Some(options) => return ssh(&options),
                 None => {
-                    let ways = [direct::USAGE, wan::USAGE, regret::USAGE, company::USAGE];
+                    let ways =
+                        [direct::USAGE, wan::USAGE, regret::USAGE, company::USAGE, buckets::USAGE];
                     println!("{}\n\n{}", options::USAGE, ways.join("\n\n"));
                 }
             }

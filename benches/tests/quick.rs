@@ -133,3 +133,31 @@ fn a_quick_race_in_company_tells_what_each_keeps() {
     }
     assert!(read("md").contains("Jain's index") && read("svg").ends_with("</svg>\n"));
 }
+
+#[test]
+fn a_quick_race_to_a_bucket_tells_what_each_took() {
+    let directory = tempfile::tempdir().unwrap();
+    let stem = directory.path().join("figures");
+    let done = Command::new(env!("CARGO_BIN_EXE_xfer-benches"))
+        .args(["buckets", "--quick", "--only", "xfer", "--output"])
+        .arg(&stem)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{said}");
+    let read = |extension| std::fs::read_to_string(stem.with_extension(extension)).unwrap();
+    let figures: Value = serde_json::from_str(&read("json")).unwrap();
+    let runs = figures["contenders"].as_array().unwrap();
+    // Two levels of proof, there and back, of three cases and of one before a throttle.
+    assert_eq!(runs.len(), 16, "{said}");
+    for run in runs {
+        for figure in ["seconds", "store_processor_seconds", "peak_memory_bytes"] {
+            let value = run[figure][0].as_f64();
+            assert!(value.is_some_and(|value| value > 0.0), "{figure}\n{said}\n{run:#}");
+        }
+        let is_throttled = run["store_bytes_a_second"].as_u64() != Some(0);
+        let share = run["percent"].as_f64();
+        assert!(is_throttled == share.is_some_and(|share| share > 0.0), "{said}\n{run:#}");
+    }
+    assert!(read("md").contains("xfer-received") && read("svg").ends_with("</svg>\n"));
+}

@@ -105,7 +105,7 @@ fn take_turn(entrant: Entrant, around: &Surroundings<'_>) -> Done<Turn> {
 
 /// Has the machine's memory hold so much, and frees it: of a virtual machine, what was freed a
 /// while ago is its host's again, and to have it back takes as long as all the rest
-fn touch(place: &Path, bytes: u64) -> Done {
+pub(crate) fn touch(place: &Path, bytes: u64) -> Done {
     let ballast = place.join("ballast");
     let failed = |error: io::Error| format!("{}: {error}", ballast.display());
     let piece = vec![0; 1 << 20];
