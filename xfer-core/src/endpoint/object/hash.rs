@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::stream::{StreamExt, TryStreamExt};
-use xfer_protocol::digest::{Digest, span_digest};
+use xfer_protocol::digest::{
+    Digest, TreeAssembler, file_digest, range_digests, span_digest, spans,
+};
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::limits;
 use xfer_protocol::manifest::Stamp;
@@ -14,13 +16,16 @@ use xfer_protocol::range::ByteRange;
 use super::fault::own;
 use super::roots::OpenRoot;
 use super::{Shared, at_once};
-use crate::endpoint::EndpointResult;
+use crate::endpoint::{EndpointError, EndpointResult};
 
 /// Bytes that are asked for at once.
 const PIECE_BYTES: u64 = 8 << 20;
 
 /// Pieces that are asked for at a time.
 const PIECES_AT_ONCE: usize = 4;
+
+/// The same of all files together: each takes its bytes in memory until they are hashed.
+pub(super) const PIECES_OF_ALL: usize = 8;
 
 /// Files that are hashed at a time.
 const FILES_AT_ONCE: usize = 8;
@@ -46,9 +51,10 @@ impl Shared {
         let each = pieces.into_iter().map(|piece| {
             let root = &root;
             async move {
+                let _room = self.pieces.acquire().await;
                 let read = self.read_noted(root, &at.path, &at.stamp, piece, Operation::Hash);
                 let bytes = read.await?;
-                Ok::<_, crate::endpoint::EndpointError>(digests_of(piece, &bytes, block, size))
+                self.apart(piece.len(), move || digests_of(piece, &bytes, block, size)).await
             }
             .boxed()
         });
@@ -97,18 +103,32 @@ impl Shared {
         path: &RelPath,
         stamp: &Stamp,
     ) -> EndpointResult<Digest> {
-        let mut hasher = blake3::Hasher::new();
-        let Some(whole) = ByteRange::whole(stamp.size) else {
+        let size = stamp.size;
+        let mut tree = TreeAssembler::new(size);
+        let Some(whole) = ByteRange::whole(size) else {
             self.look_at(root, path, stamp, Operation::Hash).await?;
-            return Ok(Digest::from_bytes(*hasher.finalize().as_bytes()));
+            return Ok(file_digest(&[]));
         };
-        let each = pieces(whole, PIECE_BYTES)
-            .map(|piece| self.read_range(root, path, stamp, piece, Operation::Hash).boxed());
-        let mut read = futures_util::stream::iter(each).buffered(PIECES_AT_ONCE);
-        while let Some(bytes) = read.try_next().await? {
-            hasher.update(&bytes);
+        let each = pieces(whole, PIECE_BYTES).map(|piece| {
+            async move {
+                // It is never closed.
+                let _room = self.pieces.acquire().await;
+                let read = self.read_range(root, path, stamp, piece, Operation::Hash);
+                let bytes = read.await?;
+                let hash = move || range_digests(piece.start(), &bytes, size);
+                Ok::<_, EndpointError>((piece, self.apart(piece.len(), hash).await?))
+            }
+            .boxed()
+        });
+        let mut hashed = futures_util::stream::iter(each).buffered(PIECES_AT_ONCE);
+        // INVARIANT: pieces lie on the grid of spans, one behind the other, up to the end.
+        let odd = || Fault::new(FaultKind::Protocol, Operation::Hash, path.clone());
+        while let Some((piece, digests)) = hashed.try_next().await? {
+            for (span, digest) in spans(piece, size).zip(digests.ok_or_else(odd)?) {
+                tree.add(span, digest).map_err(|_| odd())?;
+            }
         }
-        Ok(Digest::from_bytes(*hasher.finalize().as_bytes()))
+        Ok(tree.root().ok_or_else(odd)?)
     }
 }
 

@@ -41,7 +41,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::{OwnedRwLockReadGuard, RwLock};
+use tokio::sync::{OwnedRwLockReadGuard, RwLock, Semaphore};
 use tokio_util::sync::CancellationToken;
 use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::{Fault, Operation};
@@ -87,6 +87,9 @@ const LOOKS_AT_ONCE: usize = 64;
 /// Whole objects that are read or written at a time.
 const OBJECTS_AT_ONCE: usize = 32;
 
+/// Bytes that are hashed where they are: for fewer, another thread is not worth its waking.
+const HASHED_HERE: u64 = 128 << 10;
+
 /// What an endpoint over a store does beyond what it is asked in each call.
 #[derive(Clone, Debug, Default)]
 pub struct ObjectOptions {
@@ -131,6 +134,10 @@ struct Shared {
     /// Bytes of staged files that wait in memory.
     waiting: Arc<AtomicU64>,
     versions: Versions,
+    /// Room for pieces that are read to be hashed, which wait for their turn in memory.
+    pieces: Semaphore,
+    /// Turns at hashing: with all calls at it at once, none of them would be done early.
+    turns: Semaphore,
     closed: CancellationToken,
     /// Shared by calls that write, for as long as any work of theirs goes on; exclusive for whoever
     /// closes.
@@ -167,6 +174,8 @@ impl ObjectEndpoint {
             scans: Scans::default(),
             waiting: Arc::default(),
             versions: Versions::default(),
+            pieces: Semaphore::new(hash::PIECES_OF_ALL),
+            turns: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
             closed: CancellationToken::new(),
             calls: Arc::default(),
         };
@@ -226,6 +235,24 @@ impl Shared {
     fn lock_place(&self) -> Option<Place<'_>> {
         let far = self.store.name().as_bytes();
         self.options.locks.as_ref().map(|directory| Place { directory, far })
+    }
+
+    /// Computes over so many bytes, apart from the workers: they are few, and carry all requests.
+    async fn apart<T: Send + 'static>(
+        &self,
+        bytes: u64,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> EndpointResult<T> {
+        if bytes <= HASHED_HERE {
+            return Ok(work());
+        }
+        // The turns are never closed; dropped early, the work that began goes on beside the next.
+        let _turn = self.turns.acquire().await;
+        match tokio::task::spawn_blocking(work).await {
+            Ok(done) => Ok(done),
+            Err(panic) if panic.is_panic() => std::panic::resume_unwind(panic.into_panic()),
+            Err(_) => Err(EndpointError::Lost(LostReason::ClosedHere)),
+        }
     }
 
     fn shut(&self) {

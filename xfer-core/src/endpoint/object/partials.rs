@@ -169,7 +169,9 @@ impl Shared {
     ) -> EndpointResult<()> {
         let Some(partial) = self.partial(write.partial, Operation::Write)? else { return Ok(()) };
         let part_max = self.capabilities.part_max;
-        let (bytes, grains) = partial.check_block(write, &payload, part_max)?;
+        let (checking, asked) = (Arc::clone(&partial), write.clone());
+        let check = move || checking.check_block(&asked, &payload, part_max);
+        let (bytes, grains) = self.apart(write.range.len(), check).await??;
         let _call = partial.calls.read().await;
         if partial.assembly().present().contains(write.range) {
             return Ok(());

@@ -63,18 +63,20 @@ struct Piece {
     sums: Sums,
 }
 
-impl Reading {
-    fn add(&mut self, start: u64, bytes: &[u8]) {
-        let (mut at, mut rest) = (start, bytes);
-        while !rest.is_empty() {
-            let room = usize::try_from(CELL - at % CELL).unwrap_or(usize::MAX);
-            let (piece, behind) = rest.split_at(room.min(rest.len()));
-            let end = at + piece.len() as u64;
-            self.insert(at, Piece { end, sums: Sums::of(piece) });
-            (at, rest) = (end, behind);
-        }
+/// Bytes as pieces, each within its cell.
+fn pieces_of(start: u64, bytes: &[u8]) -> Vec<(u64, Piece)> {
+    let (mut at, mut rest, mut pieces) = (start, bytes, Vec::new());
+    while !rest.is_empty() {
+        let room = usize::try_from(CELL - at % CELL).unwrap_or(usize::MAX);
+        let (piece, behind) = rest.split_at(room.min(rest.len()));
+        let end = at + piece.len() as u64;
+        pieces.push((at, Piece { end, sums: Sums::of(piece) }));
+        (at, rest) = (end, behind);
     }
+    pieces
+}
 
+impl Reading {
     /// Takes a piece in the place of all that it overlaps, and joins it to its neighbours.
     fn insert(&mut self, start: u64, piece: Piece) {
         let cell = start / CELL * CELL;
@@ -129,10 +131,10 @@ impl Table {
         }
     }
 
-    fn add(&mut self, place: u64, start: u64, bytes: &[u8]) {
+    fn add(&mut self, place: u64, pieces: Vec<(u64, Piece)>) {
         let reading = self.reading(place);
         let before = reading.pieces.len();
-        reading.add(start, bytes);
+        pieces.into_iter().for_each(|(start, piece)| reading.insert(start, piece));
         let after = reading.pieces.len();
         self.pieces = self.pieces + after - before;
         while self.files.len() > FILES_MAX || self.pieces > PIECES_MAX {
@@ -208,10 +210,12 @@ impl Shared {
         }
         let place = reading_of(root, path, stamp);
         let digest = attributes::read(&object.attributes).digest;
+        // Sums are computed before the table is locked, for all files are in it.
+        let pieces = if digest.is_none() { pieces_of(start, bytes) } else { Vec::new() };
         let mut table = guard(&self.readings.0);
         match digest {
             Some(_) => table.reading(place).digest = digest,
-            None => table.add(place, start, bytes),
+            None => table.add(place, pieces),
         }
     }
 

@@ -34,7 +34,9 @@ impl Shared {
         }
         let root = self.root(at.root, Operation::Read)?;
         let bytes = self.read_noted(&root, &at.path, &at.stamp, range, Operation::Read).await?;
-        let digests = range_digests(range.start(), &bytes, size).ok_or_else(protocol)?;
+        let hashed = bytes.clone();
+        let hash = move || range_digests(range.start(), &hashed, size);
+        let digests = self.apart(range.len(), hash).await?.ok_or_else(protocol)?;
         Ok((digests, bytes))
     }
 

@@ -225,15 +225,13 @@ impl Upload {
     ) -> EndpointResult<()> {
         let mut digests = Vec::new();
         blocks.values().for_each(|block| digests.extend_from_slice(&block.grains));
-        let body = match blocks.first_key_value() {
-            Some((_, block)) if blocks.len() == 1 => block.bytes.clone(),
-            _ => {
-                let mut body = BytesMut::new();
-                blocks.values().for_each(|block| body.extend_from_slice(&block.bytes));
-                body.freeze()
-            }
-        };
-        let (sum, size) = (crc(&body), length(&body));
+        let pieces: Vec<_> = blocks.values().map(|block| block.bytes.clone()).collect();
+        let size = pieces.iter().map(length).sum();
+        let summed = shared.apart(size, move || {
+            let body = joined(pieces);
+            (crc(&body), body)
+        });
+        let (sum, body) = summed.await?;
         let under = self.begun(shared, number, &body).await?;
         let found = under.found.get(&number).filter(|part| proves(part, &body));
         let part = match found {
@@ -250,9 +248,14 @@ impl Upload {
             return Err(self.fault(FaultKind::Mismatch, Operation::Write).into());
         }
         // Where all is confirmed in the end, nothing follows from it.
-        let acknowledged = shared.options.believes_answers
-            && (matches!(part.checksum, Some(Checksum::Crc64Nvme(_)))
-                || acknowledges(part.checksum, Some(part.tag.as_str()), &body));
+        let acknowledged = match part.checksum {
+            _ if !shared.options.believes_answers => false,
+            Some(Checksum::Crc64Nvme(_)) => true,
+            told => {
+                let tag = part.tag.clone();
+                shared.apart(size, move || acknowledges(told, Some(&tag), &body)).await?
+            }
+        };
         let mut table = guard(&self.table);
         table.recorded.remove(&number);
         let tag = part.tag.clone();
@@ -426,6 +429,15 @@ impl Upload {
         upload.write(shared, 0, body, grains).await?;
         Ok(upload)
     }
+}
+
+fn joined(mut pieces: Vec<Bytes>) -> Bytes {
+    if pieces.len() == 1 {
+        return pieces.remove(0);
+    }
+    let mut body = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
+    pieces.iter().for_each(|piece| body.extend_from_slice(piece));
+    body.freeze()
 }
 
 /// All parts that a store holds of an upload.
