@@ -85,7 +85,7 @@ const GRID: u64 = 8 << 20;
 const LOOKS_AT_ONCE: usize = 64;
 
 /// Whole objects that are read or written at a time.
-const OBJECTS_AT_ONCE: usize = 32;
+const OBJECTS_AT_ONCE: usize = 64;
 
 /// Bytes that are hashed where they are: for fewer, another thread is not worth its waking.
 const HASHED_HERE: u64 = 128 << 10;

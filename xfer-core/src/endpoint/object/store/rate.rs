@@ -1,9 +1,10 @@
 //! How many requests are under way at a time: as many as make a store faster, and as few as it asks
 //! for.
 //!
-//! Requests with bodies begin at a limit that grows by one after each round in which all of it was
-//! used and more came through than before, and halves when the store asks for less: once for all
-//! that were under way then. Their bytes are limited too, for memory follows them.
+//! Requests with bodies begin at a limit that grows after each round in which all of it was used and
+//! more came through than before: by half, until a round brings too little for that or the store
+//! asks for less, and by one from then on. It halves when the store asks for less: once for all that
+//! were under way then. Their bytes are limited too, for memory follows them.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -48,6 +49,10 @@ struct State {
     round: Round,
     /// Weight a second of the best round.
     best: f64,
+    /// Whether nothing has told yet how many are enough.
+    opening: bool,
+    /// By how many it grew last.
+    grew: usize,
 }
 
 /// Successes since the limit was last decided.
@@ -81,13 +86,22 @@ impl Rate {
     pub(super) fn new(most: usize) -> Self {
         let most = most.clamp(1, MOST);
         let limit = BEGIN.min(most);
-        let round = Round::default();
+        let state = State {
+            limit,
+            in_flight: 0,
+            owed: 0,
+            era: 0,
+            round: Round::default(),
+            best: 0.0,
+            opening: true,
+            grew: 1,
+        };
         Self {
             most,
             slots: Semaphore::new(limit),
             bytes: Semaphore::new(grains(BYTES_MAX) as usize),
             light: Semaphore::new(MOST),
-            state: Mutex::new(State { limit, in_flight: 0, owed: 0, era: 0, round, best: 0.0 }),
+            state: Mutex::new(state),
         }
     }
 
@@ -132,18 +146,22 @@ impl Rate {
             std::mem::replace(&mut state.round, Round { began: Some(now), ..Round::default() });
         let took = now.saturating_sub(round.began.unwrap_or(now)).as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "rates are compared roughly")]
-        let (weight, limit) = (round.weight as f64, state.limit as f64);
+        let (weight, share) = (round.weight as f64, state.grew as f64 / state.limit as f64);
         let rate = weight / took.max(1e-6);
-        // Half of what one more is worth where nothing else limits.
-        let is_more = rate > state.best * (1.0 + 0.5 / limit);
+        // Half of what the last that came to it are worth where nothing else limits.
+        let is_more = rate > state.best * (1.0 + 0.5 * share);
         let is_another_link = rate < state.best / 2.0;
         if is_more || is_another_link {
             state.best = rate;
         }
-        if is_more && round.full && state.limit < self.most {
+        if !is_more {
+            (state.opening, state.grew) = (false, 1);
+        } else if round.full {
             // INVARIANT: nothing is owed, for this round's requests began once all was paid.
-            state.limit += 1;
-            self.slots.add_permits(1);
+            let wanted = if state.opening { state.limit.div_ceil(2) } else { 1 };
+            let more = wanted.min(self.most - state.limit);
+            (state.limit, state.grew) = (state.limit + more, more.max(1));
+            self.slots.add_permits(more);
         }
     }
 
@@ -158,6 +176,7 @@ impl Rate {
         state.limit = limit;
         state.owed += fewer - self.slots.forget_permits(fewer);
         (state.round, state.best) = (Round::default(), 0.0);
+        (state.opening, state.grew) = (false, 1);
     }
 }
 
@@ -216,27 +235,35 @@ mod tests {
         slots.iter().for_each(|slot| slot.succeeded(1 << 20, *now));
     }
 
+    /// Many small requests, whose time is all delay, are soon as many as there may be.
     #[test]
-    fn it_grows_by_one_a_round_while_more_comes_through() {
+    fn it_opens_by_halves_while_more_comes_through() {
         let rate = Rate::new(usize::MAX);
         let mut now = Duration::ZERO;
-        for limit in BEGIN..MOST {
+        for limit in [BEGIN, 24, 36, 54, MOST, MOST] {
             assert_eq!(rate.limit(), limit);
             round(&rate, &mut now, Duration::from_secs(1));
         }
-        round(&rate, &mut now, Duration::from_secs(1));
-        assert_eq!(rate.limit(), MOST);
     }
 
     #[test]
     fn it_stays_where_no_more_comes_through() {
         let rate = Rate::new(MOST);
         let mut now = Duration::ZERO;
-        round(&rate, &mut now, Duration::from_secs(16));
         for _ in 0..100 {
-            round(&rate, &mut now, Duration::from_secs(17));
+            round(&rate, &mut now, Duration::from_secs(rate.limit() as u64));
         }
-        assert_eq!(rate.limit(), 17);
+        assert_eq!(rate.limit(), 24);
+    }
+
+    #[test]
+    fn it_grows_by_one_where_more_comes_later() {
+        let rate = Rate::new(MOST);
+        let mut now = Duration::ZERO;
+        for took in [16, 24, 23] {
+            round(&rate, &mut now, Duration::from_secs(took));
+        }
+        assert_eq!(rate.limit(), 25);
     }
 
     #[test]
