@@ -11,6 +11,7 @@ use super::fault::sort;
 use super::keys::path_of;
 use super::roots::OpenRoot;
 use super::store::{List, Listed};
+use super::walk::AHEAD_MAX;
 use super::{MANIFEST, RECORDS, Shared};
 use crate::endpoint::EndpointResult;
 
@@ -25,6 +26,9 @@ const IDLE_PAGES_MAX: u32 = 1000;
 
 /// Objects of a page.
 const PAGE: u16 = 1000;
+
+/// Pages of all that lies below a directory that are asked for before it is listed by itself.
+const DEEP_PAGES_MAX: usize = 32;
 
 /// One name of a directory.
 #[derive(Clone, Debug, Default)]
@@ -104,19 +108,37 @@ impl Pages {
 }
 
 impl Shared {
-    /// Lists a directory: at first all that is below, which a small tree tells at once.
+    /// All that is below a directory, page after page, as long as a page tells more directories
+    /// than would be listed at once one by one; `None` where that ends before the list does.
+    async fn list_deep(&self, path: &RelPath, prefix: &str) -> EndpointResult<Option<Tree>> {
+        let mut listed = Tree { own: Listing::default(), below: HashMap::new() };
+        let mut pages = Pages::default();
+        for _ in 0..DEEP_PAGES_MAX {
+            let list = List { prefix, folded: false, page: pages.due(), most: PAGE };
+            let page = self.store.list(list).await;
+            let page = page.map_err(|error| sort(error, Operation::List, path))?;
+            let had = listed.below.len();
+            for object in &page.objects {
+                listed.take(path, prefix, object);
+            }
+            if !pages.turn(page.next, !page.objects.is_empty(), path)? {
+                return Ok(Some(listed));
+            }
+            if listed.below.len() - had <= AHEAD_MAX {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Lists a directory: at first all that is below, which many small directories tell soonest.
     pub(super) async fn list(&self, root: &OpenRoot, path: &RelPath) -> EndpointResult<Tree> {
         let prefix = root.prefix_of(path, Operation::List)?;
-        let failed = |error| sort(error, Operation::List, path);
-        let list = List { prefix: &prefix, folded: false, page: None, most: PAGE };
-        let page = self.store.list(list).await.map_err(failed)?;
-        let mut listed = Tree { own: Listing::default(), below: HashMap::new() };
-        if page.next.is_none() {
-            for object in &page.objects {
-                listed.take(path, &prefix, object);
-            }
-            return Ok(listed);
+        if let Some(all) = self.list_deep(path, &prefix).await? {
+            return Ok(all);
         }
+        let failed = |error| sort(error, Operation::List, path);
+        let mut listed = Tree { own: Listing::default(), below: HashMap::new() };
         let (mut pages, mut bytes) = (Pages::default(), 0);
         loop {
             let list = List { prefix: &prefix, folded: true, page: pages.due(), most: PAGE };

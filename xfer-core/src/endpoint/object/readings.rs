@@ -296,6 +296,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn add(reading: &mut Reading, start: u64, bytes: &[u8]) {
+        pieces_of(start, bytes).into_iter().for_each(|(at, piece)| reading.insert(at, piece));
+    }
     use crate::endpoint::object::sums::crc;
 
     proptest! {
@@ -317,13 +321,13 @@ mod tests {
             // Damaged ones first, in whole cells.
             let damaged: Vec<u8> = whole.iter().map(|byte| byte ^ 1).collect();
             for start in (0..size).step_by(at(CELL)) {
-                reading.add(start, &damaged[at(start)..at(size.min(start + CELL))]);
+                add(&mut reading, start, &damaged[at(start)..at(size.min(start + CELL))]);
             }
             prop_assert_eq!(differs(&reading), Some(true));
             for nth in order {
                 prop_assert_ne!(differs(&reading), Some(false));
                 let start = nth * grid;
-                reading.add(start, &whole[at(start)..at(size.min(start + grid))]);
+                add(&mut reading, start, &whole[at(start)..at(size.min(start + grid))]);
             }
             prop_assert_eq!(differs(&reading), Some(false));
             prop_assert_eq!(reading.pieces.len() as u64, size.div_ceil(CELL));
@@ -334,10 +338,10 @@ mod tests {
     #[test]
     fn what_lacks_a_piece_has_no_sum() {
         let mut reading = Reading::default();
-        reading.add(0, &[1; 10]);
-        reading.add(20, &[1; 10]);
+        add(&mut reading, 0, &[1; 10]);
+        add(&mut reading, 20, &[1; 10]);
         assert!(reading.sums(30).is_none());
-        reading.add(10, &[1; 10]);
+        add(&mut reading, 10, &[1; 10]);
         assert_eq!(reading.pieces.len(), 1);
         assert!(!reading.sums(30).unwrap().differ_from(Checksum::Crc64Nvme(crc(&[1; 30]))));
     }
@@ -346,7 +350,7 @@ mod tests {
     fn what_was_read_first_is_forgotten_first() {
         let mut table = Table::default();
         for place in 0..FILES_MAX as u64 + 3 {
-            table.add(place, 0, b"abc");
+            table.add(place, pieces_of(0, b"abc"));
         }
         assert_eq!((table.files.len(), table.order.len()), (FILES_MAX, FILES_MAX));
         assert!(!table.files.contains_key(&2) && table.files.contains_key(&3));

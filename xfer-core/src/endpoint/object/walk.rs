@@ -25,7 +25,7 @@ use crate::scan::Wanted;
 use crate::scan::ignored::KINDS;
 
 /// Directories that are listed ahead; each may take as much memory as a listing may.
-const AHEAD_MAX: usize = 4;
+pub(super) const AHEAD_MAX: usize = 4;
 
 /// A walk under way.
 pub(super) struct Walk {

@@ -49,3 +49,19 @@ async fn names_come_in_their_own_order_however_many_there_are() {
         assert_eq!(entries.len(), 2 + 5 * (1 + depth) + 5 * count);
     }
 }
+
+/// Their list has several pages, whose order is another than that of names.
+#[tokio::test]
+async fn many_small_directories_are_told_in_the_order_of_names() {
+    let bucket = MemoryBucket::new("b");
+    for n in 0..500 {
+        for name in ["a", "a-b", "a.b", "%FF", "z"] {
+            bucket.put_as_is(&format!("r/{name}/d{n:04}/f"), Bytes::new(), &[]);
+        }
+    }
+    bucket.put_as_is("r/a-", Bytes::new(), &[]);
+    let stand = Stand::new(&bucket, None, "/r").await;
+    let entries = stand.entries().await;
+    assert!(entries.windows(2).all(|pair| pair[0].path < pair[1].path));
+    assert_eq!(entries.len(), 2 + 5 + 2 * 5 * 500);
+}
