@@ -38,6 +38,7 @@ impl Bench {
         let xfer = Xfer::new()
             .env("RCLONE", program)
             .env("RCLONE_CONFIG", directory.path().join("rclone.conf"))
+            .env("RCLONE_LOW_LEVEL_RETRIES", "2")
             .env("AWS_EC2_METADATA_DISABLED", "true");
         let bench = Self { xfer, directory };
         fs::create_dir(bench.path("there")).expect("make a directory");

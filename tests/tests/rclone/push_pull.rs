@@ -117,7 +117,7 @@ fn no_key_is_seen() {
     let bench = Bench::new().reaching(&access);
     let big = bench.file("big", BIG, 3);
     let running = bench.start("push", &big.to_string_lossy(), "rclone:secret:", &["-v"]);
-    running.next_event(|event| event["type"] == "file_begun");
+    running.next_event(|event| event["type"] == "route");
     let seen = seen_of(running.id());
     assert!(seen.iter().any(|(line, _)| line.contains(" rcd ")), "no rclone in {seen:?}");
     assert!(seen.iter().all(|(line, _)| !line.contains(CANARY)), "{seen:?}");

@@ -2,6 +2,7 @@
 //! anything is scanned.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use xfer_protocol::message::Request;
 
@@ -19,6 +20,10 @@ use crate::options::TransferOptions;
 
 /// Which program, where the person has another than the one that is found by its name.
 const PROGRAM: &str = "RCLONE";
+
+/// Time for the first answer: rclone would try for minutes, and an address that is wrong is to be
+/// told soon.
+const OPENS_WITHIN: Duration = Duration::from_secs(60);
 
 /// Files that are on their way at a time: as many as the engine has blocks for.
 const STREAMS: usize = 32;
@@ -39,11 +44,19 @@ impl Connector {
         let program = program.unwrap_or_else(|| "rclone".into());
         let failed = |problem| rclone_error(remote, problem);
         let clock = self.clock();
-        let opened =
-            RcloneStore::open(remote, RcloneOptions { program, stall, seed }, &*clock).await;
-        let store = opened.map_err(failed)?;
-        let looked = store.first_look(&prefix(ahead)).await;
-        looked.map_err(|error| failed(OpenProblem::Remote(error)))?;
+        let asked = RcloneOptions { program, stall, seed };
+        let opened = async {
+            let store = RcloneStore::open(remote, asked, &*clock).await?;
+            let looked = store.first_look(&prefix(ahead)).await;
+            looked.map(|()| store).map_err(OpenProblem::Remote)
+        };
+        let opened = tokio::time::timeout(OPENS_WITHIN, opened).await;
+        let silent = || {
+            let seconds = OPENS_WITHIN.as_secs();
+            let why = format!("rclone has no answer from there within {seconds} s");
+            Err(OpenProblem::Remote(StoreError::Again(why)))
+        };
+        let store = opened.unwrap_or_else(|_| silent()).map_err(failed)?;
         let weak_states = !store.proves_states();
         let objects = ObjectOptions {
             weak_states,

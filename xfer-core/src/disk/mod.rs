@@ -25,7 +25,7 @@ pub mod output_file;
 pub mod partial;
 pub mod partial_name;
 pub(crate) mod pause;
-pub(crate) mod private_directory;
+pub mod private_directory;
 pub mod process;
 pub(crate) mod program;
 pub mod scratch;

@@ -69,6 +69,9 @@ impl Shared {
         let unknown = || Fault::new(FaultKind::Protocol, Operation::Hash, RelPath::root());
         let partial = self.partial(index, Operation::Hash)?.ok_or_else(unknown)?;
         check_blocks(hash, partial.size(), &partial.path)?;
+        if self.options.begins_anew {
+            return Err(partial.fault(FaultKind::Unsupported, Operation::Hash).into());
+        }
         let mut digests = Vec::new();
         for block in pieces(hash.range, hash.block.bytes()) {
             let protocol = || partial.fault(FaultKind::Protocol, Operation::Hash);

@@ -88,6 +88,9 @@ impl RcloneStore {
             Err(StoreError::Missing) => return Ok(None),
             Err(error) => return Err(error),
         };
+        if rows.is_empty() && !self.features.holds_empty(directory) {
+            return Ok(None);
+        }
         rows.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(Some(rows))
     }

@@ -105,20 +105,22 @@ impl RcloneStore {
     /// # Errors
     /// What keeps it from answering; that nothing stands there is none.
     pub async fn first_look(&self, path: &str) -> StoreResult<()> {
-        let Some(key) = Key::new(path.trim_matches('/')) else {
-            return self.daemon.list(&self.file_system, "", None).await.map(drop).or_else(unfound);
+        let looked = match Key::new(path.trim_matches('/')) {
+            Some(key) if !self.features.is_bucket(key.as_str()) => self.row(&key).await.map(drop),
+            key => {
+                let directory = key.as_ref().map_or("", Key::as_str);
+                self.daemon.list(&self.file_system, directory, None).await.map(drop)
+            }
         };
-        self.daemon.look(&self.file_system, key.as_str(), None).await.map(drop).or_else(unfound)
+        match looked {
+            Err(StoreError::Missing) => Ok(()),
+            looked => looked,
+        }
     }
 
     fn count(&self) -> u64 {
         self.counted.fetch_add(1, Ordering::Relaxed)
     }
-}
-
-/// What is not there yet can be made.
-fn unfound(error: StoreError) -> StoreResult<()> {
-    if error == StoreError::Missing { Ok(()) } else { Err(error) }
 }
 
 fn guard<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -30,7 +30,8 @@ const HEAD_MAX: usize = 80;
 const TAIL_MAX: usize = 220;
 
 /// Each row: what a complaint holds, in small letters, and what it means.
-const NOT_THERE: &[&str] = &["object not found", "directory not found", "no such file"];
+const NOT_THERE: &[&str] =
+    &["object not found", "directory not found", "no such file", "not a directory"];
 const NO_BUCKET: &[&str] = &["nosuchbucket", "bucket does not exist", "container not found"];
 const REFUSED: &[&str] = &[
     "invalid_grant",

@@ -40,6 +40,8 @@ pub(super) struct Info {
     hashes: Vec<String>,
     #[serde(default)]
     precision: i64,
+    #[serde(default)]
+    root: String,
 }
 
 /// What a remote can do, as far as it matters here.
@@ -47,6 +49,10 @@ pub(super) struct Info {
 pub(super) struct Features {
     /// Whether a file can be given another name without being sent again.
     pub(super) renames: bool,
+    /// Whether directories are made of keys alone, so that an empty one is none.
+    buckets: bool,
+    /// Whether what stands at its top are buckets, which no request for a file may name.
+    top: bool,
     /// The sum that it tells without reading the file.
     pub(super) sum: Option<&'static str>,
     /// Whether its times are those of its own clock, which no writing leaves as they are.
@@ -62,10 +68,22 @@ impl Features {
         let sum = SUMS.iter().find(knows).copied().filter(|_| !has("SlowHash"));
         Self {
             renames: has("Move") || has("Copy"),
+            buckets: has("BucketBased"),
+            top: has("BucketBased") && info.root.is_empty() && !has("Overlay"),
             sum,
             of_server: has("SlowModTime"),
             times: info.precision < NO_TIMES,
         }
+    }
+
+    /// Whether a key is a bucket's name.
+    pub(super) fn is_bucket(&self, key: &str) -> bool {
+        self.top && !key.contains('/')
+    }
+
+    /// Whether a directory without entries is there.
+    pub(super) fn holds_empty(&self, directory: &str) -> bool {
+        !self.buckets || directory.is_empty() || self.is_bucket(directory)
     }
 
     pub(super) fn proves_states(&self) -> bool {

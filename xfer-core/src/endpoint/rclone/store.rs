@@ -19,6 +19,9 @@ const PUT_MAX: u64 = 64 << 20;
 
 impl RcloneStore {
     pub(super) async fn row(&self, key: &Key) -> StoreResult<Option<Row>> {
+        if self.features.is_bucket(key.as_str()) {
+            return Ok(None);
+        }
         self.daemon.look(&self.file_system, key.as_str(), self.features.sum).await
     }
 

@@ -51,6 +51,20 @@ fn a_tag_follows_from_all_that_is_told() {
 }
 
 #[test]
+fn a_directory_of_keys_alone_is_not_there_while_it_is_empty() {
+    let told = |root: &str, overlay: bool| {
+        features(json!({ "Features": { "BucketBased": true, "Overlay": overlay }, "Root": root }))
+    };
+    let (top, alias, wrapped) = (told("", false), told("bucket", false), told("", true));
+    assert!(top.is_bucket("a") && !top.is_bucket("a/b"));
+    assert!(top.holds_empty("a") && !top.holds_empty("a/b"));
+    for within in [alias, wrapped] {
+        assert!(!within.is_bucket("a") && !within.holds_empty("a") && within.holds_empty(""));
+    }
+    assert!(features(json!({})).holds_empty("a/b"));
+}
+
+#[test]
 fn what_no_file_tells_is_no_panic() {
     let plain = features(json!({}));
     let odd = row(json!({ "Name": "a", "Size": -1, "ModTime": "soon", "IsDir": false }));
