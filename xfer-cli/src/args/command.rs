@@ -114,6 +114,7 @@ xfer://host:port/root/path (a standing peer, xfer serve);
 vast:ID:/path, sky:CLUSTER:/path, runpod:ID:/path, lambda:ID:/path (a
 rented machine, looked up at each run);
 s3://bucket/path, gs://, az://, b2:// (an object store);
+rclone:REMOTE:path (what an installed rclone reaches);
 https://host/file, hf://owner/model, hf://datasets/owner/name (sources only).
 A trailing / on a source directory means its contents; on the destination, that it must be a
 directory.

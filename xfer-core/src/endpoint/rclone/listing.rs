@@ -7,6 +7,7 @@ use futures_util::StreamExt;
 
 use super::rows::Row;
 use super::{RcloneStore, guard};
+use crate::disk::is_partial_name;
 use crate::endpoint::object::store::{Key, List, Listed, Page, StoreError, StoreResult};
 
 /// Directories in one that are looked into at once, to tell a small tree by one list; where there
@@ -91,6 +92,8 @@ impl RcloneStore {
         if rows.is_empty() && !self.features.holds_empty(directory) {
             return Ok(None);
         }
+        // What a killed process left of a file is none, and the next that sends it writes over it.
+        rows.retain(|row| row.is_dir || !is_partial_name(row.name.as_bytes()));
         rows.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(Some(rows))
     }
