@@ -33,6 +33,10 @@ pub const FEATURE_PROBES: u64 = 1 << 2;
 /// (`MakeKey`, `Reach`, `Forward`, `Deliver`, `Redeem`).
 pub const FEATURE_PASSAGES: u64 = 1 << 3;
 
+/// Of an agent: it makes requests of HTTP that are signed for it (`Gather`, `Carry`, `RedeemAll`,
+/// `Dispose`).
+pub const FEATURE_ERRANDS: u64 = 1 << 4;
+
 /// What one side says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {

@@ -56,6 +56,27 @@ pub const BATCH_BYTES_TARGET: usize = 128 * 1024;
 /// Bytes of a key, a name or a moment in what concerns a login.
 pub const LOGIN_BYTES_MAX: usize = 4096;
 
+/// Bytes of a carried request's address: a signature and a session token have a tenth of it.
+pub const CARRIED_ADDRESS_BYTES_MAX: usize = 16 * 1024;
+
+/// Headers of a carried request or of its answer.
+pub const CARRIED_HEADERS_MAX: usize = 64;
+
+/// Bytes of the name or the value of one of these headers.
+pub const CARRIED_HEADER_BYTES_MAX: usize = 8 * 1024;
+
+/// Bytes that are told of a carried answer's body: what a store says of an error.
+pub const CARRIED_BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of the reason for which there is no answer.
+pub const CARRIED_REASON_BYTES_MAX: usize = 1024;
+
+/// Pieces that the body of a carried request is made of: a part by half MiB.
+pub const SLICES_MAX: usize = 256;
+
+/// Bytes of the body of a carried request: the largest part that one machine collects.
+pub const CARRIED_BYTES_MAX: u64 = 192 * 1024 * 1024;
+
 /// Lists that one `Begin` asks for: the first batches of all of them fit in one header.
 pub const LISTS_BEGUN_MAX: usize = 2;
 

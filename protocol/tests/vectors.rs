@@ -16,6 +16,7 @@ use xfer_protocol::digest::span_digest;
 use xfer_protocol::fault::{FaultKind, Operation};
 use xfer_protocol::hello::{HelloProgress, HelloReader};
 use xfer_protocol::manifest::{EntryKind, ScanItem};
+use xfer_protocol::message::errand::CarryProblemKind;
 use xfer_protocol::message::{Message, NewKind, Reply, Request};
 
 const SPEC: &str = include_str!("../SPEC.md");
@@ -110,6 +111,11 @@ fn the_specification_numbers_every_variant() {
             }
             Message::Reply(_, Ok(reply)) => {
                 number(reply);
+                if let Reply::Carried(carried) = reply
+                    && let Err(problem) = &carried.outcome
+                {
+                    number(&problem.kind);
+                }
                 if let Reply::ScanBatch(batch) = reply {
                     for item in &batch.items {
                         number(item);
@@ -139,6 +145,7 @@ fn the_specification_numbers_every_variant() {
         + variants::<Request>()
         + variants::<NewKind>()
         + variants::<Reply>()
+        + variants::<CarryProblemKind>()
         + variants::<ScanItem>()
         + variants::<EntryKind>()
         + variants::<FaultKind>()

@@ -1,10 +1,11 @@
 //! What the fields of a message may hold, beyond what their types already rule out.
 
-use super::FrameError;
+use super::{FrameError, errands};
 use crate::digest::spans;
 use crate::encoding::{Accepts, Encoded};
 use crate::limits;
 use crate::manifest::{EntryKind, Metadata, ScanItem, Stamp, Timestamp};
+use crate::message::errand::Gathered;
 use crate::message::passage::{Forward, Forwarded, ForwardedRead, Redeem, RedeemedWrite};
 use crate::message::{
     Begin, FileAt, FileRead, FilesAt, FilterRules, HashBlocks, Message, NewKind, PackedFile,
@@ -34,6 +35,10 @@ pub enum FieldError {
     /// A key, a name or a moment of a login that is none.
     #[error("words of a login that cannot be")]
     Login,
+    /// An address, a header or a reason of a carried request that cannot be, or a body where there
+    /// is none.
+    #[error("an errand that cannot be")]
+    Errand,
     /// Bits beyond [`limits::MODE_MAX`].
     #[error("a mode of {0:#o}")]
     Mode(u32),
@@ -148,6 +153,13 @@ fn check_request(request: &Request) -> Result<u64, FieldError> {
         | Request::ListenFor(..)
         | Request::ReachByLogin(_)
         | Request::Lend(_) => return check_passage(request),
+        Request::Gather(gather) => check_forwarded(&gather.read)?,
+        Request::Carry(carry) => errands::check_carry(carry)?,
+        Request::RedeemAll(redeem) => {
+            check_length(&redeem.parcels, limits::BATCH_ENTRIES_MAX)?;
+            check_redeemed(&redeem.write)?;
+        }
+        Request::Dispose(parcels) => check_length(parcels, limits::BATCH_ENTRIES_MAX)?,
         Request::Begin(begin) => check_begin(begin)?,
         Request::RemovePartials(paths) => {
             check_length(&paths.paths, limits::BATCH_ENTRIES_MAX)?;
@@ -161,11 +173,8 @@ fn check_request(request: &Request) -> Result<u64, FieldError> {
 fn check_passage(request: &Request) -> Result<u64, FieldError> {
     match request {
         Request::Reach(reach) => check_length(&reach.addresses, limits::DIALS_MAX)?,
-        Request::Forward(Forward { read: ForwardedRead::Block(read), .. }) => {
-            check_read_block(read)?;
-        }
-        Request::Forward(Forward { read: ForwardedRead::Pack(files), .. }) => check_pack(files)?,
-        Request::Deliver(_, length) => return check_parcel(*length),
+        Request::Forward(Forward { read, .. }) => check_forwarded(read)?,
+        Request::Deliver(_, length) => return check_parcel((*length).into()),
         Request::ListenFor(listen, _) => check_length(&listen.ports, limits::DATA_PORTS_MAX)?,
         Request::ReachByLogin(reach) => {
             check_length(&reach.addresses, limits::DIALS_MAX)?;
@@ -177,12 +186,7 @@ fn check_passage(request: &Request) -> Result<u64, FieldError> {
             check_login(&lend.key, is_key)?;
             check_login(&lend.expires, |byte| byte.is_ascii_digit())?;
         }
-        Request::Redeem(Redeem { write: RedeemedWrite::Block(write), .. }) => {
-            check_redeemed(write)?;
-        }
-        Request::Redeem(Redeem { write: RedeemedWrite::Pack(pack), .. }) => {
-            check_write_pack(&pack.files)?;
-        }
+        Request::Redeem(Redeem { write, .. }) => check_redeemed(write)?,
         _ => {}
     }
     Ok(0)
@@ -222,6 +226,12 @@ fn check_reply(reply: &Reply) -> Result<u64, FieldError> {
         Reply::Forwarded(Forwarded::Pack(files)) => {
             check_read_pack(files)?;
         }
+        Reply::Gathered(Gathered::Block { digests, .. }) => check_block_digests(digests.len())?,
+        Reply::Gathered(Gathered::Pack(files)) => {
+            check_length(files, limits::BATCH_ENTRIES_MAX)?;
+            sum_of_payload(files.iter().flat_map(|(read, _)| read).map(|file| file.size))?;
+        }
+        Reply::Carried(carried) => errands::check_carried(carried)?,
         Reply::Supplied(length) => return check_trial_payload(*length),
         Reply::Listening(listening) => check_length(&listening.ports, limits::DATA_PORTS_MAX)?,
         Reply::Digests(digests) => check_length(&digests.digests, limits::DIGESTS_MAX)?,
@@ -283,17 +293,24 @@ fn is_user(byte: u8) -> bool {
     byte.is_ascii_graphic()
 }
 
-/// Checks a block whose payload was delivered: it has some.
-fn check_redeemed(write: &WriteBlock) -> Result<(), FieldError> {
-    match check_write_block(write)? {
-        0 => Err(FieldError::Parcel(0)),
-        _ => Ok(()),
+fn check_forwarded(read: &ForwardedRead) -> Result<(), FieldError> {
+    match read {
+        ForwardedRead::Block(read) => check_read_block(read),
+        ForwardedRead::Pack(files) => check_pack(files),
+    }
+}
+
+/// Checks what is written of a parcel: a block has some bytes.
+fn check_redeemed(write: &RedeemedWrite) -> Result<(), FieldError> {
+    match write {
+        RedeemedWrite::Block(write) if check_write_block(write)? == 0 => Err(FieldError::Parcel(0)),
+        RedeemedWrite::Block(_) => Ok(()),
+        RedeemedWrite::Pack(pack) => check_write_pack(&pack.files).map(drop),
     }
 }
 
 /// The length of a payload that is delivered.
-fn check_parcel(length: u32) -> Result<u64, FieldError> {
-    let length = u64::from(length);
+pub(super) fn check_parcel(length: u64) -> Result<u64, FieldError> {
     let allowed = 1..=limits::PAYLOAD_BYTES_MAX as u64;
     if allowed.contains(&length) { Ok(length) } else { Err(FieldError::Parcel(length)) }
 }
@@ -409,7 +426,7 @@ fn check_block_digests(count: usize) -> Result<(), FieldError> {
     if (1..=limits::SPANS_MAX).contains(&count) { Ok(()) } else { Err(FieldError::DigestCount) }
 }
 
-fn check_length<T>(list: &[T], max: usize) -> Result<(), FieldError> {
+pub(super) fn check_length<T>(list: &[T], max: usize) -> Result<(), FieldError> {
     if list.len() <= max { Ok(()) } else { Err(FieldError::ListLength(list.len())) }
 }
 

@@ -3,6 +3,7 @@
 //! The near side asks, the far side answers; a payload, where a message has one, follows its header
 //! in the same frame. Every request may be repeated: the second time it changes nothing.
 
+pub mod errand;
 pub mod passage;
 mod reply;
 
@@ -18,6 +19,7 @@ use crate::limits;
 use crate::manifest::{Device, Metadata, ScanItem, Stamp};
 use crate::path::RelPath;
 use crate::range::ByteRange;
+use errand::{Carry, Gather, RedeemAll};
 use passage::{Forward, Lend, ParcelIndex, Purpose, Reach, ReachByLogin, Redeem};
 
 pub use reply::Reply;
@@ -146,6 +148,17 @@ pub enum Request {
     Lend(Lend),
     /// Takes that back. Answered by [`Reply::Done`].
     Reclaim(SessionId),
+    /// Reads, and keeps what was read for errands. Answered by [`Reply::Gathered`].
+    Gather(Gather),
+    /// Makes one request to a store. Answered by [`Reply::Carried`].
+    Carry(Carry),
+    /// Writes what several parcels hold. Answered as the writing of the same payload is.
+    RedeemAll(RedeemAll),
+    /// Gives parcels up; those that are not there are no error. Answered by [`Reply::Done`].
+    Dispose(
+        #[serde(deserialize_with = "bounded::list::<_, _, { limits::BATCH_ENTRIES_MAX }>")]
+        Vec<ParcelIndex>,
+    ),
 }
 
 /// Asks what stands at a path.

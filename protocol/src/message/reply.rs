@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::errand::{Carried, Gathered};
 use super::passage::{Forwarded, Reached};
 use super::{
     Begun, Digests, FileRead, Located, Outcome, Partial, Root, ScanBatch, ScanIndex, Space,
@@ -76,4 +77,8 @@ pub enum Reply {
     Forwarded(Forwarded),
     /// The public half of a key to log in with, as `TYPE BASE64`.
     Login(String),
+    /// What was read, and kept for errands.
+    Gathered(Gathered),
+    /// What came of a request to a store.
+    Carried(Carried),
 }

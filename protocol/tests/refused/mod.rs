@@ -5,6 +5,9 @@ use xfer_protocol::encoding::{Accepts, Encoded, Encoding};
 use xfer_protocol::hello::SessionId;
 use xfer_protocol::limits;
 use xfer_protocol::manifest::{Metadata, Xattr};
+use xfer_protocol::message::errand::{
+    Carried, CarriedMethod, Carry, CarryProblem, CarryProblemKind, Head, Keeping, RedeemAll, Slice,
+};
 use xfer_protocol::message::passage::{Lend, ParcelIndex, Redeem, RedeemedWrite};
 use xfer_protocol::message::{
     Commit, FilesAt, HashBlocks, HashFiles, Keep, Lock, Message, NewEntry, NewKind, OpenPartial,
@@ -32,6 +35,8 @@ pub(crate) fn frames() -> Vec<Refused> {
     all.extend(impossible_encodings());
     all.extend(impossible_trials());
     all.extend(impossible_passages());
+    all.extend(impossible_errands());
+    all.extend(impossible_answers());
     all
 }
 
@@ -294,6 +299,93 @@ fn impossible_passages() -> Vec<Refused> {
         named("lend-options", "Login", lend("command=\"sh\" ssh-ed25519 AAAA", "1")),
         named("lend-nothing", "Login", lend("", "1")),
         named("lend-no-moment", "Login", lend("ssh-ed25519 AAAA", "1\"")),
+    ]
+}
+
+fn impossible_errands() -> Vec<Refused> {
+    let parcel = ParcelIndex(1);
+    let keeping = |length, start, size| Some(Keeping { parcel, length, start, size });
+    let get = || Carry {
+        method: CarriedMethod::Get,
+        address: "https://h/".to_owned(),
+        headers: vec![],
+        body: vec![],
+        keep: None,
+        stall: 1,
+    };
+    let put = |body: &[(u64, u64)]| {
+        let body = body.iter().map(|&(start, length)| Slice { parcel, start, length });
+        Carry { method: CarriedMethod::Put, body: body.collect(), ..get() }
+    };
+    let carry = |carry| ask(Request::Carry(carry));
+    let at = |address: String| carry(Carry { address, ..get() });
+    let kept = |keep| carry(Carry { keep, ..get() });
+    let with = |name: &str, value: &str| {
+        carry(Carry { headers: vec![(name.to_owned(), value.to_owned())], ..get() })
+    };
+    let above = 16 * MIB + 1;
+    let many = vec![("n".to_owned(), String::new()); limits::CARRIED_HEADERS_MAX + 1];
+    let hole =
+        WriteBlock { partial: PARTIAL, range: range(0, 8), digests: vec![digest(0)], hole: true };
+    let write = RedeemedWrite::Block(hole);
+    let parcels = vec![parcel; limits::BATCH_ENTRIES_MAX + 1];
+    let both = Carry { keep: keeping(1, 0, 1), ..put(&[(0, 1)]) };
+    vec![
+        named("carry-nowhere", "Errand", at(String::new())),
+        named("carry-two-lines", "Errand", at("https://h/\r\nx: y".to_owned())),
+        named("carry-header-two-lines", "Errand", with("n", "v\r\nx: y")),
+        named("carry-header-no-name", "Errand", with("", "v")),
+        named("carry-header-colon", "Errand", with("n:", "v")),
+        named("carry-65-headers", "Malformed", carry(Carry { headers: many, ..get() })),
+        named("carry-257-pieces", "Malformed", carry(put(&[(0, 1); 257]))),
+        named("carry-piece-of-nothing", "Parcel", carry(put(&[(0, 0)]))),
+        named("carry-piece-above-limit", "Parcel", carry(put(&[(0, above)]))),
+        named("carry-piece-beyond-limit", "Parcel", carry(put(&[(above - 1, 1)]))),
+        named("carry-piece-wraps", "Parcel", carry(put(&[(u64::MAX, 1)]))),
+        named("carry-body-above-limit", "Parcel", carry(put(&[(0, 16 * MIB); 13]))),
+        named("carry-get-with-body", "Errand", carry(get_of(put(&[(0, 1)])))),
+        named("carry-put-that-keeps", "Errand", carry(both)),
+        named("carry-keep-nothing", "Parcel", kept(keeping(0, 0, 1))),
+        named("carry-keep-above-limit", "Parcel", kept(keeping(above, 0, 64 * MIB))),
+        named("carry-keep-beyond-file", "FileSize", kept(keeping(2, 0, 1))),
+        named("carry-keep-wraps", "FileSize", kept(keeping(2, u64::MAX, 1))),
+        named("carry-keep-of-2^64-1", "FileSize", kept(keeping(1, u64::MAX - 1, u64::MAX))),
+        named("carry-keep-off-the-grid", "Range", kept(keeping(MIB, 1, 2 * MIB))),
+        named(
+            "redeem-all-hole",
+            "Parcel",
+            ask(Request::RedeemAll(RedeemAll { parcels: vec![parcel], write })),
+        ),
+        named("dispose-4097", "Malformed", ask(Request::Dispose(parcels))),
+    ]
+}
+
+fn get_of(carry: Carry) -> Carry {
+    Carry { method: CarriedMethod::Get, ..carry }
+}
+
+fn impossible_answers() -> Vec<Refused> {
+    let carried = |outcome, digests: u8, crc| {
+        let digests = (0..digests).map(digest).collect();
+        let reply = Reply::Carried(Carried { outcome, digests, crc });
+        frame(&Message::Reply(RequestId(1), Ok(reply)), b"")
+    };
+    let head = |value: &str| {
+        let headers = vec![("n".to_owned(), value.to_owned())];
+        Ok(Head { status: 200, headers, body: vec![7] })
+    };
+    let problem = |reason: &str| {
+        let kind = CarryProblemKind::Broken;
+        Err(CarryProblem { kind, reason: reason.to_owned() })
+    };
+    let long = "r".repeat(limits::CARRIED_REASON_BYTES_MAX + 1);
+    vec![
+        named("carried-97-digests", "Malformed", carried(head("v"), 97, None)),
+        named("carried-header-two-lines", "Errand", carried(head("v\n"), 0, None)),
+        named("carried-long-reason", "Errand", carried(problem(&long), 0, None)),
+        named("carried-reason-escapes", "Errand", carried(problem("\x1b[2J"), 0, None)),
+        named("carried-problem-with-digest", "Errand", carried(problem("r"), 1, None)),
+        named("carried-problem-with-sum", "Errand", carried(problem("r"), 0, Some(1))),
     ]
 }
 

@@ -3,6 +3,7 @@
 use xfer_protocol::data_port::{Carrier, DataPort, InsidePort, KeyDigest, Listening, PortRefusal};
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::manifest::{Device, Entry, EntryKind, Inode, ScanItem};
+use xfer_protocol::message::errand::{Carried, CarryProblem, CarryProblemKind, Gathered, Head};
 use xfer_protocol::message::passage::{Forwarded, Reached};
 use xfer_protocol::message::{
     Begun, Digests, Located, LocatedKind, Message, Outcome, Partial, ReadFile, Reply, RequestId,
@@ -66,8 +67,46 @@ pub(super) fn samples() -> Vec<Sample> {
     .into_iter()
     .map(|(name, reply, payload)| Sample::new(name, Message::Reply(RequestId(77), reply), payload))
     .collect::<Vec<_>>();
+    all.extend(errands());
     all.extend(faults());
     all
+}
+
+fn errands() -> Vec<Sample> {
+    let read = Ok(ReadFile { size: 2, digest: digest(8) });
+    let unread = Err(fault(FaultKind::NotFound, Operation::Open).with_errno(2));
+    let block = Gathered::Block { digests: vec![digest(1)], crc: 0xae8b_1486_0a79_9888 };
+    let pack = Gathered::Pack(vec![(read, 7), (unread, 0)]);
+    let head = |status, body: &[u8]| {
+        let headers = vec![("etag".to_owned(), "\"00\"".to_owned())];
+        Ok(Head { status, headers, body: body.to_vec() })
+    };
+    let kept = Carried { outcome: head(206, b""), digests: vec![digest(2)], crc: Some(9) };
+    let refused = Carried { outcome: head(403, b"<Error/>"), digests: vec![], crc: None };
+    let kinds = [
+        CarryProblemKind::Unreached,
+        CarryProblemKind::Untrusted,
+        CarryProblemKind::Broken,
+        CarryProblemKind::TimedOut,
+        CarryProblemKind::Length,
+        CarryProblemKind::Unusable,
+        CarryProblemKind::NoParcel,
+    ];
+    let replies = [
+        ("reply-gathered-block", Reply::Gathered(block)),
+        ("reply-gathered-pack", Reply::Gathered(pack)),
+        ("reply-carried-kept", Reply::Carried(kept)),
+        ("reply-carried-refused", Reply::Carried(refused)),
+    ];
+    let named = replies.into_iter().map(|(name, reply)| (name.to_owned(), reply));
+    let problems = kinds.into_iter().map(|kind| {
+        let outcome = Err(CarryProblem { kind, reason: "what happened".to_owned() });
+        let carried = Carried { outcome, digests: vec![], crc: None };
+        (format!("reply-carried-{kind:?}").to_lowercase(), Reply::Carried(carried))
+    });
+    let all = named.chain(problems);
+    all.map(|(name, reply)| Sample::new(&name, Message::Reply(RequestId(77), Ok(reply)), b""))
+        .collect()
 }
 
 fn facts() -> Facts {

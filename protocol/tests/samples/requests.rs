@@ -6,6 +6,7 @@ use xfer_protocol::data_port::{Carrier, Dial, InsidePort, KeyDigest, Listen};
 use xfer_protocol::digest::BlockSize;
 use xfer_protocol::hello::SessionId;
 use xfer_protocol::manifest::Device;
+use xfer_protocol::message::errand::{CarriedMethod, Carry, Gather, Keeping, RedeemAll, Slice};
 use xfer_protocol::message::passage::{
     Forward, ForwardedRead, Lend, ParcelIndex, Purpose, Reach, ReachByLogin, Redeem, RedeemedWrite,
 };
@@ -32,6 +33,7 @@ pub(super) fn samples() -> Vec<Sample> {
     all.extend(beside());
     all.extend(trials());
     all.extend(passages());
+    all.extend(errands());
     let numbered = all.into_iter().zip(0_u64..);
     numbered
         .map(|((name, request, payload), id)| {
@@ -255,6 +257,41 @@ fn passages() -> Vec<Named> {
         ("request-reach-by-login", Request::ReachByLogin(login), vec![]),
         ("request-lend", Request::Lend(lend), vec![]),
         ("request-reclaim", Request::Reclaim(session), vec![]),
+    ]
+}
+
+fn errands() -> Vec<Named> {
+    let parcel = ParcelIndex(300);
+    let files = FilesAt { root: ROOT, files: vec![(path(b"a"), stamp(1)), (path(b"b"), stamp(0))] };
+    let block = ReadBlock { file: file(10 * MIB), range: range(MIB, 2 * MIB) };
+    let gather = |read| Request::Gather(Gather { parcel, read });
+    let carry = Carry {
+        method: CarriedMethod::Get,
+        address: "https://store.example/b/k?X-Amz-Signature=00".to_owned(),
+        headers: vec![("range".to_owned(), "bytes=65536-131071".to_owned())],
+        body: vec![],
+        keep: Some(Keeping { parcel, length: 65_536, start: 65_536, size: MIB }),
+        stall: 60,
+    };
+    let first = Slice { parcel, start: 5, length: MIB };
+    let body = vec![first, Slice { parcel: ParcelIndex(u64::MAX), start: 0, length: 1 }];
+    let method = CarriedMethod::Put;
+    let put = Carry { method, headers: vec![], body, keep: None, ..carry.clone() };
+    let digests = vec![digest(5)];
+    let write = WriteBlock { partial: PARTIAL, range: range(0, 5), digests, hole: false };
+    let pack = WritePack { root: ROOT, files: vec![], publish: true };
+    let all = |write| {
+        let parcels = vec![parcel, ParcelIndex(7)];
+        Request::RedeemAll(RedeemAll { parcels, write })
+    };
+    vec![
+        ("request-gather-block", gather(ForwardedRead::Block(block)), vec![]),
+        ("request-gather-pack", gather(ForwardedRead::Pack(files)), vec![]),
+        ("request-carry-get", Request::Carry(carry), vec![]),
+        ("request-carry-put", Request::Carry(put), vec![]),
+        ("request-redeem-all-block", all(RedeemedWrite::Block(write)), vec![]),
+        ("request-redeem-all-pack", all(RedeemedWrite::Pack(pack)), vec![]),
+        ("request-dispose", Request::Dispose(vec![parcel]), vec![]),
     ]
 }
 

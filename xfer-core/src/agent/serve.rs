@@ -560,7 +560,11 @@ async fn answer<E: Source + Sink>(
         | Request::MakeLogin
         | Request::ReachByLogin(_)
         | Request::Lend(_)
-        | Request::Reclaim(_) => Err(unsupported().into()),
+        | Request::Reclaim(_)
+        | Request::Gather(_)
+        | Request::Carry(_)
+        | Request::RedeemAll(_)
+        | Request::Dispose(_) => Err(unsupported().into()),
     };
     fault_of(answered)
 }

@@ -26,7 +26,7 @@ use crate::endpoint::{
 };
 
 /// A reply that does not answer its request.
-const MISMATCH: EndpointError = EndpointError::Protocol(ProtocolReason::Mismatched);
+pub(super) const MISMATCH: EndpointError = EndpointError::Protocol(ProtocolReason::Mismatched);
 
 /// Whether rows name what was asked for and nothing else: their last names become names here.
 fn may_stand_at(asked: &Locate, rows: &[Located]) -> bool {
@@ -42,9 +42,11 @@ fn may_stand_at(asked: &Locate, rows: &[Located]) -> bool {
 /// Whether each file of a pack came with its bytes or its fault. One that is longer or shorter now
 /// has changed, and has none.
 pub(crate) fn are_whole(reads: &[FileRead], sizes: &[u64]) -> bool {
-    let is_whole = |(read, &size): (&FileRead, &u64)| read.as_ref().is_ok_and(|r| r.size == size);
-    reads.len() == sizes.len()
-        && reads.iter().zip(sizes).all(|pair| pair.0.is_err() || is_whole(pair))
+    reads.len() == sizes.len() && reads.iter().zip(sizes).all(|(read, &size)| is_whole(read, size))
+}
+
+pub(super) fn is_whole(read: &FileRead, size: u64) -> bool {
+    read.as_ref().map_or(true, |read| read.size == size)
 }
 
 impl RemoteEndpoint {
@@ -174,14 +176,14 @@ impl RemoteEndpoint {
         }
     }
 
-    async fn ask(&self, request: Request) -> EndpointResult<Reply> {
+    pub(super) async fn ask(&self, request: Request) -> EndpointResult<Reply> {
         match self.call(request, Bytes::new(), 0).await? {
             (reply, payload) if payload.is_empty() => Ok(reply),
             _ => Err(MISMATCH),
         }
     }
 
-    async fn done(&self, request: Request) -> EndpointResult<()> {
+    pub(super) async fn done(&self, request: Request) -> EndpointResult<()> {
         match self.ask(request).await? {
             Reply::Done => Ok(()),
             _ => Err(MISMATCH),

@@ -6,6 +6,7 @@
 
 mod calls;
 mod compressing;
+mod errands;
 mod flights;
 mod lane;
 mod lanes;
