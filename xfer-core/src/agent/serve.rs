@@ -4,27 +4,30 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::sync::{Semaphore, mpsc};
+use bytes::{Bytes, BytesMut};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use xfer_protocol::codec::FrameError;
 use xfer_protocol::encoding::{Accepts, Encoded};
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::hello::{
-    FEATURE_ENCODED_PAYLOAD, FEATURE_MAPPED_PORTS, FEATURE_PASSAGES, FEATURE_PROBES, Hello, Role,
-    SessionId,
+    FEATURE_ENCODED_PAYLOAD, FEATURE_ERRANDS, FEATURE_MAPPED_PORTS, FEATURE_PASSAGES,
+    FEATURE_PROBES, Hello, Role, SessionId,
 };
-use xfer_protocol::message::passage::{Purpose, Redeem, RedeemedWrite};
+use xfer_protocol::message::errand::RedeemAll;
+use xfer_protocol::message::passage::{ParcelIndex, Purpose, Redeem, RedeemedWrite};
 use xfer_protocol::message::{Begin, Begun, Message, OpenRoot, Reply, Request, RequestId, Root};
 use xfer_protocol::path::RelPath;
 use xfer_protocol::session::handshake::AwaitHello;
 
 use super::condition;
 use super::data_ports::DataPorts;
+use super::errands::Errands;
 use super::lending;
 use super::parcels::{self, Parcels};
 use super::passage::Passage;
+use super::stock::Parcel;
 use crate::clock::Clock;
 use crate::endpoint::filler::filler;
 use crate::endpoint::{self, EndpointError, EndpointResult, Sink, Source};
@@ -41,6 +44,10 @@ const QUEUE_FRAMES: usize = 8;
 
 /// Requests that are being served at a time.
 const REQUESTS_SERVED: usize = 64;
+
+/// Errands under way at a time. They last as long as a store lets them, and must not keep the
+/// session's other requests waiting.
+const ERRANDS_MAX: usize = 256;
 
 /// Streams of another machine at a time.
 const DELIVERING_MAX: usize = 64;
@@ -84,6 +91,10 @@ pub struct Served<E> {
     /// The way to another machine; none where there are no data ports either.
     passage: Option<Arc<Passage>>,
     parcels: Arc<Parcels>,
+    /// None where there are no data ports: whoever holds a token has no errands here.
+    errands: Option<Arc<Errands>>,
+    /// Places of errands.
+    running: Arc<Semaphore>,
     /// Places of streams that deliver.
     delivering: Arc<Semaphore>,
     /// The session that something was lent to.
@@ -125,6 +136,8 @@ impl<E> Clone for Served<E> {
             ports: self.ports.clone(),
             passage: self.passage.clone(),
             parcels: Arc::clone(&self.parcels),
+            errands: self.errands.clone(),
+            running: Arc::clone(&self.running),
             delivering: Arc::clone(&self.delivering),
             lent: Arc::clone(&self.lent),
             begun: Arc::clone(&self.begun),
@@ -142,6 +155,7 @@ impl<E: Source + Sink + 'static> Served<E> {
         let (ports, arrived, called) = DataPorts::new(served.over.clone());
         served.ports = Some(Arc::new(ports));
         served.passage = Some(Arc::new(Passage::new(clock, called)));
+        served.errands = Some(Arc::new(Errands::new()));
         (served, Arrivals(arrived))
     }
 
@@ -161,6 +175,8 @@ impl<E: Source + Sink + 'static> Served<E> {
             ports: None,
             passage: None,
             parcels: Arc::default(),
+            errands: None,
+            running: Arc::new(Semaphore::new(ERRANDS_MAX)),
             delivering: Arc::new(Semaphore::new(DELIVERING_MAX)),
             lent: Arc::default(),
             begun: Arc::default(),
@@ -239,7 +255,8 @@ impl<E: Source + Sink + 'static> Served<E> {
         let mapped = self.ports.as_ref().is_some_and(|ports| ports.are_mapped());
         let features = if mapped { FEATURE_MAPPED_PORTS } else { 0 };
         let passages = if self.passage.is_some() { FEATURE_PASSAGES } else { 0 };
-        let features = features | passages | FEATURE_ENCODED_PAYLOAD | FEATURE_PROBES;
+        let errands = if self.errands.is_some() { FEATURE_ERRANDS } else { 0 };
+        let features = features | passages | errands | FEATURE_ENCODED_PAYLOAD | FEATURE_PROBES;
         self.serve(greeted(stream, features, &*self.clock).await?).await
     }
 
@@ -271,8 +288,9 @@ impl<E: Source + Sink + 'static> Served<E> {
                         let Some(asked) = Asked::of(message) else {
                             break Err(ServeError::BadFrame);
                         };
-                        let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else {
-                            break Ok(Last::Stream);
+                        let Some(slot) = self.place(&asked.request).await else {
+                            send(&queue, (asked.too_many(), Bytes::new())).await;
+                            continue;
                         };
                         let (served, queue) = (self.clone(), queue.clone());
                         tasks.spawn(async move {
@@ -303,6 +321,17 @@ impl<E: Source + Sink + 'static> Served<E> {
 }
 
 impl<E: Source + Sink + 'static> Served<E> {
+    /// Waits for a place among the requests that are served; an errand has one at once or none,
+    /// for what is asked behind it must not wait for a store.
+    async fn place(&self, request: &Request) -> Option<OwnedSemaphorePermit> {
+        match request {
+            Request::Gather(_) | Request::Carry(_) => {
+                Arc::clone(&self.running).try_acquire_owned().ok()
+            }
+            _ => Arc::clone(&self.slots).acquire_owned().await.ok(),
+        }
+    }
+
     /// Takes parcels from a stream of another machine, which can ask for nothing else. Such a
     /// stream neither keeps the session up nor ends it.
     pub(super) async fn deliveries(&self, stream: Stream) -> Result<(), ServeError> {
@@ -347,19 +376,46 @@ impl<E: Source + Sink + 'static> Served<E> {
 
     /// Writes what another machine delivered.
     async fn redeem(&self, redeem: Redeem) -> Result<(Reply, Bytes), Fault> {
-        let Redeem { parcel, write } = redeem;
+        self.redeem_all(RedeemAll { parcels: vec![redeem.parcel], write: redeem.write }).await
+    }
+
+    /// Writes what several parcels hold, one behind the other.
+    async fn redeem_all(&self, redeem: RedeemAll) -> Result<(Reply, Bytes), Fault> {
+        let RedeemAll { parcels, write } = redeem;
         let length = parcels::length(&write);
-        // Files without bytes were not delivered.
-        let taken =
-            if length == 0 { Some((Bytes::new(), None)) } else { self.parcels.take(parcel) };
-        let Some((payload, _room)) = taken.filter(|taken| taken.0.len() as u64 == length) else {
+        let taken: Option<Vec<_>> = if length == 0 {
+            // Files without bytes were not delivered.
+            Some(Vec::new())
+        } else {
+            parcels.into_iter().map(|parcel| self.taken(parcel)).collect()
+        };
+        let held = |taken: &Vec<Taken>| taken.iter().map(|t| t.payload.len() as u64).sum::<u64>();
+        let Some(taken) = taken.filter(|taken| held(taken) == length) else {
             return parcels::missing(write).map(|reply| (reply, Bytes::new()));
+        };
+        let payload = match &*taken {
+            [] => Bytes::new(),
+            [one] => one.payload.clone(),
+            several => {
+                let mut payload = BytesMut::with_capacity(usize::try_from(length).unwrap_or(0));
+                several.iter().for_each(|taken| payload.extend_from_slice(&taken.payload));
+                payload.freeze()
+            }
         };
         let request = match write {
             RedeemedWrite::Block(block) => Request::WriteBlock(block),
             RedeemedWrite::Pack(pack) => Request::WritePack(pack),
         };
         answer(&*self.endpoint, request, payload).await
+    }
+
+    /// Gives a parcel up: one of an errand, or else one that was delivered.
+    fn taken(&self, parcel: ParcelIndex) -> Option<Taken> {
+        if let Some(kept) = self.errands.as_ref().and_then(|errands| errands.take(parcel)) {
+            return Some(Taken { payload: kept.payload.clone(), _room: (None, Some(kept)) });
+        }
+        let (payload, room) = self.parcels.take(parcel)?;
+        Some(Taken { payload, _room: (room, None) })
     }
 
     /// The frame that answers what was asked.
@@ -430,6 +486,20 @@ impl<E: Source + Sink + 'static> Served<E> {
                 fault_of(forwarded).map(|forwarded| plain(Reply::Forwarded(forwarded)))
             }
             (Request::Redeem(redeem), Some(_)) => self.redeem(redeem).await,
+            (Request::RedeemAll(redeem), Some(_)) => self.redeem_all(redeem).await,
+            (Request::Gather(gather), _) => {
+                let errands = self.errands.as_ref().ok_or_else(unsupported)?;
+                let gathered = errands.gather(&*self.endpoint, gather).await;
+                fault_of(gathered).map(|gathered| plain(Reply::Gathered(gathered)))
+            }
+            (Request::Carry(carry), _) => {
+                let errands = self.errands.as_ref().ok_or_else(unsupported)?;
+                Ok(plain(Reply::Carried(errands.carry(carry).await)))
+            }
+            (Request::Dispose(parcels), Some(_)) => {
+                parcels.into_iter().for_each(|parcel| drop(self.taken(parcel)));
+                Ok(plain(Reply::Done))
+            }
             (Request::Begin(begin), _) => {
                 fault_of(self.begin(begin).await).map(|begun| plain(Reply::Begun(begun)))
             }
@@ -475,6 +545,20 @@ impl Asked {
         };
         Some(Self { id, request, encoded, accepts })
     }
+}
+
+impl Asked {
+    /// What a request is answered for which there is no place.
+    fn too_many(&self) -> Message {
+        let limit = Fault::new(FaultKind::Limit, Operation::Open, RelPath::root());
+        Message::Reply(self.id, Err(limit))
+    }
+}
+
+/// A parcel that was given up, with the room that it has.
+struct Taken {
+    payload: Bytes,
+    _room: (Option<OwnedSemaphorePermit>, Option<Arc<Parcel>>),
 }
 
 /// What ended a stream.

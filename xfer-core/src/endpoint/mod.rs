@@ -15,6 +15,7 @@
 //! - Dropping a call's future leaves the entry as if the call had or had not happened.
 
 pub(crate) mod agentless;
+pub(crate) mod checksum;
 pub mod conformance;
 pub mod filler;
 pub mod local;

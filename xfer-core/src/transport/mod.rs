@@ -8,6 +8,7 @@ pub(crate) mod framed;
 pub(crate) mod gathering;
 pub mod gauge;
 pub mod greeting;
+pub(crate) mod guard;
 pub mod http;
 pub mod keys;
 pub mod peer;

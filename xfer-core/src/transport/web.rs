@@ -7,11 +7,11 @@
 
 mod streamed;
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -26,6 +26,7 @@ use http_body::{Frame, SizeHint};
 use reqwest::redirect::Policy;
 use tokio::time::timeout;
 
+use super::guard::{self, Guard};
 use super::http::{is_here, tls};
 
 pub(crate) use streamed::{Pieces, streamed};
@@ -38,12 +39,6 @@ const IDLE_MAX: usize = 128;
 
 /// Bytes of a body that a connection is given at once: what it takes shows that it moves.
 const SLICE_BYTES: usize = 64 << 10;
-
-/// Where a cloud's machines are told who they are, besides the addresses of the link.
-const TOLD_AT: [Ipv6Addr; 2] = [
-    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23),
-    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
-];
 
 /// One request.
 #[derive(Clone)]
@@ -121,6 +116,7 @@ pub struct Web {
     elsewhere: reqwest::Client,
     near: reqwest::Client,
     stall: Duration,
+    is_guarded: bool,
 }
 
 /// The head of an answer, and its body to come.
@@ -141,10 +137,30 @@ impl Web {
     /// # Errors
     /// Only where the system gives no randomness or no roots can be read at all.
     pub fn new(stall: Duration) -> Result<Self, WebError> {
+        Self::with(stall, false)
+    }
+
+    /// The same for requests that another machine made: neither an address of the link nor one
+    /// where a cloud tells a machine who it is is asked, whatever name leads there.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn guarded(stall: Duration) -> Result<Self, WebError> {
+        Self::with(stall, true)
+    }
+
+    /// The same connections with another patience.
+    #[must_use]
+    pub fn patient_for(&self, stall: Duration) -> Self {
+        Self { stall, ..self.clone() }
+    }
+
+    fn with(stall: Duration, is_guarded: bool) -> Result<Self, WebError> {
         let client = |near: bool| {
             let tls = tls().map_err(|_| WebError::Unusable("no version of TLS"))?;
             let builder = reqwest::Client::builder();
             let builder = if near { builder.no_proxy() } else { builder };
+            let builder = if is_guarded { builder.dns_resolver(Guard) } else { builder };
             builder
                 .tls_backend_preconfigured(tls)
                 .redirect(Policy::none())
@@ -156,7 +172,7 @@ impl Web {
                 .build()
                 .map_err(|_| WebError::Unusable("the TLS configuration is not taken"))
         };
-        Ok(Self { elsewhere: client(false)?, near: client(true)?, stall })
+        Ok(Self { elsewhere: client(false)?, near: client(true)?, stall, is_guarded })
     }
 
     /// The same by the socket of a program on this machine, whatever host an address names.
@@ -174,7 +190,7 @@ impl Web {
             .unix_socket(socket)
             .build()
             .map_err(|_| WebError::Unusable("the TLS configuration is not taken"))?;
-        Ok(Self { elsewhere: client.clone(), near: client, stall })
+        Ok(Self { elsewhere: client.clone(), near: client, stall, is_guarded: false })
     }
 
     /// Asks once; any status is an answer.
@@ -182,15 +198,34 @@ impl Web {
     /// # Errors
     /// As [`WebError`] says.
     pub async fn ask(&self, request: WebRequest) -> Result<WebAnswer, WebError> {
+        let body = request.body.clone();
+        self.ask_with(request, vec![body]).await
+    }
+
+    /// The same with a body of several pieces, in place of that of the request.
+    ///
+    /// # Errors
+    /// As [`WebError`] says.
+    pub async fn ask_with(
+        &self,
+        request: WebRequest,
+        pieces: Vec<Bytes>,
+    ) -> Result<WebAnswer, WebError> {
         let address = reqwest::Url::parse(&request.address)
             .map_err(|_| WebError::Unusable("the address cannot be read"))?;
+        if !matches!(address.scheme(), "http" | "https") {
+            return Err(WebError::Unusable("only http and https are spoken"));
+        }
+        if self.is_guarded && guard::address_of(&address).is_some_and(guard::is_forbidden) {
+            return Err(WebError::Unusable(guard::FORBIDDEN));
+        }
         let host = host_of(&address);
         let client = if is_near(&address) { &self.near } else { &self.elsewhere };
         let mut asked = reqwest::Request::new(request.method, address);
         *asked.headers_mut() = request.headers;
         let taken = Arc::new(AtomicUsize::new(0));
-        if !request.body.is_empty() {
-            let body = Slices { rest: request.body, taken: Arc::clone(&taken) };
+        let body = Slices::new(pieces, Arc::clone(&taken));
+        if body.left > 0 {
             *asked.body_mut() = Some(reqwest::Body::wrap(body));
         } else if matches!(*asked.method(), Method::POST | Method::PUT) {
             // An empty body says nothing of its length by itself, and some refuse that.
@@ -255,6 +290,19 @@ impl WebAnswer {
         Ok(whole.freeze())
     }
 
+    /// The first bytes of a body, so many at most; what follows them is not read.
+    ///
+    /// # Errors
+    /// As [`WebError`] says.
+    pub async fn first(mut self, most: usize) -> Result<Bytes, WebError> {
+        let mut first = BytesMut::new();
+        while first.len() < most {
+            let Some(piece) = self.piece().await? else { break };
+            first.extend_from_slice(&piece[..piece.len().min(most - first.len())]);
+        }
+        Ok(first.freeze())
+    }
+
     /// A body of at most so many bytes.
     ///
     /// # Errors
@@ -275,8 +323,17 @@ impl WebAnswer {
 
 /// A body that tells how much of it a connection has taken.
 struct Slices {
-    rest: Bytes,
+    rest: VecDeque<Bytes>,
+    left: usize,
     taken: Arc<AtomicUsize>,
+}
+
+impl Slices {
+    fn new(pieces: Vec<Bytes>, taken: Arc<AtomicUsize>) -> Self {
+        let rest: VecDeque<_> = pieces.into_iter().filter(|piece| !piece.is_empty()).collect();
+        let left = rest.iter().map(Bytes::len).sum();
+        Self { rest, left, taken }
+    }
 }
 
 impl http_body::Body for Slices {
@@ -287,36 +344,30 @@ impl http_body::Body for Slices {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if self.rest.is_empty() {
-            return Poll::Ready(None);
+        let Some(piece) = self.rest.front_mut() else { return Poll::Ready(None) };
+        let slice = piece.split_to(piece.len().min(SLICE_BYTES));
+        if piece.is_empty() {
+            self.rest.pop_front();
         }
-        let length = self.rest.len().min(SLICE_BYTES);
-        let slice = self.rest.split_to(length);
-        self.taken.fetch_add(length, Ordering::Relaxed);
+        self.left -= slice.len();
+        self.taken.fetch_add(slice.len(), Ordering::Relaxed);
         Poll::Ready(Some(Ok(Frame::data(slice))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty()
+        self.left == 0
     }
 
     /// Exact, so that the length is announced: stores refuse a body of unknown length.
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.rest.len() as u64)
+        SizeHint::with_exact(self.left as u64)
     }
 }
 
 /// Whether an address is one of this machine or its link, where a proxy would be asked for another
 /// machine's keys, and could read them.
 fn is_near(address: &reqwest::Url) -> bool {
-    let host = address.host_str().unwrap_or_default();
-    let host = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    let is_of_link = match host.map(|host| host.to_canonical()) {
-        Ok(IpAddr::V4(host)) => host.is_link_local(),
-        Ok(IpAddr::V6(host)) => host.segments()[0] & 0xffc0 == 0xfe80 || TOLD_AT.contains(&host),
-        Err(_) => false,
-    };
-    is_of_link || is_here(address)
+    guard::address_of(address).is_some_and(guard::is_of_link) || is_here(address)
 }
 
 fn host_of(address: &reqwest::Url) -> String {
@@ -337,6 +388,12 @@ fn sort(error: &reqwest::Error, host: &str, stall: Duration) -> WebError {
         let error: &(dyn Error + 'static) = *error;
         error.source()
     });
+    if error
+        .source()
+        .is_some_and(|error| lies_within(error, |error| error.is::<guard::Forbidden>()))
+    {
+        return WebError::Unusable(guard::FORBIDDEN);
+    }
     let untrusted = error.source().is_some_and(is_untrusted);
     let innermost = causes.last();
     let reason = innermost.map_or_else(|| "the request failed".to_owned(), ToString::to_string);
@@ -347,12 +404,22 @@ fn sort(error: &reqwest::Error, host: &str, stall: Duration) -> WebError {
     }
 }
 
-/// Looks into errors of I/O as well, which name what they wrap as no source of theirs.
 fn is_untrusted(error: &(dyn Error + 'static)) -> bool {
+    lies_within(error, |error| {
+        let error = error.downcast_ref::<rustls::Error>();
+        matches!(error, Some(rustls::Error::InvalidCertificate(_)))
+    })
+}
+
+/// Looks into errors of I/O as well, which name what they wrap as no source of theirs.
+fn lies_within(
+    error: &(dyn Error + 'static),
+    is_it: impl Fn(&(dyn Error + 'static)) -> bool,
+) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
-        if let Some(error) = error.downcast_ref::<rustls::Error>() {
-            return matches!(error, rustls::Error::InvalidCertificate(_));
+        if is_it(error) {
+            return true;
         }
         next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(within) => Some(within as &(dyn Error + 'static)),
@@ -406,10 +473,12 @@ mod tests {
     #[test]
     fn a_body_tells_how_much_was_taken() {
         let taken = Arc::new(AtomicUsize::new(0));
-        let rest = Bytes::from(vec![7; SLICE_BYTES + 1]);
-        let mut body = Slices { rest, taken: Arc::clone(&taken) };
+        let long = Bytes::from(vec![7; SLICE_BYTES + 1]);
+        let pieces = vec![long, Bytes::new(), Bytes::from_static(b"ab")];
+        let mut body = Slices::new(pieces, Arc::clone(&taken));
         let mut context = Context::from_waker(std::task::Waker::noop());
-        for (left, expected) in [(SLICE_BYTES + 1, SLICE_BYTES), (1, SLICE_BYTES + 1)] {
+        let all = SLICE_BYTES + 3;
+        for (left, expected) in [(all, SLICE_BYTES), (3, SLICE_BYTES + 1), (2, all)] {
             assert_eq!(body.size_hint().exact(), Some(left as u64));
             assert!(!body.is_end_stream());
             let polled = Pin::new(&mut body).poll_frame(&mut context);
@@ -418,6 +487,29 @@ mod tests {
         }
         assert!(body.is_end_stream());
         assert!(matches!(Pin::new(&mut body).poll_frame(&mut context), Poll::Ready(None)));
+    }
+
+    /// Resolves every name as one that is refused.
+    struct LedAstray;
+
+    impl reqwest::dns::Resolve for LedAstray {
+        fn resolve(&self, _: reqwest::dns::Name) -> reqwest::dns::Resolving {
+            Box::pin(std::future::ready(Err(guard::Forbidden.into())))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_where_nobody_may_ask_says_so() {
+        let inner = reqwest::Client::builder().no_proxy().dns_resolver(LedAstray);
+        let inner = inner.tls_backend_preconfigured(tls().unwrap()).build().unwrap();
+        let error = inner.get("http://name.invalid/").send().await.unwrap_err();
+        let sorted = sort(&error, "name.invalid", Duration::ZERO);
+        assert_eq!(sorted, WebError::Unusable(guard::FORBIDDEN));
+        let guarded = Web::guarded(Duration::from_secs(60)).unwrap();
+        let address = "http://169.254.169.254/".to_owned();
+        let (method, headers, body) = (Method::GET, HeaderMap::new(), Bytes::new());
+        let outcome = guarded.ask(WebRequest { method, address, headers, body }).await.map(drop);
+        assert_eq!(outcome, Err(WebError::Unusable(guard::FORBIDDEN)));
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 mod contract;
+mod errands;
 mod lanes;
 mod line;
 mod turns;

@@ -1,22 +1,13 @@
 //! Checksums of stores, and digests of parts.
 
 use bytes::Bytes;
-use crc_fast::CrcAlgorithm::{Crc32Iscsi, Crc64Nvme};
+use crc_fast::CrcAlgorithm::Crc32Iscsi;
 use md5::Digest as _;
 use xfer_protocol::digest::{BlockSize, Digest, span_digest, spans};
 use xfer_protocol::range::ByteRange;
 
 use super::store::{Checksum, Part};
-
-/// The CRC-64/NVME of bytes.
-pub(super) fn crc(bytes: &[u8]) -> u64 {
-    crc_fast::checksum(Crc64Nvme, bytes)
-}
-
-/// The CRC-64/NVME of two pieces, one behind the other.
-pub(super) fn combined(first: u64, second: u64, second_length: u64) -> u64 {
-    crc_fast::checksum_combine(Crc64Nvme, first, second, second_length)
-}
+pub(super) use crate::endpoint::checksum::{combined, crc};
 
 /// The checksums that those of pieces come to, one behind the other.
 #[derive(Clone, Copy, Debug)]
