@@ -4,6 +4,7 @@
 //! small; of parts it checks no checksum, and `ListMultipartUploads` it does not know.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use tokio::time::Instant;
 
 use super::Access;
 use super::paced::{Lane, Paced};
+use crate::net::Host;
 
 /// What a store does not do at once
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,6 +55,22 @@ impl S3s {
 
     /// The same with its directory in `place`, so many threads, and a throttle
     pub fn start_in(place: &Path, threads: usize, throttle: &Throttle) -> Self {
+        Self::at((Ipv4Addr::LOCALHOST, Access::on(0)), place, threads, throttle)
+    }
+
+    /// The same at an address of a host of the network laboratory, with another secret
+    pub fn start_within(host: &Host, address: Ipv4Addr, secret: &str) -> Self {
+        let access = Access { secret: secret.to_owned(), ..Access::on(0) };
+        let (place, throttle) = (std::env::temp_dir(), Throttle::default());
+        host.within(|| Self::at((address, access), &place, 1, &throttle))
+    }
+
+    fn at(
+        (address, access): (Ipv4Addr, Access),
+        place: &Path,
+        threads: usize,
+        throttle: &Throttle,
+    ) -> Self {
         let directory = tempfile::Builder::new().prefix("s3s-").tempdir_in(place);
         let directory = directory.expect("temp dir");
         let runtime = runtime::Builder::new_multi_thread()
@@ -61,8 +79,9 @@ impl S3s {
             .enable_all()
             .build()
             .expect("a runtime");
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("bind");
-        let access = Access::on(listener.local_addr().expect("an address").port());
+        let listener = runtime.block_on(TcpListener::bind((address, 0))).expect("bind");
+        let port = listener.local_addr().expect("an address").port();
+        let access = Access { endpoint: format!("http://{address}:{port}"), ..access };
         fs::create_dir(directory.path().join(&access.bucket)).expect("make the bucket");
         let files = FileSystem::new(directory.path()).expect("a directory to serve");
         let mut builder = S3ServiceBuilder::new(files);

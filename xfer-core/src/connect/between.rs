@@ -20,7 +20,7 @@ use super::direct::{Login, Outside, distinct, outsides, preferred};
 use super::refusals::no_passage;
 use super::{Connected, Connector};
 use crate::endpoint::EndpointError;
-use crate::endpoint::passage::Passage;
+use crate::endpoint::passage::{Between, Passage};
 use crate::endpoint::remote::RemoteEndpoint;
 use crate::error::TransferError;
 use crate::event::{Event, Route};
@@ -113,7 +113,8 @@ impl Connector {
         }
         self.observer.observe(&Event::Notice(told));
         self.observer.observe(&Event::Route(route));
-        Ok(Passage::new(Arc::clone(from.remote), Arc::clone(to.remote)))
+        let between = Between::new(Arc::clone(from.remote), Arc::clone(to.remote));
+        Ok(Passage::Between(between))
     }
 }
 

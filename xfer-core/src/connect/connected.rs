@@ -10,6 +10,7 @@ use super::logins::Told;
 use super::proxy::Proxy;
 use crate::agent::bootstrap::BootstrapError;
 use crate::discover::MachineRow;
+use crate::endpoint::object::ObjectEndpoint;
 use crate::endpoint::object::store::patience::Patient;
 use crate::endpoint::remote::RemoteEndpoint;
 use crate::endpoint::sftp::SftpEndpoint;
@@ -51,7 +52,7 @@ pub(super) enum Far {
     Nothing,
     Agent(Arc<RemoteEndpoint>),
     Sftp(Arc<SftpEndpoint>),
-    Store(Arc<Patient>),
+    Store(Arc<Patient>, Arc<ObjectEndpoint>),
     Web(Arc<WebEndpoint>),
 }
 
@@ -73,7 +74,7 @@ impl Connected {
     /// What requests alone reach, where it is that.
     pub(crate) fn asked(&self) -> Option<Asked<'_>> {
         match &self.far {
-            Far::Store(store) => Some(Asked::Store(store)),
+            Far::Store(store, _) => Some(Asked::Store(store)),
             Far::Web(endpoint) => Some(Asked::Web(endpoint)),
             Far::Nothing | Far::Agent(_) | Far::Sftp(_) => None,
         }
@@ -116,7 +117,7 @@ impl Connected {
         let mut route = now.or_else(|| self.route.clone())?;
         match &self.far {
             Far::Agent(remote) => route.streams = remote.payload_streams().max(1),
-            Far::Store(patient) => route.streams = patient.streams(),
+            Far::Store(patient, _) => route.streams = patient.streams(),
             Far::Nothing | Far::Sftp(_) | Far::Web(_) => {}
         }
         Some(route)
@@ -168,7 +169,7 @@ impl Connected {
     #[must_use]
     pub fn overhead_bytes(&self) -> u64 {
         match &self.far {
-            Far::Nothing | Far::Store(_) | Far::Web(_) => 0,
+            Far::Nothing | Far::Store(..) | Far::Web(_) => 0,
             Far::Agent(remote) => remote.overhead_bytes(),
             Far::Sftp(sftp) => sftp.overhead_bytes(),
         }
@@ -179,7 +180,7 @@ impl Connected {
     pub fn shrunk_bytes(&self) -> u64 {
         match &self.far {
             Far::Agent(remote) => remote.shrunk_bytes(),
-            Far::Nothing | Far::Sftp(_) | Far::Store(_) | Far::Web(_) => 0,
+            Far::Nothing | Far::Sftp(_) | Far::Store(..) | Far::Web(_) => 0,
         }
     }
 

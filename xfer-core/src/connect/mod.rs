@@ -3,6 +3,7 @@
 mod between;
 mod connected;
 mod direct;
+mod errands;
 mod itself;
 mod listed_keys;
 mod logins;
@@ -64,6 +65,7 @@ use refusals::{bootstrap_error, no_route, session_error, ssh_error};
 pub(crate) use connected::Asked;
 pub use connected::Connected;
 pub use direct::RouteSource;
+pub(crate) use errands::OwnLink;
 pub use pins::PinnedKey;
 pub(crate) use proxy::Proxy;
 pub use survey::WayKind;

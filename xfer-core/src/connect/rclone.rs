@@ -122,12 +122,15 @@ fn remote_error(place: String, error: &StoreError) -> TransferError {
             let failure = Failure::new(place(), AuthenticationReason::AccessDenied);
             TransferError::Authentication(failure.because(cause).next(tried))
         }
-        StoreError::Slow { .. } | StoreError::Again(_) | StoreError::Unknown(_) => {
+        StoreError::Slow { .. }
+        | StoreError::Again(_)
+        | StoreError::Unknown(_)
+        | StoreError::Porter(_) => {
             let failure = Failure::new(place(), NetworkReason::StoreUnreachable).because(cause);
             let next = "check the network; then repeat the same command: it continues";
             TransferError::Network(failure.next(Remedy::text(next)))
         }
-        StoreError::Failed(_) => {
+        StoreError::Elsewhere(_) | StoreError::Failed(_) => {
             let failure = Failure::new(place(), StoreReason::Refuses).because(cause);
             TransferError::Store(failure.next(tried))
         }
@@ -135,6 +138,7 @@ fn remote_error(place: String, error: &StoreError) -> TransferError {
         | StoreError::Busy
         | StoreError::Damaged(_)
         | StoreError::Unsupported
+        | StoreError::Unkept
         | StoreError::Nonsense(_) => {
             let failure = Failure::new(place(), StoreReason::Nonsense).because(cause);
             TransferError::Store(failure.next(tried))

@@ -78,7 +78,7 @@ pub(super) fn store_error(bucket: &Bucket, error: StoreError) -> TransferError {
         StoreError::Slow { .. } => {
             unreached(NetworkReason::Throttled, "wait a while; then repeat the same command")
         }
-        StoreError::Again(_) | StoreError::Unknown(_) => unreached(
+        StoreError::Again(_) | StoreError::Unknown(_) | StoreError::Porter(_) => unreached(
             NetworkReason::StoreUnreachable,
             "check the network and the address (--endpoint-url URL, AWS_ENDPOINT_URL_S3); then \
              repeat the same command: it continues",
@@ -89,6 +89,7 @@ pub(super) fn store_error(bucket: &Bucket, error: StoreError) -> TransferError {
         StoreError::Changed
         | StoreError::Busy
         | StoreError::Damaged(_)
+        | StoreError::Unkept
         | StoreError::Unsupported
         | StoreError::Nonsense(_) => unusable(StoreReason::Nonsense, Remedy::text(ENDPOINT)),
     }

@@ -45,8 +45,9 @@ impl Connector {
         let carried = Arc::clone(&patient) as Arc<dyn Store>;
         let objects = self.object_options(options);
         let told = Arc::clone(&objects.told);
-        let here = Connected::here(Arc::new(ObjectEndpoint::new(carried, objects)));
-        Ok(Connected { place, route, notices, told, far: Far::Store(patient), ..here })
+        let objects = Arc::new(ObjectEndpoint::new(carried, objects));
+        let here = Connected::here(Arc::clone(&objects));
+        Ok(Connected { place, route, notices, told, far: Far::Store(patient, objects), ..here })
     }
 
     /// A bucket that was asked once for what begins with a prefix, and where it is asked.
@@ -95,7 +96,7 @@ impl Connector {
         let Machine::Store(bucket) = &directory.machine else {
             return Err(TransferError::Internal("what is to be cleared is no bucket"));
         };
-        let Far::Store(store) = self.store(bucket, options, &[]).await?.far else {
+        let Far::Store(store, _) = self.store(bucket, options, &[]).await?.far else {
             return Err(TransferError::Internal("a bucket that is none"));
         };
         let cleared = clear(&*store, &directory.path).await;
@@ -172,7 +173,8 @@ mod tests {
 
     use super::*;
     use crate::endpoint::object::store::{
-        Abilities, Checksum, Condition, Get, Key, Object, Page, Part, Put, Stored, Upload, UploadId,
+        Abilities, Checksum, Condition, Get, Key, Load, Object, Page, Part, Put, Stored, Upload,
+        UploadId,
     };
 
     /// A store that is asked for lists alone: what it was asked, and which prefixes it lists.
@@ -226,7 +228,7 @@ mod tests {
             _: &Key,
             _: &UploadId,
             _: u32,
-            _: Bytes,
+            _: Load,
             _: Checksum,
         ) -> StoreResult<Part> {
             Err(StoreError::Unsupported)

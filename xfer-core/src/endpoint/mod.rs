@@ -17,6 +17,7 @@
 pub(crate) mod agentless;
 pub(crate) mod checksum;
 pub mod conformance;
+pub mod errands;
 pub mod filler;
 pub mod local;
 pub mod memory;

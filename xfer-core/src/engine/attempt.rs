@@ -22,14 +22,15 @@ use super::preflight::Preflight;
 use super::proxy::ProxyLimit;
 use super::publisher::{Publisher, publish};
 use super::refusals::{
-    check_lists, check_provable, detour, foresee_root, passes_here, refuse_nesting,
-    refuse_own_records, try_receipt,
+    check_lists, check_provable, detour, foresee_root, refuse_nesting, refuse_own_records,
+    try_receipt,
 };
+use super::way::{Way, way};
 use super::wrap_up::{Ends, wrap_up};
 use super::{MappedPath, Shared, Summary};
 use crate::connect::{Connected, Connector};
 use crate::disk::state::StateDirectory;
-use crate::endpoint::passage::{self, Passage};
+use crate::endpoint::passage::Passage;
 use crate::endpoint::{EndpointError, EndpointResult, MetadataKinds, Sink, TimeGrain};
 use crate::event::{Event, Phase, Route};
 use crate::journal::{
@@ -137,16 +138,14 @@ async fn open(shared: &Shared) -> Result<(Opened, Option<Listing>), Stop> {
     let connecting = shared.connector.connect_ahead(&to.machine, options, &ahead);
     let sink = connecting.await.map_err(|error| detour(error.of_destination(), between));
     let sink = sink.map_err(Stop::Error)?;
-    tell_reached(shared, &sources, &sink, between);
-    check_provable(shared, &sink)?;
-    // A plan opens nothing anywhere.
-    let passage = match sources.first().filter(|_| between && !transfer.plan_only) {
-        None => None,
-        Some(source) => {
-            let opened = shared.connector.passage(source, &sink, &transfer.options).await;
-            Some(Arc::new(opened.map_err(Stop::Error)?))
-        }
+    let provable = check_provable(shared, &sink);
+    let way = match provable {
+        Ok(()) => way(shared, &sources, &sink, between).await?,
+        Err(_) => Way::default(),
     };
+    tell_reached(shared, &sources, &sink, &way);
+    provable?;
+    let Way { elsewhere: between, passage, .. } = way;
     let (mappings, is_there) = map(shared, located, &sink).await?;
     refuse_own_records(shared, &mappings)?;
     check_lists(shared, &sources, &of_request, &mappings)?;
@@ -177,11 +176,11 @@ async fn open(shared: &Shared) -> Result<(Opened, Option<Listing>), Stop> {
 }
 
 /// Tells how both ends were reached; a way from one to the other is told as it is opened.
-fn tell_reached(shared: &Shared, sources: &[Connected], sink: &Connected, between: bool) {
+fn tell_reached(shared: &Shared, sources: &[Connected], sink: &Connected, way: &Way) {
     let ends = || sources.iter().chain([sink]);
     for end in ends() {
         end.notices.iter().for_each(|text| shared.observer.observe(&Event::Notice(text.clone())));
-        if let Some(route) = end.route_untold().filter(|_| !between) {
+        if let Some(route) = end.route_untold().filter(|_| !way.elsewhere) {
             shared.observer.observe(&Event::Route(route));
         }
     }
@@ -191,12 +190,8 @@ fn tell_reached(shared: &Shared, sources: &[Connected], sink: &Connected, betwee
         let notice = format!("{to}: owners are not kept (--owner), as only root may set them");
         shared.observer.observe(&Event::Notice(notice));
     }
-    if let Some(notice) = passes_here(transfer) {
-        shared.observer.observe(&Event::Notice(notice.to_owned()));
-    }
-    if between && transfer.plan_only {
-        let notice = "files would go from machine to machine, by what way is found as they do";
-        shared.observer.observe(&Event::Notice(notice.to_owned()));
+    if let Some(notice) = &way.told {
+        shared.observer.observe(&Event::Notice(notice.clone()));
     }
     if ends().all(|end| end.route.is_none()) {
         shared.observer.observe(&Event::Route(Route::local()));
@@ -523,7 +518,7 @@ fn context(
         passage: opened.passage.clone(),
         budget: match &opened.passage {
             None => Budget::new(source.source.window(), u64::MAX),
-            Some(_) => Budget::new(u64::MAX, passage::WINDOW_BYTES),
+            Some(passage) => Budget::new(u64::MAX, passage.window()),
         },
         pacer: Arc::clone(&shared.pacer),
         observer: Arc::clone(&shared.observer),

@@ -200,6 +200,14 @@ fn block_length(cx: &Context) -> u64 {
     }
 }
 
+/// The blocks by which what is held is compared: of a coarse grid nothing finer may be known.
+fn compared(cx: &Context) -> BlockSize {
+    let grid = grid(cx);
+    let log = u8::try_from(grid.ilog2()).ok().filter(|_| grid.is_power_of_two());
+    let coarse = log.and_then(|log| BlockSize::from_log(log).ok());
+    coarse.map_or(BlockSize::DEFAULT, |coarse| coarse.max(BlockSize::DEFAULT))
+}
+
 /// The least that the sink takes at once.
 fn grid(cx: &Context) -> u64 {
     let capabilities = cx.sink.capabilities();
@@ -255,14 +263,15 @@ impl Copy<'_> {
         piece: ByteRange,
     ) -> Result<Vec<(ByteRange, Digest)>, (Side, EndpointError)> {
         let ours = Subject::File(self.cx.source_file(&self.work.source_path, self.work.stamp));
+        let (held, block) = (Subject::Partial(self.partial), compared(self.cx));
         let (ours, theirs) = tokio::join!(
-            self.cx.source.hash_blocks(request(ours, piece)),
-            self.cx.sink.hash_blocks(request(Subject::Partial(self.partial), piece)),
+            self.cx.source.hash_blocks(HashBlocks { block, ..request(ours, piece) }),
+            self.cx.sink.hash_blocks(HashBlocks { block, ..request(held, piece) }),
         );
         let ours = ours.map_err(|e| (Side::Source, e))?;
         let theirs = theirs.map_err(|e| (Side::Destination, e))?;
         self.cx.meter.verified(piece.len());
-        let blocks = pieces_of(piece, BlockSize::DEFAULT.bytes());
+        let blocks = pieces_of(piece, block.bytes());
         let both = blocks.zip(ours.digests).zip(theirs.digests);
         let equal = both.filter(|((_, ours), theirs)| ours == theirs);
         Ok(equal.map(|(block, _)| block).collect())

@@ -32,6 +32,7 @@ mod relay;
 mod rescue;
 mod vigil;
 mod waiting;
+mod way;
 mod wrap_up;
 
 use std::path::PathBuf;

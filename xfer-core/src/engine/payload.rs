@@ -1,4 +1,4 @@
-//! Payload between being read and being written: here, or on the destination's machine already.
+//! Payload between being read and being written: here, or on a far machine.
 
 use bytes::Bytes;
 use xfer_protocol::digest::Digest;
@@ -11,7 +11,7 @@ use crate::endpoint::passage::Parcel;
 /// What was read, and is to be written.
 pub(super) enum Payload {
     Here(Bytes),
-    /// It went there without passing here.
+    /// It does not pass here.
     There(Parcel),
 }
 
@@ -29,7 +29,16 @@ impl Payload {
     pub(super) fn bytes(&self) -> u64 {
         match self {
             Self::Here(bytes) => bytes.len() as u64,
-            Self::There(parcel) => parcel.length,
+            Self::There(parcel) => parcel.length(),
+        }
+    }
+}
+
+impl From<Parcel> for Payload {
+    fn from(parcel: Parcel) -> Self {
+        match parcel {
+            Parcel::Here(bytes) => Self::Here(bytes),
+            parcel => Self::There(parcel),
         }
     }
 }
@@ -43,7 +52,7 @@ impl Context {
             None => self.source.read_block(read).await.map(|(d, bytes)| (d, Payload::Here(bytes))),
             Some(passage) => {
                 self.pacer.pace(read.range.len()).await;
-                passage.read_block(read).await.map(|(d, p)| (d, Payload::There(p)))
+                passage.read_block(read).await.map(|(d, p)| (d, p.into()))
             }
         }
     }
@@ -56,7 +65,7 @@ impl Context {
             None => self.source.read_pack(files).await.map(|(r, bytes)| (r, Payload::Here(bytes))),
             Some(passage) => {
                 self.pacer.pace(files.files.iter().map(|(_, stamp)| stamp.size).sum()).await;
-                passage.read_pack(files).await.map(|(r, p)| (r, Payload::There(p)))
+                passage.read_pack(files).await.map(|(r, p)| (r, p.into()))
             }
         }
     }
@@ -69,7 +78,7 @@ impl Context {
         match (&self.passage, payload) {
             (Some(passage), Payload::There(parcel)) => passage.write_block(write, parcel).await,
             (_, Payload::Here(bytes)) => self.sink.write_block(write, bytes).await,
-            (None, Payload::There(_)) => unreachable!("nothing is delivered without a passage"),
+            (None, Payload::There(_)) => unreachable!("nothing is elsewhere without a passage"),
         }
     }
 
@@ -81,7 +90,7 @@ impl Context {
         match (&self.passage, payload) {
             (Some(passage), Payload::There(parcel)) => passage.write_pack(pack, parcel).await,
             (_, Payload::Here(bytes)) => self.sink.write_pack(pack, bytes).await,
-            (None, Payload::There(_)) => unreachable!("nothing is delivered without a passage"),
+            (None, Payload::There(_)) => unreachable!("nothing is elsewhere without a passage"),
         }
     }
 }

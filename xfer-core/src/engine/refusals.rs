@@ -20,7 +20,7 @@ use crate::disk::output_file::OutputFile;
 use crate::endpoint::EndpointError;
 use crate::error::{ConfigReason, Failure, ProtocolFailure, Remedy, TransferError, UsageReason};
 use crate::event::Route;
-use crate::location::{Machine, Which, above};
+use crate::location::{Machine, above};
 use crate::options::VerifyLevel;
 use crate::plan::mapping::Mapping;
 
@@ -202,20 +202,4 @@ pub(super) fn detour(error: TransferError, between: bool) -> TransferError {
         }
         error => error,
     }
-}
-
-/// What is told of files that pass this machine on their way between a far one and a store.
-pub(super) fn passes_here(transfer: &super::Transfer) -> Option<&'static str> {
-    let is_far = |machine: &Machine| match machine {
-        Machine::Peer(_) | Machine::Ssh(_) => Some(true),
-        Machine::Platform(machine) if machine.which == Which::Itself => None,
-        Machine::Platform(_) => Some(true),
-        Machine::Store(_) | Machine::Rclone(_) | Machine::Web(_) | Machine::Hub(_) => Some(false),
-        Machine::Local => None,
-    };
-    let to = is_far(&transfer.destination.machine)?;
-    let passes = transfer.sources.iter().any(|from| is_far(&from.machine) == Some(!to));
-    passes.then_some(
-        "files pass through this machine on their way; run there, xfer uses that machine's link",
-    )
 }

@@ -1,6 +1,5 @@
 //! Small files that come together.
 
-use bytes::Bytes;
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::limits;
 use xfer_protocol::manifest::Stamp;
@@ -10,24 +9,27 @@ use xfer_protocol::path::RelPath;
 use super::own;
 use crate::endpoint::EndpointResult;
 
-/// Each file of a pack with its bytes.
-pub(in crate::endpoint) fn unpacked(
+/// Each file of a pack with what of its payload is its own; `cut` tells what lies between two
+/// offsets of so many bytes.
+pub(in crate::endpoint) fn unpacked<T>(
     files: Vec<PackedFile>,
-    payload: Bytes,
-) -> Result<Vec<(PackedFile, Bytes)>, Fault> {
+    length: u64,
+    cut: impl Fn(u64, u64) -> Option<T>,
+) -> Result<Vec<(PackedFile, T)>, Fault> {
+    let protocol = || Fault::new(FaultKind::Protocol, Operation::Write, RelPath::root());
     let mut sizes = files.iter().map(|file| file.size);
     let total = sizes.try_fold(0_u64, u64::checked_add);
-    let fits = total.and_then(|total| usize::try_from(total).ok()) == Some(payload.len());
-    if !fits || files.len() > limits::BATCH_ENTRIES_MAX {
-        return Err(Fault::new(FaultKind::Protocol, Operation::Write, RelPath::root()));
+    if total != Some(length) || files.len() > limits::BATCH_ENTRIES_MAX {
+        return Err(protocol());
     }
-    let mut rest = payload;
+    let mut end = 0;
     let each = files.into_iter().map(|file| {
+        let start = end;
         // Their sum is the payload's length.
-        let bytes = rest.split_to(usize::try_from(file.size).unwrap_or_default());
-        (file, bytes)
+        end += file.size;
+        cut(start, end).map(|own| (file, own))
     });
-    Ok(each.collect())
+    each.collect::<Option<_>>().ok_or_else(protocol)
 }
 
 /// What became of one entry; an error ends the session.

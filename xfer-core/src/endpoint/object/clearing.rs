@@ -56,7 +56,7 @@ mod tests {
             let body = Bytes::from_static(b"x");
             let checksum = Checksum::Crc64Nvme(crc(&body));
             let condition = Condition::Always;
-            let put = Put { key: &key, body, attributes: &[], checksum, condition };
+            let put = Put { key: &key, body: body.into(), attributes: &[], checksum, condition };
             bucket.put(put).await.unwrap();
         }
         for nothing in [&b"/"[..], b"", b"/../x"] {

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::manifest::{Metadata, Stamp};
@@ -16,8 +15,8 @@ use super::fault::sort;
 use super::manifest::{Described, DescribedKind};
 use super::places::Standing;
 use super::roots::OpenRoot;
-use super::store::{Checksum, Condition, Key, Object, Put, StoreError, StoreResult, Stored};
-use super::sums::{acknowledges, crc, is_of, told_crc};
+use super::store::{Checksum, Condition, Key, Load, Object, Put, StoreError, StoreResult, Stored};
+use super::sums::{acknowledges, crc_of, is_of, told_crc};
 use super::upload::Upload;
 use crate::endpoint::EndpointResult;
 
@@ -64,7 +63,7 @@ impl Mark<'_> {
 struct Sent<'a> {
     crc: u64,
     /// Of an object that was written whole.
-    bytes: Option<&'a Bytes>,
+    load: Option<&'a Load>,
     /// Whether the store acknowledged each part of an upload with a sum of it.
     acknowledged: bool,
 }
@@ -75,12 +74,12 @@ impl Sent<'_> {
         let tag = stored.version.etag.as_deref();
         self.acknowledged
             || matches!(stored.checksum, Some(Checksum::Crc64Nvme(told)) if told == self.crc)
-            || self.bytes.is_some_and(|bytes| acknowledges(stored.checksum, tag, bytes))
+            || self.load.is_some_and(|load| acknowledges(stored.checksum, tag, load))
     }
 
     /// Whether one of the checksums over a whole object is that of what was sent.
     fn is_told(&self, checksums: &[Checksum]) -> bool {
-        self.bytes.is_some_and(|bytes| checksums.iter().any(|told| is_of(*told, bytes)))
+        self.load.is_some_and(|load| checksums.iter().any(|told| is_of(*told, load)))
     }
 }
 
@@ -99,19 +98,19 @@ impl Shared {
     pub(super) async fn put_file(
         &self,
         file: &Written<'_>,
-        bytes: &Bytes,
+        load: &Load,
         durable: bool,
     ) -> EndpointResult<Stamp> {
         let key = file.key()?;
         let attempt = self.attempt();
         let told = attributes::written(file.metadata, Some(file.digest), Some(&attempt));
-        let sum = crc(bytes);
+        let sum = crc_of(load);
         let mark = Mark { attempt: Some(&attempt), size: file.size, crc: sum };
         let mut outcome = Err(StoreError::Missing);
         for _ in 0..TRIES_MAX {
             let put = Put {
                 key: &key,
-                body: bytes.clone(),
+                body: load.clone(),
                 attributes: &told,
                 checksum: Checksum::Crc64Nvme(sum),
                 condition: Condition::Always,
@@ -126,7 +125,7 @@ impl Shared {
             }
         }
         let stored = outcome.map_err(|error| sort(error, Operation::Commit, file.path))?;
-        let sent = Sent { crc: sum, bytes: Some(bytes), acknowledged: false };
+        let sent = Sent { crc: sum, load: Some(load), acknowledged: false };
         self.settle_file(file, &key, stored, &sent, durable).await
     }
 
@@ -172,7 +171,7 @@ impl Shared {
             Err(error) => return Err(sort(error, Operation::Commit, file.path)),
         };
         self.drop_record(&key);
-        let sent = Sent { crc: table.crc, bytes: None, acknowledged: table.acknowledged };
+        let sent = Sent { crc: table.crc, load: None, acknowledged: table.acknowledged };
         self.settle_file(file, &key, stored, &sent, durable).await
     }
 
@@ -261,20 +260,20 @@ mod tests {
     /// An answer without a sum of all that was sent is none to rely on.
     #[test]
     fn what_a_store_received_its_answer_says_by_a_sum() {
-        let bytes = Bytes::from_static(b"abc");
+        let load = Load::Here(bytes::Bytes::from_static(b"abc"));
         let stored = |etag: &str, checksum| {
             let version = Version { etag: Some(etag.to_owned()), id: None };
             Stored { version, checksum }
         };
-        let ours = Checksum::Crc64Nvme(crc(&bytes));
+        let ours = Checksum::Crc64Nvme(crc_of(&load));
         let md5 = "\"900150983cd24fb0d6963f7d28e17f72\"";
-        let whole = Sent { crc: crc(&bytes), bytes: Some(&bytes), acknowledged: false };
+        let whole = Sent { crc: crc_of(&load), load: Some(&load), acknowledged: false };
         assert!(whole.is_acknowledged(&stored("\"x\"", Some(ours))));
         assert!(whole.is_acknowledged(&stored(md5, None)));
         assert!(!whole.is_acknowledged(&stored("\"x\"", None)));
         assert!(!whole.is_acknowledged(&stored(md5, Some(Checksum::Crc32c(1)))));
         assert!(whole.is_told(&[Checksum::Crc32c(1), ours]) && !whole.is_told(&[]));
-        let parts = |acknowledged| Sent { crc: crc(&bytes), bytes: None, acknowledged };
+        let parts = |acknowledged| Sent { crc: crc_of(&load), load: None, acknowledged };
         assert!(parts(true).is_acknowledged(&stored("\"x-2\"", None)));
         assert!(parts(false).is_acknowledged(&stored("\"x-2\"", Some(ours))));
         assert!(!parts(false).is_acknowledged(&stored(md5, None)));

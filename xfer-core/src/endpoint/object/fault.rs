@@ -16,10 +16,12 @@ pub(super) fn sort(error: StoreError, during: Operation, path: &RelPath) -> Endp
         StoreError::Denied(_) => FaultKind::Permission,
         StoreError::Changed if reads => FaultKind::Changed,
         StoreError::Changed | StoreError::Busy => FaultKind::Busy,
-        StoreError::Damaged(_) => FaultKind::Mismatch,
+        // Read again, it is there again.
+        StoreError::Damaged(_) | StoreError::Unkept => FaultKind::Mismatch,
         StoreError::Unsupported => FaultKind::Unsupported,
         StoreError::Failed(_) => FaultKind::Io,
         StoreError::Nonsense(_) => return EndpointError::Protocol(ProtocolReason::Mismatched),
+        StoreError::Porter(error) => return error,
         // No entry after this one fares better.
         StoreError::Refused(_) => return EndpointError::Lost(LostReason::Refused),
         StoreError::Elsewhere(_) => return EndpointError::Lost(LostReason::Elsewhere),

@@ -27,6 +27,9 @@ const PIECES_AT_ONCE: usize = 4;
 /// The same of all files together: each takes its bytes in memory until they are hashed.
 pub(super) const PIECES_OF_ALL: usize = 8;
 
+/// Spans that another machine reads at a time, which may be shorter.
+const SPANS_AT_ONCE: usize = 8;
+
 /// Files that are hashed at a time.
 const FILES_AT_ONCE: usize = 8;
 
@@ -47,6 +50,13 @@ impl Shared {
         let (size, block) = (at.stamp.size, hash.block.bytes());
         check_blocks(hash, size, &at.path)?;
         let root = self.root(at.root, Operation::Hash)?;
+        if let Some(porter) = self.reader().filter(|_| block <= PIECE_BYTES) {
+            let place = (&*root, &at.path, &at.stamp);
+            let spans = pieces(hash.range, block);
+            let each = spans.map(|span| self.digest_there(place, span, porter).boxed());
+            let each: Vec<_> = each.collect();
+            return futures_util::stream::iter(each).buffered(SPANS_AT_ONCE).try_collect().await;
+        }
         let pieces: Vec<_> = pieces(hash.range, PIECE_BYTES.max(block)).collect();
         let each = pieces.into_iter().map(|piece| {
             let root = &root;
@@ -112,6 +122,19 @@ impl Shared {
             self.look_at(root, path, stamp, Operation::Hash).await?;
             return Ok(file_digest(&[]));
         };
+        // INVARIANT: pieces lie on the grid of spans, one behind the other, up to the end.
+        let odd = || Fault::new(FaultKind::Protocol, Operation::Hash, path.clone());
+        if let Some(porter) = self.reader() {
+            let each = pieces(whole, PIECE_BYTES).map(|span| {
+                let hashed = self.digest_there((root, path, stamp), span, porter);
+                async move { EndpointResult::Ok((span, hashed.await?)) }.boxed()
+            });
+            let mut hashed = futures_util::stream::iter(each).buffered(PIECES_AT_ONCE);
+            while let Some((span, digest)) = hashed.try_next().await? {
+                tree.add(span, digest).map_err(|_| odd())?;
+            }
+            return Ok(tree.root().ok_or_else(odd)?);
+        }
         let each = pieces(whole, PIECE_BYTES).map(|piece| {
             async move {
                 // It is never closed.
@@ -124,8 +147,6 @@ impl Shared {
             .boxed()
         });
         let mut hashed = futures_util::stream::iter(each).buffered(PIECES_AT_ONCE);
-        // INVARIANT: pieces lie on the grid of spans, one behind the other, up to the end.
-        let odd = || Fault::new(FaultKind::Protocol, Operation::Hash, path.clone());
         while let Some((piece, digests)) = hashed.try_next().await? {
             for (span, digest) in spans(piece, size).zip(digests.ok_or_else(odd)?) {
                 tree.add(span, digest).map_err(|_| odd())?;

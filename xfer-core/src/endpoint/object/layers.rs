@@ -213,7 +213,7 @@ impl Shared {
         let too_long = || StoreError::Failed("the key of its copy is too long".to_owned());
         let (key, checksum) = (key.ok_or_else(too_long)?, Checksum::Crc64Nvme(crc(&text)));
         let condition = Condition::Always;
-        let put = Put { key: &key, body: text, attributes: &[], checksum, condition };
+        let put = Put { key: &key, body: text.into(), attributes: &[], checksum, condition };
         self.store.put(put).await.map(drop)
     }
 
@@ -260,7 +260,7 @@ impl Shared {
             return Ok(Err(error));
         }
         let checksum = Checksum::Crc64Nvme(crc(&text));
-        let put = Put { key: &layer.key, body: text, attributes: &[], checksum, condition };
+        let put = Put { key: &layer.key, body: text.into(), attributes: &[], checksum, condition };
         Ok(self.store.put(put).await.map(|stored| stored.version))
     }
 

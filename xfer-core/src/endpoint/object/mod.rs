@@ -30,6 +30,7 @@ pub mod store;
 mod sums;
 #[cfg(test)]
 mod tests;
+mod there;
 pub(crate) mod trial;
 mod upload;
 mod uploads;
@@ -37,7 +38,7 @@ mod walk;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -66,6 +67,7 @@ pub use self::uploads::{Aborted, Unfinished, Uploads};
 use super::agentless::claims::Claims;
 use super::agentless::locking::{Locks, Place};
 use super::agentless::{at_once, guard};
+use super::errands::Porter;
 use super::{
     Capabilities, Endpoint, EndpointError, EndpointResult, LostReason, MetadataKinds, Sink, Source,
     TimeGrain,
@@ -138,6 +140,8 @@ struct Shared {
     pieces: Semaphore,
     /// Turns at hashing: with all calls at it at once, none of them would be done early.
     turns: Semaphore,
+    /// The machine by whose link objects are read to be compared, where that is not ours.
+    porter: OnceLock<Arc<Porter>>,
     closed: CancellationToken,
     /// Shared by calls that write, for as long as any work of theirs goes on; exclusive for whoever
     /// closes.
@@ -176,6 +180,7 @@ impl ObjectEndpoint {
             versions: Versions::default(),
             pieces: Semaphore::new(hash::PIECES_OF_ALL),
             turns: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
+            porter: OnceLock::new(),
             closed: CancellationToken::new(),
             calls: Arc::default(),
         };
@@ -406,7 +411,7 @@ impl Sink for ObjectEndpoint {
     }
 
     async fn write_block(&self, write: WriteBlock, payload: Bytes) -> EndpointResult<()> {
-        self.whole(|shared| async move { shared.write_block(&write, payload).await }).await
+        self.write_load(write, payload.into()).await
     }
 
     async fn commit(&self, commit: Commit) -> EndpointResult<()> {
@@ -418,7 +423,7 @@ impl Sink for ObjectEndpoint {
     }
 
     async fn write_pack(&self, pack: WritePack, payload: Bytes) -> EndpointResult<Vec<Outcome>> {
-        self.whole(|shared| async move { shared.write_pack(pack, payload).await }).await
+        self.write_loads(pack, payload.into()).await
     }
 
     async fn publish(&self, publish: Publish) -> EndpointResult<Vec<Outcome>> {

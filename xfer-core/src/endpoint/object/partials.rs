@@ -13,7 +13,8 @@ use xfer_protocol::session::assembly::Assembly;
 use super::places::Standing;
 use super::publish::{Body, Staged};
 use super::roots::OpenRoot;
-use super::sums::{grains, length, span_digests};
+use super::store::Load;
+use super::sums::Grains;
 use super::upload::{Upload, part_length};
 use super::{GRID, Shared, guard};
 use crate::endpoint::EndpointResult;
@@ -27,7 +28,7 @@ pub(super) type PartialFile = partials::PartialFile<OpenRoot, Content>;
 
 /// Where the bytes are.
 pub(super) enum Content {
-    Whole(Mutex<Bytes>),
+    Whole(Mutex<Load>),
     Parts(Arc<Upload>),
 }
 
@@ -54,18 +55,18 @@ impl PartialFile {
         }
     }
 
-    /// Checks that a block fits the file and the grid, and its bytes their digests; those of each
-    /// 64 KiB come back.
+    /// Checks that a block fits the file and the grid, and its bytes their digests; those of its
+    /// pieces come back.
     fn check_block(
         &self,
         write: &WriteBlock,
-        payload: &Bytes,
+        payload: &Load,
         part_max: u64,
-    ) -> Result<(Bytes, Vec<Digest>), Fault> {
+    ) -> Result<(Load, Grains), Fault> {
         let fault = |kind| self.fault(kind, Operation::Write);
         let (range, size) = (write.range, self.size());
         let expected = if write.hole { 0 } else { range.len() };
-        if range.end() > size || length(payload) != expected {
+        if range.end() > size || payload.length() != expected {
             return Err(fault(FaultKind::Protocol));
         }
         let on_grid = range.start().is_multiple_of(GRID)
@@ -73,18 +74,19 @@ impl PartialFile {
         if !on_grid || (range.len() > part_max && !write.hole) {
             return Err(fault(FaultKind::Protocol));
         }
-        let bytes = match write.hole {
+        let load = match write.hole {
             // A store has no holes.
             true if range.len() > HOLE_BYTES_MAX => return Err(fault(FaultKind::Limit)),
             true => {
                 let zeros = usize::try_from(range.len()).map_err(|_| fault(FaultKind::Limit))?;
-                Bytes::from(vec![0; zeros])
+                Bytes::from(vec![0; zeros]).into()
             }
             false => payload.clone(),
         };
-        let grains = grains(range.start(), &bytes, size);
-        match span_digests(range, &grains, size) {
-            Some(found) if found == write.digests => Ok((bytes, grains)),
+        let grains = Grains::of(&load, range.start(), size);
+        let grains = grains.ok_or_else(|| fault(FaultKind::Protocol))?;
+        match grains.span_digests(range, size) {
+            Some(found) if found == write.digests => Ok((load, grains)),
             Some(found) if found.len() == write.digests.len() => Err(fault(FaultKind::Mismatch)),
             _ => Err(fault(FaultKind::Protocol)),
         }
@@ -165,13 +167,13 @@ impl Shared {
     pub(super) async fn write_block(
         &self,
         write: &WriteBlock,
-        payload: Bytes,
+        payload: Load,
     ) -> EndpointResult<()> {
         let Some(partial) = self.partial(write.partial, Operation::Write)? else { return Ok(()) };
         let part_max = self.capabilities.part_max;
         let (checking, asked) = (Arc::clone(&partial), write.clone());
         let check = move || checking.check_block(&asked, &payload, part_max);
-        let (bytes, grains) = self.apart(write.range.len(), check).await??;
+        let (load, grains) = self.apart(write.range.len(), check).await??;
         let _call = partial.calls.read().await;
         if partial.assembly().present().contains(write.range) {
             return Ok(());
@@ -180,7 +182,7 @@ impl Shared {
         let claimed = partial.claim(write.range, write.digests.len()).await?;
         let Some(claimed) = claimed else { return Ok(()) };
         for piece in &claimed.pieces {
-            let written = self.write_piece(&partial, write.range, *piece, &bytes, &grains).await;
+            let written = self.write_piece(&partial, write.range, *piece, &load, &grains).await;
             if let Err(error) = written {
                 let is_gone = |fault: &Fault| fault.kind == FaultKind::Tainted;
                 if matches!(&error, crate::endpoint::EndpointError::Fault(f) if is_gone(f)) {
@@ -198,31 +200,29 @@ impl Shared {
         partial: &PartialFile,
         range: ByteRange,
         piece: ByteRange,
-        bytes: &Bytes,
-        grains: &[Digest],
+        load: &Load,
+        grains: &Grains,
     ) -> EndpointResult<()> {
         let protocol = || partial.fault(FaultKind::Protocol, Operation::Write);
         let cut = |piece: ByteRange| {
-            let first = usize::try_from(piece.start().checked_sub(range.start())?).ok()?;
-            let last = first.checked_add(usize::try_from(piece.len()).ok()?)?;
-            let grain = usize::try_from(xfer_protocol::digest::BlockSize::MIN.bytes()).ok()?;
-            let grains = grains.get(first / grain..last.div_ceil(grain))?;
-            (last <= bytes.len()).then(|| (bytes.slice(first..last), grains.to_vec()))
+            let first = piece.start().checked_sub(range.start())?;
+            let end = first.checked_add(piece.len())?;
+            Some((load.cut(first, end)?, grains.cut(first, end)?))
         };
         match &partial.content {
             Content::Whole(whole) => {
-                let (bytes, _) = cut(piece).ok_or_else(protocol)?;
-                *guard(whole) = bytes;
+                let (load, _) = cut(piece).ok_or_else(protocol)?;
+                *guard(whole) = load;
             }
             Content::Parts(upload) => {
                 for piece in upload.cut(piece) {
-                    let (bytes, grains) = cut(piece).ok_or_else(protocol)?;
-                    upload.write(self, piece.start(), bytes, grains).await?;
+                    let (load, grains) = cut(piece).ok_or_else(protocol)?;
+                    upload.write(self, piece.start(), load, grains).await?;
                 }
             }
         }
         let (_, of_piece) = cut(piece).ok_or_else(protocol)?;
-        let digests = span_digests(piece, &of_piece, partial.size()).ok_or_else(protocol)?;
+        let digests = of_piece.span_digests(piece, partial.size()).ok_or_else(protocol)?;
         partial.assembly().written(piece, &digests).map_err(|_| protocol())?;
         Ok(())
     }
@@ -241,9 +241,9 @@ impl Shared {
         let metadata = &commit.metadata;
         let body = match &partial.content {
             Content::Whole(whole) => {
-                let bytes = guard(whole).clone();
+                let load = guard(whole).clone();
                 let file = (&*partial.root, &partial.path);
-                self.stage_bytes(file, bytes, metadata, commit.digest).await?
+                self.stage_load(file, load, metadata, commit.digest).await?
             }
             Content::Parts(upload) => {
                 // Before anybody asks the store to make an object of them.
@@ -252,7 +252,7 @@ impl Shared {
             }
         };
         if let Content::Whole(whole) = &partial.content {
-            *guard(whole) = Bytes::new();
+            *guard(whole) = Load::default();
         }
         partial.set_stage(Stage::Staged);
         let staged = Staged {

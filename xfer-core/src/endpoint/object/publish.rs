@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
@@ -15,7 +14,7 @@ use super::confirm::Written;
 use super::fault::own;
 use super::places::Standing;
 use super::roots::OpenRoot;
-use super::sums::length;
+use super::store::Load;
 use super::upload::Upload;
 use super::{OBJECTS_AT_ONCE, Shared, at_once, guard};
 use crate::endpoint::EndpointResult;
@@ -49,34 +48,34 @@ pub(super) enum Body {
     Upload(Arc<Upload>),
 }
 
-/// Bytes in memory, which count while they are there.
+/// Bytes in memory, here or elsewhere, which count while they are there.
 pub(super) struct Waiting {
-    pub(super) bytes: Bytes,
+    pub(super) load: Load,
     count: Arc<AtomicU64>,
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.count.fetch_sub(length(&self.bytes), Ordering::Relaxed);
+        self.count.fetch_sub(self.load.length(), Ordering::Relaxed);
     }
 }
 
 impl Shared {
     /// Keeps the bytes of a complete file until it is published.
-    pub(super) async fn stage_bytes(
+    pub(super) async fn stage_load(
         &self,
         (root, path): (&OpenRoot, &RelPath),
-        bytes: Bytes,
+        load: Load,
         metadata: &Metadata,
         digest: Digest,
     ) -> EndpointResult<Body> {
-        let before = self.waiting.fetch_add(length(&bytes), Ordering::Relaxed);
-        let waiting = Waiting { count: Arc::clone(&self.waiting), bytes };
-        if before + length(&waiting.bytes) <= WAITING_BYTES_MAX || waiting.bytes.is_empty() {
+        let before = self.waiting.fetch_add(load.length(), Ordering::Relaxed);
+        let waiting = Waiting { count: Arc::clone(&self.waiting), load };
+        if before + waiting.load.length() <= WAITING_BYTES_MAX || waiting.load.is_empty() {
             return Ok(Body::Waiting(Arc::new(waiting)));
         }
         let file = (root.key(path, Operation::Write)?, path.clone());
-        let upload = Upload::of_one(self, file, waiting.bytes.clone(), metadata, digest).await?;
+        let upload = Upload::of_one(self, file, waiting.load.clone(), metadata, digest).await?;
         Ok(Body::Upload(Arc::new(upload)))
     }
 
@@ -165,7 +164,7 @@ impl Shared {
         let Staged { metadata, digest, size, .. } = staged;
         let written = Written { root, path, metadata, digest: *digest, size: *size };
         let stamp = match &staged.body {
-            Body::Waiting(waiting) => self.put_file(&written, &waiting.bytes, durable).await?,
+            Body::Waiting(waiting) => self.put_file(&written, &waiting.load, durable).await?,
             Body::Upload(upload) => {
                 let stamp = self.complete_file(&written, upload, durable).await?;
                 if !upload.tells {

@@ -16,7 +16,7 @@ use super::attributes;
 use super::entry::Seen;
 use super::manifest::DescribedKind;
 use super::roots::OpenRoot;
-use super::store::{Checksum, Key, Object};
+use super::store::{Checksum, Key, Load, Object};
 use super::sums::{Sums, is_of};
 use super::{Shared, guard};
 use crate::endpoint::EndpointResult;
@@ -183,7 +183,7 @@ fn name_of(checksum: Checksum) -> &'static str {
     }
 }
 
-const WRITTEN_DIGEST: &str = "BLAKE3 digest that was written with it";
+pub(super) const WRITTEN_DIGEST: &str = "BLAKE3 digest that was written with it";
 
 impl Shared {
     /// The digest that a manifest tells of an object in this state.
@@ -197,7 +197,19 @@ impl Shared {
         }
     }
 
-    /// Remembers what was read of a large object, as far as that may be needed.
+    /// The digest that was written with an object, where anything tells one.
+    pub(super) fn written_digest(
+        &self,
+        (root, path): (&OpenRoot, &RelPath),
+        stamp: &Stamp,
+        object: &Object,
+    ) -> Option<Digest> {
+        let kept = || attributes::read(&object.attributes).digest;
+        self.described_digest(root, path, stamp).or_else(kept)
+    }
+
+    /// Remembers what was read of a large object, as far as that may be needed; of what another
+    /// machine reads no bytes are here.
     pub(super) fn note_read(
         &self,
         (root, path): (&OpenRoot, &RelPath),
@@ -228,15 +240,15 @@ impl Shared {
         object: &Object,
     ) -> Result<Digest, &'static str> {
         let found = file_digest(bytes);
-        let kept = || attributes::read(&object.attributes).digest;
-        if let Some(known) = self.described_digest(root, path, stamp).or_else(kept) {
+        if let Some(known) = self.written_digest((root, path), stamp, object) {
             return if known == found { Ok(found) } else { Err(WRITTEN_DIGEST) };
         }
         let told = match object.checksums.is_empty() {
             true => self.readings.told(key, stamp).unwrap_or_default(),
             false => object.checksums.clone(),
         };
-        match told.first().filter(|told| !is_of(**told, bytes)) {
+        let load = Load::Here(bytes.clone());
+        match told.first().filter(|told| !is_of(**told, &load)) {
             Some(told) => Err(name_of(*told)),
             None => Ok(found),
         }

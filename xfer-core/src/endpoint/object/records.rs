@@ -53,7 +53,7 @@ pub(super) struct RecordedPart {
     pub(super) crc: u64,
     /// Whether the store told a sum of it, and it was ours.
     pub(super) acknowledged: bool,
-    /// Of each 64 KiB.
+    /// Of each 64 KiB, or of each block of the grid where the bytes never were here.
     pub(super) digests: Vec<Digest>,
 }
 

@@ -22,16 +22,10 @@ impl Shared {
         &self,
         read: &ReadBlock,
     ) -> EndpointResult<(Vec<Digest>, Bytes)> {
+        check_block(read)?;
         let (at, range) = (&read.file, read.range);
         let size = at.stamp.size;
-        let protocol = || Fault::new(FaultKind::Protocol, Operation::Read, at.path.clone());
-        let length = usize::try_from(range.len()).map_err(|_| protocol())?;
-        let grid = BlockSize::MIN.bytes();
-        let on_grid = range.start().is_multiple_of(grid)
-            && (range.end() == size || range.end().is_multiple_of(grid));
-        if length > limits::PAYLOAD_BYTES_MAX || range.end() > size || !on_grid {
-            return Err(protocol().into());
-        }
+        let protocol = || protocol(&at.path);
         let root = self.root(at.root, Operation::Read)?;
         let bytes = self.read_noted(&root, &at.path, &at.stamp, range, Operation::Read).await?;
         let hashed = bytes.clone();
@@ -48,14 +42,8 @@ impl Shared {
     }
 
     pub(super) async fn read_pack(&self, files: FilesAt) -> EndpointResult<(Vec<FileRead>, Bytes)> {
+        check_pack(&files)?;
         let root = self.root(files.root, Operation::Read)?;
-        let limit = || Fault::new(FaultKind::Limit, Operation::Read, RelPath::root());
-        let sizes = files.files.iter().map(|(_, stamp)| stamp.size);
-        let total = sizes.fold(0_u64, u64::saturating_add);
-        let too_long = usize::try_from(total).map_or(true, |t| t > limits::PAYLOAD_BYTES_MAX);
-        if files.files.len() > limits::BATCH_ENTRIES_MAX || too_long {
-            return Err(limit().into());
-        }
         let each = files.files.iter();
         let each = each.map(|(path, stamp)| self.read_own(&root, path, stamp).boxed()).collect();
         let mut payload = BytesMut::new();
@@ -156,7 +144,7 @@ impl Shared {
     }
 
     /// The state that a stamp stands for.
-    async fn version(
+    pub(super) async fn version(
         &self,
         root: &OpenRoot,
         path: &RelPath,
@@ -188,8 +176,41 @@ impl Shared {
     }
 }
 
+/// Whether a block may be asked for.
+pub(super) fn check_block(read: &ReadBlock) -> Result<(), Fault> {
+    let (size, range) = (read.file.stamp.size, read.range);
+    let grid = BlockSize::MIN.bytes();
+    let on_grid = range.start().is_multiple_of(grid)
+        && (range.end() == size || range.end().is_multiple_of(grid));
+    let is_short = usize::try_from(range.len()).is_ok_and(|len| len <= limits::PAYLOAD_BYTES_MAX);
+    match is_short && range.end() <= size && on_grid {
+        true => Ok(()),
+        false => Err(protocol(&read.file.path)),
+    }
+}
+
+/// Whether files may be asked for together.
+pub(super) fn check_pack(files: &FilesAt) -> Result<(), Fault> {
+    let sizes = files.files.iter().map(|(_, stamp)| stamp.size);
+    let total = sizes.fold(0_u64, u64::saturating_add);
+    let is_short = usize::try_from(total).is_ok_and(|total| total <= limits::PAYLOAD_BYTES_MAX);
+    match is_short && files.files.len() <= limits::BATCH_ENTRIES_MAX {
+        true => Ok(()),
+        false => Err(Fault::new(FaultKind::Limit, Operation::Read, RelPath::root())),
+    }
+}
+
+fn protocol(path: &RelPath) -> Fault {
+    Fault::new(FaultKind::Protocol, Operation::Read, path.clone())
+}
+
 /// Whether an object is what its stamp says, and is read as it is stored.
-fn check(object: &Object, path: &RelPath, stamp: &Stamp, during: Operation) -> Result<(), Fault> {
+pub(super) fn check(
+    object: &Object,
+    path: &RelPath,
+    stamp: &Stamp,
+    during: Operation,
+) -> Result<(), Fault> {
     let fault = |kind| Err(Fault::new(kind, during, path.clone()));
     if object.size != stamp.size || Seen::of(object).number() != stamp.inode {
         return fault(FaultKind::Changed);

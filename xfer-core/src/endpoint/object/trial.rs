@@ -80,7 +80,7 @@ impl Trial {
         let length = usize::try_from(length).unwrap_or(usize::MAX).min(self.payload.len());
         let body = self.payload.slice(..length);
         let checksum = Checksum::Crc64Nvme(crc(&body));
-        self.store.put_part(&self.nothing, upload, number, body, checksum).await.map(drop)
+        self.store.put_part(&self.nothing, upload, number, body.into(), checksum).await.map(drop)
     }
 
     /// Ends an upload, until the store tells no part of it any more: one that was under way may

@@ -5,8 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use bytes::{Bytes, BytesMut};
-use xfer_protocol::digest::{BlockSize, Digest};
+use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::manifest::Metadata;
 use xfer_protocol::path::RelPath;
@@ -14,8 +13,8 @@ use xfer_protocol::range::ByteRange;
 
 use super::fault::sort;
 use super::records::{Begun, RecordedPart, Recording};
-use super::store::{Checksum, Key, Part, StoreError, StoreResult, UploadId};
-use super::sums::{acknowledges, combined, crc, digest_of, length, proves};
+use super::store::{Checksum, Key, Load, Part, StoreError, StoreResult, UploadId};
+use super::sums::{Grains, acknowledges, combined, crc_of, proves};
 use super::{GRID, Shared, attributes, guard};
 use crate::endpoint::{EndpointError, EndpointResult};
 
@@ -68,8 +67,8 @@ struct Done {
 }
 
 struct Block {
-    bytes: Bytes,
-    grains: Vec<Digest>,
+    load: Load,
+    grains: Grains,
 }
 
 /// The parts of a whole object, and its checksum.
@@ -138,9 +137,9 @@ impl Upload {
             let number = self.number(piece.start())?;
             let part = table.recorded.get(&number)?;
             first = first.or_else(|| self.range(number).map(ByteRange::start));
-            grains.extend_from_slice(&part.digests);
+            grains.push(Grains::recorded(&part.digests, part.size)?);
         }
-        digest_of(block, first?, &grains, self.size)
+        Grains::joined(grains.iter())?.digest_of(block, first?, self.size)
     }
 
     /// Takes recorded parts as written; a range that is not made of whole parts is refused.
@@ -192,8 +191,8 @@ impl Upload {
         &self,
         shared: &Shared,
         start: u64,
-        bytes: Bytes,
-        grains: Vec<Digest>,
+        load: Load,
+        grains: Grains,
     ) -> EndpointResult<()> {
         let protocol = || self.fault(FaultKind::Protocol, Operation::Write);
         let number = self.number(start).ok_or_else(protocol)?;
@@ -201,8 +200,8 @@ impl Upload {
         let blocks = {
             let mut table = guard(&self.table);
             let blocks = table.collecting.entry(number).or_default();
-            blocks.insert(start, Block { bytes, grains });
-            if blocks.values().map(|block| length(&block.bytes)).sum::<u64>() != range.len() {
+            blocks.insert(start, Block { load, grains });
+            if blocks.values().map(|block| block.load.length()).sum::<u64>() != range.len() {
                 return Ok(());
             }
             table.collecting.remove(&number).unwrap_or_default()
@@ -223,15 +222,16 @@ impl Upload {
         number: u32,
         blocks: &BTreeMap<u64, Block>,
     ) -> EndpointResult<()> {
-        let mut digests = Vec::new();
-        blocks.values().for_each(|block| digests.extend_from_slice(&block.grains));
-        let pieces: Vec<_> = blocks.values().map(|block| block.bytes.clone()).collect();
-        let size = pieces.iter().map(length).sum();
+        let protocol = || self.fault(FaultKind::Protocol, Operation::Write);
+        let grains = Grains::joined(blocks.values().map(|block| &block.grains));
+        let digests = grains.ok_or_else(protocol)?.digests().to_vec();
+        let loads: Vec<_> = blocks.values().map(|block| block.load.clone()).collect();
+        let size = loads.iter().map(Load::length).sum();
         let summed = shared.apart(size, move || {
-            let body = joined(pieces);
-            (crc(&body), body)
+            let body = Load::joined(loads)?;
+            Some((crc_of(&body), body))
         });
-        let (sum, body) = summed.await?;
+        let (sum, body) = summed.await?.ok_or_else(protocol)?;
         let under = self.begun(shared, number, &body).await?;
         let found = under.found.get(&number).filter(|part| proves(part, &body));
         let part = match found {
@@ -240,7 +240,7 @@ impl Upload {
                 let checksum = Checksum::Crc64Nvme(sum);
                 let sent = body.clone();
                 let put = shared.store.put_part(&self.key, &under.id, number, sent, checksum);
-                self.judged(put.await)?
+                self.judged(put.await, blocks.len())?
             }
         };
         let differs = matches!(part.checksum, Some(Checksum::Crc64Nvme(told)) if told != sum);
@@ -267,11 +267,15 @@ impl Upload {
         Ok(())
     }
 
-    /// What became of a part; an upload that is gone cannot be finished.
-    fn judged(&self, put: StoreResult<Part>) -> Result<Part, EndpointError> {
+    /// What became of a part of so many blocks; an upload that is gone cannot be finished.
+    fn judged(&self, put: StoreResult<Part>, blocks: usize) -> Result<Part, EndpointError> {
         match put {
             Ok(part) => Ok(part),
             Err(StoreError::Missing) => {
+                Err(self.fault(FaultKind::Tainted, Operation::Write).into())
+            }
+            // Of those that were taken before, too, nobody keeps anything.
+            Err(StoreError::Unkept) if blocks > 1 => {
                 Err(self.fault(FaultKind::Tainted, Operation::Write).into())
             }
             Err(error) => Err(sort(error, Operation::Write, &self.path)),
@@ -279,12 +283,7 @@ impl Upload {
     }
 
     /// The upload, begun now if there is none.
-    async fn begun(
-        &self,
-        shared: &Shared,
-        number: u32,
-        body: &Bytes,
-    ) -> EndpointResult<Arc<Under>> {
+    async fn begun(&self, shared: &Shared, number: u32, body: &Load) -> EndpointResult<Arc<Under>> {
         let mut under = self.under.lock().await;
         if let Some(known) = &*under {
             return Ok(Arc::clone(known));
@@ -321,7 +320,7 @@ impl Upload {
         &self,
         shared: &Shared,
         number: u32,
-        body: &Bytes,
+        body: &Load,
     ) -> EndpointResult<Option<Under>> {
         if self.tells || !shared.store.abilities().lists_parts {
             return Ok(None);
@@ -382,10 +381,9 @@ impl Upload {
                 .is_some_and(|found| found.size == part.size && found.tag == part.tag),
         };
         let fits = |part: &RecordedPart| {
-            let grains = part.size.div_ceil(BlockSize::MIN.bytes());
             u64::from(part.number) <= self.count()
                 && self.range(part.number).is_some_and(|range| range.len() == part.size)
-                && u64::try_from(part.digests.len()) == Ok(grains)
+                && Grains::recorded(&part.digests, part.size).is_some()
         };
         let parts = record.parts.into_iter().filter(|(_, part)| holds(part) && fits(part));
         guard(&self.table).recorded = parts.collect();
@@ -412,11 +410,11 @@ impl Upload {
     pub(super) async fn of_one(
         shared: &Shared,
         (key, path): (Key, RelPath),
-        body: Bytes,
+        body: Load,
         metadata: &Metadata,
         digest: Digest,
     ) -> EndpointResult<Self> {
-        let size = length(&body);
+        let size = body.length();
         let upload = Self { tells: true, ..Self::new(key, path, size, GRID.max(size)) };
         let attempt = shared.attempt();
         let told = attributes::written(metadata, Some(digest), Some(&attempt));
@@ -425,19 +423,11 @@ impl Upload {
         let under = Under { id, attempt: Some(attempt), found: BTreeMap::new() };
         upload.record(shared, &under);
         *upload.under.lock().await = Some(Arc::new(under));
-        let grains = super::sums::grains(0, &body, size);
+        let grains = Grains::of(&body, 0, size);
+        let grains = grains.ok_or_else(|| upload.fault(FaultKind::Protocol, Operation::Write))?;
         upload.write(shared, 0, body, grains).await?;
         Ok(upload)
     }
-}
-
-fn joined(mut pieces: Vec<Bytes>) -> Bytes {
-    if pieces.len() == 1 {
-        return pieces.remove(0);
-    }
-    let mut body = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
-    pieces.iter().for_each(|piece| body.extend_from_slice(piece));
-    body.freeze()
 }
 
 /// All parts that a store holds of an upload.

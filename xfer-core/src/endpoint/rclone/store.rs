@@ -10,8 +10,8 @@ use super::rows::Row;
 use crate::disk::private_directory::PrivateDirectory;
 use crate::endpoint::object::modified_of;
 use crate::endpoint::object::store::{
-    Abilities, Checksum, Condition, Get, Key, List, Object, Page, Part, Put, Store, StoreError,
-    StoreResult, Stored, Upload, UploadId, Version,
+    Abilities, Checksum, Condition, Get, Key, List, Load, Object, Page, Part, Put, Store,
+    StoreError, StoreResult, Stored, Upload, UploadId, Version,
 };
 
 /// Bytes that are copied from the directory of ours as one file.
@@ -77,6 +77,7 @@ impl Store for RcloneStore {
             put_max: PUT_MAX,
             lists_parts: false,
             attributes_at_end: true,
+            takes_back: true,
         }
     }
 
@@ -116,7 +117,8 @@ impl Store for RcloneStore {
             LaidOut { directory: Arc::clone(&self.daemon.stage), name: self.daemon.next_name() };
         let modified = modified_of(put.attributes);
         let (directory, name) = (Arc::clone(&laid_out.directory), laid_out.name.clone());
-        let body = put.body.clone();
+        let body = put.body.clone().bytes()?;
+        let size = body.len() as u64;
         let writing = move || directory.write(&name, &body, modified);
         let written = tokio::task::spawn_blocking(writing).await;
         let failed = |why: String| StoreError::Failed(format!("before it is sent: {why}"));
@@ -125,7 +127,7 @@ impl Store for RcloneStore {
             .map_err(|error| failed(error.to_string()))?;
         let to = (self.file_system.as_str(), put.key.as_str());
         self.daemon.copy_in(&laid_out.name, to).await?;
-        self.stored(put.key, put.body.len() as u64).await
+        self.stored(put.key, size).await
     }
 
     async fn remove(&self, key: &Key) -> StoreResult<()> {
@@ -146,10 +148,10 @@ impl Store for RcloneStore {
         _: &Key,
         upload: &UploadId,
         number: u32,
-        body: Bytes,
+        body: Load,
         _: Checksum,
     ) -> StoreResult<Part> {
-        self.give_part(upload, number, body).await
+        self.give_part(upload, number, body.bytes()?).await
     }
 
     async fn parts(&self, _: &Key, _: &UploadId, _: u32) -> StoreResult<Vec<Part>> {

@@ -23,7 +23,9 @@ impl Shared {
         payload: Bytes,
     ) -> EndpointResult<Vec<Outcome>> {
         let root = self.writable(pack.root, Operation::Write)?;
-        let files = unpacked(pack.files, payload)?;
+        let at = |offset: u64| usize::try_from(offset).ok();
+        let cut = |start, end| Some(payload.slice(at(start)?..at(end)?));
+        let files = unpacked(pack.files, payload.len() as u64, cut)?;
         let _claim = self.claims.claim(pack.root, files.iter().map(|(file, _)| &file.path)).await;
         let each = files.iter().map(|(file, bytes)| {
             let bytes = Bytes::clone(bytes);

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -56,6 +56,8 @@ pub(super) struct Fetcher {
 pub(super) struct Fetched {
     pub(super) answer: WebAnswer,
     pub(super) at: Address,
+    /// Whether it was shown the key.
+    pub(super) with_key: bool,
 }
 
 /// Tries of one call.
@@ -109,17 +111,25 @@ impl Fetcher {
             };
             let answer = self.web.ask(request).await?;
             match answer.status {
-                200..=299 => return plain(answer).map(|answer| Fetched { answer, at }),
+                200..=299 => {
+                    plain(&answer.headers)?;
+                    return Ok(Fetched { answer, at, with_key: is_at_home });
+                }
                 301 | 302 | 303 | 307 | 308 => {
                     let location = answer.header("location");
                     let location = location.ok_or(WebProblem::Astray("without saying where"))?;
                     let next = at.leads_to(location);
                     at = next.ok_or(WebProblem::Astray("out of TLS, or to this machine"))?;
                 }
-                status => return Err(refusal(status, &answer)),
+                status => return Err(refusal(status, &answer.headers)),
             }
         }
         Err(WebProblem::Astray("in too many steps"))
+    }
+
+    /// The headers of a request that shows no key.
+    pub(super) fn keyless(&self, asked: &HeaderMap) -> HeaderMap {
+        self.headers(asked, false)
     }
 
     fn headers(&self, asked: &HeaderMap, with_key: bool) -> HeaderMap {
@@ -173,23 +183,24 @@ impl Tries<'_> {
 }
 
 /// Refuses bytes that are not those that are stored.
-fn plain(answer: WebAnswer) -> Result<WebAnswer, WebProblem> {
-    match answer.headers.get(http::header::CONTENT_ENCODING) {
+pub(super) fn plain(headers: &HeaderMap) -> Result<(), WebProblem> {
+    match headers.get(http::header::CONTENT_ENCODING) {
         Some(coding) if coding != "identity" => {
             let coding = String::from_utf8_lossy(coding.as_bytes());
             Err(WebProblem::Coded(coding.chars().take(40).collect()))
         }
-        _ => Ok(answer),
+        _ => Ok(()),
     }
 }
 
-fn refusal(status: u16, answer: &WebAnswer) -> WebProblem {
+pub(super) fn refusal(status: u16, headers: &HeaderMap) -> WebProblem {
     match status {
         401 | 403 => WebProblem::Refused(status),
         404 | 410 => WebProblem::Missing,
         412 | 416 => WebProblem::Changed,
         408 | 425 | 429 | 500..=599 if status != 501 => {
-            let after = answer.header("retry-after").and_then(|text| text.trim().parse().ok());
+            let after = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+            let after = after.and_then(|text| text.trim().parse().ok());
             let after = after.map(Duration::from_secs);
             WebProblem::Later { reason: format!("status {status}"), after }
         }

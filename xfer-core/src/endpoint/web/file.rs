@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, ETAG, IF_RANGE, LAST_MODIFIED, RANGE};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE};
 use http::{HeaderMap, HeaderValue, Method};
 use xfer_protocol::manifest::{Entry, EntryKind, Inode, Metadata, Stamp, Timestamp};
 use xfer_protocol::path::RelPath;
@@ -14,6 +14,7 @@ use super::check::{Check, Gap, Proof};
 use super::fetch::{Fetched, Fetcher};
 use super::problem::WebProblem;
 use super::sequence::Sequence;
+use super::there::Given;
 use crate::transport::address::Address;
 use crate::transport::web::WebAnswer;
 
@@ -51,6 +52,7 @@ pub(super) struct RemoteFile {
     has_ranges: AtomicBool,
     sequence: tokio::sync::Mutex<Sequence>,
     check: Option<Arc<Mutex<Check>>>,
+    pub(super) given: Given,
 }
 
 /// What is known of a file.
@@ -88,6 +90,7 @@ impl RemoteFile {
             has_ranges: AtomicBool::new(has_ranges),
             sequence: tokio::sync::Mutex::default(),
             check,
+            given: Given::default(),
         }
     }
 
@@ -184,6 +187,15 @@ impl RemoteFile {
         fetcher: &Fetcher,
         range: ByteRange,
     ) -> Result<Bytes, WebProblem> {
+        let answer = self.fetch(fetcher, &self.asking(range)?).await?.answer;
+        self.check_part(answer.status, &answer.headers, range)?;
+        let length = usize::try_from(range.len());
+        let length = length.map_err(|_| WebProblem::Unusable("the range is too long"))?;
+        Ok(answer.exactly(length).await?)
+    }
+
+    /// The headers that ask for one range of the state that was seen first.
+    pub(super) fn asking(&self, range: ByteRange) -> Result<HeaderMap, WebProblem> {
         let mut headers = HeaderMap::new();
         let (first, last) = (range.start(), range.end() - 1);
         let asked = HeaderValue::from_str(&format!("bytes={first}-{last}"));
@@ -191,21 +203,32 @@ impl RemoteFile {
         if let Pin::ETag(value) | Pin::Modified(value) = &self.pin {
             headers.insert(IF_RANGE, HeaderValue::clone(value));
         }
-        let answer = self.fetch(fetcher, &headers).await?.answer;
-        self.check_state(&answer)?;
-        if answer.status != 206 {
+        Ok(headers)
+    }
+
+    /// Whether an answer is of that range, and of that state.
+    pub(super) fn check_part(
+        &self,
+        status: u16,
+        headers: &HeaderMap,
+        range: ByteRange,
+    ) -> Result<(), WebProblem> {
+        self.check_state(status, headers)?;
+        if status != 206 {
             return Err(WebProblem::NoRanges);
         }
-        self.check_range(&answer, range)?;
-        let length = usize::try_from(range.len());
-        let length = length.map_err(|_| WebProblem::Unusable("the range is too long"))?;
-        Ok(answer.exactly(length).await?)
+        self.check_range(headers, range)
+    }
+
+    /// Whether somebody tells a digest of all of it.
+    pub(super) fn is_proven(&self) -> bool {
+        self.check.is_some()
     }
 
     /// The whole file, from its beginning.
     pub(super) async fn open(&self, fetcher: &Fetcher) -> Result<WebAnswer, WebProblem> {
         let answer = self.fetch(fetcher, &HeaderMap::new()).await?.answer;
-        self.check_state(&answer)?;
+        self.check_state(answer.status, &answer.headers)?;
         let told = length(&answer.headers);
         if answer.status != 200 {
             return Err(WebProblem::Nonsense(format!("status {} to no range", answer.status)));
@@ -236,22 +259,23 @@ impl RemoteFile {
     }
 
     /// Compares an answer's state with the one that was seen first.
-    fn check_state(&self, answer: &WebAnswer) -> Result<(), WebProblem> {
+    fn check_state(&self, status: u16, headers: &HeaderMap) -> Result<(), WebProblem> {
         let (name, pinned) = match &self.pin {
             Pin::ETag(value) => (ETAG, value),
             Pin::Modified(value) => (LAST_MODIFIED, value),
             Pin::Content | Pin::Nothing => return Ok(()),
         };
-        match answer.headers.get(name) {
+        match headers.get(name) {
             Some(found) if found != pinned => Err(WebProblem::Changed),
             // An answer to the condition needs not repeat it; a whole one must.
-            None if answer.status != 206 => Err(WebProblem::Changed),
+            None if status != 206 => Err(WebProblem::Changed),
             _ => Ok(()),
         }
     }
 
-    fn check_range(&self, answer: &WebAnswer, range: ByteRange) -> Result<(), WebProblem> {
-        let told = answer.header("content-range").unwrap_or_default();
+    fn check_range(&self, headers: &HeaderMap, range: ByteRange) -> Result<(), WebProblem> {
+        let told = headers.get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
+        let told = told.unwrap_or_default();
         let (first, last, whole) = content_range(told)
             .ok_or_else(|| WebProblem::Nonsense("no range of bytes".to_owned()))?;
         if whole.is_some_and(|whole| Some(whole) != self.size) {

@@ -19,6 +19,7 @@ mod problem;
 mod reading;
 mod sequence;
 mod sink;
+mod there;
 mod tree;
 mod trial;
 
@@ -154,6 +155,13 @@ impl WebEndpoint {
         let origin = format!("{}/{}", endpoint.host(), hub.repository);
         let shared = Shared::new(fetcher, None, pinned.tree, &origin);
         Ok(Self { shared: Arc::new(shared), notices: vec![notice] })
+    }
+
+    /// Who is asked for the one file; nobody where it is a repository.
+    #[must_use]
+    pub fn host(&self) -> Option<String> {
+        let host = self.shared.file.as_ref().map(|(address, _)| address.host())?;
+        Some(host.parse::<http::uri::Authority>().ok()?.host().to_owned())
     }
 
     /// What the user should know of how it is read.

@@ -97,7 +97,7 @@ impl Shared {
         Ok(Root { index, path, device: 0, inode, machine: self.machine, space: NO_SPACE })
     }
 
-    fn base(&self, root: RootIndex, during: Operation) -> EndpointResult<RelPath> {
+    pub(super) fn base(&self, root: RootIndex, during: Operation) -> EndpointResult<RelPath> {
         let index = usize::try_from(root.0).unwrap_or(usize::MAX);
         let base = guard(&self.roots).get(index).cloned();
         base.ok_or_else(|| fault(FaultKind::Protocol, during, &RelPath::root()))
@@ -133,7 +133,7 @@ impl Shared {
     }
 
     /// The file that a scan saw, if it is still what it was.
-    fn at(
+    pub(super) fn at(
         &self,
         root: RootIndex,
         path: &RelPath,
@@ -151,7 +151,12 @@ impl Shared {
     }
 
     /// Tells a problem's words, and what it means for an entry.
-    fn failed(&self, problem: &WebProblem, path: &RelPath, during: Operation) -> EndpointError {
+    pub(super) fn failed(
+        &self,
+        problem: &WebProblem,
+        path: &RelPath,
+        during: Operation,
+    ) -> EndpointError {
         let mut told = guard(&self.told);
         let words = format!("{path}: {problem}");
         let is_plain = matches!(problem, WebProblem::Missing | WebProblem::Changed);
@@ -170,16 +175,9 @@ impl Shared {
         &self,
         read: &ReadBlock,
     ) -> EndpointResult<(Vec<Digest>, Bytes)> {
-        let at = &read.file;
+        check_block(read)?;
+        let (at, range) = (&read.file, read.range);
         let protocol = || fault(FaultKind::Protocol, Operation::Read, &at.path);
-        let range = read.range;
-        let is_too_long = range.len() > limits::PAYLOAD_BYTES_MAX as u64;
-        let grid = BlockSize::MIN.bytes();
-        let is_on_grid = range.start().is_multiple_of(grid)
-            && (range.end() == at.stamp.size || range.end().is_multiple_of(grid));
-        if is_too_long || !is_on_grid || range.end() > at.stamp.size {
-            return Err(protocol());
-        }
         let file = self.at(at.root, &at.path, &at.stamp, Operation::Read)?;
         let bytes = file.read(&self.fetcher, range).await;
         let bytes = bytes.map_err(|problem| self.failed(&problem, &at.path, Operation::Read))?;
@@ -192,16 +190,11 @@ impl Shared {
         files: &FilesAt,
     ) -> EndpointResult<(Vec<FileRead>, Bytes)> {
         self.base(files.root, Operation::Read)?;
-        let sizes = files.files.iter().map(|(_, stamp)| stamp.size);
-        let total = sizes.fold(0_u64, u64::saturating_add);
-        let is_too_long = total > limits::PAYLOAD_BYTES_MAX as u64;
-        if files.files.len() > limits::BATCH_ENTRIES_MAX || is_too_long {
-            return Err(fault(FaultKind::Limit, Operation::Read, &RelPath::root()));
-        }
+        check_pack(files)?;
         let each: Vec<_> = files
             .files
             .iter()
-            .map(|(path, stamp)| self.own(files.root, path, stamp).boxed())
+            .map(|(path, stamp)| self.own_file(files.root, path, stamp).boxed())
             .collect();
         let mut each = futures_util::stream::iter(each).buffered(AT_ONCE);
         let (mut payload, mut reads) = (BytesMut::new(), Vec::with_capacity(files.files.len()));
@@ -215,7 +208,7 @@ impl Shared {
     }
 
     /// A small file; what concerns it alone is a value.
-    async fn own(
+    async fn own_file(
         &self,
         root: RootIndex,
         path: &RelPath,
@@ -288,12 +281,36 @@ impl Shared {
     }
 }
 
+/// Whether a block may be asked for.
+pub(super) fn check_block(read: &ReadBlock) -> EndpointResult<()> {
+    let (at, range) = (&read.file, read.range);
+    let is_too_long = range.len() > limits::PAYLOAD_BYTES_MAX as u64;
+    let grid = BlockSize::MIN.bytes();
+    let is_on_grid = range.start().is_multiple_of(grid)
+        && (range.end() == at.stamp.size || range.end().is_multiple_of(grid));
+    if is_too_long || !is_on_grid || range.end() > at.stamp.size {
+        return Err(fault(FaultKind::Protocol, Operation::Read, &at.path));
+    }
+    Ok(())
+}
+
+/// Whether files may be asked for together.
+pub(super) fn check_pack(files: &FilesAt) -> EndpointResult<()> {
+    let sizes = files.files.iter().map(|(_, stamp)| stamp.size);
+    let total = sizes.fold(0_u64, u64::saturating_add);
+    let is_too_long = total > limits::PAYLOAD_BYTES_MAX as u64;
+    if files.files.len() > limits::BATCH_ENTRIES_MAX || is_too_long {
+        return Err(fault(FaultKind::Limit, Operation::Read, &RelPath::root()));
+    }
+    Ok(())
+}
+
 fn fault(kind: FaultKind, during: Operation, path: &RelPath) -> EndpointError {
     Fault::new(kind, during, path.clone()).into()
 }
 
 /// What concerns one entry as a value; an error ends the session.
-fn own<T>(result: EndpointResult<T>) -> EndpointResult<Result<T, Fault>> {
+pub(super) fn own<T>(result: EndpointResult<T>) -> EndpointResult<Result<T, Fault>> {
     match result {
         Ok(value) => Ok(Ok(value)),
         Err(EndpointError::Fault(fault)) => Ok(Err(fault)),

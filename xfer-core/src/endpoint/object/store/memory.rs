@@ -9,7 +9,7 @@ use crc_fast::CrcAlgorithm::Crc64Nvme;
 use xfer_protocol::manifest::Timestamp;
 
 use super::{
-    Abilities, Checksum, Condition, Get, Key, List, Listed, Object, Page, Part, Put, Store,
+    Abilities, Checksum, Condition, Get, Key, List, Listed, Load, Object, Page, Part, Put, Store,
     StoreError, StoreResult, Stored, Upload, UploadId, Version,
 };
 
@@ -334,13 +334,14 @@ impl Store for MemoryBucket {
 
     async fn put(&self, put: Put<'_>) -> StoreResult<Stored> {
         self.serve(Request::Put, |state| {
-            if !is_right(put.checksum, &put.body) {
+            let body = put.body.bytes()?;
+            if !is_right(put.checksum, &body) {
                 return Err(StoreError::Damaged("the checksum is another".to_owned()));
             }
             state.check(put.key, &put.condition)?;
-            let tag = tag_of(&put.body);
+            let tag = tag_of(&body);
             let attributes = put.attributes.to_vec();
-            Ok(state.write(put.key.as_str(), put.body.clone(), tag, attributes))
+            Ok(state.write(put.key.as_str(), body, tag, attributes))
         })
         .await
     }
@@ -376,9 +377,10 @@ impl Store for MemoryBucket {
         key: &Key,
         upload: &UploadId,
         number: u32,
-        body: Bytes,
+        body: Load,
         checksum: Checksum,
     ) -> StoreResult<Part> {
+        let body = body.bytes()?;
         self.serve(Request::PutPart, |state| {
             if !is_right(checksum, &body) {
                 return Err(StoreError::Damaged("the checksum is another".to_owned()));

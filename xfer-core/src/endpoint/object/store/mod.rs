@@ -7,6 +7,7 @@
 mod carrier;
 mod credentials;
 pub(crate) mod dates;
+mod load;
 pub mod memory;
 pub mod open;
 pub mod patience;
@@ -16,12 +17,19 @@ pub mod signed;
 pub(crate) mod xml;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use xfer_protocol::digest::Digest;
 use xfer_protocol::manifest::Timestamp;
 use xfer_protocol::range::ByteRange;
+
+use crate::endpoint::EndpointError;
+use crate::endpoint::errands::{Kept, Porter};
+
+pub use load::{Cargo, Load, Unit};
 
 /// The key of an object: 1 to 1,024 bytes of UTF-8, no component of which is empty, `.` or `..`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -139,6 +147,15 @@ pub struct Get<'a> {
     pub version: &'a Version,
 }
 
+/// What another machine fetched, and keeps.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// What it keeps.
+    pub kept: Arc<Kept>,
+    /// The digest of each aligned span of it.
+    pub digests: Vec<Digest>,
+}
+
 /// What must be so for a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
@@ -156,7 +173,7 @@ pub struct Put<'a> {
     /// The object.
     pub key: &'a Key,
     /// Its bytes.
-    pub body: Bytes,
+    pub body: Load,
     /// What is written with it: names of `a-z`, digits and `-`, values of printable ASCII.
     pub attributes: &'a [(String, String)],
     /// Over the body; the store compares where it can.
@@ -252,6 +269,12 @@ pub enum StoreError {
     /// What the store says makes no sense, or is more than a limit of ours.
     #[error("the store answers nonsense: {0}")]
     Nonsense(String),
+    /// The machine that asks in our place is out of reach, or broke the protocol.
+    #[error("{0}")]
+    Porter(EndpointError),
+    /// What was to be written is kept no longer.
+    #[error("what was to be written is kept no longer")]
+    Unkept,
     /// The request is not to be repeated.
     #[error("{0}")]
     Failed(String),
@@ -306,6 +329,28 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Bytes of an object, exactly as many as were asked for, and what it is.
     async fn get(&self, get: Get<'_>) -> StoreResult<(Bytes, Object)>;
 
+    /// Whether another machine can ask it, with requests that are made here: what such a machine
+    /// keeps can be written, and what is read can be kept there.
+    fn is_asked_by_others(&self) -> bool {
+        false
+    }
+
+    /// The same as [`Self::get`] of an object of `size` bytes, by another machine, which keeps the
+    /// bytes and says the digests of their aligned spans.
+    async fn fetch(
+        &self,
+        _get: Get<'_>,
+        _size: u64,
+        _porter: &Arc<Porter>,
+    ) -> StoreResult<(Fetched, Object)> {
+        Err(StoreError::Unsupported)
+    }
+
+    /// Has another machine ask the least that there is to ask, to see whether it reaches the store.
+    async fn try_from_there(&self, _porter: &Arc<Porter>) -> StoreResult<()> {
+        Err(StoreError::Unsupported)
+    }
+
     /// Writes an object whole.
     async fn put(&self, put: Put<'_>) -> StoreResult<Stored>;
 
@@ -324,7 +369,7 @@ pub trait Store: fmt::Debug + Send + Sync {
         key: &Key,
         upload: &UploadId,
         number: u32,
-        body: Bytes,
+        body: Load,
         checksum: Checksum,
     ) -> StoreResult<Part>;
 

@@ -16,10 +16,11 @@ use futures_util::future::BoxFuture;
 
 use super::rate::{MOST, Rate, Slot};
 use super::{
-    Abilities, Checksum, Condition, Get, Key, List, Object, Page, Part, Put, Store, StoreError,
-    StoreResult, Stored, Upload, UploadId,
+    Abilities, Checksum, Condition, Fetched, Get, Key, List, Load, Object, Page, Part, Put, Store,
+    StoreError, StoreResult, Stored, Upload, UploadId,
 };
 use crate::clock::{Clock, spread_backoff};
+use crate::endpoint::errands::Porter;
 use crate::options::RetryOptions;
 
 /// The longest pause, also where a store asks for a longer one.
@@ -237,6 +238,8 @@ impl Failures {
             | StoreError::Unsupported
             | StoreError::Untrusted(_)
             | StoreError::Elsewhere(_)
+            | StoreError::Porter(_)
+            | StoreError::Unkept
             | StoreError::Failed(_) => None,
         }
     }
@@ -265,9 +268,27 @@ impl Store for Patient {
         self.patiently(ask, || self.store.get(get.clone())).await.0
     }
 
+    fn is_asked_by_others(&self) -> bool {
+        self.store.is_asked_by_others()
+    }
+
+    async fn fetch(
+        &self,
+        get: Get<'_>,
+        size: u64,
+        porter: &Arc<Porter>,
+    ) -> StoreResult<(Fetched, Object)> {
+        let ask = Ask::heavy(get.range.len());
+        self.patiently(ask, || self.store.fetch(get.clone(), size, porter)).await.0
+    }
+
+    async fn try_from_there(&self, porter: &Arc<Porter>) -> StoreResult<()> {
+        self.store.try_from_there(porter).await
+    }
+
     async fn put(&self, put: Put<'_>) -> StoreResult<Stored> {
         let repeatable = put.condition == Condition::Always;
-        let ask = Ask { repeatable, ..Ask::heavy(put.body.len() as u64) };
+        let ask = Ask { repeatable, ..Ask::heavy(put.body.length()) };
         let (answer, failures) = self.patiently(ask, || self.store.put(put.clone())).await;
         match answer {
             // It may be our own first try that stands there.
@@ -296,11 +317,11 @@ impl Store for Patient {
         key: &Key,
         upload: &UploadId,
         number: u32,
-        body: Bytes,
+        body: Load,
         checksum: Checksum,
     ) -> StoreResult<Part> {
-        let ask = Ask::heavy(body.len() as u64);
-        let call = || self.store.put_part(key, upload, number, Bytes::clone(&body), checksum);
+        let ask = Ask::heavy(body.length());
+        let call = || self.store.put_part(key, upload, number, body.clone(), checksum);
         self.patiently(ask, call).await.0
     }
 

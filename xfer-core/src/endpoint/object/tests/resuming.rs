@@ -97,7 +97,7 @@ async fn uploads_of_others_are_left_alone() {
     let other = Bytes::from(vec![7; usize::try_from(GRID).unwrap()]);
     let sum = sums::crc(&other);
     let sum = store::Checksum::Crc64Nvme(sum);
-    bucket.put_part(&key, &foreign, 1, other, sum).await.unwrap();
+    bucket.put_part(&key, &foreign, 1, other.into(), sum).await.unwrap();
     let stand = Stand::new(&bucket, Some(&state), "/r").await;
     let (whole, ranges) = parts(3);
     stand.open_partial(0, whole.len() as u64).await;

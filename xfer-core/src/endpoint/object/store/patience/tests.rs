@@ -111,10 +111,10 @@ impl Store for Scripted {
         _: &Key,
         _: &UploadId,
         number: u32,
-        body: Bytes,
+        body: Load,
         _: Checksum,
     ) -> StoreResult<Part> {
-        let size = body.len() as u64;
+        let size = body.length();
         self.answer(Part { number, size, tag: String::new(), checksum: None })
     }
 
@@ -209,15 +209,10 @@ impl Stand {
 
     async fn asking(&self, method: Method) -> StoreResult<()> {
         let (key, upload) = (Key::new("k").unwrap(), UploadId("u".to_owned()));
-        let body = Bytes::from(vec![1; usize::try_from(BODY).unwrap()]);
+        let body = Load::from(Bytes::from(vec![1; usize::try_from(BODY).unwrap()]));
         let checksum = Checksum::Crc32c(0);
-        let put = |condition| Put {
-            key: &key,
-            body: Bytes::clone(&body),
-            attributes: &[],
-            checksum,
-            condition,
-        };
+        let put =
+            |condition| Put { key: &key, body: body.clone(), attributes: &[], checksum, condition };
         let range = ByteRange::whole(BODY).unwrap();
         let list = List { prefix: "", folded: false, page: None, most: 1 };
         let patient = &self.patient;

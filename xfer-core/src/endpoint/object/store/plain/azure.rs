@@ -220,7 +220,7 @@ impl Azure {
         headers.push(("x-ms-blob-type".to_owned(), "BlockBlob".to_owned()));
         headers.extend(conditional(put.condition));
         headers.extend(md5(put.checksum));
-        let (key, body) = (Some(put.key), put.body);
+        let (key, body) = (Some(put.key), put.body.bytes()?);
         let asking = Asking { method: Method::PUT, key, headers, body, ..Asking::default() };
         stored(&self.0.ask(asking).await?)
     }

@@ -193,7 +193,7 @@ impl Gcs {
         let mut options = PutOptions { mode, ..PutOptions::default() };
         options.attributes = attributes(put.attributes);
         options.extensions.insert(Besides(compared(put.checksum)));
-        let payload = PutPayload::from_bytes(put.body);
+        let payload = PutPayload::from_bytes(put.body.bytes()?);
         let done = objects.put_opts(&path(put.key)?, payload, options).await;
         let done = done.map_err(|error| sorted_write(&error))?;
         let headers = done.extensions.get::<Head>().map(|head| of_goog(&head.0));

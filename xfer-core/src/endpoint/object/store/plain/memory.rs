@@ -70,7 +70,7 @@ impl Memory {
         };
         let options =
             PutOptions { mode, attributes: attributes(put.attributes), ..PutOptions::default() };
-        let payload = PutPayload::from_bytes(put.body);
+        let payload = PutPayload::from_bytes(put.body.bytes()?);
         let done = objects.put_opts(&path(put.key)?, payload, options).await;
         let done = done.map_err(|error| sorted_write(&error))?;
         Ok(Stored { version: Version { etag: done.e_tag, id: done.version }, checksum: None })

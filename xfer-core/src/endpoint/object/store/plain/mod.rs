@@ -27,8 +27,8 @@ use xfer_protocol::manifest::Timestamp;
 
 use super::carrier::{Head, within};
 use super::{
-    Abilities, Checksum, Condition, Get, Key, List, Object, Page, Part, Put, Store, StoreError,
-    StoreResult, Stored, Upload, UploadId, Version, origin,
+    Abilities, Checksum, Condition, Get, Key, List, Load, Object, Page, Part, Put, Store,
+    StoreError, StoreResult, Stored, Upload, UploadId, Version, origin,
 };
 
 /// A bucket of Azure or GCS, or one in memory.
@@ -204,7 +204,7 @@ impl Store for PlainStore {
 
     async fn put(&self, put: Put<'_>) -> StoreResult<Stored> {
         let put_max = self.abilities().put_max;
-        if put.body.len() as u64 > put_max {
+        if put.body.length() > put_max {
             return Err(StoreError::Failed(format!("more than {put_max} bytes at once")));
         }
         rest!(self, rest => rest.put(&self.objects, put).await)
@@ -231,12 +231,13 @@ impl Store for PlainStore {
         key: &Key,
         upload: &UploadId,
         number: u32,
-        body: Bytes,
+        body: Load,
         checksum: Checksum,
     ) -> StoreResult<Part> {
         if number == 0 || number > self.abilities().parts_max {
             return Err(StoreError::Failed(format!("there is no part {number}")));
         }
+        let body = body.bytes()?;
         let put = rest!(self, rest => rest.put_part(key, upload, number, body, checksum).await);
         put.map_err(repeatable)
     }

@@ -12,7 +12,7 @@ fn key(text: &str) -> Key {
 }
 
 fn put<'a>(key: &'a Key, body: &'static str, condition: Condition) -> Put<'a> {
-    let body = Bytes::from_static(body.as_bytes());
+    let body = Bytes::from_static(body.as_bytes()).into();
     Put { key, body, attributes: &[], checksum: SUM, condition }
 }
 
@@ -94,9 +94,9 @@ async fn parts_become_an_object() {
     let upload = store.begin(&at, &attributes).await.unwrap();
     assert_eq!(store.uploads("").await.unwrap().len(), 1);
     for (number, body) in [(2, "two"), (1, "xxx"), (1, "one")] {
-        store.put_part(&at, &upload, number, body.into(), SUM).await.unwrap();
+        store.put_part(&at, &upload, number, Bytes::from(body).into(), SUM).await.unwrap();
     }
-    assert!(store.put_part(&at, &upload, 0, "zero".into(), SUM).await.is_err());
+    assert!(store.put_part(&at, &upload, 0, Bytes::from("zero").into(), SUM).await.is_err());
     let parts = store.parts(&at, &upload, 0).await.unwrap();
     assert_eq!(parts.iter().map(|part| part.number).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(store.parts(&at, &upload, 1).await.unwrap().len(), 1);

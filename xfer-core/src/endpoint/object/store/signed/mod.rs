@@ -14,19 +14,22 @@ mod multipart;
 mod refusals;
 #[cfg(test)]
 mod tests;
+mod there;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::Method;
 
+use crate::endpoint::errands::Porter;
 use crate::transport::web::{Web, WebAnswer, WebError, WebRequest};
 
 use super::xml::{Element, XML_BYTES_MAX};
 use super::{
-    Abilities, Checksum, Condition, Get, Key, List, Object, Page, Part, Put, Store, StoreError,
-    StoreResult, Stored, Upload, UploadId, origin,
+    Abilities, Checksum, Condition, Fetched, Get, Key, List, Load, Object, Page, Part, Put, Store,
+    StoreError, StoreResult, Stored, Upload, UploadId, origin,
 };
 use address::{Asking, SIGNATURE_LIFE, Signing};
 use refusals::{Asked, Refusal, Twice, drained, lost};
@@ -207,21 +210,29 @@ impl Store for SignedStore {
 
     /// Tells no checksums: with a range, some tell those of the part that it is.
     async fn get(&self, get: Get<'_>) -> StoreResult<(Bytes, Object)> {
-        let (start, last) = (get.range.start(), get.range.end() - 1);
         let length = usize::try_from(get.range.len())
             .map_err(|_| StoreError::Failed("a range that no memory holds".to_owned()))?;
-        let mut asking = Asking::new(Method::GET, Some(get.key))
-            .header("range", &format!("bytes={start}-{last}"))?;
-        if let Some(etag) = &get.version.etag {
-            asking = asking.header("if-match", &quoted(etag))?;
-        }
-        if let Some(id) = &get.version.id {
-            asking = asking.query("versionId", id.as_str());
-        }
-        let answer = self.ask(asking, Twice::Same).await?;
+        let answer = self.ask(ranged(&get)?, Twice::Same).await?;
         let object = answers::opened(answer.status, &answer.headers, &get)?;
         let body = answer.exactly(length).await;
         Ok((body.map_err(|error| lost(&error, Twice::Same))?, object))
+    }
+
+    fn is_asked_by_others(&self) -> bool {
+        true
+    }
+
+    async fn fetch(
+        &self,
+        get: Get<'_>,
+        size: u64,
+        porter: &Arc<Porter>,
+    ) -> StoreResult<(Fetched, Object)> {
+        self.fetched(get, size, porter).await
+    }
+
+    async fn try_from_there(&self, porter: &Arc<Porter>) -> StoreResult<()> {
+        self.tried(porter).await
     }
 
     async fn put(&self, put: Put<'_>) -> StoreResult<Stored> {
@@ -229,13 +240,11 @@ impl Store for SignedStore {
             Condition::Always => Twice::Same,
             Condition::Absent | Condition::Has(_) => Twice::Differs,
         };
-        let asking = Asking::new(Method::PUT, Some(put.key)).body(put.body);
-        let asking = described(asking, put.attributes)?;
+        let asking = described(Asking::new(Method::PUT, Some(put.key)), put.attributes)?;
         let asking = conditioned(self.guarded(asking, &put.checksum)?, &put.condition)?;
-        let answer = self.ask(asking, twice).await?;
-        let stored = answers::stored(&answer.headers);
-        drained(answer, twice).await?;
-        Ok(stored)
+        let request = self.request(asking).await?;
+        let headers = self.written(request, put.body, self.asked(false, twice)).await?;
+        Ok(answers::stored(&headers))
     }
 
     async fn remove(&self, key: &Key) -> StoreResult<()> {
@@ -272,16 +281,13 @@ impl Store for SignedStore {
         key: &Key,
         upload: &UploadId,
         number: u32,
-        body: Bytes,
+        body: Load,
         checksum: Checksum,
     ) -> StoreResult<Part> {
-        let size = body.len() as u64;
+        let size = body.length();
         let request = self.part_request(key, upload, number, &checksum, SIGNATURE_LIFE).await?;
-        let request = WebRequest { body, ..request };
-        let answer = self.send(request, self.asked(false, Twice::Same)).await?;
-        let part = multipart::written(&answer.headers, number, size)?;
-        drained(answer, Twice::Same).await?;
-        Ok(part)
+        let headers = self.written(request, body, self.asked(false, Twice::Same)).await?;
+        multipart::written(&headers, number, size)
     }
 
     async fn parts(&self, key: &Key, upload: &UploadId, after: u32) -> StoreResult<Vec<Part>> {
@@ -308,6 +314,20 @@ impl Store for SignedStore {
     async fn uploads(&self, prefix: &str) -> StoreResult<Vec<Upload>> {
         self.uploads_under_way(prefix).await
     }
+}
+
+/// A reading of a part of an object.
+fn ranged<'a>(get: &Get<'a>) -> StoreResult<Asking<'a>> {
+    let (start, last) = (get.range.start(), get.range.end() - 1);
+    let mut asking = Asking::new(Method::GET, Some(get.key))
+        .header("range", &format!("bytes={start}-{last}"))?;
+    if let Some(etag) = &get.version.etag {
+        asking = asking.header("if-match", &quoted(etag))?;
+    }
+    if let Some(id) = &get.version.id {
+        asking = asking.query("versionId", id.as_str());
+    }
+    Ok(asking)
 }
 
 fn described<'a>(

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http::HeaderMap;
+
 use crate::transport::web::{WebAnswer, WebError};
 
 use super::super::xml::Element;
@@ -51,15 +53,22 @@ pub(super) struct Asked<'a> {
 impl Refusal {
     /// Reads a refusal to its end; a body that cannot be read takes nothing from the status.
     pub(super) async fn read(answer: WebAnswer) -> Self {
+        let (status, headers) = (answer.status, answer.headers.clone());
+        let body = answer.at_most(REFUSAL_BYTES_MAX).await.unwrap_or_default();
+        Self::of(status, &headers, &body)
+    }
+
+    /// A refusal that came whole.
+    pub(super) fn of(status: u16, headers: &HeaderMap, body: &[u8]) -> Self {
+        let header = |name: &str| headers.get(name)?.to_str().ok();
         let mut refusal = Self {
-            status: answer.status,
-            region: answer.header("x-amz-bucket-region").map(str::to_owned),
-            retry_after: answer.header("retry-after").and_then(seconds),
-            is_marked_deleted: answer.header("x-amz-delete-marker") == Some("true"),
+            status,
+            region: header("x-amz-bucket-region").map(str::to_owned),
+            retry_after: header("retry-after").and_then(seconds),
+            is_marked_deleted: header("x-amz-delete-marker") == Some("true"),
             ..Self::default()
         };
-        let body = answer.at_most(REFUSAL_BYTES_MAX).await.unwrap_or_default();
-        if let Ok(error) = Element::parse(&body) {
+        if let Ok(error) = Element::parse(body) {
             refusal.take(&error);
         }
         refusal

@@ -13,15 +13,16 @@ use xfer_protocol::message::passage::{
 };
 use xfer_protocol::message::{FileRead, FilesAt, Outcome, ReadBlock, WriteBlock, WritePack};
 
-use super::remote::RemoteEndpoint;
-use super::{EndpointError, EndpointResult, ProtocolReason};
+use super::MISMATCHED;
+use crate::endpoint::EndpointResult;
+use crate::endpoint::remote::{RemoteEndpoint, are_whole};
 
 /// Bytes that may be on their way at a time: the destination's machine keeps a little more than
 /// that for those that nobody comes for.
-pub(crate) const WINDOW_BYTES: u64 = 40 << 20;
+pub(super) const WINDOW_BYTES: u64 = 40 << 20;
 
 /// A way of payload from one machine to another, open as long as the sessions are.
-pub(crate) struct Passage {
+pub(crate) struct Between {
     from: Arc<RemoteEndpoint>,
     to: Arc<RemoteEndpoint>,
     next: AtomicU64,
@@ -29,72 +30,68 @@ pub(crate) struct Passage {
 
 /// Payload that was delivered.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Parcel {
+pub(crate) struct Delivered {
     index: ParcelIndex,
-    pub(crate) length: u64,
+    pub(super) length: u64,
 }
 
-impl Passage {
+impl Between {
     /// What the first machine reads goes to the second one.
     pub(crate) fn new(from: Arc<RemoteEndpoint>, to: Arc<RemoteEndpoint>) -> Self {
         Self { from, to, next: AtomicU64::new(0) }
     }
 
-    /// As [`Source::read_block`](super::Source::read_block), the bytes delivered.
-    pub(crate) async fn read_block(
+    /// As [`Source::read_block`](crate::endpoint::Source::read_block), the bytes delivered.
+    pub(super) async fn read_block(
         &self,
         read: ReadBlock,
-    ) -> EndpointResult<(Vec<Digest>, Parcel)> {
+    ) -> EndpointResult<(Vec<Digest>, Delivered)> {
         let parcel = self.parcel(read.range.len());
         let forward = Forward { parcel: parcel.index, read: ForwardedRead::Block(read) };
         match self.from.forward(forward).await? {
             Forwarded::Block(digests) => Ok((digests, parcel)),
-            Forwarded::Pack(_) | Forwarded::Undelivered => Err(mismatched()),
+            Forwarded::Pack(_) | Forwarded::Undelivered => Err(MISMATCHED),
         }
     }
 
-    /// As [`Source::read_pack`](super::Source::read_pack), the bytes delivered.
-    pub(crate) async fn read_pack(
+    /// As [`Source::read_pack`](crate::endpoint::Source::read_pack), the bytes delivered.
+    pub(super) async fn read_pack(
         &self,
         files: FilesAt,
-    ) -> EndpointResult<(Vec<FileRead>, Parcel)> {
+    ) -> EndpointResult<(Vec<FileRead>, Delivered)> {
         let sizes: Vec<_> = files.files.iter().map(|(_, stamp)| stamp.size).collect();
         let parcel = self.parcel(0);
         let forward = Forward { parcel: parcel.index, read: ForwardedRead::Pack(files) };
         match self.from.forward(forward).await? {
-            Forwarded::Pack(reads) if super::remote::are_whole(&reads, &sizes) => {
+            Forwarded::Pack(reads) if are_whole(&reads, &sizes) => {
                 let length = reads.iter().flatten().map(|read| read.size).sum();
-                Ok((reads, Parcel { length, ..parcel }))
+                Ok((reads, Delivered { length, ..parcel }))
             }
-            _ => Err(mismatched()),
+            _ => Err(MISMATCHED),
         }
     }
 
-    /// As [`Sink::write_block`](super::Sink::write_block), of bytes that were delivered.
-    pub(crate) async fn write_block(
+    /// As [`Sink::write_block`](crate::endpoint::Sink::write_block), of bytes that were delivered.
+    pub(super) async fn write_block(
         &self,
         write: WriteBlock,
-        parcel: Parcel,
+        parcel: Delivered,
     ) -> EndpointResult<()> {
         let write = RedeemedWrite::Block(write);
         self.to.redeem(Redeem { parcel: parcel.index, write }).await.map(drop)
     }
 
-    /// As [`Sink::write_pack`](super::Sink::write_pack), of bytes that were delivered.
-    pub(crate) async fn write_pack(
+    /// As [`Sink::write_pack`](crate::endpoint::Sink::write_pack), of bytes that were delivered.
+    pub(super) async fn write_pack(
         &self,
         pack: WritePack,
-        parcel: Parcel,
+        parcel: Delivered,
     ) -> EndpointResult<Vec<Outcome>> {
         let write = RedeemedWrite::Pack(pack);
         self.to.redeem(Redeem { parcel: parcel.index, write }).await
     }
 
-    fn parcel(&self, length: u64) -> Parcel {
-        Parcel { index: ParcelIndex(self.next.fetch_add(1, Ordering::Relaxed)), length }
+    fn parcel(&self, length: u64) -> Delivered {
+        Delivered { index: ParcelIndex(self.next.fetch_add(1, Ordering::Relaxed)), length }
     }
-}
-
-fn mismatched() -> EndpointError {
-    EndpointError::Protocol(ProtocolReason::Mismatched)
 }
