@@ -22,6 +22,9 @@ use crc_fast::{CrcAlgorithm, Digest};
 use super::Access;
 use super::http::{self, Framing, Message, decoded};
 
+/// Spreads neighbouring numbers over all bits of a tag
+const SPREAD: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c834;
+
 /// Bytes of an object that is kept
 const KEPT_MAX: usize = 64 << 10;
 
@@ -179,7 +182,7 @@ impl State {
     /// A name that was never given
     fn tag(&mut self) -> String {
         self.number += 1;
-        format!("{:032x}", u128::from(self.number) * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c834)
+        format!("{:032x}", u128::from(self.number).wrapping_mul(SPREAD))
     }
 }
 

@@ -143,7 +143,8 @@ impl Session {
         files: &FilesAt,
     ) -> Result<(Vec<FileRead>, Bytes), Fault> {
         let limit = || Fault::new(FaultKind::Limit, Operation::Read, RelPath::root());
-        let total: u64 = files.files.iter().map(|(_, stamp)| stamp.size).sum();
+        let sizes = files.files.iter().map(|(_, stamp)| stamp.size);
+        let total = sizes.fold(0, u64::saturating_add);
         if files.files.len() > limits::BATCH_ENTRIES_MAX || total > limits::PAYLOAD_BYTES_MAX as u64
         {
             return Err(limit());

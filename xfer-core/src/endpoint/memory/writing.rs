@@ -243,7 +243,7 @@ impl Session {
         payload: &Bytes,
     ) -> Result<Vec<Outcome>, Fault> {
         let base = self.writable(pack.root, Operation::Write)?.clone();
-        let total: u64 = pack.files.iter().map(|file| file.size).sum();
+        let total = pack.files.iter().map(|file| file.size).fold(0, u64::saturating_add);
         if total != length(payload) || pack.files.len() > limits::BATCH_ENTRIES_MAX {
             return Err(Fault::new(FaultKind::Protocol, Operation::Write, RelPath::root()));
         }
