@@ -280,7 +280,7 @@ mod tests {
         let location = Location::parse(b"s3://bucket/run7").unwrap();
         let golden = "\
 s3://bucket/run7
-  way    round trip        loss  MTU  1 stream  several           why
+  way    round trip        loss  MTU  1 stream  several            why
   store  31.2 ms ± 1.9 ms  -     -    -         12: - / 95.4 MB/s  direct: asked at https://s3.test
   takes     store: it is the only one
   unknown   upload: access denied: Put\\x1bObject
