@@ -38,7 +38,12 @@ const DIRECTIONS: u32 = 2;
 
 /// An upload that means nothing, for whoever ends or stops the look to take back.
 #[derive(Clone, Default)]
-pub(super) struct Leftover(Arc<Mutex<Option<(Arc<Trial>, UploadId)>>>);
+pub(super) struct Leftover(Arc<Mutex<Option<Begun>>>);
+
+struct Begun {
+    trial: Arc<Trial>,
+    upload: UploadId,
+}
 
 impl Leftover {
     async fn begin(&self, trial: &Arc<Trial>) -> Result<UploadId, String> {
@@ -47,7 +52,7 @@ impl Leftover {
         let beginning = tokio::spawn(async move {
             let mut slot = slot.lock().await;
             let upload = trial.begin().await?;
-            *slot = Some((trial, upload.clone()));
+            *slot = Some(Begun { trial, upload: upload.clone() });
             Ok(upload)
         });
         let ended: StoreResult<_> = in_time(beginning).await?;
@@ -58,7 +63,7 @@ impl Leftover {
     pub(super) async fn take_back(&self) -> Result<(), String> {
         let patiently = async {
             let mut slot = self.0.lock().await;
-            if let Some((trial, upload)) = &*slot {
+            if let Some(Begun { trial, upload }) = &*slot {
                 let back = trial.take_back(upload).await;
                 back.map_err(|error| format!("the upload of {}: {error}", trial.key()))?;
             }
