@@ -96,8 +96,9 @@ impl Bench {
     }
 
     fn start(&self, verb: &str, from: &str, to: &str, more: &[&str]) -> Running {
-        let fixed = [verb, from, to, "--json", "--retries", "1"];
-        self.xfer.start(fixed.iter().chain(more))
+        let patience: &[&str] = if more.contains(&"--retries") { &[] } else { &["--retries", "1"] };
+        let fixed = [verb, from, to, "--json"];
+        self.xfer.start(fixed.iter().chain(patience).chain(more))
     }
 
     fn push(&self, source: &Path, to: &str) -> Ended {

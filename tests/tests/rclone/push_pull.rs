@@ -57,14 +57,6 @@ fn a_tree_goes_to_a_remote_that_encrypts_and_comes_back() {
 }
 
 #[test]
-fn a_tree_goes_to_s3s_and_comes_back() {
-    let store = S3s::start();
-    let bench = Bench::new().reaching(store.access());
-    goes_and_comes(&bench, "rclone:bucket:bucket/");
-    assert_same(&bench.path("tree/big"), &store.objects().join("runs/tree/big"));
-}
-
-#[test]
 fn a_tree_goes_to_moto_and_comes_back() {
     let store = Moto::start();
     let bench = Bench::new().reaching(store.access());

@@ -11,7 +11,7 @@ use xfer_protocol::range::ByteRange;
 
 use super::daemon::Daemon;
 use super::problem::{shown, sorted};
-use super::rows::Row;
+use super::rows::{Features, Row};
 use crate::endpoint::object::store::{StoreError, StoreResult, dates};
 use crate::transport::web::{WebAnswer, WebError, WebRequest};
 
@@ -125,10 +125,11 @@ impl Daemon {
         &self,
         file_system: &str,
         path: &str,
-        sum: Option<&str>,
+        features: &Features,
     ) -> StoreResult<Option<Row>> {
-        let mut opt = options(sum);
+        let mut opt = options(features.sum);
         opt["filesOnly"] = true.into();
+        opt["metadata"] = features.of_server.into();
         let what = json!({ "fs": file_system, "remote": path, "opt": opt });
         match self.call("operations/stat", &what).await {
             Ok(Found { item }) => Ok(item.filter(|row| !row.is_dir)),

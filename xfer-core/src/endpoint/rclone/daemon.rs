@@ -37,8 +37,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(3600);
 const CALLS_AT_ONCE: usize = 48;
 
 /// What it is told beside its own configuration: how it is asked, and that nothing which somebody
-/// set for other uses of it hides a file, skips one, or asks a person. Times are the server's where
-/// each other one would cost a request.
+/// set for other uses of it hides a file, skips one, or asks a person. Where each time that a writer
+/// gave costs a request, lists tell the remote's own, which also names a state better.
 const FLAGS: &[&str] = &[
     "--rc-no-auth",
     "--rc-serve",

@@ -28,6 +28,9 @@ pub(super) struct Row {
     id: Option<String>,
     #[serde(default)]
     hashes: HashMap<String, String>,
+    /// Where it was asked for: among it the time that a writer gave, as `mtime`.
+    #[serde(default)]
+    metadata: Option<HashMap<String, String>>,
 }
 
 /// What is told of a remote.
@@ -56,7 +59,7 @@ pub(super) struct Features {
     /// The sum that it tells without reading the file.
     pub(super) sum: Option<&'static str>,
     /// Whether its times are those of its own clock, which no writing leaves as they are.
-    of_server: bool,
+    pub(super) of_server: bool,
     /// Whether it has times at all.
     times: bool,
 }
@@ -117,7 +120,7 @@ impl Features {
         Object {
             size: row.bytes().unwrap_or(u64::MAX),
             version: Version { etag: Some(self.tag(row)), id: None },
-            modified: row.modified(),
+            modified: row.told().unwrap_or_else(|| row.modified()),
             checksums: md5.into_iter().collect(),
             attributes: Vec::new(),
             coding: None,
@@ -129,6 +132,11 @@ impl Row {
     /// Bytes; `None` where nobody knows.
     pub(super) fn bytes(&self) -> Option<u64> {
         u64::try_from(self.size).ok()
+    }
+
+    /// The time that a writer gave, where the remote's own stands in its place.
+    fn told(&self) -> Option<Timestamp> {
+        dates::of_list(self.metadata.as_ref()?.get("mtime")?)
     }
 
     pub(super) fn modified(&self) -> Timestamp {

@@ -22,7 +22,7 @@ impl RcloneStore {
         if self.features.is_bucket(key.as_str()) {
             return Ok(None);
         }
-        self.daemon.look(&self.file_system, key.as_str(), self.features.sum).await
+        self.daemon.look(&self.file_system, key.as_str(), &self.features).await
     }
 
     async fn object(&self, key: &Key) -> StoreResult<Object> {
@@ -99,6 +99,13 @@ impl Store for RcloneStore {
         let read = self.daemon.read(&self.file_system, get.key.as_str(), get.range).await?;
         if !self.features.is_state(&tag, read.size, read.modified) {
             return Err(StoreError::Changed);
+        }
+        // Reading tells of times by seconds alone; the sum tells more, where there is one.
+        if self.features.sum.is_some() {
+            let after = self.row(get.key).await?.ok_or(StoreError::Changed)?;
+            if self.features.tag(&after) != tag {
+                return Err(StoreError::Changed);
+            }
         }
         let object = object.unwrap_or_else(|| Object {
             size: read.size,

@@ -51,6 +51,23 @@ fn a_tag_follows_from_all_that_is_told() {
 }
 
 #[test]
+fn the_time_that_a_writer_gave_is_told_and_that_of_the_remote_names_the_state() {
+    let server = features(json!({ "Features": { "SlowModTime": true } }));
+    assert!(server.of_server && server.proves_states());
+    let told = json!({
+        "Name": "a", "Size": 1, "ModTime": "2026-01-01T00:00:00Z", "IsDir": false,
+        "Metadata": { "mtime": "2001-02-03T04:05:06.000000007Z", "tier": "STANDARD" }
+    });
+    let mut plain = told.clone();
+    plain["Metadata"] = serde_json::Value::Null;
+    let (told, plain) = (row(told), row(plain));
+    assert_eq!(server.tag(&told), server.tag(&plain));
+    let modified = server.object(&told).modified;
+    assert_eq!((modified.seconds, modified.nanoseconds), (981_173_106, 7));
+    assert_eq!(server.object(&plain).modified, plain.modified());
+}
+
+#[test]
 fn a_directory_of_keys_alone_is_not_there_while_it_is_empty() {
     let told = |root: &str, overlay: bool| {
         features(json!({ "Features": { "BucketBased": true, "Overlay": overlay }, "Root": root }))

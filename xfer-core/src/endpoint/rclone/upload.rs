@@ -300,7 +300,7 @@ impl RcloneStore {
 
     /// What was streamed, as the remote tells it before it has its name.
     pub(super) async fn streamed_bytes(&self, streaming: &Streaming) -> StoreResult<Option<u64>> {
-        let row = self.daemon.look(&self.file_system, &streaming.name, None).await?;
+        let row = self.daemon.look(&self.file_system, &streaming.name, &self.features).await?;
         Ok(row.and_then(|row| row.bytes()))
     }
 
