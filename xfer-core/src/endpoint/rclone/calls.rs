@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use xfer_protocol::manifest::Timestamp;
 use xfer_protocol::range::ByteRange;
 
-use super::daemon::Daemon;
+use super::beside::Beside;
 use super::problem::{shown, sorted};
 use super::rows::{Features, Row};
 use crate::endpoint::object::store::{StoreError, StoreResult, dates};
@@ -65,7 +65,7 @@ pub(super) fn encoded(text: &str) -> String {
         .collect()
 }
 
-impl Daemon {
+impl Beside {
     /// It is gone, or about to be; what it was asked may be done.
     pub(super) fn gone(&self, error: &WebError) -> StoreError {
         let said = self.companion.last_words();

@@ -83,7 +83,7 @@ impl RcloneStore {
     /// What is in a directory, in the order of names; `None` where there is none.
     async fn rows(&self, prefix: &str) -> StoreResult<Option<Vec<Row>>> {
         let directory = prefix.strip_suffix('/').unwrap_or(prefix);
-        let listed = self.daemon.list(&self.file_system, directory, self.features.sum).await;
+        let listed = self.program.list(&self.file_system, directory, self.features.sum).await;
         let mut rows = match listed {
             Ok(rows) => rows,
             Err(StoreError::Missing) => return Ok(None),

@@ -2,14 +2,14 @@
 //! knows.
 //!
 //! One rclone runs beside this process and is asked over a socket that nobody else reaches: a
-//! process for each file would take longer than most files. It reads its own configuration, of which
-//! nothing is known here. Small files are laid into a directory of ours, from where it copies them
+//! process for each file would take longer than most files. It reads its own configuration, of
+//! which nothing is known here. Small files are laid into a directory of ours, from where it copies them
 //! with their times; large ones are streamed to it in order, under the name of a partial where the
 //! remote can rename, so that no file appears before it is whole. What arrived is proven by reading
 //! it back, and rclone's own sums count as received.
 
+mod beside;
 mod calls;
-mod daemon;
 mod listing;
 mod problem;
 mod rows;
@@ -29,7 +29,7 @@ use super::object::store::{Key, StoreError, StoreResult, UploadId};
 use crate::clock::Clock;
 use crate::location::RcloneRemote;
 
-use self::daemon::Daemon;
+use self::beside::Beside;
 use self::listing::Listings;
 pub use self::problem::OpenProblem;
 use self::rows::Features;
@@ -51,7 +51,7 @@ pub struct RcloneStore {
     name: String,
     /// What rclone calls it.
     file_system: String,
-    daemon: Daemon,
+    program: Beside,
     features: Features,
     options: RcloneOptions,
     counted: AtomicU64,
@@ -77,13 +77,13 @@ impl RcloneStore {
         options: RcloneOptions,
         clock: &dyn Clock,
     ) -> Result<Self, OpenProblem> {
-        let daemon = Daemon::start(&options, clock).await?;
+        let program = Beside::start(&options, clock).await?;
         let file_system = remote.file_system();
-        let features = daemon.features(&file_system).await?;
+        let features = program.features(&file_system).await?;
         Ok(Self {
             name: remote.to_string(),
             file_system,
-            daemon,
+            program,
             features,
             options,
             counted: AtomicU64::new(0),
@@ -109,7 +109,7 @@ impl RcloneStore {
             Some(key) if !self.features.is_bucket(key.as_str()) => self.row(&key).await.map(drop),
             key => {
                 let directory = key.as_ref().map_or("", Key::as_str);
-                self.daemon.list(&self.file_system, directory, None).await.map(drop)
+                self.program.list(&self.file_system, directory, None).await.map(drop)
             }
         };
         match looked {

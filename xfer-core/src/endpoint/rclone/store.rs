@@ -22,7 +22,7 @@ impl RcloneStore {
         if self.features.is_bucket(key.as_str()) {
             return Ok(None);
         }
-        self.daemon.look(&self.file_system, key.as_str(), &self.features).await
+        self.program.look(&self.file_system, key.as_str(), &self.features).await
     }
 
     async fn object(&self, key: &Key) -> StoreResult<Object> {
@@ -96,7 +96,7 @@ impl Store for RcloneStore {
         };
         let told = object.as_ref().and_then(|object| object.version.etag.as_deref());
         let tag = told.or(get.version.etag.as_deref()).unwrap_or_default().to_owned();
-        let read = self.daemon.read(&self.file_system, get.key.as_str(), get.range).await?;
+        let read = self.program.read(&self.file_system, get.key.as_str(), get.range).await?;
         if !self.features.is_state(&tag, read.size, read.modified) {
             return Err(StoreError::Changed);
         }
@@ -121,7 +121,7 @@ impl Store for RcloneStore {
     async fn put(&self, put: Put<'_>) -> StoreResult<Stored> {
         self.check(put.key, &put.condition).await?;
         let laid_out =
-            LaidOut { directory: Arc::clone(&self.daemon.stage), name: self.daemon.next_name() };
+            LaidOut { directory: Arc::clone(&self.program.stage), name: self.program.next_name() };
         let modified = modified_of(put.attributes);
         let (directory, name) = (Arc::clone(&laid_out.directory), laid_out.name.clone());
         let body = put.body.clone().bytes()?;
@@ -133,13 +133,13 @@ impl Store for RcloneStore {
             .map_err(|error| failed(error.to_string()))?
             .map_err(|error| failed(error.to_string()))?;
         let to = (self.file_system.as_str(), put.key.as_str());
-        self.daemon.copy_in(&laid_out.name, to).await?;
+        self.program.copy_in(&laid_out.name, to).await?;
         self.stored(put.key, size).await
     }
 
     async fn remove(&self, key: &Key) -> StoreResult<()> {
         self.listings.clear();
-        self.daemon.remove(&self.file_system, key.as_str()).await
+        self.program.remove(&self.file_system, key.as_str()).await
     }
 
     async fn list(&self, list: List<'_>) -> StoreResult<Page> {

@@ -92,7 +92,8 @@ fn what_no_file_tells_is_no_panic() {
     }));
     assert!(matches!(plain.object(&sums).checksums[..], [Checksum::Md5([0xd4, ..])]));
     let wrong = row(json!({
-        "Name": "a", "Size": 0, "IsDir": false, "Hashes": { "md5": "+41d8cd98f00b204e9800998ecf8427e" }
+        "Name": "a", "Size": 0, "IsDir": false,
+        "Hashes": { "md5": "+41d8cd98f00b204e9800998ecf8427e" }
     }));
     assert!(plain.object(&wrong).checksums.is_empty());
 }

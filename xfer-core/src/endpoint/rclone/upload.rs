@@ -233,7 +233,7 @@ impl RcloneStore {
         if let Ok(kind) = HeaderValue::from_str(&kind) {
             headers.insert(CONTENT_TYPE, kind);
         }
-        let web = self.daemon.web.clone();
+        let web = self.program.web.clone();
         let asked = async move {
             let broken = |error: crate::transport::web::WebError| {
                 StoreError::Again(format!("rclone breaks off: {error}"))
@@ -295,12 +295,12 @@ impl RcloneStore {
         if streaming.name == key.as_str() {
             return Ok(());
         }
-        self.daemon.rename(&self.file_system, &streaming.name, key.as_str()).await
+        self.program.rename(&self.file_system, &streaming.name, key.as_str()).await
     }
 
     /// What was streamed, as the remote tells it before it has its name.
     pub(super) async fn streamed_bytes(&self, streaming: &Streaming) -> StoreResult<Option<u64>> {
-        let row = self.daemon.look(&self.file_system, &streaming.name, &self.features).await?;
+        let row = self.program.look(&self.file_system, &streaming.name, &self.features).await?;
         Ok(row.and_then(|row| row.bytes()))
     }
 
@@ -309,7 +309,7 @@ impl RcloneStore {
         guard(&streaming.state).end();
         streaming.changed.notify_waiters();
         if self.features.renames {
-            self.daemon.remove(&self.file_system, &streaming.name).await?;
+            self.program.remove(&self.file_system, &streaming.name).await?;
         }
         Ok(())
     }

@@ -14,7 +14,8 @@ use super::{Web, WebAnswer, WebError, host_of, sort};
 /// Pieces that wait to be taken.
 const WAITING: usize = 2;
 
-/// Where the pieces of a body are given. Dropped before the end was said, the request is broken off.
+/// Where the pieces of a body are given. Dropped before the end was said, the request is broken
+/// off.
 pub(crate) struct Pieces(mpsc::Sender<Option<Bytes>>);
 
 impl Pieces {

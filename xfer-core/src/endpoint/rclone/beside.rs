@@ -37,8 +37,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(3600);
 const CALLS_AT_ONCE: usize = 48;
 
 /// What it is told beside its own configuration: how it is asked, and that nothing which somebody
-/// set for other uses of it hides a file, skips one, or asks a person. Where each time that a writer
-/// gave costs a request, lists tell the remote's own, which also names a state better.
+/// set for other uses of it hides a file, skips one, or asks a person. Where each time that a
+/// writer gave costs a request, lists tell the remote's own, which also names a state better.
 const FLAGS: &[&str] = &[
     "--rc-no-auth",
     "--rc-serve",
@@ -75,7 +75,7 @@ const UNSET: &[&str] = &[
 ];
 
 /// The program, its socket, and the directory that it copies from.
-pub(super) struct Daemon {
+pub(super) struct Beside {
     pub(super) web: Web,
     pub(super) calls: Semaphore,
     pub(super) stage: Arc<PrivateDirectory>,
@@ -89,7 +89,7 @@ struct Version {
     decomposed: Vec<u64>,
 }
 
-impl Daemon {
+impl Beside {
     /// Starts it, and waits until it answers.
     pub(super) async fn start(
         options: &RcloneOptions,
@@ -116,9 +116,9 @@ impl Daemon {
         let web = Web::over_socket(&socket, SILENCE_MAX);
         let web = web.map_err(|error| OpenProblem::Unusable(error.to_string()))?;
         let (calls, staged) = (Semaphore::new(CALLS_AT_ONCE), AtomicU64::new(0));
-        let daemon = Self { web, calls, stage, companion, staged };
-        daemon.wait(clock).await?;
-        Ok(daemon)
+        let beside = Self { web, calls, stage, companion, staged };
+        beside.wait(clock).await?;
+        Ok(beside)
     }
 
     async fn wait(&self, clock: &dyn Clock) -> Result<(), OpenProblem> {
@@ -171,7 +171,7 @@ fn oldest() -> String {
     format!("rclone {}.{}", OLDEST.0, OLDEST.1)
 }
 
-impl Drop for Daemon {
+impl Drop for Beside {
     fn drop(&mut self) {
         self.companion.kill();
     }
