@@ -27,10 +27,10 @@ struct Place {
 
 impl Place {
     fn directory() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().expect("temp dir");
         let base = directory.path().as_os_str().as_bytes().to_vec();
         let remote = RcloneRemote { name: ":local".to_owned(), absolute: true };
-        let (program, locks) = (judges::rclone_program(), tempfile::tempdir().unwrap());
+        let (program, locks) = (judges::rclone_program(), tempfile::tempdir().expect("temp dir"));
         Self { program, remote, base, locks, _directory: directory }
     }
 
@@ -41,7 +41,7 @@ impl Place {
         judges::said(&mut judges::rclone(access), ["mkdir", &format!(":s3:{bucket}")]);
         let remote = RcloneRemote { name: ":s3".to_owned(), absolute: false };
         let (program, base) = (program.to_owned(), format!("/{bucket}").into_bytes());
-        Self { program, remote, base, locks, _directory: tempfile::tempdir().unwrap() }
+        Self { program, remote, base, locks, _directory: tempfile::tempdir().expect("temp dir") }
     }
 }
 
@@ -55,8 +55,8 @@ impl Fixture for Place {
         let (program, stall) = (self.program.clone().into(), Duration::from_secs(5));
         let options = RcloneOptions { program, stall, seed };
         let store = RcloneStore::open(&self.remote, options, &*SystemClock::shared()).await;
-        let store = store.unwrap();
-        let locks = StateDirectory::open(&self.locks.path().join("locks")).unwrap();
+        let store = store.expect("open the remote");
+        let locks = StateDirectory::open(&self.locks.path().join("locks")).expect("a directory");
         let options = ObjectOptions {
             seed: u128::from(seed).to_le_bytes(),
             locks: Some(locks),
@@ -83,7 +83,7 @@ async fn a_bucket_behind_rclone_keeps_the_contract() {
         .collect();
     let text = format!("{}\nexec \"$RCLONE_REAL\" \"$@\"", environment.join("\n"));
     let (_kept, program) = crate::Bench::script(&text);
-    let locks = || tempfile::tempdir().unwrap();
+    let locks = || tempfile::tempdir().expect("temp dir");
     conformance::all(async || Place::bucket(store.access(), &program, locks())).await;
 }
 
