@@ -128,3 +128,32 @@ fn what_others_wrote_comes() {
     let count = fs::read_dir(back.join("d0001")).expect("list").count();
     assert_eq!(count, 20);
 }
+
+/// A bucket tells whoever has it alone what was proven of it
+#[test]
+fn a_receipt_lies_beside_what_was_moved() {
+    let store = S3s::start();
+    let bench = Bench::before(store.access());
+    let source = bench.path("tree");
+    fs::create_dir(&source).expect("make a directory");
+    fs::write(source.join("file"), "content").expect("write");
+    let pushed = bench.push(&source, "to/").expect_code(0).events();
+    let told = pushed.iter().find(|event| event["type"] == "receipt").expect("a receipt");
+    let here = fs::read(told["path"].as_str().expect("a path")).expect("read");
+    let beside = || -> Vec<_> {
+        let names = judges::listed(store.access(), "to/.xfer-receipts/").into_iter();
+        names.map(|(key, _)| key).filter(|key| key.ends_with(".ndjson")).collect()
+    };
+    let [key] = &beside()[..] else { panic!("{:?}", beside()) };
+    let object = store.objects().join(key);
+    assert_eq!(fs::read(&object).expect("read"), here);
+    let checked = bench.xfer.run(["receipt".as_ref(), "show".as_ref(), object.as_os_str()]);
+    assert!(checked.expect_code(0).stdout.contains("file"));
+    // What moves nothing leaves none, and no reader meets one.
+    bench.push(&source, "to/").expect_code(0);
+    assert_eq!(beside().len(), 1);
+    let back = bench.path("back");
+    bench.pull("to", &back).expect_code(0);
+    let names: Vec<_> = fs::read_dir(back).expect("read").flatten().collect();
+    assert_eq!(names.len(), 1, "{names:?}");
+}

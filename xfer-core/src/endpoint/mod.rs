@@ -328,6 +328,22 @@ pub trait Sink: Endpoint {
 
     /// Syncs directories and lets go of the locks of a root.
     async fn finish(&self, finish: Finish) -> EndpointResult<()>;
+
+    /// Whether receipts are kept beside the data, where no scan tells them. Default: they are not.
+    fn keeps_receipts(&self) -> bool {
+        false
+    }
+
+    /// Keeps a receipt beside the data of a root, under a name that no other has. Default: that
+    /// cannot be done.
+    async fn keep_receipt(
+        &self,
+        _root: RootIndex,
+        _name: &str,
+        _text: Bytes,
+    ) -> EndpointResult<()> {
+        Err(unsupported())
+    }
 }
 
 /// Locks entries below a root that is open, and then begins to list there.

@@ -26,7 +26,7 @@ use super::refusals::{
     try_receipt,
 };
 use super::way::{Way, way};
-use super::wrap_up::{Ends, wrap_up};
+use super::wrap_up::{Ends, leave_receipt, wrap_up};
 use super::{MappedPath, Shared, Summary};
 use crate::connect::{Connected, Connector};
 use crate::disk::state::StateDirectory;
@@ -400,7 +400,9 @@ async fn move_all(
     let overhead_bytes = opened.ends().map(|e| e.overhead_bytes()).sum();
     let shrunk_bytes = opened.ends().map(|e| e.shrunk_bytes()).sum();
     let ends = Ends { root: to.path.clone(), route, overhead_bytes, shrunk_bytes };
-    wrap_up(shared, contexts, ends, manifest, &state)
+    let (summary, kept) = wrap_up(shared, contexts, ends, manifest, &state)?;
+    leave_receipt(shared, &*opened.sink.sink, to.index, &summary, kept.as_deref()).await;
+    Ok(summary)
 }
 
 /// Moves until all is there, or until more than may has crossed a proxy.

@@ -1,11 +1,14 @@
 //! What remains of a transfer: its records, its receipt, its summary.
 
-use std::path::Path;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
+use bytes::Bytes;
 use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::Fault;
 use xfer_protocol::manifest::{EntryKind, ProofLevel};
+use xfer_protocol::message::RootIndex;
 use xfer_protocol::path::Escaped;
 
 use super::context::{Context, Stop};
@@ -13,10 +16,14 @@ use super::ledger::{Counts, Kept, Pending, Results, Spooled, Totals};
 use super::manifest::{Manifest, Proven};
 use super::{Shared, Summary};
 use crate::disk::state::{StateDirectory, StateError};
+use crate::endpoint::Sink;
 use crate::error::{ExitClass, Failure, OutputReason, Remedy, TransferError};
-use crate::event::Route;
+use crate::event::{Event, Route};
 use crate::journal::LineReader;
 use crate::receipt::{Excluded, PathText, ReceiptHead, SCHEMA};
+
+/// Bytes of a receipt that is left beside the data; meanwhile it is in memory.
+const RECEIPT_BYTES_MAX: u64 = 64 << 20;
 
 /// What the summary says of the session.
 pub(super) struct Ends {
@@ -27,13 +34,14 @@ pub(super) struct Ends {
     pub(super) shrunk_bytes: u64,
 }
 
+/// Writes records and receipt; where this machine keeps the receipt comes back as well.
 pub(super) fn wrap_up(
     shared: &Shared,
     moved: Vec<Arc<Context>>,
     ends: Ends,
     mut manifest: Option<Manifest>,
     state: &StateDirectory,
-) -> Result<Summary, Stop> {
+) -> Result<(Summary, Option<PathBuf>), Stop> {
     let mut sums = Sums::default();
     for cx in moved {
         let mut totals = cx.ledger.totals();
@@ -61,16 +69,56 @@ pub(super) fn wrap_up(
             let unique = shared.connector.unique();
             let durable = shared.transfer.options.verify.level.is_durable();
             let kept = manifest.write_receipt(&head, state, unique, durable)?;
-            Some(match asked_for {
-                None => kept,
+            let shown = match asked_for {
+                None => kept.clone(),
                 Some(path) => manifest
                     .write_receipt_to(path, unique, durable)
                     .map_err(|error| receipt_lost(path, &kept, error))?,
-            })
+            };
+            (Some(shown), Some(kept))
         }
-        None => None,
+        None => (None, None),
     };
-    Ok(summary(shared, sums, manifest.as_ref(), ends, receipt))
+    let (shown, kept) = receipt;
+    Ok((summary(shared, sums, manifest.as_ref(), ends, shown), kept))
+}
+
+/// Leaves the receipt beside what was moved, where the destination has a place for it. All has
+/// arrived, so what keeps it from there is told and ends nothing.
+pub(super) async fn leave_receipt(
+    shared: &Shared,
+    sink: &dyn Sink,
+    root: RootIndex,
+    summary: &Summary,
+    kept: Option<&Path>,
+) {
+    let is_due = sink.keeps_receipts() && summary.entries.moved > 0;
+    let Some(kept) = kept.filter(|_| is_due) else { return };
+    let left = match read_receipt(kept) {
+        Ok((name, text)) => {
+            sink.keep_receipt(root, &name, text).await.map_err(|error| error.to_string())
+        }
+        Err(why) => Err(why),
+    };
+    if let Err(why) = left {
+        let place = Escaped(kept.as_os_str().as_encoded_bytes());
+        let text = format!("the receipt is in {place} alone, and not beside the data: {why}");
+        shared.observer.observe(&Event::Notice(text));
+    }
+}
+
+/// A receipt's name and text.
+fn read_receipt(path: &Path) -> Result<(String, Bytes), String> {
+    let (directory, name) = StateDirectory::holding(path).map_err(|error| error.to_string())?;
+    let reader = directory.read(&name).map_err(|error| error.to_string())?;
+    let mut text = Vec::new();
+    let reader = reader.ok_or("it is gone")?;
+    let read = reader.take(RECEIPT_BYTES_MAX + 1).read_to_end(&mut text);
+    read.map_err(|error| error.to_string())?;
+    if text.len() as u64 > RECEIPT_BYTES_MAX {
+        return Err(format!("it has more than {RECEIPT_BYTES_MAX} bytes"));
+    }
+    Ok((name, Bytes::from(text)))
 }
 
 /// What a receipt that cannot be written is, once all is there.
@@ -145,7 +193,7 @@ fn summary(
     sums: Sums,
     manifest: Option<&Manifest>,
     ends: Ends,
-    receipt: Option<std::path::PathBuf>,
+    receipt: Option<PathBuf>,
 ) -> Summary {
     let progress = shared.meter.progress();
     let class = sums.class();

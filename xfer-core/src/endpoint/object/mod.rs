@@ -441,6 +441,15 @@ impl Sink for ObjectEndpoint {
     async fn finish(&self, finish: Finish) -> EndpointResult<()> {
         self.whole(|shared| async move { shared.finish(finish).await }).await
     }
+
+    fn keeps_receipts(&self) -> bool {
+        true
+    }
+
+    async fn keep_receipt(&self, root: RootIndex, name: &str, text: Bytes) -> EndpointResult<()> {
+        let name = name.to_owned();
+        self.whole(|shared| async move { shared.keep_receipt(root, &name, text).await }).await
+    }
 }
 
 /// The time among what is written with an object.

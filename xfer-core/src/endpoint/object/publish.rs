@@ -7,16 +7,17 @@ use futures_util::FutureExt;
 use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::manifest::{Metadata, Stamp};
-use xfer_protocol::message::{Finish, Outcome, PartialIndex, Publish, Ticket};
+use xfer_protocol::message::{Finish, Outcome, PartialIndex, Publish, RootIndex, Ticket};
 use xfer_protocol::path::RelPath;
 
 use super::confirm::Written;
-use super::fault::own;
+use super::fault::{own, sort};
 use super::places::Standing;
 use super::roots::OpenRoot;
-use super::store::Load;
+use super::store::{Checksum, Condition, Key, Load, Put};
+use super::sums::{crc, length};
 use super::upload::Upload;
-use super::{OBJECTS_AT_ONCE, Shared, at_once, guard};
+use super::{OBJECTS_AT_ONCE, RECORDS, Shared, at_once, guard};
 use crate::endpoint::EndpointResult;
 
 /// Bytes of staged files that wait in memory; others wait in the store.
@@ -177,6 +178,22 @@ impl Shared {
             self.partials.forget(index);
         }
         Ok(stamp)
+    }
+
+    pub(super) async fn keep_receipt(
+        &self,
+        root: RootIndex,
+        name: &str,
+        text: Bytes,
+    ) -> EndpointResult<()> {
+        let root = self.writable(root, Operation::Write)?;
+        let refused = || Fault::new(FaultKind::Unsafe, Operation::Write, RelPath::root());
+        let key = Key::new(format!("{}{RECORDS}/{name}", root.prefix)).ok_or_else(refused)?;
+        let (checksum, condition) = (Checksum::Crc64Nvme(crc(&text)), Condition::Always);
+        let put = Put { key: &key, body: text, attributes: &[], checksum, condition };
+        let written = self.store.put(put).await;
+        written.map_err(|error| sort(error, Operation::Write, &RelPath::root()))?;
+        Ok(())
     }
 
     pub(super) async fn finish(&self, finish: Finish) -> EndpointResult<()> {

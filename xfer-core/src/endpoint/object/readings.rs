@@ -137,6 +137,14 @@ impl Table {
         pieces.into_iter().for_each(|(start, piece)| reading.insert(start, piece));
         let after = reading.pieces.len();
         self.pieces = self.pieces + after - before;
+    }
+
+    fn know(&mut self, place: u64, digest: Digest) {
+        self.reading(place).digest = Some(digest);
+    }
+
+    /// Forgets what was read first, beyond the limits.
+    fn bound(&mut self) {
         while self.files.len() > FILES_MAX || self.pieces > PIECES_MAX {
             let Some(first) = self.order.front().copied() else { return };
             self.forget(first);
@@ -226,9 +234,10 @@ impl Shared {
         let pieces = if digest.is_none() { pieces_of(start, bytes) } else { Vec::new() };
         let mut table = guard(&self.readings.0);
         match digest {
-            Some(_) => table.reading(place).digest = digest,
+            Some(digest) => table.know(place, digest),
             None => table.add(place, pieces),
         }
+        table.bound();
     }
 
     /// Holds a small object to what is known of it; its digest comes back, or what differs.
@@ -363,6 +372,7 @@ mod tests {
         let mut table = Table::default();
         for place in 0..FILES_MAX as u64 + 3 {
             table.add(place, pieces_of(0, b"abc"));
+            table.bound();
         }
         assert_eq!((table.files.len(), table.order.len()), (FILES_MAX, FILES_MAX));
         assert!(!table.files.contains_key(&2) && table.files.contains_key(&3));
