@@ -378,7 +378,10 @@ impl Upload {
             None => true,
             Some(listed) => listed
                 .get(&part.number)
-                .is_some_and(|found| found.size == part.size && found.tag == part.tag),
+                // Where no tag is told, completing compares the one that is recorded.
+                .is_some_and(|found| {
+                    found.size == part.size && (found.tag.is_empty() || found.tag == part.tag)
+                }),
         };
         let fits = |part: &RecordedPart| {
             u64::from(part.number) <= self.count()
