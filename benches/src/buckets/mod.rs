@@ -174,7 +174,7 @@ impl Track {
         let cost = self.room.path().join("cost");
         let before = store.processor();
         let took = timed(measured(&command, &cost), &[])?;
-        let [user, system, kib] = measurement(&cost)?;
+        let (processor, kib) = measurement(&cost)?;
         let landed = match direction {
             Direction::Push => store.objects().join(&there),
             Direction::Pull => destination.join(name),
@@ -183,9 +183,9 @@ impl Track {
         empty(&destination)?;
         Ok(Turn {
             wall: took.wall,
-            processor: user + system,
+            processor,
             store: store.processor() - before,
-            memory: (kib as u64) << 10,
+            memory: kib << 10,
         })
     }
 }
@@ -200,11 +200,20 @@ fn measured(plain: &Command, to: &Path) -> Command {
     command
 }
 
-fn measurement(from: &Path) -> Done<[f64; 3]> {
+/// Processor seconds, and KiB
+fn measurement(from: &Path) -> Done<(f64, u64)> {
     let text =
         fs::read_to_string(from).map_err(|error| format!("apt-get install time: {error}"))?;
-    let numbers: Vec<f64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-    numbers.try_into().map_err(|_| format!("no three numbers in {text:?}"))
+    let words: Vec<_> = text.split_whitespace().collect();
+    let numbers = match words[..] {
+        [user, system, kib] => {
+            let [user, system] = [user, system].map(|word| word.parse::<f64>().ok());
+            user.zip(system).zip(kib.parse().ok())
+        }
+        _ => None,
+    };
+    let ((user, system), kib) = numbers.ok_or_else(|| format!("no three numbers in {text:?}"))?;
+    Ok((user + system, kib))
 }
 
 fn same(source: &Path, landed: &Path) -> Done {
