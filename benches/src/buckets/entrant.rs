@@ -103,8 +103,8 @@ impl Entrant {
                 command.args(ends(inside(&here), with(if push { "/" } else { "/*" })));
             }
             Self::Rclone => {
-                // Without its last `/` it would ask for an object first, which s3s-fs answers with an
-                // error for as long as it is asked.
+                // Without its last `/` it would ask for an object first, which s3s-fs answers with
+                // an error for as long as it is asked.
                 let there = format!(":s3:{}/{}/", access.bucket, wanted.there);
                 // Its own number is 4, which a store nearby does not notice.
                 command.args(["copy", "-q", "--transfers", "16", "--checkers", "16"]);

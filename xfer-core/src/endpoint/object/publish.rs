@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
@@ -15,7 +16,7 @@ use super::fault::{own, sort};
 use super::places::Standing;
 use super::roots::OpenRoot;
 use super::store::{Checksum, Condition, Key, Load, Put};
-use super::sums::{crc, length};
+use super::sums::crc;
 use super::upload::Upload;
 use super::{OBJECTS_AT_ONCE, RECORDS, Shared, at_once, guard};
 use crate::endpoint::EndpointResult;
@@ -190,7 +191,7 @@ impl Shared {
         let refused = || Fault::new(FaultKind::Unsafe, Operation::Write, RelPath::root());
         let key = Key::new(format!("{}{RECORDS}/{name}", root.prefix)).ok_or_else(refused)?;
         let (checksum, condition) = (Checksum::Crc64Nvme(crc(&text)), Condition::Always);
-        let put = Put { key: &key, body: text, attributes: &[], checksum, condition };
+        let put = Put { key: &key, body: text.into(), attributes: &[], checksum, condition };
         let written = self.store.put(put).await;
         written.map_err(|error| sort(error, Operation::Write, &RelPath::root()))?;
         Ok(())

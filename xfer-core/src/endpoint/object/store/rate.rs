@@ -1,10 +1,10 @@
 //! How many requests are under way at a time: as many as make a store faster, and as few as it asks
 //! for.
 //!
-//! Requests with bodies begin at a limit that grows after each round in which all of it was used and
-//! more came through than before: by half, until a round brings too little for that or the store
-//! asks for less, and by one from then on. It halves when the store asks for less: once for all that
-//! were under way then. Their bytes are limited too, for memory follows them.
+//! Requests with bodies begin at a limit that grows after each round in which all of it was used
+//! and more came through than before: by half, until a round brings too little for that or the
+//! store asks for less, and by one from then on. It halves when the store asks for less: once for
+//! all that were under way then. Their bytes are limited too, for memory follows them.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
