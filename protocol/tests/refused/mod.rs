@@ -343,7 +343,7 @@ fn impossible_errands() -> Vec<Refused> {
         named("carry-piece-beyond-limit", "Parcel", carry(put(&[(above - 1, 1)]))),
         named("carry-piece-wraps", "Parcel", carry(put(&[(u64::MAX, 1)]))),
         named("carry-body-above-limit", "Parcel", carry(put(&[(0, 16 * MIB); 13]))),
-        named("carry-get-with-body", "Errand", carry(get_of(put(&[(0, 1)])))),
+        named("carry-get-with-body", "Errand", carry(as_get(put(&[(0, 1)])))),
         named("carry-put-that-keeps", "Errand", carry(both)),
         named("carry-keep-nothing", "Parcel", kept(keeping(0, 0, 1))),
         named("carry-keep-above-limit", "Parcel", kept(keeping(above, 0, 64 * MIB))),
@@ -360,7 +360,7 @@ fn impossible_errands() -> Vec<Refused> {
     ]
 }
 
-fn get_of(carry: Carry) -> Carry {
+fn as_get(carry: Carry) -> Carry {
     Carry { method: CarriedMethod::Get, ..carry }
 }
 
