@@ -71,7 +71,7 @@ impl Store {
         let (port, objects) = told.ok_or("the store did not start")?;
         let access = Access::on(number("port", port)?);
         let held = child.stdin.take();
-        Ok(Self { child, held: held, access, objects: objects.into() })
+        Ok(Self { child, held, access, objects: objects.into() })
     }
 
     pub(super) fn access(&self) -> &Access {
