@@ -20,6 +20,7 @@ const SIBLINGS: &[(&str, &str, &str)] = &[
     ("event", "error", "a problem is told with the class that it leads to"),
     ("event", "location", "an event names the two ends of a transfer"),
     ("error", "location", "an error names the end at which it happened"),
+    ("options", "location", "an option names the bucket that files go by"),
 ];
 
 /// Names that only some files of the program may say, and why

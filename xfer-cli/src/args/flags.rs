@@ -475,8 +475,6 @@ pub(crate) const LATER_FLAGS: &[&str] = &[
     "update",
     "ignore-existing",
     "size-only",
-    "uploads",
-    "abort-stale",
     "policy",
     "ack",
     "trust-key",

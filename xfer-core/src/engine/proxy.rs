@@ -20,6 +20,12 @@ const RATE: u64 = 4_000_000;
 /// How often is looked at what crossed.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// What is there instead: a bucket is reached by the machine's own link.
+const BY_BUCKET: &str = "go by way of a bucket, which the machine's own link reaches: repeat with \
+                         --via s3://BUCKET/tmp";
+const BY_PORT: &str = "name a port of the machine that is mapped to the outside: --data-port \
+                       INSIDE:OUTSIDE/tcp";
+
 /// A limit beyond which a transfer would pass, with some room for what changes meanwhile.
 const ROOM: f64 = 1.03;
 
@@ -155,11 +161,7 @@ impl fmt::Display for Story {
         if sent.is_none() {
             writeln!(f, "  by proxy  about {} (4 MB/s, estimated)", duration(bytes / RATE))?;
         }
-        let mut instead = vec![
-            "name a port of the machine that is mapped to the outside: --data-port \
-             INSIDE:OUTSIDE/tcp"
-                .to_owned(),
-        ];
+        let mut instead = vec![BY_BUCKET.to_owned(), BY_PORT.to_owned()];
         instead.push(match sent {
             None => {
                 format!("send it anyway: repeat with --proxy-limit {}", enough(*bytes))
@@ -211,16 +213,15 @@ mod tests {
 
     #[test]
     fn a_refusal_says_what_why_how_long_and_what_instead() {
-        let instead = "name a port of the machine that is mapped to the outside: --data-port \
-                       INSIDE:OUTSIDE/tcp";
         let expected = format!(
             "\
 refused, nothing sent: 214 GB would cross Vast's SSH proxy (ssh5.vast.ai:17417); limit 1 GB
   why       no direct port: no port is mapped to 22/tcp
   by proxy  about 15 h (4 MB/s, estimated)
-  instead   1  {instead}
-            2  send it anyway: repeat with --proxy-limit 221GB
-            3  next machine: an offer with direct_port_count>=1, created with --direct
+  instead   1  {BY_BUCKET}
+            2  {BY_PORT}
+            3  send it anyway: repeat with --proxy-limit 221GB
+            4  next machine: an offer with direct_port_count>=1, created with --direct
             Do not destroy this one first: what is only there is lost with it."
         );
         assert_eq!(story(214_000_000_000, None), expected);

@@ -232,7 +232,7 @@ fn add(summary: &mut Summary, Carried { there, onwards }: &Carried) {
         summary.wasted_bytes += leg.wasted_bytes;
     }
     summary.reused_bytes = there.reused_bytes.max(onwards.reused_bytes);
-    summary.route = onwards.route.clone().or(summary.route.take());
+    summary.route = onwards.route.clone().or_else(|| summary.route.take());
 }
 
 #[cfg(test)]

@@ -30,7 +30,9 @@ fn flags() -> BTreeSet<String> {
     };
     let mut flags: BTreeSet<String> = FLAGS.iter().map(shown).collect();
     flags.extend(FLAGS.iter().filter_map(|flag| flag.short).map(|letter| format!("-{letter}")));
-    flags.extend(["--against", "--origin", "--help", "--version", "-V"].map(String::from));
+    let of_verbs =
+        ["--against", "--origin", "--uploads", "--abort-stale", "--help", "--version", "-V"];
+    flags.extend(of_verbs.map(String::from));
     flags
 }
 

@@ -3,10 +3,10 @@
 //!
 //! One rclone runs beside this process and is asked over a socket that nobody else reaches: a
 //! process for each file would take longer than most files. It reads its own configuration, of
-//! which nothing is known here. Small files are laid into a directory of ours, from where it copies them
-//! with their times; large ones are streamed to it in order, under the name of a partial where the
-//! remote can rename, so that no file appears before it is whole. What arrived is proven by reading
-//! it back, and rclone's own sums count as received.
+//! which nothing is known here. Small files are laid into a directory of ours, from where it copies
+//! them with their times; large ones are streamed to it in order, under the name of a partial where
+//! the remote can rename, so that no file appears before it is whole. What arrived is proven by
+//! reading it back, and rclone's own sums count as received.
 
 mod beside;
 mod calls;
