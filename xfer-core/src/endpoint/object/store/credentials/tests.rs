@@ -251,13 +251,14 @@ async fn what_is_broken_is_named() {
     let over = "{\"accessToken\":\"SEKRET\",\"expiresAt\":\"2020-01-01T00:00:00Z\"}";
     let cache = home.path().join(".aws/sso/cache").join(cached_as("https://o.example"));
     std::fs::write(cache, over).unwrap();
-    let rows: [(Pairs<'_>, ExitClass, &str); 18] = [
+    let rows: [(Pairs<'_>, ExitClass, &str); 19] = [
         (&[file("HOME/binary")], config, "binary: it is no text"),
         (&[file("HOME/invalid")], config, "invalid: it is no text"),
         (&[file("HOME/long")], config, "longer than"),
         (&[file("HOME/plain")], config, "plain, line 1"),
         (&[file("HOME")], config, "not a regular file"),
         (&[file("HOME/empty")], config, "no credentials"),
+        (&[file("/dev/null")], config, "no credentials"),
         (&[("AWS_PROFILE", "none")], config, "AWS_PROFILE: there is no profile"),
         (&[("AWS_PROFILE", "half")], config, "aws_secret_access_key"),
         (&[("AWS_PROFILE", "code")], config, "export-credentials"),
