@@ -72,6 +72,11 @@ const UNSET: &[&str] = &[
     "RCLONE_BACKUP_DIR",
     "RCLONE_SUFFIX",
     "RCLONE_UPDATE",
+    "RCLONE_METADATA",
+    "RCLONE_HASH_FILTER",
+    "RCLONE_NAME_TRANSFORM",
+    "RCLONE_DUMP",
+    "RCLONE_VERBOSE",
 ];
 
 /// The program, its socket, and the directory that it copies from.
