@@ -96,9 +96,9 @@ impl Connector {
         let Machine::Store(bucket) = &directory.machine else {
             return Err(TransferError::Internal("what is to be cleared is no bucket"));
         };
-        let Far::Store(store, _) = self.store(bucket, options, &[]).await?.far else {
-            return Err(TransferError::Internal("a bucket that is none"));
-        };
+        let path = &directory.path[..];
+        let prefix = String::from_utf8_lossy(path.strip_prefix(b"/").unwrap_or(path));
+        let (store, _) = self.patient_store(bucket, options, &prefix).await?;
         let cleared = clear(&*store, &directory.path).await;
         cleared.map_err(|error| store_error(bucket, error))
     }
