@@ -1,5 +1,6 @@
 //! Files go by way of a bucket: what arrives, what stays there, and what is sent anew
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -10,7 +11,7 @@ use xfer_tests::stores::{S3s, judges};
 use xfer_tests::tree;
 use xfer_tests::xfer::{Ended, Running};
 
-use crate::{BIG, Bench, SOON};
+use crate::{BIG, Bench, SOON, assert_fails};
 
 /// A machine, a bucket, and what can go wrong before it
 struct Relayed {
@@ -37,6 +38,15 @@ impl Relayed {
 
     fn push(&self, from: &Path, to: &str) -> Ended {
         self.start("push", text(from), to, &[]).wait()
+    }
+
+    /// What was put there since, receipts and manifests aside, by its last name
+    fn files_put_since(&self, before: usize) -> BTreeSet<String> {
+        let puts = self.faults.passed().split_off(before).into_iter();
+        let targets = puts.filter(|passed| passed.method == "PUT").map(|passed| passed.target);
+        let path = |target: String| target.split('?').next().unwrap_or_default().to_owned();
+        let files = targets.map(path).filter(|path| !path.contains(".xfer-receipts/"));
+        files.map(|path| path.rsplit('/').next().unwrap_or_default().to_owned()).collect()
     }
 
     /// Panics where anything is left in the bucket
@@ -130,14 +140,103 @@ fn what_is_killed_on_the_way_on_goes_on_there() {
     assert!(!judges::listed(relayed.store.access(), "").is_empty(), "it is gone too early");
     let before = relayed.faults.passed().len();
     relayed.push(&source, "machine:data/").expect_code(0);
-    let sent = relayed.faults.passed();
-    // What is written is the manifest and a receipt, and no file.
-    let is_file = |target: &str| !target.contains(".xfer-receipts/");
-    let files = sent[before..].iter().filter(|passed| passed.method == "PUT");
-    let files: Vec<_> = files.map(|put| &put.target).filter(|target| is_file(target)).collect();
+    let files = relayed.files_put_since(before);
     assert!(files.is_empty(), "sent anew: {files:?}");
     oracle::assert_equal(&source, &relayed.machine.home().join("data/tree"));
     relayed.assert_nothing_left();
+}
+
+#[test]
+fn only_what_is_missing_goes_there() {
+    let relayed = Relayed::new();
+    let bench = &relayed.bench;
+    let source = bench.path("tree");
+    plant(&source);
+    let straight = [source.clone().into(), "machine:data/".into()];
+    bench.xfer.run(bench.arguments("push", straight, &[])).expect_code(0);
+    fs::create_dir_all(source.join("new/below")).expect("make directories");
+    tree::write(&source.join("new/below/one"), b"1");
+    tree::big_file(&source.join("big"), BIG, 6);
+    let before = relayed.faults.passed().len();
+    let result = relayed.push(&source, "machine:data/").expect_code(0).result();
+    let expected = ["big", "one"].map(str::to_owned);
+    assert_eq!(relayed.files_put_since(before), BTreeSet::from(expected));
+    assert_eq!(result["bytes"]["moved"], BIG + 1, "{result}");
+    oracle::assert_equal(&source, &relayed.machine.home().join("data/tree"));
+    relayed.assert_nothing_left();
+}
+
+#[test]
+fn a_request_is_carried_out_by_one_process_at_a_time() {
+    let relayed = Relayed::new();
+    let source = relayed.bench.path("tree");
+    plant(&source);
+    let held = relayed.faults.rule(When::part().of("/big"), Action::Hold);
+    let running = relayed.start("push", text(&source), "machine:data/", &[]);
+    assert!(held.wait(1, SOON), "nothing is sent there");
+    let second = relayed.push(&source, "machine:data/").expect_code(9);
+    assert_eq!(second.result()["reason"], "busy", "{}", second.stderr);
+    held.release();
+    running.wait().expect_code(0);
+    relayed.assert_nothing_left();
+}
+
+#[test]
+fn links_that_are_followed_arrive_as_files() {
+    let relayed = Relayed::new();
+    let source = relayed.bench.path("tree");
+    fs::create_dir(&source).expect("make a directory");
+    tree::write(&source.join("file"), b"1");
+    std::os::unix::fs::symlink("file", source.join("link")).expect("make a symbolic link");
+    relayed.start("push", text(&source), "machine:data/", &["-L"]).wait().expect_code(0);
+    let there = relayed.machine.home().join("data/tree/link");
+    assert!(fs::symlink_metadata(&there).expect("it is there").is_file());
+    relayed.assert_nothing_left();
+}
+
+#[test]
+fn what_was_begun_there_and_is_no_longer_asked_for_is_not_left() {
+    let relayed = Relayed::new();
+    let source = relayed.bench.path("tree");
+    plant(&source);
+    let held = relayed.faults.rule(When::part().of("/big").only(1..), Action::Hold);
+    let running = relayed.start("push", text(&source), "machine:data/", &[]);
+    assert!(held.wait(1, SOON), "nothing is sent there");
+    running.signal("KILL");
+    running.wait();
+    held.release();
+    relayed.faults.forget();
+    fs::remove_file(source.join("big")).expect("remove a file");
+    relayed.push(&source, "machine:data/").expect_code(0);
+    oracle::assert_equal(&source, &relayed.machine.home().join("data/tree"));
+    relayed.assert_nothing_left();
+}
+
+#[test]
+fn what_an_earlier_run_carried_is_proven_before_it_goes() {
+    let relayed = Relayed::new();
+    let source = relayed.bench.path("tree");
+    plant(&source);
+    let kept = relayed.faults.rule(When::method("DELETE"), Action::refuse(403, "AccessDenied"));
+    let first = relayed.push(&source, "machine:data/").expect_code(0);
+    kept.assert_fired();
+    assert!(first.stderr.contains("could not be removed"), "{}", first.stderr);
+    relayed.faults.forget();
+    let more = ["--quick", "--verify", "received"];
+    let again = relayed.start("push", text(&source), "machine:data/", &more).wait();
+    assert_eq!(again.expect_code(0).result()["proof_level"], "read-back");
+    relayed.assert_nothing_left();
+}
+
+#[test]
+fn what_cannot_be_read_is_told_and_not_missed_in_the_bucket() {
+    let relayed = Relayed::new();
+    let source = relayed.bench.path("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&source).status();
+    assert!(made.expect("mkfifo").success());
+    let ended = relayed.push(&source, "machine:data/");
+    assert_fails(&ended, &[5]);
+    assert!(ended.stderr.contains("pipe"), "{}", ended.stderr);
 }
 
 #[test]

@@ -3,15 +3,18 @@
 //! Two transfers move them, each of which is taken up again where it ended. A third one, between
 //! the very ends that were asked for, finds everything there: it proves it, moves what changed
 //! meanwhile, and has the receipt. What lies in the bucket is removed after that, and not before.
+//! What is there already, by a plan between these ends, goes nowhere.
 
 mod legs;
+mod missing;
 mod stay;
 
-use std::sync::Arc;
-
 use tokio_util::sync::CancellationToken;
+use xfer_protocol::message::FilterRules;
+use xfer_protocol::path::RelPath;
 
-use self::legs::{Told, heard};
+use self::legs::{Purse, Told, heard};
+use self::missing::{Planned, Planning};
 use self::stay::Stay;
 use super::{Counts, Summary, Transfer, run_once};
 use crate::connect::Connector;
@@ -25,6 +28,7 @@ struct Relay {
     connector: Connector,
     observer: SharedObserver,
     cancel: CancellationToken,
+    purse: Purse,
 }
 
 /// Moves what is asked by way of a directory of a bucket.
@@ -39,30 +43,30 @@ pub(super) async fn relay(
     cancel: CancellationToken,
 ) -> Result<Summary, TransferError> {
     check(&transfer, way)?;
-    let relay = Relay { connector, observer, cancel };
+    let purse = Purse::of(transfer.options.network.max_cost);
+    let relay = Relay { connector, observer, cancel, purse };
     if transfer.plan_only {
         relay.tell(format!("all that is to move goes by way of {way}"));
         let straight = unlimited(&transfer);
         return run_once(straight, relay.connector, relay.observer, relay.cancel).await;
     }
     let began = relay.connector.clock().elapsed();
-    let (stay, carried) = if relay.is_there(&transfer).await? {
-        (Stay::earlier(&relay.connector, &transfer, way)?, None)
+    let mut stay = Stay::claim(&relay.connector, &transfer, way)?;
+    let planned = relay.plan(&transfer).await?;
+    let carried = if planned.is_there() {
+        None
     } else {
-        let stay = Stay::open(&relay.connector, &transfer, way)?;
-        let carried = relay.carry(&transfer, &stay.directory).await?;
-        (Some(stay), Some(carried))
-    };
-    let mut summary = relay.prove(&transfer, carried.is_some()).await?;
-    match stay {
-        Some(stay) if summary.class == ExitClass::Done => {
-            relay.leave(stay, &transfer.options).await;
+        let directory = stay.make(&relay.connector)?;
+        match relay.carry(&transfer, &directory, planned).await? {
+            Carried::Both(legs) => Some(legs),
+            Carried::There(summary) => return Ok(relay.told_of_kept(&stay, *summary)),
         }
-        Some(stay) => relay.tell(format!(
-            "{}: what lies there is kept until all has arrived; the same command goes on",
-            stay.directory
-        )),
-        None => {}
+    };
+    let mut summary = relay.prove(&transfer, carried.is_some(), stay.made().is_some()).await?;
+    if summary.class == ExitClass::Done {
+        relay.leave(stay, &transfer.options).await;
+    } else {
+        summary = relay.told_of_kept(&stay, summary);
     }
     if let Some(legs) = carried {
         add(&mut summary, &legs);
@@ -72,9 +76,16 @@ pub(super) async fn relay(
 }
 
 /// Both transfers that moved the files.
-struct Carried {
+struct Legs {
     there: Summary,
     onwards: Summary,
+}
+
+/// How far files came.
+enum Carried {
+    Both(Box<Legs>),
+    /// Nothing of what was asked for got even into the bucket.
+    There(Box<Summary>),
 }
 
 impl Relay {
@@ -82,33 +93,47 @@ impl Relay {
         self.observer.observe(&Event::Notice(notice));
     }
 
-    async fn run(&self, transfer: Transfer, told: Told) -> Result<Summary, TransferError> {
-        let observer = heard(&self.observer, told);
+    fn told_of_kept(&self, stay: &Stay, summary: Summary) -> Summary {
+        if let Some(directory) = stay.made() {
+            self.tell(format!(
+                "{directory}: what lies there is kept until all has arrived; the same command goes \
+                 on"
+            ));
+        }
+        summary
+    }
+
+    async fn run(&self, mut transfer: Transfer, told: Told) -> Result<Summary, TransferError> {
+        transfer.options.network.max_cost = self.purse.left();
+        let observer = heard(&self.observer, told, &self.purse);
         run_once(transfer, self.connector.clone(), observer, self.cancel.child_token()).await
     }
 
-    /// Whether nothing is left to move, by what is known without reading any file.
-    async fn is_there(&self, transfer: &Transfer) -> Result<bool, TransferError> {
-        let totals = Arc::new(std::sync::Mutex::new(None));
+    /// What is to be moved between the ends, and what that costs.
+    async fn plan(&self, transfer: &Transfer) -> Result<Planned, TransferError> {
+        let planning = Planning::default();
         let straight = Transfer { plan_only: true, ..unlimited(transfer) };
-        self.run(straight, Told::Totals(Arc::clone(&totals))).await?;
-        let totals = *totals.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let is_there = totals.is_some_and(|totals| {
-            totals.complete && totals.entries_to_move == 0 && totals.entries_to_compare == 0
-        });
-        Ok(is_there)
+        let observer = planning.heard(&self.observer);
+        let cancel = self.cancel.child_token();
+        run_once(straight, self.connector.clone(), observer, cancel).await?;
+        Ok(planning.planned())
     }
 
-    /// Has everything go to the directory, and from there on.
+    /// Has what is missing go to the directory, and from there on.
     async fn carry(
         &self,
         transfer: &Transfer,
         directory: &Location,
+        planned: Planned,
     ) -> Result<Carried, TransferError> {
         let mut options = transfer.options.clone();
         options.network.via = Via::Nothing;
         // It is the third transfer that has it.
         options.disk.receipt = None;
+        let missing = planned.missing_of(&transfer.sources);
+        if missing.is_some() {
+            options.selection.only.clone_from(&missing);
+        }
         let there = Transfer {
             sources: transfer.sources.clone(),
             destination: directory.clone(),
@@ -120,46 +145,70 @@ impl Relay {
         let onwards = Transfer {
             sources: vec![from_there(&transfer.sources, directory)],
             destination: onwards_to(transfer),
-            options: selected(&options),
+            options: selected(&options, missing),
             plan_only: false,
         };
         self.tell(format!("from {directory} on to {}", transfer.destination));
-        let onwards = self.run(onwards, Told::Entries).await?;
-        Ok(Carried { there, onwards })
+        match self.run(onwards, Told::Entries).await {
+            Ok(onwards) => Ok(Carried::Both(Box::new(Legs { there, onwards }))),
+            // What is not there was not read before: that is the reason to tell.
+            Err(error) if is_missing(&error) && there.class != ExitClass::Done => {
+                self.tell_problems(&there);
+                let told = Summary { proof_level: None, manifest_root: None, ..there };
+                Ok(Carried::There(Box::new(told)))
+            }
+            Err(error) => Err(error),
+        }
     }
 
-    /// Compares both ends by what they hold, and proves it.
-    async fn prove(&self, transfer: &Transfer, carried: bool) -> Result<Summary, TransferError> {
+    fn tell_problems(&self, summary: &Summary) {
+        for fault in &summary.problems {
+            self.observer.observe(&Event::Problem { fault: fault.clone(), class: summary.class });
+        }
+    }
+
+    /// Compares both ends by what they hold, and proves it: also what an earlier run carried, of
+    /// which nothing will be left but what arrived.
+    async fn prove(
+        &self,
+        transfer: &Transfer,
+        is_rest: bool,
+        was_carried: bool,
+    ) -> Result<Summary, TransferError> {
         let mut straight = transfer.clone();
         straight.options.network.via = Via::Here;
-        if carried {
+        if was_carried {
             let level = &mut straight.options.verify.level;
             *level = (*level).max(VerifyLevel::ReadBack);
         }
-        self.run(straight, if carried { Told::Rest } else { Told::All }).await
+        self.run(straight, if is_rest { Told::Rest } else { Told::All }).await
     }
 
     /// Removes what lies in the bucket; what stays there costs money and is told.
     async fn leave(&self, stay: Stay, options: &TransferOptions) {
-        match self.connector.clear(&stay.directory, options).await {
+        let Some(directory) = stay.made() else { return };
+        match self.connector.clear(directory, options).await {
             Ok(()) => {
                 if let Err(error) = stay.forget() {
                     self.tell(format!("{error}"));
                 }
             }
             Err(error) => self.tell(format!(
-                "{}: what lies there is no longer needed and could not be removed: {error}",
-                stay.directory
+                "{directory}: what lies there is no longer needed and could not be removed: {error}"
             )),
         }
     }
 }
 
-/// The request between its own ends, as a plan, for which nothing crosses anything.
+fn is_missing(error: &TransferError) -> bool {
+    error.exit_class() == ExitClass::NotFound
+}
+
+/// The request between its own ends, as a plan, for which nothing crosses a proxy.
 fn unlimited(transfer: &Transfer) -> Transfer {
     let mut straight = transfer.clone();
     let network = &mut straight.options.network;
-    (network.via, network.proxy_limit, network.max_cost) = (Via::Here, Some(u64::MAX), None);
+    (network.via, network.proxy_limit) = (Via::Here, Some(u64::MAX));
     straight
 }
 
@@ -186,11 +235,13 @@ fn at_store(options: &TransferOptions) -> TransferOptions {
     options
 }
 
-/// What is in the bucket was selected before.
-fn selected(options: &TransferOptions) -> TransferOptions {
+/// What is in the bucket was selected before; an earlier run may have left more there than is
+/// missing now.
+fn selected(options: &TransferOptions, missing: Option<Vec<RelPath>>) -> TransferOptions {
     let mut options = options.clone();
-    options.selection.filter = xfer_protocol::message::FilterRules::default();
-    options.selection.only = None;
+    options.selection.filter = FilterRules::default();
+    options.selection.only = missing;
+    options.selection.follow_links = false;
     options
 }
 
@@ -217,7 +268,7 @@ fn onwards_to(transfer: &Transfer) -> Location {
 }
 
 /// Counts as moved what the transfers before moved, which the last one found unchanged.
-fn add(summary: &mut Summary, Carried { there, onwards }: &Carried) {
+fn add(summary: &mut Summary, Legs { there, onwards }: &Legs) {
     let moved = |last: &mut Counts, onwards: Counts| {
         let moved = onwards.moved.min(last.unchanged);
         last.moved += moved;

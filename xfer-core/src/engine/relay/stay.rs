@@ -3,60 +3,77 @@
 
 use std::io::Read;
 
+use xfer_protocol::fault::{Fault, FaultKind, Operation};
+use xfer_protocol::path::RelPath;
+
 use crate::connect::Connector;
-use crate::disk::state::{StateDirectory, StateError};
+use crate::disk::Errno;
+use crate::disk::lock::{LockMode, try_lock};
+use crate::disk::state::{LockFile, StateDirectory, StateError};
 use crate::engine::Transfer;
 use crate::engine::outcome;
 use crate::error::TransferError;
 use crate::location::Location;
+use crate::options::SelectionOptions;
 
 /// Bytes of a number, in hexadecimal digits.
 const DIGITS: usize = 16;
 
-/// A directory of the bucket, and where it is recorded.
+/// The place of one request in the bucket, which no other process has meanwhile.
 pub(super) struct Stay {
-    /// The directory; it ends in `/`.
-    pub(super) directory: Location,
+    /// The directory, once there is one; it ends in `/`.
+    directory: Option<Location>,
+    way: Location,
     records: StateDirectory,
     name: String,
+    _lock: LockFile,
 }
 
 impl Stay {
-    /// The directory of an earlier run of the same request, which did not come to its end.
-    pub(super) fn earlier(
-        connector: &Connector,
-        transfer: &Transfer,
-        way: &Location,
-    ) -> Result<Option<Self>, TransferError> {
-        let records = records(connector).map_err(outcome::state)?;
-        let name = name_of(transfer, way);
-        let number = recorded(&records, &name).map_err(outcome::state)?;
-        Ok(number.map(|number| Self { directory: below(way, number), records, name }))
-    }
-
-    /// That, or a new one.
-    pub(super) fn open(
+    /// That of an earlier run of the same request which did not come to its end, or one that has
+    /// no directory yet.
+    ///
+    /// # Errors
+    /// Another process that carries out the same request; a state directory that is of no use.
+    pub(super) fn claim(
         connector: &Connector,
         transfer: &Transfer,
         way: &Location,
     ) -> Result<Self, TransferError> {
-        if let Some(earlier) = Self::earlier(connector, transfer, way)? {
-            return Ok(earlier);
+        let name = name_of(transfer, way);
+        let locked = connector.state_directory().and_then(|state| {
+            let records = state.child("relays")?;
+            Ok((records, state.child("locks")?.lock_file(&format!("relay-{name}"))?))
+        });
+        let (records, lock) = locked.map_err(outcome::state)?;
+        if try_lock(&lock, LockMode::Exclusive) == Err(Errno::WOULDBLOCK) {
+            let fault = Fault::new(FaultKind::Busy, Operation::Lock, RelPath::root());
+            return Err(TransferError::Busy { location: transfer.destination.clone(), fault });
         }
-        let records = records(connector).map_err(outcome::state)?;
-        let (name, number) = (name_of(transfer, way), connector.unique());
-        record(&records, &name, number, connector.unique()).map_err(outcome::state)?;
-        Ok(Self { directory: below(way, number), records, name })
+        let number = recorded(&records, &name).map_err(outcome::state)?;
+        let directory = number.map(|number| below(way, number));
+        Ok(Self { directory, way: way.clone(), records, name, _lock: lock })
+    }
+
+    /// The directory, where there is one.
+    pub(super) fn made(&self) -> Option<&Location> {
+        self.directory.as_ref()
+    }
+
+    /// The directory, which is recorded before anything goes there.
+    pub(super) fn make(&mut self, connector: &Connector) -> Result<Location, TransferError> {
+        if let Some(directory) = &self.directory {
+            return Ok(directory.clone());
+        }
+        let number = connector.unique();
+        record(&self.records, &self.name, number, connector.unique()).map_err(outcome::state)?;
+        Ok(self.directory.insert(below(&self.way, number)).clone())
     }
 
     /// Lets go of it, once nothing is there any more.
     pub(super) fn forget(self) -> Result<(), StateError> {
         self.records.remove(&self.name)
     }
-}
-
-fn records(connector: &Connector) -> Result<StateDirectory, StateError> {
-    connector.state_directory()?.child("relays")
 }
 
 fn below(way: &Location, number: u64) -> Location {
@@ -68,7 +85,8 @@ fn below(way: &Location, number: u64) -> Location {
     Location { path, ..way.clone() }
 }
 
-/// The name of the record of a request: the same for the same ends, wherever it is typed.
+/// The name of the record of a request: the same for the same ends and the same selection of files,
+/// wherever it is typed. How old they may be is left out, which is another moment each time.
 fn name_of(transfer: &Transfer, way: &Location) -> String {
     let mut hasher = blake3::Hasher::new();
     let mut add = |bytes: &[u8]| {
@@ -81,6 +99,19 @@ fn name_of(transfer: &Transfer, way: &Location) -> String {
             let here = std::env::current_dir().unwrap_or_default();
             add(here.as_os_str().as_encoded_bytes());
         }
+    }
+    let SelectionOptions { filter, only, follow_links, allow_secrets, .. } =
+        &transfer.options.selection;
+    for rule in &filter.rules {
+        add(rule.pattern.as_bytes());
+        add(&[u8::from(rule.include)]);
+    }
+    add(&[*follow_links, *allow_secrets, filter.gitignore, filter.xferignore].map(u8::from));
+    for bound in [filter.size_min, filter.size_max] {
+        add(bound.map(u64::to_le_bytes).as_ref().map_or(&[], |bytes| &bytes[..]));
+    }
+    for path in only.iter().flatten() {
+        add(path.as_bytes());
     }
     hasher.finalize().to_hex()[..32].to_owned()
 }
@@ -107,6 +138,9 @@ fn record(
 
 #[cfg(test)]
 mod tests {
+    use xfer_protocol::manifest::Timestamp;
+    use xfer_protocol::message::FilterRule;
+
     use super::*;
 
     fn at(text: &str) -> Location {
@@ -126,6 +160,29 @@ mod tests {
         ] {
             assert_ne!(name, name_of(&other, way));
         }
+        let select = |change: fn(&mut SelectionOptions)| {
+            let mut request = request("host:/a", "./b");
+            change(&mut request.options.selection);
+            name_of(&request, &way)
+        };
+        for other in [
+            select(|selection| selection.follow_links = true),
+            select(|selection| selection.allow_secrets = true),
+            select(|selection| selection.only = Some(vec![RelPath::new("x").unwrap()])),
+            select(|selection| selection.filter.gitignore = true),
+            select(|selection| selection.filter.size_min = Some(1)),
+            select(|selection| selection.filter.size_max = Some(1)),
+            select(|selection| {
+                let pattern = "*.tmp".to_owned();
+                selection.filter.rules.push(FilterRule { pattern, include: false });
+            }),
+        ] {
+            assert_ne!(name, other);
+        }
+        let age = |selection: &mut SelectionOptions| {
+            selection.filter.modified_min = Some(Timestamp { seconds: 5, nanoseconds: 0 });
+        };
+        assert_eq!(name, select(age));
         assert_eq!(below(&way, 5).to_string(), "s3://bucket/tmp/xfer-relay-0000000000000005/");
         let top = below(&at("s3://bucket"), 5).to_string();
         assert_eq!(top, "s3://bucket/xfer-relay-0000000000000005/");
