@@ -3,14 +3,18 @@
 //! A receipt is text, one JSON object a line: a head, then one line for each entry in the order of
 //! paths. Its root is a BLAKE3 over those entries, so that a receipt proves its own lines.
 
-use std::io::{BufRead, Write};
+mod reader;
+
+use std::io::Write;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use xfer_protocol::digest::Digest;
-use xfer_protocol::manifest::{Device, EntryKind, ManifestEntry, Metadata, Timestamp};
+use xfer_protocol::manifest::{EntryKind, ManifestEntry, Metadata};
 use xfer_protocol::path::RelPath;
+
+pub use reader::{ReceiptError, ReceiptReader, parse_digest};
 
 /// The name of the form.
 pub const SCHEMA: &str = "xfer.receipt/1";
@@ -111,31 +115,6 @@ pub struct ReceiptEntry {
     pub modified: (i64, u32),
 }
 
-/// Why a receipt cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ReceiptError {
-    /// The file could not be read.
-    #[error("line {line} cannot be read: {cause}")]
-    Io {
-        /// Counts from 1.
-        line: u64,
-        /// What the system said.
-        cause: std::io::Error,
-    },
-    /// A line is not what it should be.
-    #[error("line {line} is no line of a receipt")]
-    BadLine {
-        /// Counts from 1.
-        line: u64,
-    },
-    /// It has another number of entries, or of bytes in them, than its head says.
-    #[error("its entries are not as many, or not as large, as it says")]
-    CountMismatch,
-    /// Its lines do not have the root that its head names.
-    #[error("its entries do not have the root that it names")]
-    RootMismatch,
-}
-
 /// Sums the root of a manifest, entry by entry in the order of paths.
 #[derive(Debug, Default)]
 pub struct ManifestRoot(blake3::Hasher);
@@ -213,120 +192,6 @@ fn kind_name(kind: &EntryKind) -> &'static str {
     }
 }
 
-/// Reads a receipt line by line.
-pub struct ReceiptReader<R> {
-    lines: R,
-    line: u64,
-    head: ReceiptHead,
-}
-
-/// Bytes in one line: a path and a link's content in base64, with room.
-const LINE_BYTES_MAX: usize = 256 * 1024;
-
-impl<R: BufRead> ReceiptReader<R> {
-    /// Reads the head.
-    pub fn new(mut lines: R) -> Result<Self, ReceiptError> {
-        let head: ReceiptHead =
-            read_json(&mut lines, 1)?.ok_or(ReceiptError::BadLine { line: 1 })?;
-        if head.schema != SCHEMA {
-            return Err(ReceiptError::BadLine { line: 1 });
-        }
-        Ok(Self { lines, line: 1, head })
-    }
-
-    /// The first line.
-    #[must_use]
-    pub fn head(&self) -> &ReceiptHead {
-        &self.head
-    }
-
-    /// The next entry, `None` after the last.
-    pub fn next_entry(&mut self) -> Result<Option<ReceiptEntry>, ReceiptError> {
-        self.line += 1;
-        read_json(&mut self.lines, self.line)
-    }
-
-    /// Reads all entries, checks them against the root, and hands each on.
-    pub fn check(
-        mut self,
-        mut each: impl FnMut(&ReceiptEntry, &ManifestEntry),
-    ) -> Result<ReceiptHead, ReceiptError> {
-        let mut root = ManifestRoot::default();
-        let (mut entries, mut bytes) = (0_u64, 0_u64);
-        while let Some(entry) = self.next_entry()? {
-            let manifest = entry.to_manifest().ok_or(ReceiptError::BadLine { line: self.line })?;
-            root.add(&manifest);
-            entries += 1;
-            bytes = bytes.saturating_add(manifest.kind.size());
-            each(&entry, &manifest);
-        }
-        if root.root().to_string() != self.head.manifest_root {
-            return Err(ReceiptError::RootMismatch);
-        }
-        if (entries, bytes) != (self.head.entries, self.head.bytes) {
-            return Err(ReceiptError::CountMismatch);
-        }
-        Ok(self.head)
-    }
-}
-
-fn read_json<T: for<'de> Deserialize<'de>>(
-    lines: &mut impl BufRead,
-    line: u64,
-) -> Result<Option<T>, ReceiptError> {
-    let mut text = Vec::new();
-    std::io::Read::take(&mut *lines, LINE_BYTES_MAX as u64)
-        .read_until(b'\n', &mut text)
-        .map_err(|cause| ReceiptError::Io { line, cause })?;
-    if text.is_empty() {
-        return Ok(None);
-    }
-    serde_json::from_slice(&text).map(Some).map_err(|_| ReceiptError::BadLine { line })
-}
-
-impl ReceiptEntry {
-    /// The entry as a manifest names it; `None` where a field is not what it should be.
-    #[must_use]
-    pub fn to_manifest(&self) -> Option<ManifestEntry> {
-        let kind = match self.kind.as_str() {
-            "device" => {
-                let (block, major, minor) = self.device?;
-                EntryKind::Device(Device { block, major, minor })
-            }
-            "directory" => EntryKind::Directory,
-            "fifo" => EntryKind::Fifo,
-            "file" => EntryKind::File { size: self.size?, allocated: self.size? },
-            "socket" => EntryKind::Socket,
-            "symlink" => EntryKind::Symlink { content: self.content.as_ref()?.bytes()? },
-            _ => return None,
-        };
-        let digest = match &self.blake3 {
-            None => None,
-            Some(hex) => Some(parse_digest(hex)?),
-        };
-        let metadata = Metadata {
-            mode: self.mode,
-            modified: Timestamp { seconds: self.modified.0, nanoseconds: self.modified.1 },
-            ..Metadata::default()
-        };
-        let path = RelPath::new(self.path.bytes()?).ok()?;
-        Some(ManifestEntry { path, kind, metadata, digest })
-    }
-}
-
-/// Reads 64 hexadecimal digits.
-#[must_use]
-pub fn parse_digest(hex: &str) -> Option<Digest> {
-    let mut bytes = [0; 32];
-    if hex.len() != 64 || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).ok()?;
-    }
-    Some(Digest::from_bytes(bytes))
-}
-
 /// Writes one line of the form that `b3sum -c` reads, escaping a name as `b3sum` does.
 ///
 /// A name that is not UTF-8, holds U+FFFD or ends with a carriage return cannot be written in a
@@ -346,6 +211,8 @@ pub fn write_b3sum_line(out: &mut impl Write, entry: &ManifestEntry) -> std::io:
 
 #[cfg(test)]
 mod tests {
+    use xfer_protocol::manifest::Device;
+
     use super::*;
 
     fn entry(path: &[u8], content: &[u8]) -> ManifestEntry {
