@@ -4,8 +4,10 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use xfer_tests::xfer::{Ended, Xfer};
 
@@ -56,6 +58,46 @@ const EQUAL: (i32, &str, &str) = (0, "done", "equal");
 const DIFFERENT: (i32, &str, &str) = (7, "digest-mismatch", "different");
 const UNPROVEN: (i32, &str, &str) = (5, "not-provable", "unproven");
 
+/// What a program says of what it is given; its exit code has to be 0
+fn said(program: &str, words: &[&str], given: &[u8]) -> String {
+    let mut command = Command::new(program);
+    command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(given).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{program} {words:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn bytes_of(hex: &str) -> Vec<u8> {
+    let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+    (0..hex.len()).step_by(2).map(byte).collect()
+}
+
+#[test]
+fn a_receipt_is_checked_without_xfer() {
+    let place = Place::new();
+    place.push(&[], "copy/", 0);
+    let text = fs::read_to_string(place.path("receipt")).unwrap();
+    let mut lines: Vec<_> = text.split_inclusive('\n').collect();
+    let last: serde_json::Value = serde_json::from_str(lines.pop().unwrap()).unwrap();
+    let first = lines.remove(0);
+    let head: serde_json::Value = serde_json::from_str(first).unwrap();
+    let digest = said("b3sum", &["--no-names"], lines.concat().as_bytes());
+    assert_eq!(digest.trim(), head["lines"]);
+    // A key of this kind as RFC 8410 has it.
+    let mut key = bytes_of("302a300506032b6570032100");
+    key.extend(bytes_of(head["key"].as_str().unwrap()));
+    let at = |name: &str| place.path(name).into_os_string().into_string().unwrap();
+    fs::write(place.path("key"), key).unwrap();
+    fs::write(place.path("signature"), bytes_of(last["signature"].as_str().unwrap())).unwrap();
+    fs::write(place.path("head"), first).unwrap();
+    let (key, signature, head) = (at("key"), at("signature"), at("head"));
+    let given = ["-pubin", "-inkey", &key, "-keyform", "DER", "-rawin", "-in", &head];
+    let words = [&["pkeyutl", "-verify"], &given[..], &["-sigfile", &signature]].concat();
+    assert!(said("openssl", &words, b"").contains("Signature Verified"));
+}
+
 #[test]
 fn a_lost_link_is_missed() {
     let place = Place::new();
@@ -88,10 +130,8 @@ fn a_lost_link_is_missed() {
 #[test]
 fn what_was_assumed_is_not_proven() {
     let place = Place::new();
-    let copied = std::process::Command::new("cp")
-        .arg("-a")
-        .args([place.path("source"), place.path("copy")])
-        .status();
+    let copied =
+        Command::new("cp").arg("-a").args([place.path("source"), place.path("copy")]).status();
     assert!(copied.unwrap().success());
     place.push(&["--quick"], "copy", 0);
     let copy = place.path("copy");

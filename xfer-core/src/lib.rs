@@ -18,4 +18,5 @@ pub mod plan;
 pub mod receipt;
 pub mod scan;
 pub mod transport;
+pub mod trust;
 pub mod verify;

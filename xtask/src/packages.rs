@@ -19,6 +19,7 @@ const NEEDED: &[Needed] = &[
     needed("ssh", "openssh-client", "resolves hosts; keys and agents for tests"),
     needed("rsync", "rsync", "judges whether two trees are equal"),
     needed("b3sum", "b3sum", "judges manifests"),
+    needed("openssl", "openssl", "judges signatures"),
     needed("strace", "strace", "shows the order of system calls"),
     needed("mkfs.ext4", "e2fsprogs", "disks that are full or fail"),
     needed("mount", "mount", "disks that are full or fail"),

@@ -194,9 +194,11 @@ fn damaged_receipts() {
 #[test]
 fn forged_receipts() {
     let (place, whole) = with_receipt();
-    let entries = whole.lines().count() - 1;
+    let entries = whole.lines().count() - 2;
     let count = |n: usize| format!("\"entries\":{n}");
-    let one = whole.lines().last().unwrap();
+    let mut backwards = whole.lines().rev();
+    let (signature, one) = (backwards.next().unwrap(), backwards.next().unwrap());
+    let other = signature.replace(|digit: char| digit.is_ascii_digit(), "0");
     for (row, from, to) in [
         ("B-M3", "\"size\":4", "\"size\":-1"),
         ("B-M3", "\"size\":4", "\"size\":9223372036854775808"),
@@ -212,6 +214,11 @@ fn forged_receipts() {
         ("B-M2", "\"path\":\"s/file\"", "\"path\":\"/file\""),
         ("B-M5", "\"manifest_root\":\"", "\"manifest_root\":\"0"),
         ("B-M5", "\"size\":4", "\"size\":5"),
+        ("B-M5", "\"failed\":0", "\"failed\":1"),
+        ("B-M5", "\"key\":\"", "\"key\":\"00"),
+        ("B-M5", signature, ""),
+        ("B-M5", signature, &other),
+        ("B-M5", signature, &format!("{signature}\n{signature}")),
     ] {
         assert!(whole.contains(from), "{row}: no {from} in {whole}");
         fs::write(place.path("r"), whole.replacen(from, to, 1)).unwrap();
@@ -222,4 +229,41 @@ fn forged_receipts() {
     }
     fs::write(place.path("r"), &whole).unwrap();
     place.xfer.run(place.words(&["verify", "@copy", "--against", "@r"])).expect_code(0);
+}
+
+/// Whoever may write a file may write a receipt, but sign it with no key that is believed
+#[test]
+fn receipts_that_nobody_vouches_for() {
+    let (place, whole) = with_receipt();
+    place.xfer.run(place.words(&["receipt", "check", "@r"])).expect_code(0);
+    let (other, foreign) = with_receipt();
+    let earlier = whole.replace("xfer.receipt/2", "xfer.receipt/1");
+    let key = |text: &str| text.split("\"key\":\"").nth(1).unwrap()[..64].to_owned();
+    let lines: Vec<_> = earlier.lines().collect();
+    let head = lines[0].split(",\"lines\"").next().unwrap();
+    let unsigned = format!("{head}}}\n{}\n", lines[1..lines.len() - 1].join("\n"));
+    for (text, code, reason) in [
+        (&foreign, 7, "receipt-signer-unknown"),
+        (&unsigned, 7, "receipt-unsigned"),
+        (&whole.replace(&key(&whole), &key(&foreign)), 7, "signature-mismatch"),
+        (&whole, 0, "done"),
+    ] {
+        fs::write(place.path("r"), text).unwrap();
+        let words = place.words(&["receipt", "check", "--json", "@r"]);
+        let ended = place.xfer.run(words).expect_code(code);
+        assert_eq!(ended.result()["reason"], reason, "B-M5: {}", ended.stderr);
+    }
+    // Somebody vouches for the other by its key.
+    fs::write(place.path("r"), &foreign).unwrap();
+    for (keys, code, reason) in [
+        (format!("# the machine at home\n{} home\n", key(&foreign)), 0, "done"),
+        (key(&whole), 7, "receipt-signer-unknown"),
+        ("0123".to_owned(), 3, "key-malformed"),
+    ] {
+        fs::write(place.path("keys"), keys).unwrap();
+        let words = ["receipt", "check", "--json", "--trust-key", "@keys", "@r"];
+        let ended = place.xfer.run(place.words(&words)).expect_code(code);
+        assert_eq!(ended.result()["reason"], reason, "B-M5: {}", ended.stderr);
+    }
+    drop(other);
 }

@@ -11,7 +11,7 @@ const ROWS: &[(u8, &[&str])] = &[
     (5, &["connect"]),
     (4, &["agent", "plan", "verify", "gate", "discover"]),
     (3, &["endpoint"]),
-    (2, &["transport", "journal", "receipt", "scan", "delta"]),
+    (2, &["transport", "journal", "receipt", "scan", "delta", "trust"]),
     (1, &["disk", "clock", "event", "options", "location", "error"]),
 ];
 
@@ -21,6 +21,7 @@ const SIBLINGS: &[(&str, &str, &str)] = &[
     ("event", "location", "an event names the two ends of a transfer"),
     ("error", "location", "an error names the end at which it happened"),
     ("options", "location", "an option names the bucket that files go by"),
+    ("receipt", "trust", "a receipt is signed, and says by whom"),
 ];
 
 /// Names that only some files of the program may say, and why

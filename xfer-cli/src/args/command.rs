@@ -317,10 +317,17 @@ fn receipt_verbs(command: Command) -> Command {
         let command = Command::new(name).about(about).arg(operand("FILE", "A receipt"));
         with_flags(command, PLAIN)
     };
+    let keys = Arg::new("trust-key")
+        .long("trust-key")
+        .value_name("FILE")
+        .action(ArgAction::Append)
+        .value_parser(OsStringValueParser::new())
+        .help("Believe the keys in FILE too, one a line; repeatable");
     command
         .subcommand_required(true)
         .disable_help_subcommand(true)
         .subcommand(verb("show", "Print a receipt"))
+        .subcommand(verb("check", "Prove who signed it, and that all of it is there").arg(keys))
         .subcommand(verb("export", "Print its digests for b3sum -c"))
 }
 

@@ -45,6 +45,8 @@ pub(crate) enum Verb {
     Probe { locations: Vec<Location> },
     /// `receipt show`
     ReceiptShow { file: PathBuf },
+    /// `receipt check`, and the files of keys that are believed.
+    ReceiptCheck { file: PathBuf, trusted: Vec<PathBuf> },
     /// `receipt export`
     ReceiptExport { file: PathBuf },
     /// `rehearse`
@@ -81,7 +83,9 @@ impl Verb {
             Self::Verify { .. } => "verify",
             Self::List { .. } | Self::Uploads { .. } => "ls",
             Self::Probe { .. } => "probe",
-            Self::ReceiptShow { .. } | Self::ReceiptExport { .. } => "receipt",
+            Self::ReceiptShow { .. } | Self::ReceiptCheck { .. } | Self::ReceiptExport { .. } => {
+                "receipt"
+            }
             Self::Rehearse { .. } => "rehearse",
             Self::Serve => "serve",
             Self::HostsList | Self::HostsForget { .. } => "hosts",
@@ -219,6 +223,11 @@ fn verb(
         },
         "receipt" => match inner {
             Some(("show", inner)) => Verb::ReceiptShow { file: word(inner, "FILE").into() },
+            Some(("check", inner)) => {
+                let trusted = inner.get_many::<OsString>("trust-key").into_iter().flatten();
+                let trusted = trusted.map(PathBuf::from).collect();
+                Verb::ReceiptCheck { file: word(inner, "FILE").into(), trusted }
+            }
             Some((_, inner)) => Verb::ReceiptExport { file: word(inner, "FILE").into() },
             None => return Err(CliError::usage("no-verb", "receipt what?").help()),
         },

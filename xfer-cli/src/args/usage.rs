@@ -115,11 +115,6 @@ fn is_known(arg: &str) -> bool {
 
 /// A word behind a verb that has verbs of its own.
 fn unknown_inner(verb: &str, inner: &str) -> CliError {
-    if (verb, inner) == ("receipt", "check") {
-        let what = "receipt check is not in this version yet, as receipts are not signed yet";
-        return CliError::usage("not-in-this-version", what)
-            .next("to prove what one says: xfer verify LOCATION --against RECEIPT");
-    }
     CliError::usage("unknown-verb", format!("unknown verb {verb} {}", shown_operand(inner))).help()
 }
 

@@ -42,6 +42,7 @@ pub(crate) fn perform(verb: Verb, context: &Context) -> Outcome {
     let output = &context.output;
     match verb {
         Verb::ReceiptShow { file } => receipt::show(&file, output),
+        Verb::ReceiptCheck { file, trusted } => receipt::check(context, &file, &trusted),
         Verb::ReceiptExport { file } => receipt::export(&file, output),
         Verb::ConfigShow { origin } => config::show(context, origin),
         Verb::Completions { shell } => documents::completions(&shell, output),

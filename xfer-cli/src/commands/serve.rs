@@ -10,6 +10,7 @@ use xfer_core::agent::standing::tokens::{Grant, TokenFile, TokenFileError};
 use xfer_core::agent::standing::{StandingOptions, StandingPeer};
 use xfer_core::disk::Errno;
 use xfer_core::disk::named_roots::{NamedRootError, NamedRoots};
+use xfer_core::disk::secret::SecretError;
 use xfer_core::disk::state::StateDirectory;
 use xfer_core::error::{ExitClass, StopSignal, TransferError};
 use xfer_core::transport::keys::SessionKey;
@@ -148,7 +149,7 @@ fn peer_key(context: &Context) -> Result<SessionKey, CliError> {
         let what = format!("no key to be known by, in {}", Escaped(path.as_os_str().as_bytes()));
         let error_of = CliError::config("peer-key-unusable", what).why(&error);
         match error {
-            PeerKeyError::Exposed => {
+            PeerKeyError::Secret(SecretError::Exposed(_)) => {
                 error_of.next(format!("chmod 600 '{}'", path.join("peer.key").display()))
             }
             _ => error_of.next("see why, and repeat the same command"),

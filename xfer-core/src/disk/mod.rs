@@ -29,6 +29,7 @@ pub mod private_directory;
 pub mod process;
 pub(crate) mod program;
 pub mod scratch;
+pub mod secret;
 pub mod settings_file;
 pub mod space;
 pub mod sparse;

@@ -352,7 +352,7 @@ async fn move_all(
     let to = root.as_ref().or(opened.foreseen.as_ref()).unwrap_or(&unknown);
     let mut manifest = None;
     if !shared.transfer.plan_only {
-        manifest = Some(Manifest::new(state.spool(shared.connector.unique())?));
+        manifest = Some(Manifest::begin(&state, &shared.connector)?);
         let _as_far_as_it_went =
             forget_unused(&state.child("records")?, shared.clock.now().seconds);
     }

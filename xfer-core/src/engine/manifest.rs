@@ -6,13 +6,19 @@ use xfer_protocol::digest::Digest;
 use xfer_protocol::manifest::{EntryKind, Metadata, ProofLevel, Stamp};
 use xfer_protocol::path::RelPath;
 
+use super::context::Stop;
 use super::ledger::{Finished, Pending, Spooled};
+use super::outcome;
+use crate::connect::Connector;
 use crate::disk::output_file::OutputFile;
 use crate::disk::state::{Spool, StateDirectory, StateError};
 use crate::journal::Known;
 use crate::options::VerifyLevel;
 use crate::plan::Evidence;
-use crate::receipt::{ManifestRoot, ReceiptHead, manifest_entry, write_entry, write_head};
+use crate::receipt::{
+    ManifestRoot, ReceiptHead, manifest_entry, write_entry, write_head, write_signature,
+};
+use crate::trust::{SigningKey, kept_in};
 
 /// The manifest of all mappings, in the order of paths.
 pub(super) struct Manifest {
@@ -22,19 +28,33 @@ pub(super) struct Manifest {
     pub(super) entries: u64,
     pub(super) bytes: u64,
     lines: Spool,
+    /// BLAKE3 over the lines.
+    text: blake3::Hasher,
+    key: SigningKey,
+    head: Vec<u8>,
     buffer: Vec<u8>,
 }
 
 impl Manifest {
-    pub(super) fn new(lines: Spool) -> Self {
-        Self {
+    /// An empty one, which the key of the state directory will sign.
+    pub(super) fn begin(state: &StateDirectory, connector: &Connector) -> Result<Self, Stop> {
+        let key = kept_in(state, connector.unique());
+        Ok(Self {
             root: ManifestRoot::default(),
             level: None,
             entries: 0,
             bytes: 0,
-            lines,
+            lines: state.spool(connector.unique())?,
+            text: blake3::Hasher::new(),
+            key: key.map_err(|error| Stop::Error(outcome::trust(error)))?,
+            head: Vec::new(),
             buffer: Vec::new(),
-        }
+        })
+    }
+
+    /// The digest of its lines and the key that signs it, as its head names them.
+    pub(super) fn vouched(&self) -> (String, String) {
+        (self.text.finalize().to_string(), self.key.public().to_string())
     }
 
     /// Adds an entry. Paths must come in order.
@@ -52,6 +72,7 @@ impl Manifest {
         self.root.add(&entry);
         self.buffer.clear();
         write_entry(&mut self.buffer, &entry);
+        self.text.update(&self.buffer);
         self.lines.write(&self.buffer)
     }
 
@@ -64,8 +85,10 @@ impl Manifest {
         unique: u64,
         durable: bool,
     ) -> Result<PathBuf, StateError> {
+        self.head.clear();
+        write_head(&mut self.head, head);
         self.buffer.clear();
-        write_head(&mut self.buffer, head);
+        write_signature(&mut self.buffer, &self.head, &self.key);
         let receipts = state.child("receipts")?;
         let file = receipts.create(&format!("{}.ndjson", head.id), unique)?;
         self.copy_to(file.into(), durable)
@@ -82,8 +105,9 @@ impl Manifest {
     }
 
     fn copy_to(&mut self, mut file: OutputFile, durable: bool) -> Result<PathBuf, StateError> {
-        file.write(&self.buffer)?;
+        file.write(&self.head)?;
         file.copy_from(&mut self.lines.reader()?)?;
+        file.write(&self.buffer)?;
         file.commit(durable)
     }
 }

@@ -6,6 +6,7 @@ use xfer_protocol::path::RelPath;
 use super::context::Stop;
 use super::ledger::Side;
 use super::{Shared, network};
+use crate::disk::secret::SecretError;
 use crate::disk::state::StateError;
 use crate::endpoint::{LostReason, ProtocolReason};
 use crate::error::{
@@ -15,6 +16,7 @@ use crate::error::{
 };
 use crate::location::Location;
 use crate::plan::mapping::MappingError;
+use crate::trust::TrustError;
 
 /// Where a source went.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,6 +164,25 @@ pub(super) fn state(error: StateError) -> TransferError {
         }
         StateError::Io { .. } => {
             let failure = Failure::new(PLACE, StateReason::Unwritable).next(elsewhere);
+            TransferError::State(failure.because(error))
+        }
+    }
+}
+
+/// Why nothing can be signed here, and what to do about it.
+pub(super) fn trust(error: TrustError) -> TransferError {
+    const PLACE: &str = "the key of the state directory";
+    match error {
+        TrustError::Secret(SecretError::State(error)) => state(error),
+        TrustError::Secret(SecretError::Exposed(name)) => {
+            let own = format!("make {name} yours alone: chmod 600; who read it can sign for you");
+            let failure = Failure::new(PLACE, ConfigReason::Exposed).next(Remedy::text(own));
+            TransferError::Config(failure.because(error))
+        }
+        error => {
+            let anew = "see why; without the file trust.key a new one is made, and receipts of \
+                        the old one are a stranger's";
+            let failure = Failure::new(PLACE, StateReason::Key).next(Remedy::text(anew));
             TransferError::State(failure.because(error))
         }
     }

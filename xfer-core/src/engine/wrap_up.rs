@@ -169,6 +169,7 @@ fn settle(results: Results, earlier: Option<Manifest>) -> Result<Option<Manifest
 }
 
 fn receipt_head(shared: &Shared, manifest: &Manifest, sums: &Sums, ends: &Ends) -> ReceiptHead {
+    let (lines, key) = manifest.vouched();
     ReceiptHead {
         schema: SCHEMA.to_owned(),
         id: format!("{:016x}", shared.connector.unique()),
@@ -185,6 +186,8 @@ fn receipt_head(shared: &Shared, manifest: &Manifest, sums: &Sums, ends: &Ends) 
             digest: (sums.excluded_count > 0).then(|| sums.excluded().to_string()),
         },
         failed: sums.entries.failed,
+        lines: Some(lines),
+        key: Some(key),
     }
 }
 

@@ -1,7 +1,10 @@
 //! Durable statements of what was moved and proven.
 //!
 //! A receipt is text, one JSON object a line: a head, then one line for each entry in the order of
-//! paths. Its root is a BLAKE3 over those entries, so that a receipt proves its own lines.
+//! paths, then the signature of the head. The head names a BLAKE3 over the lines of the entries and
+//! another over what they say, so that a receipt proves its own lines; and the key that signs it.
+//! Nothing of xfer is needed to check that: the first line is what was signed (Ed25519), and the
+//! lines between it and the last have the digest that `b3sum` computes of them.
 
 mod reader;
 
@@ -14,15 +17,20 @@ use xfer_protocol::digest::Digest;
 use xfer_protocol::manifest::{EntryKind, ManifestEntry, Metadata};
 use xfer_protocol::path::RelPath;
 
+use crate::trust::{PublicKey, SigningKey};
+
 pub use reader::{ReceiptError, ReceiptReader, parse_digest};
 
 /// The name of the form.
-pub const SCHEMA: &str = "xfer.receipt/1";
+pub const SCHEMA: &str = "xfer.receipt/2";
+
+/// The name of an earlier form, which nobody signed.
+pub const SCHEMA_UNSIGNED: &str = "xfer.receipt/1";
 
 /// The first line of a receipt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReceiptHead {
-    /// [`SCHEMA`].
+    /// [`SCHEMA`], or [`SCHEMA_UNSIGNED`].
     pub schema: String,
     /// Names this receipt.
     pub id: String,
@@ -46,6 +54,28 @@ pub struct ReceiptHead {
     pub excluded: Excluded,
     /// Entries that failed; a receipt with any is no proof of the whole.
     pub failed: u64,
+    /// BLAKE3 over the lines of all entries, in hexadecimal; absent where nobody signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lines: Option<String>,
+    /// The public key that signs this line, in hexadecimal; absent where nobody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+impl ReceiptHead {
+    /// Who signed it. Of a head that [`ReceiptReader::check`] gave, that is so.
+    #[must_use]
+    pub fn signer(&self) -> Option<PublicKey> {
+        self.key.as_deref().and_then(PublicKey::parse)
+    }
+}
+
+/// The last line of a receipt.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignatureLine {
+    /// Of the first line with its end, in hexadecimal.
+    signature: String,
 }
 
 /// What filters left out: to be acknowledged by its digest.
@@ -175,6 +205,11 @@ pub fn write_head(out: &mut Vec<u8>, head: &ReceiptHead) {
     write_json(out, head);
 }
 
+/// Writes the last line of a receipt, whose head is as [`write_head`] wrote it.
+pub fn write_signature(out: &mut Vec<u8>, head: &[u8], key: &SigningKey) {
+    write_json(out, &SignatureLine { signature: key.sign(head).to_string() });
+}
+
 fn write_json<T: Serialize>(out: &mut Vec<u8>, value: &T) {
     // Plain structs with string keys cannot fail to serialise into memory.
     drop(serde_json::to_writer(&mut *out, value));
@@ -224,11 +259,21 @@ mod tests {
         )
     }
 
+    fn key() -> SigningKey {
+        SigningKey::from_pkcs8(&SigningKey::generate_document().unwrap()).unwrap()
+    }
+
     fn receipt(entries: &[ManifestEntry]) -> Vec<u8> {
-        let mut root = ManifestRoot::default();
+        signed(entries, |_| ())
+    }
+
+    /// A receipt whose head says something else.
+    fn signed(entries: &[ManifestEntry], change: impl FnOnce(&mut ReceiptHead)) -> Vec<u8> {
+        let (mut root, mut lines, key) = (ManifestRoot::default(), Vec::new(), key());
         entries.iter().for_each(|e| root.add(e));
+        entries.iter().for_each(|e| write_entry(&mut lines, e));
         let mut text = Vec::new();
-        let head = ReceiptHead {
+        let mut head = ReceiptHead {
             schema: SCHEMA.into(),
             id: "1".into(),
             time: 1,
@@ -241,10 +286,21 @@ mod tests {
             bytes: entries.iter().map(|e| e.kind.size()).sum(),
             excluded: Excluded::default(),
             failed: 0,
+            lines: Some(blake3::hash(&lines).to_string()),
+            key: Some(key.public().to_string()),
         };
+        change(&mut head);
         write_head(&mut text, &head);
-        entries.iter().for_each(|e| write_entry(&mut text, e));
+        let signed = text.clone();
+        text.extend_from_slice(&lines);
+        if head.key.is_some() {
+            write_signature(&mut text, &signed, &key);
+        }
         text
+    }
+
+    fn checked(text: &[u8]) -> Result<ReceiptHead, ReceiptError> {
+        ReceiptReader::new(text)?.check(|_, _| ())
     }
 
     #[test]
@@ -254,17 +310,71 @@ mod tests {
         ReceiptReader::new(&text[..]).unwrap().check(|_, m| seen.push(m.clone())).unwrap();
         assert_eq!(seen, [entry(b"a\xff", b"one"), entry(b"b", b"two")]);
         let forged = String::from_utf8(text).unwrap().replace("\"size\":3", "\"size\":4");
-        let result = ReceiptReader::new(forged.as_bytes()).unwrap().check(|_, _| ());
-        assert!(matches!(result, Err(ReceiptError::RootMismatch)));
+        assert!(matches!(checked(forged.as_bytes()), Err(ReceiptError::RootMismatch)));
+    }
+
+    #[test]
+    fn whoever_changes_it_cannot_sign_it() {
+        let text = receipt(&[entry(b"a", b"one"), entry(b"b", b"two")]);
+        let head = checked(&text).unwrap();
+        assert_eq!(head.signer().unwrap().to_string(), head.key.unwrap());
+        for at in 0..text.len() {
+            let mut forged = text.clone();
+            forged[at] ^= 1;
+            assert!(checked(&forged).is_err(), "byte {at}: {:?}", char::from(text[at]));
+        }
+        // Somebody else's key, and a signature that stood elsewhere.
+        let text = String::from_utf8(text).unwrap();
+        let other =
+            String::from_utf8(receipt(&[entry(b"a", b"one"), entry(b"b", b"two")])).unwrap();
+        let last = |text: &str| text.lines().last().unwrap().to_owned();
+        let forged = text.replace(&last(&text), &last(&other));
+        assert!(matches!(checked(forged.as_bytes()), Err(ReceiptError::Forged)));
+        for more in ["\n", "{}\n", &format!("{}\n", last(&text))] {
+            assert!(checked(format!("{text}{more}").as_bytes()).is_err(), "{more}");
+        }
+    }
+
+    #[test]
+    fn a_line_has_one_form() {
+        let text = String::from_utf8(receipt(&[entry(b"a", b"one")])).unwrap();
+        for (from, to) in [("{\"schema\"", "{ \"schema\""), (",\"id\"", ",\"x\":1,\"id\"")] {
+            let other = text.replacen(from, to, 1);
+            let refused = checked(other.as_bytes());
+            assert!(matches!(refused, Err(ReceiptError::BadLine { line: 1 })), "{to}");
+        }
+        // What a line of an entry says beside what is read of it is signed as well.
+        let other = text.replacen("\"kind\":\"file\"", "\"kind\": \"file\"", 1);
+        assert!(matches!(checked(other.as_bytes()), Err(ReceiptError::RootMismatch)));
+    }
+
+    #[test]
+    fn a_receipt_of_old_is_read_and_signed_by_nobody() {
+        let unsigned = |head: &mut ReceiptHead| {
+            head.schema = SCHEMA_UNSIGNED.to_owned();
+            (head.lines, head.key) = (None, None);
+        };
+        let text = signed(&[entry(b"a", b"one")], unsigned);
+        assert_eq!(checked(&text).unwrap().signer(), None);
+        // One that says that somebody signs it, and who says nothing of that.
+        let entries = [entry(b"a", b"one")];
+        for text in [
+            signed(&entries, |head| head.schema = SCHEMA_UNSIGNED.to_owned()),
+            signed(&entries, |head| head.key = None),
+            signed(&entries, |head| head.lines = None),
+            signed(&entries, |head| head.key = Some("00".to_owned())),
+        ] {
+            assert!(matches!(checked(&text), Err(ReceiptError::BadLine { line: 1 })));
+        }
     }
 
     #[test]
     fn a_receipt_that_miscounts_is_not_believed() {
-        let text = String::from_utf8(receipt(&[entry(b"a", b"one"), entry(b"b", b"two")])).unwrap();
-        for (from, to) in [("\"entries\":2", "\"entries\":3"), ("\"bytes\":6", "\"bytes\":5")] {
-            let forged = text.replacen(from, to, 1);
-            let result = ReceiptReader::new(forged.as_bytes()).unwrap().check(|_, _| ());
-            assert!(matches!(result, Err(ReceiptError::CountMismatch)), "{to}");
+        let entries = [entry(b"a", b"one"), entry(b"b", b"two")];
+        let miscounts = checked(&signed(&entries, |head| head.bytes = 5));
+        assert!(matches!(miscounts, Err(ReceiptError::CountMismatch)));
+        for count in [0, 1, 3] {
+            assert!(checked(&signed(&entries, |head| head.entries = count)).is_err());
         }
     }
 
