@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::process::Command;
 
 use xfer_tests::tree;
 use xfer_tests::xfer::{Running, binary, measured, measurement};
@@ -11,9 +11,6 @@ use xfer_tests::xfer::{Running, binary, measured, measurement};
 use crate::{Pair, arguments, inside, number, remote};
 
 const MILLION: u64 = 1_000_000;
-
-/// Far beyond what an end takes
-const SOON: Duration = Duration::from_secs(60);
 
 /// What a million entries may cost a side, in KiB
 const MILLION_KIB_MAX: u64 = 256 << 10;
@@ -47,10 +44,11 @@ fn cost_either_side_little(count: u64) {
         }
         tree::write(&directory.join(format!("file-{index:08}")), index.to_string().as_bytes());
     }
-    // The agent's memory is told by who started it.
+    // The agent's memory is told by who started it, and a lock says that it was.
     let agent = pair.path("agent");
     let text = format!(
-        "#!/bin/sh\nexec time -q -a -o {} -f %M {} \"$@\"\n",
+        "#!/bin/sh\nexec 9>>{}\nflock -s 9\nexec time -q -a -o {} -f %M {} \"$@\"\n",
+        pair.path("there.lock").display(),
         pair.path("there.kib").display(),
         binary().display(),
     );
@@ -78,8 +76,9 @@ fn run(pair: &Pair, verb: &str, agent: &Path, locations: &[OsString; 2]) -> (u64
     let agent = agent.to_str().expect("in UTF-8");
     let plain = pair.xfer.command(arguments(verb, &["--agent-binary", agent], locations));
     let ended = Running::start(measured(&plain, &here)).wait().expect_code(0);
-    // Who measures the far side writes when that has ended, which nobody here waits for.
-    let started = pair.server.log_count("Starting session: command");
-    pair.server.wait_for_log_once_more("Close session", started - 1, SOON);
+    // Who measures the far side writes when that has ended, also behind the end of its session.
+    let lock = pair.path("there.lock");
+    let freed = Command::new("flock").args(["-x", "-w", "60"]).arg(lock).arg("true").status();
+    assert!(freed.expect("flock").success(), "an agent goes on");
     (number(&ended.result(), "payload_bytes"), [&here, &there].map(|path| measurement(path)))
 }
