@@ -7,10 +7,11 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use crc_fast::CrcAlgorithm::Crc64Nvme;
 use xfer_protocol::manifest::Timestamp;
+use xfer_protocol::range::ByteRange;
 
 use super::{
-    Abilities, Checksum, Condition, Get, Key, List, Listed, Load, Object, Page, Part, Put, Store,
-    StoreError, StoreResult, Stored, Upload, UploadId, Version,
+    Abilities, Checksum, Condition, Get, Key, List, Listed, Load, Object, Original, Page, Part,
+    Put, Service, Store, StoreError, StoreResult, Stored, Upload, UploadId, Version,
 };
 
 /// Bytes of the smallest part but the last, as S3 has it.
@@ -26,6 +27,8 @@ pub enum Request {
     Abort,
     Begin,
     Complete,
+    Copy,
+    CopyPart,
     Get,
     Head,
     List,
@@ -52,6 +55,8 @@ pub struct MemoryBucket {
     state: Arc<Mutex<State>>,
     abilities: Abilities,
     tells_checksums: bool,
+    /// Whether the state of what is copied is looked at.
+    heeds_states: bool,
     /// Times that each request lets others go first.
     yields: u32,
 }
@@ -101,7 +106,8 @@ impl MemoryBucket {
             takes_back: true,
         };
         let name = format!("memory://{name}");
-        Self { name, state: Arc::default(), abilities, tells_checksums: true, yields: 0 }
+        let (tells_checksums, heeds_states, yields) = (true, true, 0);
+        Self { name, state: Arc::default(), abilities, tells_checksums, heeds_states, yields }
     }
 
     /// The same bucket, where each request lets whatever else is ready go first, so many times.
@@ -114,6 +120,12 @@ impl MemoryBucket {
     #[must_use]
     pub fn without_checksums(&self) -> Self {
         Self { tells_checksums: false, ..self.clone() }
+    }
+
+    /// The same bucket, as a store that copies objects in whatever state they are.
+    #[must_use]
+    pub fn heedless(&self) -> Self {
+        Self { heeds_states: false, ..self.clone() }
     }
 
     /// The same bucket, as a store that cannot list the parts of an upload.
@@ -250,6 +262,15 @@ impl State {
         Stored { version, checksum: None }
     }
 
+    /// The bytes of an object that is copied.
+    fn original(&self, original: &Original, heeds_states: bool) -> StoreResult<Bytes> {
+        let held = self.objects.get(original.key.as_str()).ok_or(StoreError::Missing)?;
+        match !heeds_states || held.object.version.etag.as_ref() == Some(&original.etag) {
+            true => Ok(held.bytes.clone()),
+            false => Err(StoreError::Changed),
+        }
+    }
+
     fn check(&self, key: &Key, condition: &Condition) -> StoreResult<()> {
         let etag = self.objects.get(key.as_str()).map(|held| &held.object.version.etag);
         let holds = match condition {
@@ -342,6 +363,47 @@ impl Store for MemoryBucket {
             let tag = tag_of(&body);
             let attributes = put.attributes.to_vec();
             Ok(state.write(put.key.as_str(), body, tag, attributes))
+        })
+        .await
+    }
+
+    /// Of no other bucket.
+    fn service(&self) -> Option<Service> {
+        Some(Service { at: self.name.clone(), bucket: self.name.clone() })
+    }
+
+    async fn copy(
+        &self,
+        key: &Key,
+        original: &Original,
+        attributes: &[(String, String)],
+    ) -> StoreResult<Stored> {
+        self.serve(Request::Copy, |state| {
+            let bytes = state.original(original, self.heeds_states)?;
+            let tag = tag_of(&bytes);
+            Ok(state.write(key.as_str(), bytes, tag, attributes.to_vec()))
+        })
+        .await
+    }
+
+    async fn copy_part(
+        &self,
+        key: &Key,
+        upload: &UploadId,
+        number: u32,
+        original: &Original,
+        range: ByteRange,
+    ) -> StoreResult<Part> {
+        self.serve(Request::CopyPart, |state| {
+            let bytes = state.original(original, self.heeds_states)?;
+            let at = |offset| usize::try_from(offset).unwrap_or(usize::MAX);
+            if range.end() > length(&bytes) {
+                return Err(StoreError::Failed("the range is not satisfiable".to_owned()));
+            }
+            let bytes = bytes.slice(at(range.start())..at(range.end()));
+            let part = self.part(number, &bytes);
+            state.upload(key, upload)?.parts.insert(number, bytes);
+            Ok(part)
         })
         .await
     }

@@ -191,6 +191,28 @@ pub struct Stored {
     pub checksum: Option<Checksum>,
 }
 
+/// Where a store is, and its bucket: what two of them have in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// The service, by the address that all its buckets have in common.
+    pub at: String,
+    /// The name of the bucket there.
+    pub bucket: String,
+}
+
+/// An object of a service in one state, of which the service itself can make another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Original {
+    /// Its bucket.
+    pub bucket: String,
+    /// Its key.
+    pub key: Key,
+    /// The state that it must have.
+    pub etag: String,
+    /// Bytes.
+    pub size: u64,
+}
+
 /// Names an upload in parts, for as long as the store knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UploadId(pub String);
@@ -348,6 +370,35 @@ pub trait Store: fmt::Debug + Send + Sync {
 
     /// Has another machine ask the least that there is to ask, to see whether it reaches the store.
     async fn try_from_there(&self, _porter: &Arc<Porter>) -> StoreResult<()> {
+        Err(StoreError::Unsupported)
+    }
+
+    /// Where it is, if it makes objects of others of the same service by itself. Default: it does
+    /// not.
+    fn service(&self) -> Option<Service> {
+        None
+    }
+
+    /// Makes an object of another one, with attributes of its own. A second time changes nothing;
+    /// where the other one is in another state, it is [`StoreError::Changed`].
+    async fn copy(
+        &self,
+        _key: &Key,
+        _original: &Original,
+        _attributes: &[(String, String)],
+    ) -> StoreResult<Stored> {
+        Err(StoreError::Unsupported)
+    }
+
+    /// The same of a part, from a range of the other object that has at least one byte.
+    async fn copy_part(
+        &self,
+        _key: &Key,
+        _upload: &UploadId,
+        _number: u32,
+        _original: &Original,
+        _range: ByteRange,
+    ) -> StoreResult<Part> {
         Err(StoreError::Unsupported)
     }
 

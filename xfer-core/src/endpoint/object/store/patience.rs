@@ -13,11 +13,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use xfer_protocol::range::ByteRange;
 
 use super::rate::{MOST, Rate, Slot};
 use super::{
-    Abilities, Checksum, Condition, Fetched, Get, Key, List, Load, Object, Page, Part, Put, Store,
-    StoreError, StoreResult, Stored, Upload, UploadId,
+    Abilities, Checksum, Condition, Fetched, Get, Key, List, Load, Object, Original, Page, Part,
+    Put, Service, Store, StoreError, StoreResult, Stored, Upload, UploadId,
 };
 use crate::clock::{Clock, spread_backoff};
 use crate::endpoint::errands::Porter;
@@ -297,6 +298,32 @@ impl Store for Patient {
             }
             answer => answer,
         }
+    }
+
+    fn service(&self) -> Option<Service> {
+        self.store.service()
+    }
+
+    /// Its bytes take no memory here, and the work of one with a body there.
+    async fn copy(
+        &self,
+        key: &Key,
+        original: &Original,
+        attributes: &[(String, String)],
+    ) -> StoreResult<Stored> {
+        self.patiently(Ask::heavy(0), || self.store.copy(key, original, attributes)).await.0
+    }
+
+    async fn copy_part(
+        &self,
+        key: &Key,
+        upload: &UploadId,
+        number: u32,
+        original: &Original,
+        range: ByteRange,
+    ) -> StoreResult<Part> {
+        let call = || self.store.copy_part(key, upload, number, original, range);
+        self.patiently(Ask::heavy(0), call).await.0
     }
 
     async fn remove(&self, key: &Key) -> StoreResult<()> {

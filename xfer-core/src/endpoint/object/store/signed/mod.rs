@@ -10,6 +10,7 @@
 mod address;
 mod answers;
 mod checksums;
+mod copies;
 mod multipart;
 mod refusals;
 #[cfg(test)]
@@ -22,14 +23,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::Method;
+use xfer_protocol::range::ByteRange;
 
 use crate::endpoint::errands::Porter;
 use crate::transport::web::{Web, WebAnswer, WebError, WebRequest};
 
 use super::xml::{Element, XML_BYTES_MAX};
 use super::{
-    Abilities, Checksum, Condition, Fetched, Get, Key, List, Load, Object, Page, Part, Put, Store,
-    StoreError, StoreResult, Stored, Upload, UploadId, origin,
+    Abilities, Checksum, Condition, Fetched, Get, Key, List, Load, Object, Original, Page, Part,
+    Put, Service, Store, StoreError, StoreResult, Stored, Upload, UploadId, origin,
 };
 use address::{Asking, SIGNATURE_LIFE, Signing};
 use refusals::{Asked, Refusal, Twice, drained, lost};
@@ -41,6 +43,7 @@ pub struct SignedStore {
     name: String,
     /// Scheme and host.
     address: String,
+    service: Service,
     region: String,
     checksums: bool,
     signing: Signing,
@@ -62,6 +65,7 @@ impl SignedStore {
         Ok(Self {
             name: format!("s3://{}", settings.bucket),
             address: origin(&address::address(settings)?).to_owned(),
+            service: copies::service_of(settings),
             region: settings.region.clone(),
             checksums: settings.checksums,
             signing: Signing::new(settings)?,
@@ -245,6 +249,30 @@ impl Store for SignedStore {
         let request = self.request(asking).await?;
         let headers = self.written(request, put.body, self.asked(false, twice)).await?;
         Ok(answers::stored(&headers))
+    }
+
+    fn service(&self) -> Option<Service> {
+        Some(self.service.clone())
+    }
+
+    async fn copy(
+        &self,
+        key: &Key,
+        original: &Original,
+        attributes: &[(String, String)],
+    ) -> StoreResult<Stored> {
+        self.copied(key, original, attributes).await
+    }
+
+    async fn copy_part(
+        &self,
+        key: &Key,
+        upload: &UploadId,
+        number: u32,
+        original: &Original,
+        range: ByteRange,
+    ) -> StoreResult<Part> {
+        self.copied_part((key, upload), number, original, range).await
     }
 
     async fn remove(&self, key: &Key) -> StoreResult<()> {
