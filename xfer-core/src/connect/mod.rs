@@ -2,6 +2,7 @@
 
 mod between;
 mod connected;
+mod copies;
 mod direct;
 mod errands;
 mod itself;
@@ -64,6 +65,7 @@ use refusals::{bootstrap_error, no_route, session_error, ssh_error};
 
 pub(crate) use connected::Asked;
 pub use connected::Connected;
+pub(crate) use copies::ByStore;
 pub use direct::RouteSource;
 pub(crate) use errands::OwnLink;
 pub use pins::PinnedKey;

@@ -30,7 +30,7 @@ use super::wrap_up::{Ends, leave_receipt, wrap_up};
 use super::{MappedPath, Shared, Summary};
 use crate::connect::{Connected, Connector};
 use crate::disk::state::StateDirectory;
-use crate::endpoint::passage::Passage;
+use crate::endpoint::passage::{Passage, Within};
 use crate::endpoint::{EndpointError, EndpointResult, MetadataKinds, Sink, TimeGrain};
 use crate::event::{Event, Phase, Route};
 use crate::journal::{
@@ -66,6 +66,8 @@ struct Opened {
     between: bool,
     /// The way that it takes then, where any is to be moved.
     passage: Option<Arc<Passage>>,
+    /// The store that copies what it can.
+    within: Option<Arc<Within>>,
     /// Stops what moves, where the user does or a limit is met.
     cancel: CancellationToken,
 }
@@ -145,7 +147,7 @@ async fn open(shared: &Shared) -> Result<(Opened, Option<Listing>), Stop> {
     };
     tell_reached(shared, &sources, &sink, &way);
     provable?;
-    let Way { elsewhere: between, passage, .. } = way;
+    let Way { elsewhere: between, passage, within, .. } = way;
     let (mappings, is_there) = map(shared, located, &sink).await?;
     refuse_own_records(shared, &mappings)?;
     check_lists(shared, &sources, &of_request, &mappings)?;
@@ -170,6 +172,7 @@ async fn open(shared: &Shared) -> Result<(Opened, Option<Listing>), Stop> {
         guess,
         between,
         passage,
+        within,
         cancel,
     };
     Ok((opened, begun))
@@ -518,6 +521,7 @@ fn context(
         meter: Arc::clone(&shared.meter),
         publisher: Publisher::numbered_from(at as u64 * PARTIALS_SPAN),
         passage: opened.passage.clone(),
+        within: opened.within.clone(),
         budget: match &opened.passage {
             None => Budget::new(source.source.window(), u64::MAX),
             Some(passage) => Budget::new(u64::MAX, passage.window()),

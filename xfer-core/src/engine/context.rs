@@ -14,7 +14,7 @@ use super::meter::Meter;
 use super::publisher::Publisher;
 use crate::clock::{Clock, backoff};
 use crate::disk::state::StateError;
-use crate::endpoint::passage::Passage;
+use crate::endpoint::passage::{Passage, Within};
 use crate::endpoint::{EndpointError, LostReason, ProtocolReason, Sink, Source};
 use crate::error::{Shortage, TransferError};
 use crate::event::{Event, SharedObserver};
@@ -70,6 +70,8 @@ pub(super) struct Context {
     pub(super) sink_root: RootIndex,
     /// The way of payload, where it does not lead through here.
     pub(super) passage: Option<Arc<Passage>>,
+    /// The store that both ends are buckets of, where it copies by itself.
+    pub(super) within: Option<Arc<Within>>,
     pub(super) mapping: Mapping,
     /// Whether files that open accounts stay here: somebody else's host can read them there.
     pub(super) withholds_secrets: bool,

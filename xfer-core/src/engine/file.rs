@@ -12,6 +12,7 @@ use xfer_protocol::message::{
 use xfer_protocol::range::{ByteRange, RangeSet};
 
 use super::context::{Context, Stop, fault};
+use super::copying::{copy_within, unchanged_within};
 use super::ledger::Side;
 use super::pack::{FileWork, settle_equal, source_failed};
 use super::payload::Payload;
@@ -47,6 +48,10 @@ enum Ended {
 pub(super) async fn copy_file(cx: &Arc<Context>, mut work: FileWork) -> Result<(), Stop> {
     match find_equal(cx, work).await? {
         Some(different) => work = different,
+        None => return Ok(()),
+    }
+    match copy_within(cx, vec![work]).await?.pop() {
+        Some(left) => work = left,
         None => return Ok(()),
     }
     let (mut taints, mut limits, mut doubts) = (0, 0, 0);
@@ -96,6 +101,7 @@ pub(super) async fn find_equal(
     work: FileWork,
 ) -> Result<Option<FileWork>, Stop> {
     let is_compared = work.found.is_some();
+    let Some(work) = unchanged_within(cx, vec![work]).await?.pop() else { return Ok(None) };
     let different = match compare(cx, &work).await? {
         Some(digest) => settle_equal(cx, vec![(work, digest)]).await?.pop(),
         None => Some(work),

@@ -8,6 +8,7 @@ mod attempt;
 mod batch;
 mod bill;
 mod context;
+mod copying;
 mod create;
 mod dispatch;
 mod file;

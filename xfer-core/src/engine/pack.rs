@@ -13,6 +13,7 @@ use xfer_protocol::path::RelPath;
 
 use super::batch::{Carried, Most, batches, metadata_bytes, path_bytes};
 use super::context::{Context, Stop, fault};
+use super::copying::{copy_within, unchanged_within};
 use super::ledger::Side;
 use super::listing::Listing;
 use super::payload::Payload;
@@ -97,8 +98,8 @@ impl Carried for FileWork {
 type Again = (FileWork, Side, Fault);
 
 /// Copies small files.
-pub(super) async fn copy_pack(cx: &Arc<Context>, mut files: Vec<FileWork>) -> Result<(), Stop> {
-    let mut attempt = 0;
+pub(super) async fn copy_pack(cx: &Arc<Context>, files: Vec<FileWork>) -> Result<(), Stop> {
+    let (mut files, mut attempt) = (copy_within(cx, files).await?, 0);
     while !files.is_empty() && !cx.halt.is_halted() {
         let again = copy_once(cx, files).await?;
         if again.is_empty() {
@@ -281,6 +282,7 @@ pub(super) async fn compare_files(
     cx: &Arc<Context>,
     files: Vec<FileWork>,
 ) -> Result<Vec<FileWork>, Stop> {
+    let files = unchanged_within(cx, files).await?;
     let ours = files.iter().map(|f| (f.source_path.clone(), f.stamp)).collect();
     let theirs = files.iter().map(|f| (f.path.clone(), found_stamp(f))).collect();
     let reading = Reading::Cached;

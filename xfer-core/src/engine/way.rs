@@ -1,11 +1,13 @@
-//! Which way payload takes: through here, from machine to machine, or by a machine's own link.
+//! Which way payload takes: through here, from machine to machine, by a machine's own link, or
+//! within a store.
 
 use std::sync::Arc;
 
-use super::Shared;
 use super::context::Stop;
-use crate::connect::{Connected, OwnLink};
-use crate::endpoint::passage::Passage;
+use super::{Shared, Transfer};
+use crate::connect::{ByStore, Connected, OwnLink};
+use crate::endpoint::passage::{Passage, Within};
+use crate::options::VerifyLevel;
 
 /// The way of payload.
 #[derive(Default)]
@@ -14,13 +16,15 @@ pub(super) struct Way {
     pub(super) elsewhere: bool,
     /// Where it does, once it is open.
     pub(super) passage: Option<Arc<Passage>>,
+    /// The store that copies what it can; the rest passes here.
+    pub(super) within: Option<Arc<Within>>,
     /// What is told of it.
     pub(super) told: Option<String>,
 }
 
 impl Way {
     fn open(passage: Passage) -> Self {
-        Self { elsewhere: true, passage: Some(Arc::new(passage)), told: None }
+        Self { elsewhere: true, passage: Some(Arc::new(passage)), ..Self::default() }
     }
 }
 
@@ -33,7 +37,10 @@ pub(super) async fn way(
 ) -> Result<Way, Stop> {
     let transfer = &shared.transfer;
     let (options, plan_only) = (&transfer.options, transfer.plan_only);
-    let planned = |told: &str| Way { elsewhere: true, passage: None, told: Some(told.to_owned()) };
+    let planned = |told: &str| {
+        let told = Some(told.to_owned());
+        Way { elsewhere: true, told, ..Way::default() }
+    };
     if between && plan_only {
         return Ok(planned(
             "files would go from machine to machine, by what way is found as they do",
@@ -45,12 +52,34 @@ pub(super) async fn way(
     }
     let (from, to) = ((&transfer.sources[..], sources), (&transfer.destination, sink));
     Ok(match shared.connector.own_link(from, to, options, plan_only).await {
-        OwnLink::Other => Way::default(),
-        OwnLink::Here(why) => {
-            let told = Some(format!("files pass through this machine on their way, {why}"));
-            Way { told, ..Way::default() }
-        }
+        OwnLink::Other => within(sources, sink, shared),
+        OwnLink::Here(why) => here(&why),
         OwnLink::Planned => planned("files would go by the far machine's own link"),
         OwnLink::Open(passage) => Way::open(passage),
     })
+}
+
+fn here(why: &str) -> Way {
+    let told = Some(format!("files pass through this machine on their way, {why}"));
+    Way { told, ..Way::default() }
+}
+
+/// What a store copies by itself is compared by what it tells, in a plan too.
+fn within(sources: &[Connected], sink: &Connected, shared: &Shared) -> Way {
+    let Transfer { options, plan_only, .. } = &shared.transfer;
+    match Connected::by_store(sources, sink, options) {
+        ByStore::Other => Way::default(),
+        ByStore::Here(why) => here(&why),
+        ByStore::Open(within) => {
+            let copies = if *plan_only { "would copy" } else { "copies" };
+            let costs = match options.verify.level {
+                VerifyLevel::ReadBack => "each is read back here, once",
+                VerifyLevel::Received | VerifyLevel::Durable => {
+                    "one of which it tells no checksum is read back here, once"
+                }
+            };
+            let told = format!("the store {copies} the files by itself; {costs}");
+            Way { within: Some(Arc::new(within)), told: Some(told), ..Way::default() }
+        }
+    }
 }

@@ -130,7 +130,8 @@ pub struct ReceiptEntry {
     /// Bytes of a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
-    /// The BLAKE3 of a file, as `b3sum` prints it; absent where it was only assumed.
+    /// The BLAKE3 of a file, as `b3sum` prints it; absent where it was only assumed, and
+    /// where a store made the file of another by itself, so that nobody here read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blake3: Option<String>,
     /// What a symbolic link holds.

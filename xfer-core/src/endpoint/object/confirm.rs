@@ -15,7 +15,9 @@ use super::fault::sort;
 use super::manifest::{Described, DescribedKind};
 use super::places::Standing;
 use super::roots::OpenRoot;
-use super::store::{Checksum, Condition, Key, Load, Object, Put, StoreError, StoreResult, Stored};
+use super::store::{
+    Checksum, Condition, Key, Load, Object, Part, Put, StoreError, StoreResult, Stored, UploadId,
+};
 use super::sums::{acknowledges, crc_of, is_of, told_crc};
 use super::upload::Upload;
 use crate::endpoint::EndpointResult;
@@ -38,10 +40,11 @@ pub(super) struct Written<'a> {
 }
 
 /// What makes an object of ours.
-struct Mark<'a> {
-    attempt: Option<&'a str>,
-    size: u64,
-    crc: u64,
+pub(super) struct Mark<'a> {
+    pub(super) attempt: Option<&'a str>,
+    pub(super) size: u64,
+    /// Of what was sent, where it is known.
+    pub(super) crc: Option<u64>,
 }
 
 impl Mark<'_> {
@@ -49,11 +52,11 @@ impl Mark<'_> {
     fn is_of(&self, object: &Object) -> bool {
         let kept = attributes::read(&object.attributes);
         let told = told_crc(&object.checksums);
-        let same = told.is_none_or(|told| told == self.crc);
+        let same = told.zip(self.crc).is_none_or(|(told, ours)| told == ours);
         let is_marked = match self.attempt {
             Some(attempt) => kept.attempt.as_deref() == Some(attempt),
             // An upload that was found has another's mark: its bytes must speak for it.
-            None => told.is_some(),
+            None => told.is_some() && self.crc.is_some(),
         };
         is_marked && same && object.size == self.size
     }
@@ -105,7 +108,7 @@ impl Shared {
         let attempt = self.attempt();
         let told = attributes::written(file.metadata, Some(file.digest), Some(&attempt));
         let sum = crc_of(load);
-        let mark = Mark { attempt: Some(&attempt), size: file.size, crc: sum };
+        let mark = Mark { attempt: Some(&attempt), size: file.size, crc: Some(sum) };
         let mut outcome = Err(StoreError::Missing);
         for _ in 0..TRIES_MAX {
             let put = Put {
@@ -142,21 +145,8 @@ impl Shared {
         let attempt = under.attempt.as_deref();
         let told = attributes::written(file.metadata, Some(file.digest), attempt);
         let sum = Some(Checksum::Crc64Nvme(table.crc));
-        let (id, parts) = (&under.id, &table.parts);
-        let mark = Mark { attempt, size: file.size, crc: table.crc };
-        let mut completed = Err(StoreError::Missing);
-        for _ in 0..TRIES_MAX {
-            let always = Condition::Always;
-            completed = self.store.complete(&key, id, parts, &told, sum, always).await;
-            if matches!(completed, Err(StoreError::Unknown(_) | StoreError::Missing))
-                && let Some(found) = self.look_up(&key, &mark).await
-            {
-                completed = Ok(found);
-            }
-            if !matches!(completed, Err(StoreError::Unknown(_))) {
-                break;
-            }
-        }
+        let mark = Mark { attempt, size: file.size, crc: Some(table.crc) };
+        let completed = self.completed(&key, (&under.id, &table.parts), &told, sum, &mark).await;
         let stored = match completed {
             Ok(stored) => stored,
             Err(StoreError::Unknown(_) | StoreError::Missing) => {
@@ -175,8 +165,33 @@ impl Shared {
         self.settle_file(file, &key, stored, &sent, durable).await
     }
 
+    /// Makes an object of parts; where the outcome is not known, it is looked up.
+    pub(super) async fn completed(
+        &self,
+        key: &Key,
+        (id, parts): (&UploadId, &[Part]),
+        told: &[(String, String)],
+        sum: Option<Checksum>,
+        mark: &Mark<'_>,
+    ) -> StoreResult<Stored> {
+        let mut completed = Err(StoreError::Missing);
+        for _ in 0..TRIES_MAX {
+            let always = Condition::Always;
+            completed = self.store.complete(key, id, parts, told, sum, always).await;
+            if matches!(completed, Err(StoreError::Unknown(_) | StoreError::Missing))
+                && let Some(found) = self.look_up(key, mark).await
+            {
+                completed = Ok(found);
+            }
+            if !matches!(completed, Err(StoreError::Unknown(_))) {
+                break;
+            }
+        }
+        completed
+    }
+
     /// What became of a writing whose answer was lost.
-    async fn look_up(&self, key: &Key, mark: &Mark<'_>) -> Option<Stored> {
+    pub(super) async fn look_up(&self, key: &Key, mark: &Mark<'_>) -> Option<Stored> {
         let object = self.store.head(key).await.ok().filter(|object| mark.is_of(object))?;
         let checksum = object.checksums.first().copied();
         Some(Stored { version: object.version, checksum })
@@ -230,7 +245,7 @@ impl Shared {
     }
 
     /// What a store says of an object that it has just acknowledged; some need a while to see it.
-    async fn confirmed(&self, key: &Key, path: &RelPath) -> EndpointResult<Object> {
+    pub(super) async fn confirmed(&self, key: &Key, path: &RelPath) -> EndpointResult<Object> {
         let mut pause = UNSEEN_FIRST;
         loop {
             let looked: StoreResult<Object> = self.store.head(key).await;

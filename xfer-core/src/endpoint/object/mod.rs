@@ -8,6 +8,8 @@
 mod attributes;
 pub(crate) mod clearing;
 mod confirm;
+mod copied_parts;
+pub(crate) mod copying;
 mod create;
 mod entry;
 mod fault;

@@ -30,6 +30,7 @@ const ENDING: &str = ".upload";
 enum Row {
     Begun(Begun),
     Part(RecordedPart),
+    CopyOf(CopyOf),
 }
 
 /// The upload that a record is of.
@@ -44,6 +45,16 @@ pub(super) struct Begun {
     pub(super) part_length: u64,
 }
 
+/// What the parts of an upload are copied from, by the store itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct CopyOf {
+    pub(super) bucket: String,
+    pub(super) key: String,
+    pub(super) etag: String,
+    /// What the upload was begun with, but for its mark.
+    pub(super) attributes: Vec<(String, String)>,
+}
+
 /// A part that the store acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct RecordedPart {
@@ -53,7 +64,8 @@ pub(super) struct RecordedPart {
     pub(super) crc: u64,
     /// Whether the store told a sum of it, and it was ours.
     pub(super) acknowledged: bool,
-    /// Of each 64 KiB, or of each block of the grid where the bytes never were here.
+    /// Of each 64 KiB, or of each block of the grid where the bytes never were here; none where the
+    /// store copied them.
     pub(super) digests: Vec<Digest>,
 }
 
@@ -61,6 +73,7 @@ pub(super) struct RecordedPart {
 #[derive(Clone, Debug)]
 pub(super) struct Record {
     pub(super) begun: Begun,
+    pub(super) copy_of: Option<CopyOf>,
     pub(super) parts: BTreeMap<u32, RecordedPart>,
 }
 
@@ -109,6 +122,13 @@ impl Recording {
         Some(recording)
     }
 
+    /// Says that what follows is copied from there; without it, no later session goes on with it.
+    pub(super) fn tell_origin(&mut self, copy_of: &CopyOf) {
+        if let Some(row) = row(&Row::CopyOf(copy_of.clone())) {
+            let _as_far_as_it_goes = self.0.append(&row);
+        }
+    }
+
     /// Adds a part; one that cannot be recorded is sent again by a later session.
     pub(super) fn add(&mut self, part: &RecordedPart) {
         if let Some(row) = row(&Row::Part(part.clone())) {
@@ -154,10 +174,12 @@ fn read(directory: &StateDirectory, name: &str) -> Option<Record> {
     if begun.form != FORM || name_of(&begun.store, &begun.key) != name || begun.part_length == 0 {
         return None;
     }
-    let mut record = Record { begun, parts: BTreeMap::new() };
+    let mut record = Record { begun, copy_of: None, parts: BTreeMap::new() };
     while let Some(row) = next_row(&mut reader) {
-        if let Row::Part(part) = row {
-            record.parts.insert(part.number, part);
+        match row {
+            Row::Begun(_) => {}
+            Row::Part(part) => drop(record.parts.insert(part.number, part)),
+            Row::CopyOf(copy_of) => record.copy_of = Some(copy_of),
         }
     }
     Some(record)

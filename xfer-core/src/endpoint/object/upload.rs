@@ -365,7 +365,8 @@ impl Upload {
             }
             Err(error) => return Err(sort(error, Operation::Open, &self.path)),
         };
-        if record.begun.part_length != self.part_length {
+        // What the store was copying into has the attributes of that copy.
+        if record.begun.part_length != self.part_length || record.copy_of.is_some() {
             if record.begun.attempt.is_some() {
                 let _gone = shared.store.abort(&self.key, &id).await;
             }

@@ -1,9 +1,10 @@
 //! Payload that does not come by here: between two far machines, and between one and a store or
-//! what is public.
+//! what is public; and between two buckets of one service.
 
 mod between;
 mod from_store;
 mod to_store;
+mod within;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -22,6 +23,7 @@ use from_store::Fetched;
 pub(crate) use between::Between;
 pub(crate) use from_store::{FromStore, Public};
 pub(crate) use to_store::ToStore;
+pub(crate) use within::Within;
 
 /// Bytes that may be on their way at a time by a machine's own link: it keeps three times as many.
 const ERRAND_BYTES: u64 = 64 << 20;

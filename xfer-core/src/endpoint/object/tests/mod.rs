@@ -1,5 +1,6 @@
 //! The contract over a bucket in memory, and what the contract does not see.
 
+mod copies;
 mod knowing;
 mod resuming;
 mod stored;
