@@ -3,6 +3,7 @@
 
 mod answers;
 mod bad_input;
+mod copying;
 mod faults;
 mod push_pull;
 mod reading;
