@@ -11,6 +11,7 @@ pub mod endpoint;
 pub mod engine;
 pub mod error;
 pub mod event;
+pub mod gate;
 pub mod journal;
 pub mod location;
 pub mod options;

@@ -238,7 +238,7 @@ fn receipts_that_nobody_vouches_for() {
     place.xfer.run(place.words(&["receipt", "check", "@r"])).expect_code(0);
     let (other, foreign) = with_receipt();
     let earlier = whole.replace("xfer.receipt/2", "xfer.receipt/1");
-    let key = |text: &str| text.split("\"key\":\"").nth(1).unwrap()[..64].to_owned();
+    let key = |text: &str| text.split("\"key\":\"").nth(1).unwrap()[..72].to_owned();
     let lines: Vec<_> = earlier.lines().collect();
     let head = lines[0].split(",\"lines\"").next().unwrap();
     let unsigned = format!("{head}}}\n{}\n", lines[1..lines.len() - 1].join("\n"));

@@ -35,7 +35,8 @@ pub(super) fn show(file: &Path, output: &Output) -> Outcome {
     let root = head.destination_root.bytes().unwrap_or_default();
     text.push_str(&format!(
         "destination  {}\nroot         {}\nmanifest     {}\nproof level  {}\n\
-         entries      {}\nbytes        {}\nexcluded     {}\nfailed       {}\nsignature    {signature}\n",
+         entries      {}\nbytes        {}\nexcluded     {}\nfailed       {}\n\
+         signature    {signature}\n",
         shown(&head.destination),
         Escaped(&root),
         shown(&head.manifest_root),
@@ -98,7 +99,7 @@ fn believed(
     Ok((own == Some(signer)).then(|| "the key of this state directory".to_owned()))
 }
 
-/// The keys in a file: 64 hexadecimal digits a line, with what follows them as a remark.
+/// The keys in a file: one a line, with what follows it as a remark.
 fn keys_in(path: &Path) -> Result<Vec<PublicKey>, CliError> {
     let bytes = read(path, KEYS_BYTES_MAX)?;
     let mut keys = Vec::new();
@@ -111,8 +112,9 @@ fn keys_in(path: &Path) -> Result<Vec<PublicKey>, CliError> {
         keys.push(PublicKey::parse(word).ok_or_else(|| {
             let place = Escaped(path.as_os_str().as_encoded_bytes());
             let what = format!("{place}: line {} holds no key", number + 1);
-            CliError::config("key-malformed", what)
-                .next("write 64 hexadecimal digits, as xfer receipt show prints a signer")
+            CliError::config("key-malformed", what).next(
+                "write ed25519: and 64 hexadecimal digits, as xfer receipt show prints a signer",
+            )
         })?);
     }
     Ok(keys)

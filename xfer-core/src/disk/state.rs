@@ -143,6 +143,20 @@ impl StateDirectory {
         }
     }
 
+    /// Gives a file another name, over whatever has it; durable when this returns.
+    pub fn rename(&self, from: &str, to: &str) -> Result<(), StateError> {
+        let path = self.path_of(from);
+        let renamed = fs::rename(&path, self.path_of(to));
+        renamed.map_err(|cause| StateError::Io { path, cause })?;
+        self.sync()
+    }
+
+    /// Makes durable which files there are.
+    pub fn sync(&self) -> Result<(), StateError> {
+        let synced = File::open(&self.0).and_then(|directory| directory.sync_all());
+        synced.map_err(|cause| StateError::Io { path: self.0.clone(), cause })
+    }
+
     /// Marks a file as used now.
     pub fn touch(&self, name: &str) -> Result<(), StateError> {
         let path = self.path_of(name);

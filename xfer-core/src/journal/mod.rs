@@ -3,11 +3,12 @@
 //! A record is a cache. It says for each file of one mapping which stamps both ends had when its
 //! digest was proven; `FORMAT.md` beside this file draws it. Nothing is lost with it: a file
 //! without a record is compared by content. A record that cannot be read in full is ignored from
-//! there on.
+//! there on. What [`tokens`] keeps is no cache.
 
 mod draft;
 mod lines;
 mod tail;
+pub mod tokens;
 mod unsynced;
 
 use std::io::Read;

@@ -2,6 +2,7 @@
 //!
 //! One key belongs to a state directory; whoever can read that directory can sign for it. Keys and
 //! signatures are told in hexadecimal digits, so that other programs can check them (RFC 8032).
+//! What is no text that says what it is gets signed for a purpose.
 
 mod kept;
 
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 use ring::rand::SystemRandom;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use serde::{Deserialize, Serialize};
 
 pub use kept::{TrustError, found_in, kept_in};
 
@@ -17,7 +19,10 @@ pub use kept::{TrustError, found_in, kept_in};
 const KEY_BYTES: usize = 32;
 
 /// Bytes of a signature.
-const SIGNATURE_BYTES: usize = 64;
+pub const SIGNATURE_BYTES: usize = 64;
+
+/// What stands before the digits of a key.
+const KEY_PREFIX: &str = "ed25519:";
 
 /// No key could be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,9 +41,9 @@ pub struct SigningKey {
     public: PublicKey,
 }
 
-/// What checks the signatures of one key.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PublicKey([u8; KEY_BYTES]);
+/// What checks the signatures of one key, and names it: `ed25519:` and 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PublicKey(pub [u8; KEY_BYTES]);
 
 /// That somebody who has a key saw some bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -78,6 +83,18 @@ impl SigningKey {
         signature.copy_from_slice(self.pair.sign(bytes).as_ref());
         Signature(signature)
     }
+
+    /// Signs bytes for one purpose, which has no NUL: what was signed for another is never taken
+    /// for it.
+    #[must_use]
+    pub fn sign_for(&self, purpose: &str, bytes: &[u8]) -> Signature {
+        self.sign(&statement(purpose, bytes))
+    }
+}
+
+/// What is signed for a purpose.
+fn statement(purpose: &str, bytes: &[u8]) -> Vec<u8> {
+    [purpose.as_bytes(), &[0], bytes].concat()
 }
 
 /// Tells whose it is, and nothing that is secret.
@@ -88,10 +105,17 @@ impl fmt::Debug for SigningKey {
 }
 
 impl PublicKey {
-    /// Reads 64 hexadecimal digits; `None` where it is not that.
+    /// Reads the text of a key; `None` where it is none.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        digits(text).map(Self)
+        text.strip_prefix(KEY_PREFIX).and_then(digits).map(Self)
+    }
+
+    /// Whether this key signed these bytes for this purpose.
+    #[must_use]
+    pub fn has_signed(&self, purpose: &str, bytes: &[u8], signature: &[u8]) -> bool {
+        let signature = signature.try_into().map(Signature);
+        signature.is_ok_and(|signature| self.check(&statement(purpose, bytes), &signature).is_ok())
     }
 
     /// Checks that this key signed these bytes.
@@ -110,18 +134,24 @@ impl Signature {
     pub fn parse(text: &str) -> Option<Self> {
         digits(text).map(Self)
     }
+
+    /// As RFC 8032 writes it.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; SIGNATURE_BYTES] {
+        self.0
+    }
 }
 
-/// Shows it in 64 hexadecimal digits.
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(KEY_PREFIX)?;
         write_digits(f, &self.0)
     }
 }
 
 impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_digits(f, &self.0)
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -161,7 +191,7 @@ mod tests {
 
     /// The third test of RFC 8032, 7.1: secret key, public key, two bytes, their signature.
     const SECRET: &str = "c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7";
-    const PUBLIC: &str = "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025";
+    const PUBLIC: &str = "ed25519:fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025";
     const SIGNED: &str = "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac\
                           18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28dc027beceea1ec40a";
 
@@ -208,10 +238,21 @@ mod tests {
 
     #[test]
     fn digits_have_one_form() {
-        for other in ["", "0", &PUBLIC[1..], &PUBLIC.to_uppercase(), &format!("{PUBLIC}00")] {
+        let upper = PUBLIC.replace('f', "F");
+        for other in ["", "ed25519:", &PUBLIC[1..], &PUBLIC[8..], &upper, &format!("{PUBLIC}00")] {
             assert_eq!(PublicKey::parse(other), None, "{other}");
         }
-        assert_eq!(PublicKey::parse(&"\u{e9}".repeat(KEY_BYTES)), None);
+        assert_eq!(PublicKey::parse(&format!("ed25519:{}", "\u{e9}".repeat(KEY_BYTES))), None);
         assert_eq!(Signature::parse(PUBLIC), None);
+    }
+
+    #[test]
+    fn a_signature_is_for_one_purpose() {
+        let key = SigningKey::from_pkcs8(&SigningKey::generate_document().unwrap()).unwrap();
+        let signature = key.sign_for("a", b"bytes").to_bytes();
+        assert!(key.public().has_signed("a", b"bytes", &signature));
+        assert!(!key.public().has_signed("b", b"bytes", &signature));
+        assert!(!key.public().has_signed("a", b"byte", &signature));
+        assert!(!key.public().has_signed("a", b"bytes", &signature[1..]));
     }
 }
