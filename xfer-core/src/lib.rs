@@ -13,6 +13,7 @@ pub mod error;
 pub mod event;
 pub mod gate;
 pub mod journal;
+pub mod load_check;
 pub mod location;
 pub mod options;
 pub mod plan;
