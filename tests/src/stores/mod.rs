@@ -19,6 +19,7 @@ pub use self::discard::{Asked, Discard, Held, invented};
 pub use self::garage::Garage;
 pub use self::http::{Message, ask};
 pub use self::moto::Moto;
+pub use self::programs::corpora_python;
 pub use self::s3s::{S3s, Throttle};
 
 /// What speaks to a store, and where

@@ -20,6 +20,11 @@ pub(super) fn from_pypi(name: &str) -> PathBuf {
     present(directory().join("venv/bin").join(name))
 }
 
+/// The Python with the libraries that write files of every kind; panics where it is missing
+pub fn corpora_python() -> PathBuf {
+    present(directory().join("corpora/bin/python"))
+}
+
 /// A file that came from npm; panics where it is missing
 pub(super) fn from_npm(path: &str) -> PathBuf {
     present(directory().join("npm/node_modules").join(path))

@@ -145,7 +145,8 @@ pub(super) fn kind(name: &[u8], file: &dyn ReadAt) -> Checked<Option<Kind>> {
     }
     // Before there were archives PyTorch wrote pickles, one behind the other, and of text is what
     // Python itself calls `.pth`.
-    if named == Some(Kind::PyTorch) && !is_zeroed(file, 0).map_err(Stop::Read)? {
+    let is_begun = file.size() > 0;
+    if named == Some(Kind::PyTorch) && is_begun && !is_zeroed(file, 0).map_err(Stop::Read)? {
         return Ok(None);
     }
     Ok(named)

@@ -82,12 +82,12 @@ fn end(file: &dyn ReadAt, start: u64, proven: Proven, is_awaited: bool) -> Check
     if rest.left() > 0 {
         return Err(rest.broken(Flaw::Trailing));
     }
-    if zeros < 2 * BLOCK || !file.size().is_multiple_of(BLOCK) {
-        return Err(rest.broken(Flaw::Truncated));
-    }
     // An archive without a member is zeros as a whole, and nobody could tell it from a lost one.
     if zeros > PADDING_MAX || proven.members == 0 || is_awaited {
         return Err(Stop::broken(start, Flaw::Zeroed));
+    }
+    if zeros < 2 * BLOCK || !file.size().is_multiple_of(BLOCK) {
+        return Err(rest.broken(Flaw::Truncated));
     }
     Ok(proven)
 }
