@@ -306,7 +306,7 @@ def of_tar():
             tarfile.USTAR_FORMAT, "ustar"):
         with tarfile.open(place / f"{name}.tar", "w", format=form) as archive:
             long = "d/" * 30 + "e" * (30 if name == "ustar" else 150)
-            for path, size in ("first", 80_000), (long, 900), ("empty", 0), ("last", 60_000):
+            for path, size in ("first", 100_000), (long, 900), ("empty", 0), ("last", 60_000):
                 member = tarfile.TarInfo(path)
                 member.size = size
                 member.mtime = 1_700_000_000 if name == "ustar" else 1_700_000_000.25

@@ -1,8 +1,8 @@
 //! tar, of every make: each header's checksum, each size, and the end.
 //!
 //! The data of members has no checksum. An archive ends with two blocks of zeros, or with the file
-//! right behind a member, so one that was cut between two members looks whole. Zeros behind the end
-//! that no writer pads with are what is left of members.
+//! right behind a member, so one that was cut between two members looks whole, and so does one that
+//! lost padding. Zeros behind the end that no writer pads with are what is left of members.
 
 use super::window::Window;
 use super::{Checked, Flaw, Proven, ReadAt, Stop};
