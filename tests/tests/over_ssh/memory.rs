@@ -16,7 +16,7 @@ const MILLION: u64 = 1_000_000;
 const MILLION_KIB_MAX: u64 = 256 << 10;
 
 /// What no entry costs: the program itself and its buffers
-const BASE_KIB: u64 = 48 << 10;
+const BASE_KIB: u64 = 64 << 10;
 
 /// What so many entries may cost a side, in KiB
 fn bound(entries: u64) -> u64 {
