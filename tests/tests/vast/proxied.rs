@@ -45,7 +45,7 @@ fn more_than_a_gigabyte_is_refused_before_its_first_byte() {
     for line in [
         "  why       no direct port: no port is mapped to 22/tcp",
         "  by proxy  about 5 min (4 MB/s, estimated)",
-        "            2  send it anyway: repeat with --proxy-limit 2GB",
+        "            3  send it anyway: repeat with --proxy-limit 2GB",
         "  exit 17 proxied-over-limit",
     ] {
         assert!(ended.stderr.lines().any(|said| said == line), "{line}\n{}", ended.stderr);
@@ -54,7 +54,9 @@ fn more_than_a_gigabyte_is_refused_before_its_first_byte() {
     assert!(!rented.machine.home().join("data/large").exists());
     let told = rented.push(&[], 17);
     assert_eq!(told["payload_bytes"], 0);
-    assert_eq!(told["remedies"].as_array().map(Vec::len), Some(3));
+    assert_eq!(told["remedies"].as_array().map(Vec::len), Some(4));
+    let first = told["remedies"][0].to_string();
+    assert!(first.contains("--via s3://BUCKET/tmp"), "{first}");
     assert_eq!(rented.push(&["-n"], 17)["reason"], "proxied-over-limit");
     rented.push(&["--proxy-limit", "5GB"], 0);
     rented.assert_arrived();
