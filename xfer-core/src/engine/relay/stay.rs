@@ -8,7 +8,7 @@ use xfer_protocol::path::RelPath;
 
 use crate::connect::Connector;
 use crate::disk::Errno;
-use crate::disk::lock::{LockMode, try_lock};
+use crate::disk::lock::{self, LockMode};
 use crate::disk::state::{LockFile, StateDirectory, StateError};
 use crate::engine::Transfer;
 use crate::engine::outcome;
@@ -46,7 +46,8 @@ impl Stay {
             Ok((records, state.child("locks")?.lock_file(&format!("relay-{name}"))?))
         });
         let (records, lock) = locked.map_err(outcome::state)?;
-        if try_lock(&lock, LockMode::Exclusive) == Err(Errno::WOULDBLOCK) {
+        // One that was killed may take a moment to go.
+        if lock::lock(&lock, LockMode::Exclusive) == Err(Errno::WOULDBLOCK) {
             let fault = Fault::new(FaultKind::Busy, Operation::Lock, RelPath::root());
             return Err(TransferError::Busy { location: transfer.destination.clone(), fault });
         }
