@@ -20,3 +20,4 @@ pub mod probe;
 pub mod range;
 mod sentinel;
 pub mod session;
+pub mod survey;

@@ -77,6 +77,21 @@ pub const SLICES_MAX: usize = 256;
 /// Bytes of the body of a carried request: the largest part that one machine collects.
 pub const CARRIED_BYTES_MAX: u64 = 192 * 1024 * 1024;
 
+/// Protected roots of one survey: more than anybody names.
+pub const SURVEY_ROOTS_MAX: usize = 256;
+
+/// Processes that a survey tells: whoever must stop them stops these first and asks again.
+pub const SURVEY_PROCESSES_MAX: usize = 256;
+
+/// Trees and mounts that a survey tells; more are told as the trees that hold them.
+pub const SURVEY_TREES_MAX: usize = 256;
+
+/// Bytes of a process's command.
+pub const SURVEY_COMMAND_BYTES_MAX: usize = 256;
+
+/// Bytes of a container's label.
+pub const CONTAINER_LABEL_BYTES_MAX: usize = 255;
+
 /// Lists that one `Begin` asks for: the first batches of all of them fit in one header.
 pub const LISTS_BEGUN_MAX: usize = 2;
 

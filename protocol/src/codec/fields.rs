@@ -1,6 +1,6 @@
 //! What the fields of a message may hold, beyond what their types already rule out.
 
-use super::{FrameError, errands};
+use super::{FrameError, errands, surveys};
 use crate::digest::spans;
 use crate::encoding::{Accepts, Encoded};
 use crate::limits;
@@ -60,6 +60,9 @@ pub enum FieldError {
     /// The root where only something below it can stand.
     #[error("the root itself where an entry below it is due")]
     RootItself,
+    /// A label or a command of a survey that cannot be.
+    #[error("a survey that cannot be")]
+    Survey,
     /// A trial of nothing, or beyond a limit of trials.
     #[error("a trial of {0}")]
     Trial(u64),
@@ -110,11 +113,14 @@ fn check_request(request: &Request) -> Result<u64, FieldError> {
         | Request::Publish(_)
         | Request::Finish(_)
         | Request::Facts
+        | Request::Identify(_)
+        | Request::WriteBack(_)
         | Request::MakeKey
         | Request::MakeLogin
         | Request::Reclaim(_) => {}
         Request::Sink(length) => return check_trial_payload(*length),
         Request::Supply(length) => drop(check_trial_payload(*length)?),
+        Request::Survey(survey) => surveys::check_survey(survey)?,
         Request::TryDisk(trial) => check_try_disk(trial)?,
         Request::Locate(locate) => check_location(&locate.path)?,
         Request::OpenRoot(open) => check_location(&open.path)?,
@@ -217,6 +223,7 @@ fn check_reply(reply: &Reply) -> Result<u64, FieldError> {
         | Reply::Scan(_)
         | Reply::Space(_)
         | Reply::Facts(_)
+        | Reply::Surveyed(None)
         | Reply::DiskTrial(_)
         | Reply::Key(_)
         | Reply::Reached(_)
@@ -246,6 +253,8 @@ fn check_reply(reply: &Reply) -> Result<u64, FieldError> {
             stamps.into_iter().try_for_each(check_stamp)?;
         }
         Reply::Pack(files) => return check_read_pack(files),
+        Reply::Container(container) => surveys::check_container(container)?,
+        Reply::Surveyed(Some(found)) => surveys::check_surveyed(found)?,
         Reply::Partial(partial) => check_ranges(&partial.held)?,
         Reply::Ranges(ranges) => check_ranges(ranges)?,
         Reply::Root(Root { path, .. }) => check_location(path)?,
@@ -455,7 +464,7 @@ fn check_link(content: &[u8]) -> Result<(), FieldError> {
     }
 }
 
-fn check_location(path: &[u8]) -> Result<(), FieldError> {
+pub(super) fn check_location(path: &[u8]) -> Result<(), FieldError> {
     let fits = path.len() <= limits::PATH_BYTES_MAX && !path.contains(&0);
     if fits { Ok(()) } else { Err(FieldError::Path) }
 }

@@ -6,6 +6,7 @@
 
 mod errands;
 mod fields;
+mod surveys;
 
 pub use fields::FieldError;
 

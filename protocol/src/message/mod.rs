@@ -19,6 +19,7 @@ use crate::limits;
 use crate::manifest::{Device, Metadata, ScanItem, Stamp};
 use crate::path::RelPath;
 use crate::range::ByteRange;
+use crate::survey::Survey;
 use errand::{Carry, Gather, RedeemAll};
 use passage::{Forward, Lend, ParcelIndex, Purpose, Reach, ReachByLogin, Redeem};
 
@@ -159,6 +160,14 @@ pub enum Request {
         #[serde(deserialize_with = "bounded::list::<_, _, { limits::BATCH_ENTRIES_MAX }>")]
         Vec<ParcelIndex>,
     ),
+    /// Asks which container this is; `true` leaves a marker on its root file system where there is
+    /// none. Answered by [`Reply::Container`].
+    Identify(bool),
+    /// Asks who has what open and what lies outside the roots. Answered by [`Reply::Surveyed`].
+    Survey(Survey),
+    /// Writes back what lies in memory of a root and of all that is mounted below it, so that every
+    /// later store leaves a stamp. Answered by [`Reply::Done`].
+    WriteBack(RootIndex),
 }
 
 /// Asks what stands at a path.

@@ -14,6 +14,7 @@ use crate::fault::Fault;
 use crate::limits;
 use crate::probe::{DiskTrial, Facts};
 use crate::range::ByteRange;
+use crate::survey::{Container, Surveyed};
 
 /// What an endpoint answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,4 +82,8 @@ pub enum Reply {
     Gathered(Gathered),
     /// What came of a request to a store.
     Carried(Carried),
+    /// Which container this is.
+    Container(Container),
+    /// What a survey found; nothing while it is under way, and it may be asked for again.
+    Surveyed(Option<Box<Surveyed>>),
 }

@@ -10,6 +10,7 @@ use xfer_protocol::message::{
     Root, RootIndex, ScanBatch, ScanIndex, Space, Ticket,
 };
 use xfer_protocol::probe::{DiskTrial, Facts};
+use xfer_protocol::survey::{Container, OpenFile, Process, Surveyed, Tree};
 
 use super::{Sample, digest, fault, metadata, path, plain_metadata, range, stamp, time};
 
@@ -68,6 +69,7 @@ pub(super) fn samples() -> Vec<Sample> {
     .map(|(name, reply, payload)| Sample::new(name, Message::Reply(RequestId(77), reply), payload))
     .collect::<Vec<_>>();
     all.extend(errands());
+    all.extend(surveys());
     all.extend(faults());
     all
 }
@@ -106,6 +108,37 @@ fn errands() -> Vec<Sample> {
     });
     let all = named.chain(problems);
     all.map(|(name, reply)| Sample::new(&name, Message::Reply(RequestId(77), Ok(reply)), b""))
+        .collect()
+}
+
+fn surveys() -> Vec<Sample> {
+    let container = Container {
+        label: Some("C.33402296".to_owned()),
+        marker: Some([7; 16]),
+        first_process: Some(123_456),
+        root_device: Some(0x2b),
+        mounts: Some(digest(3)),
+        boot: Some([9; 16]),
+    };
+    let process = Process { pid: 812, command: b"python train.py".to_vec() };
+    let open = OpenFile { process: process.clone(), path: b"/workspace/a".to_vec(), mapped: true };
+    let tree = |digest| Tree { path: b"/root/data".to_vec(), count: 40, bytes: 3 << 30, digest };
+    let found = Surveyed {
+        writers: vec![open],
+        unreadable: vec![process],
+        shared: vec![b"/workspace/nfs".to_vec()],
+        mounts: None,
+        changed: Some(vec![tree(Some(digest(4))), tree(None)]),
+    };
+    let replies = [
+        ("reply-container", Reply::Container(container)),
+        ("reply-container-unknown", Reply::Container(Container::default())),
+        ("reply-survey-under-way", Reply::Surveyed(None)),
+        ("reply-surveyed", Reply::Surveyed(Some(Box::new(found)))),
+    ];
+    let replies = replies.into_iter();
+    replies
+        .map(|(name, reply)| Sample::new(name, Message::Reply(RequestId(77), Ok(reply)), b""))
         .collect()
 }
 

@@ -17,6 +17,7 @@ use xfer_protocol::message::{
     Scan, ScanIndex, ScanNext, ScanOptions, SetMetadata, Subject, Ticket, TryDisk, WriteBlock,
     WritePack,
 };
+use xfer_protocol::survey::Survey;
 
 use super::{Sample, digest, file, metadata, path, plain_metadata, range, stamp, time};
 
@@ -34,6 +35,7 @@ pub(super) fn samples() -> Vec<Sample> {
     all.extend(trials());
     all.extend(passages());
     all.extend(errands());
+    all.extend(surveys());
     let numbered = all.into_iter().zip(0_u64..);
     numbered
         .map(|((name, request, payload), id)| {
@@ -302,6 +304,16 @@ fn trials() -> Vec<Named> {
         ("request-supply", Request::Supply(1 << 20), vec![]),
         ("request-facts", Request::Facts, vec![]),
         ("request-try-disk", Request::TryDisk(trial), vec![]),
+    ]
+}
+
+fn surveys() -> Vec<Named> {
+    let roots = vec![b"/workspace".to_vec(), b"/root".to_vec()];
+    let survey = Survey { number: 3, roots, outside: true };
+    vec![
+        ("request-identify", Request::Identify(true), vec![]),
+        ("request-survey", Request::Survey(survey), vec![]),
+        ("request-write-back", Request::WriteBack(ROOT), vec![]),
     ]
 }
 

@@ -632,7 +632,12 @@ async fn answer<E: Source + Sink>(
         Request::Supply(length) => Ok((Reply::Supplied(length), filler(length))),
         Request::Facts => endpoint.facts().await.map(|facts| plain(Reply::Facts(facts))),
         Request::TryDisk(r) => endpoint.try_disk(r).await.map(|t| plain(Reply::DiskTrial(t))),
-        Request::Listen(_)
+        Request::Identify(mark) => {
+            endpoint.identify(mark).await.map(|container| plain(Reply::Container(container)))
+        }
+        Request::WriteBack(root) => endpoint.write_back(root).await.map(done),
+        Request::Survey(_)
+        | Request::Listen(_)
         | Request::Dial(_)
         | Request::Begin(_)
         | Request::MakeKey

@@ -43,6 +43,7 @@ use xfer_protocol::message::{
 use xfer_protocol::path::RelPath;
 use xfer_protocol::probe::{DiskTrial, Facts};
 use xfer_protocol::range::ByteRange;
+use xfer_protocol::survey::{Container, Survey, Surveyed};
 
 /// What an endpoint can do; the planner asks this and never what kind the endpoint is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -242,6 +243,24 @@ pub trait Endpoint: Send + Sync {
     /// Writes, syncs and reads back a file without a name below a root, to find out how fast the
     /// disk is. Default: that cannot be done.
     async fn try_disk(&self, _trial: TryDisk) -> EndpointResult<DiskTrial> {
+        Err(unsupported())
+    }
+
+    /// Which container this is; `mark` leaves a marker on its root file system where there is none.
+    /// Default: that cannot be told.
+    async fn identify(&self, _mark: bool) -> EndpointResult<Container> {
+        Err(unsupported())
+    }
+
+    /// Who has what open, and what lies outside the roots; returns when the survey has ended, which
+    /// may take as long as a walk over the whole machine. Default: that cannot be told.
+    async fn survey(&self, _survey: Survey) -> EndpointResult<Surveyed> {
+        Err(unsupported())
+    }
+
+    /// Writes back what lies in memory of a root and of all that is mounted below it, so that every
+    /// later store leaves a stamp. Default: that cannot be done.
+    async fn write_back(&self, _root: RootIndex) -> EndpointResult<()> {
         Err(unsupported())
     }
 

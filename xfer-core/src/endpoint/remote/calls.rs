@@ -5,7 +5,7 @@ use bytes::Bytes;
 use xfer_protocol::data_port::{Dial, KeyDigest, Listen, Listening};
 use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::Fault;
-use xfer_protocol::hello::{FEATURE_PASSAGES, FEATURE_PROBES, SessionId};
+use xfer_protocol::hello::{FEATURE_PASSAGES, FEATURE_PROBES, FEATURE_SURVEYS, SessionId};
 use xfer_protocol::message::passage::{
     Forward, Forwarded, Lend, ParcelIndex, Purpose, Reach, ReachByLogin, Reached, Redeem,
     RedeemedWrite,
@@ -18,6 +18,7 @@ use xfer_protocol::message::{
 };
 use xfer_protocol::probe::{DiskTrial, Facts};
 use xfer_protocol::range::ByteRange;
+use xfer_protocol::survey::{Container, Survey, Surveyed};
 
 use super::RemoteEndpoint;
 use crate::disk::glob;
@@ -183,6 +184,15 @@ impl RemoteEndpoint {
         }
     }
 
+    /// Asks what only some agents can tell.
+    async fn ask_surveyor(&self, request: Request) -> EndpointResult<Reply> {
+        if self.offers(FEATURE_SURVEYS) {
+            self.ask(request).await
+        } else {
+            Err(crate::endpoint::unsupported())
+        }
+    }
+
     pub(super) async fn done(&self, request: Request) -> EndpointResult<()> {
         match self.ask(request).await? {
             Reply::Done => Ok(()),
@@ -288,6 +298,31 @@ impl Endpoint for RemoteEndpoint {
     async fn try_disk(&self, trial: TryDisk) -> EndpointResult<DiskTrial> {
         match self.ask(Request::TryDisk(trial)).await? {
             Reply::DiskTrial(tried) => Ok(tried),
+            _ => Err(MISMATCH),
+        }
+    }
+
+    async fn identify(&self, mark: bool) -> EndpointResult<Container> {
+        match self.ask_surveyor(Request::Identify(mark)).await? {
+            Reply::Container(container) => Ok(container),
+            _ => Err(MISMATCH),
+        }
+    }
+
+    async fn survey(&self, survey: Survey) -> EndpointResult<Surveyed> {
+        loop {
+            match self.ask_surveyor(Request::Survey(survey.clone())).await? {
+                Reply::Surveyed(Some(found)) => return Ok(*found),
+                // The far side takes its time before it says so.
+                Reply::Surveyed(None) => {}
+                _ => return Err(MISMATCH),
+            }
+        }
+    }
+
+    async fn write_back(&self, root: RootIndex) -> EndpointResult<()> {
+        match self.ask_surveyor(Request::WriteBack(root)).await? {
+            Reply::Done => Ok(()),
             _ => Err(MISMATCH),
         }
     }
