@@ -19,6 +19,7 @@ use super::ledger::{Kept, Ledger, Side};
 use super::listing::Listing;
 use super::manifest::Manifest;
 use super::preflight::Preflight;
+use super::provenance::{TwoEnds, provenance};
 use super::proxy::ProxyLimit;
 use super::publisher::{Publisher, publish};
 use super::refusals::{
@@ -75,6 +76,11 @@ struct Opened {
 impl Opened {
     fn ends(&self) -> impl Iterator<Item = &Connected> {
         self.sources.iter().chain([&self.sink])
+    }
+
+    fn two<'a>(&'a self, to: &'a Root) -> TwoEnds<'a> {
+        let Self { sources, sink, mappings, source_roots, .. } = self;
+        TwoEnds { sources, sink, mappings, source_roots, to }
     }
 
     fn proxy_limit(&self, shared: &Shared) -> Option<ProxyLimit<'_>> {
@@ -375,10 +381,14 @@ async fn move_all(
         return Err(stop);
     }
     shared.observer.observe(&Event::Phase(Phase::Verify));
+    let mut told = None;
     if !shared.transfer.plan_only {
         let durable = shared.transfer.options.verify.level.is_durable();
         let finish = Finish { root: to.index, durable };
-        let finished = opened.sink.sink.finish(finish).await;
+        let finishing = opened.sink.sink.finish(finish);
+        let both = opened.two(to);
+        let (finished, known) = tokio::join!(finishing, provenance(shared, &both));
+        told = Some(Box::new(known));
         if let Err(EndpointError::Fault(_)) = &finished {
             // Nobody knows which bytes are lost.
             contexts.iter().filter_map(|cx| cx.tail.as_ref()).for_each(Tail::discard);
@@ -402,7 +412,8 @@ async fn move_all(
     let route = Some(route.unwrap_or_else(Route::local));
     let overhead_bytes = opened.ends().map(|e| e.overhead_bytes()).sum();
     let shrunk_bytes = opened.ends().map(|e| e.shrunk_bytes()).sum();
-    let ends = Ends { root: to.path.clone(), route, overhead_bytes, shrunk_bytes };
+    let ends =
+        Ends { root: to.path.clone(), route, overhead_bytes, shrunk_bytes, provenance: told };
     let (summary, kept) = wrap_up(shared, contexts, ends, manifest, &state)?;
     leave_receipt(shared, &*opened.sink.sink, to.index, &summary, kept.as_deref()).await;
     Ok(summary)

@@ -7,17 +7,14 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::{Fault, FaultKind};
-use xfer_protocol::manifest::{Entry, EntryKind, ScanItem};
-use xfer_protocol::message::{
-    Access, FileAt, FilesAt, HashFiles, Locate, LocatedKind, OpenRoot, Reading, Request, Root, Scan,
-};
+use xfer_protocol::manifest::{Entry, ScanItem};
+use xfer_protocol::message::{Access, Locate, LocatedKind, OpenRoot, Reading, Request, Root, Scan};
 use xfer_protocol::path::RelPath;
 
-use super::batch::{Batch, Most};
+use super::batch::Batch;
+use super::hashing::{HASHED, Hashed, hash_batch};
 use super::ledger::Side;
 use super::listing::Listing;
-use super::pack::PACK_FILE_MAX;
-use super::pieces::root_of;
 use super::{Shared, Transfer};
 use crate::connect::{Connected, Connector};
 use crate::endpoint::{EndpointError, EndpointResult};
@@ -27,9 +24,6 @@ use crate::location::{Location, Machine};
 use crate::options::TransferOptions;
 use crate::plan::mapping::{MappingError, above, begin_of};
 use crate::verify::{Expectation, Expected, Judgement};
-
-/// Files and bytes hashed in one request.
-const HASHED: Most = Most { entries: 512, content: 64 << 20 };
 
 /// What a look found out.
 #[derive(Clone, Debug, Default)]
@@ -320,51 +314,13 @@ impl Inspection {
         root: &Root,
         entries: Vec<Entry>,
         reading: Reading,
-    ) -> EndpointResult<(Vec<(Entry, Result<Option<Digest>, Fault>)>, bool)> {
-        let is_small =
-            |e: &Entry| matches!(e.kind, EntryKind::File { .. }) && e.kind.size() <= PACK_FILE_MAX;
-        let small: Vec<_> = entries.iter().filter(|e| is_small(e)).collect();
-        let listed = small.iter().map(|e| (e.path.clone(), e.stamp())).collect();
-        let files = FilesAt { root: root.index, files: listed };
-        let (mut digests, mut past_cache) = (Vec::new().into_iter(), true);
-        if !small.is_empty() {
-            let (found, all) = self.end.source.hash_files(HashFiles { files, reading }).await?;
-            (digests, past_cache) = (found.into_iter(), all);
-        }
-        let mut rows = Vec::with_capacity(entries.len());
-        for entry in entries {
-            let digest = if is_small(&entry) {
-                digests.next().transpose()
-            } else if matches!(entry.kind, EntryKind::File { .. }) {
-                match self.hash_large(root, &entry, reading).await {
-                    Ok((digest, all)) => {
-                        past_cache &= all;
-                        Ok(Some(digest))
-                    }
-                    Err(EndpointError::Fault(fault)) => Err(fault),
-                    Err(error) => return Err(error),
-                }
-            } else {
-                Ok(None)
-            };
-            self.shared.meter.verified(entry.kind.size());
-            rows.push((entry, digest));
-        }
+    ) -> EndpointResult<(Vec<Hashed>, bool)> {
+        let go_on = || !self.shared.cancel.is_cancelled();
+        let hashed = hash_batch(&*self.end.source, root.index, entries, reading, go_on).await?;
+        hashed.0.iter().for_each(|(entry, _)| self.shared.meter.verified(entry.kind.size()));
         let progress: Progress = self.shared.meter.progress();
         self.shared.observer.observe(&Event::Progress(progress));
-        Ok((rows, past_cache))
-    }
-
-    async fn hash_large(
-        &self,
-        root: &Root,
-        entry: &Entry,
-        reading: Reading,
-    ) -> EndpointResult<(Digest, bool)> {
-        let size = entry.kind.size();
-        let file = FileAt { root: root.index, path: entry.path.clone(), stamp: entry.stamp() };
-        let go_on = |_| !self.shared.cancel.is_cancelled();
-        root_of(&*self.end.source, file, size, reading, HASHED.content, go_on).await
+        Ok(hashed)
     }
 
     fn check_cancelled(&self) -> Result<(), TransferError> {

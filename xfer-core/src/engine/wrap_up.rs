@@ -20,7 +20,7 @@ use crate::endpoint::Sink;
 use crate::error::{ExitClass, Failure, OutputReason, Remedy, TransferError};
 use crate::event::{Event, Route};
 use crate::journal::LineReader;
-use crate::receipt::{Excluded, PathText, ReceiptHead, SCHEMA};
+use crate::receipt::{Excluded, PathText, Provenance, ReceiptHead, SCHEMA};
 
 /// Bytes of a receipt that is left beside the data; meanwhile it is in memory.
 const RECEIPT_BYTES_MAX: u64 = 64 << 20;
@@ -32,6 +32,8 @@ pub(super) struct Ends {
     pub(super) route: Option<Route>,
     pub(super) overhead_bytes: u64,
     pub(super) shrunk_bytes: u64,
+    /// What the receipt says of both; nothing of a plan alone.
+    pub(super) provenance: Option<Box<Provenance>>,
 }
 
 /// Writes records and receipt; where this machine keeps the receipt comes back as well.
@@ -186,6 +188,7 @@ fn receipt_head(shared: &Shared, manifest: &Manifest, sums: &Sums, ends: &Ends) 
             digest: (sums.excluded_count > 0).then(|| sums.excluded().to_string()),
         },
         failed: sums.entries.failed,
+        provenance: ends.provenance.clone(),
         lines: Some(lines),
         key: Some(key),
     }

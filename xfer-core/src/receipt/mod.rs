@@ -6,6 +6,7 @@
 //! Nothing of xfer is needed to check that: the first line is what was signed (Ed25519), and the
 //! lines between it and the last have the digest that `b3sum` computes of them.
 
+mod provenance;
 mod reader;
 
 use std::io::Write;
@@ -19,6 +20,7 @@ use xfer_protocol::path::RelPath;
 
 use crate::trust::{PublicKey, SigningKey};
 
+pub use provenance::{Mapped, Provenance, SinceBoot, SourceMachine, bytes_of, digits};
 pub use reader::{ReceiptError, ReceiptReader, parse_digest};
 
 /// The name of the form.
@@ -54,6 +56,9 @@ pub struct ReceiptHead {
     pub excluded: Excluded,
     /// Entries that failed; a receipt with any is no proof of the whole.
     pub failed: u64,
+    /// Its two ends and its moment; absent in the form that nobody signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<Box<Provenance>>,
     /// BLAKE3 over the lines of all entries, in hexadecimal; absent where nobody signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lines: Option<String>,
@@ -287,6 +292,7 @@ mod tests {
             bytes: entries.iter().map(|e| e.kind.size()).sum(),
             excluded: Excluded::default(),
             failed: 0,
+            provenance: Some(Box::default()),
             lines: Some(blake3::hash(&lines).to_string()),
             key: Some(key.public().to_string()),
         };

@@ -7,7 +7,8 @@ use xfer_protocol::manifest::{Device, EntryKind, ManifestEntry, Metadata, Timest
 use xfer_protocol::path::RelPath;
 
 use super::{
-    ManifestRoot, ReceiptEntry, ReceiptHead, SCHEMA, SCHEMA_UNSIGNED, SignatureLine, write_head,
+    ManifestRoot, ReceiptEntry, ReceiptHead, SCHEMA, SCHEMA_UNSIGNED, SignatureLine, bytes_of,
+    write_head,
 };
 use crate::trust::{PublicKey, Signature};
 
@@ -181,12 +182,5 @@ impl ReceiptEntry {
 /// Reads 64 hexadecimal digits.
 #[must_use]
 pub fn parse_digest(hex: &str) -> Option<Digest> {
-    let mut bytes = [0; 32];
-    if hex.len() != 64 || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).ok()?;
-    }
-    Some(Digest::from_bytes(bytes))
+    bytes_of(hex).map(Digest::from_bytes)
 }

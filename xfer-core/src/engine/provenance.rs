@@ -1,0 +1,110 @@
+//! What a transfer's receipt says of its two ends, for a gate that asks later.
+
+use xfer_protocol::message::{FilterRules, Root};
+use xfer_protocol::survey::Container;
+
+use super::Shared;
+use crate::connect::Connected;
+use crate::location::Machine;
+use crate::plan::mapping::Mapping;
+use crate::receipt::{Mapped, PathText, Provenance, SinceBoot, SourceMachine, digits};
+
+/// The two ends of a transfer.
+pub(super) struct TwoEnds<'a> {
+    pub(super) sources: &'a [Connected],
+    pub(super) sink: &'a Connected,
+    pub(super) mappings: &'a [Mapping],
+    /// The root of every mapping's source, in their order.
+    pub(super) source_roots: &'a [Root],
+    pub(super) to: &'a Root,
+}
+
+/// What is known of them. What cannot be told is left out: a gate then holds.
+pub(super) async fn provenance(shared: &Shared, ends: &TwoEnds<'_>) -> Provenance {
+    let transfer = &shared.transfer;
+    let (machine, told) = match (ends.sources, transfer.sources.first()) {
+        ([source], Some(location)) => told_by(source, &location.machine).await.unzip(),
+        _ => (None, None),
+    };
+    let far = match ends.source_roots {
+        [root, ..] if machine.is_some() => {
+            distance(&transfer.destination.machine, ends, root, told.unwrap_or_default()).await
+        }
+        _ => None,
+    };
+    let pairs = ends.mappings.iter().zip(ends.source_roots);
+    let filter = &transfer.options.selection.filter;
+    Provenance {
+        machine,
+        mapped: pairs.map(|(mapping, root)| mapped(mapping, root)).collect(),
+        filter: (*filter != FilterRules::default()).then(|| filter.clone()),
+        durability: far.map(str::to_owned),
+        medium: Some(medium(ends.to)),
+        since_boot: since_boot(shared),
+    }
+}
+
+/// What tells a root's file system or bucket from every other.
+pub(super) fn medium(root: &Root) -> String {
+    let device = root.device.to_le_bytes();
+    digits(&[root.machine_over_boots(), &device].concat())
+}
+
+fn since_boot(shared: &Shared) -> Option<SinceBoot> {
+    let (boot, millis) = shared.clock.since_boot()?;
+    Some(SinceBoot { boot: digits(&boot), millis })
+}
+
+fn mapped(mapping: &Mapping, root: &Root) -> Mapped {
+    let mut source = root.path.clone();
+    if !mapping.under.is_root() {
+        if !source.ends_with(b"/") {
+            source.push(b'/');
+        }
+        source.extend_from_slice(mapping.under.as_bytes());
+    }
+    let entry = PathText::from(mapping.top.as_bytes());
+    Mapped { source: PathText::from(source.as_slice()), entry }
+}
+
+/// What a machine tells of itself; `None` where files do not come from a machine that could be
+/// destroyed.
+async fn told_by(source: &Connected, machine: &Machine) -> Option<(SourceMachine, Container)> {
+    let (platform, id) = match machine {
+        Machine::Platform(machine) => {
+            let rented = source.rented.as_ref();
+            let id = rented.and_then(|row| row.machine.name()).map(str::to_owned);
+            (Some(machine.platform.name().to_owned()), id)
+        }
+        Machine::Ssh(_) => (Some(String::new()), Some(String::new())),
+        _ => return None,
+    };
+    let told = source.source.identify(true).await.unwrap_or_default();
+    Some((SourceMachine::of(platform, id, &told), told))
+}
+
+/// How far the destination is from the machine that files come from; `None` where nobody knows.
+async fn distance(
+    machine: &Machine,
+    ends: &TwoEnds<'_>,
+    from: &Root,
+    told: Container,
+) -> Option<&'static str> {
+    match machine {
+        Machine::Store(_) | Machine::Rclone(_) => return Some("D2"),
+        Machine::Web(_) | Machine::Hub(_) => return None,
+        Machine::Local | Machine::Ssh(_) | Machine::Platform(_) | Machine::Peer(_) => {}
+    }
+    if ends.to.space.volatile {
+        return Some("D0");
+    }
+    if ends.to.machine == from.machine {
+        return Some(if ends.to.device == from.device { "D0" } else { "D1" });
+    }
+    let there = ends.sink.sink.identify(false).await.unwrap_or_default();
+    // Containers of one host have one kernel, and so one boot.
+    match (told.boot, there.boot) {
+        (Some(one), Some(other)) => Some(if one == other { "D1" } else { "D2" }),
+        _ => None,
+    }
+}
