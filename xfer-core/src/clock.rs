@@ -8,6 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 use futures_util::future::BoxFuture;
 use xfer_protocol::manifest::Timestamp;
 
+use crate::disk::boot::since_boot;
+
 /// The time of day and a monotonic time.
 pub trait Clock: Send + Sync {
     /// Monotonic time since the clock was made; what all timeouts are measured with.
@@ -15,6 +17,12 @@ pub trait Clock: Send + Sync {
 
     /// The time of day, for receipts and events; never decides what is safe.
     fn now(&self) -> Timestamp;
+
+    /// The boot of this machine and milliseconds since then, sleep included: what nobody turns.
+    /// Default: that cannot be told, as by a clock that is turned by hand.
+    fn since_boot(&self) -> Option<([u8; 16], u64)> {
+        None
+    }
 
     /// Waits. A clock that is turned by hand lets the time pass and is done.
     fn pause(&self, time: Duration) -> BoxFuture<'static, ()> {
@@ -53,6 +61,10 @@ impl Clock for SystemClock {
             },
             Err(_) => Timestamp::default(),
         }
+    }
+
+    fn since_boot(&self) -> Option<([u8; 16], u64)> {
+        since_boot()
     }
 }
 

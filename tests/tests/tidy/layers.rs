@@ -17,6 +17,7 @@ const ROWS: &[(u8, &[&str])] = &[
 
 /// Uses within a row, each of a sibling's values and none of its insides
 const SIBLINGS: &[(&str, &str, &str)] = &[
+    ("clock", "disk", "which boot of the machine this is stands in a file"),
     ("event", "error", "a problem is told with the class that it leads to"),
     ("event", "location", "an event names the two ends of a transfer"),
     ("error", "location", "an error names the end at which it happened"),

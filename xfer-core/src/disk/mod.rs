@@ -7,6 +7,7 @@
 
 pub(crate) mod authorized_keys;
 pub mod base;
+pub mod boot;
 pub mod confine;
 pub mod descriptor;
 pub mod direct;

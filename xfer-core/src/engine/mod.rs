@@ -32,6 +32,7 @@ mod proxy;
 mod publisher;
 mod refusals;
 mod relay;
+pub mod release;
 mod rescue;
 mod vigil;
 mod waiting;

@@ -85,8 +85,8 @@ pub fn evaluate(evidence: &Evidence, policy: &Policy, now: &Moment) -> Verdict {
     Verdict::Release(Box::new(Release {
         machine: evidence.machine.name.clone(),
         identity: evidence.machine.at_end.clone(),
-        manifest: over_roots(&evidence.roots, |scan| scan.coverage.manifest),
-        stamps: over_roots(&evidence.roots, |scan| scan.stamps),
+        manifest: of_every_root(&evidence.roots, |scan| scan.coverage.manifest),
+        stamps: of_every_root(&evidence.roots, |scan| scan.stamps),
         destinations: used,
         entries,
         bytes,
@@ -96,16 +96,20 @@ pub fn evaluate(evidence: &Evidence, policy: &Policy, now: &Moment) -> Verdict {
     }))
 }
 
-/// One digest over something of every root, in the order of their paths.
-fn over_roots(roots: &[RootEvidence], of: impl Fn(&RootScan) -> Digest) -> Digest {
-    let mut sorted: Vec<_> = roots.iter().collect();
-    sorted.sort_by_key(|root| &root.path);
+fn of_every_root(roots: &[RootEvidence], of: impl Fn(&RootScan) -> Digest) -> Digest {
+    // Nothing is released with a root that was not scanned.
+    let scanned = |root: &RootEvidence| Some((root.path.clone(), of(root.scan.as_ref().ok()?)));
+    over_roots(roots.iter().filter_map(scanned).collect())
+}
+
+/// One digest over the path of every root and a digest of it, in the order of paths.
+#[must_use]
+pub fn over_roots(mut roots: Vec<(Vec<u8>, Digest)>) -> Digest {
+    roots.sort_unstable();
     let mut hasher = blake3::Hasher::new_derive_key("xfer gate roots 1");
-    for root in sorted {
-        hasher.update(&(root.path.len() as u64).to_le_bytes()).update(&root.path);
-        if let Ok(scan) = &root.scan {
-            hasher.update(of(scan).as_bytes());
-        }
+    for (path, digest) in &roots {
+        hasher.update(&(path.len() as u64).to_le_bytes()).update(path);
+        hasher.update(digest.as_bytes());
     }
     Digest::from_bytes(*hasher.finalize().as_bytes())
 }

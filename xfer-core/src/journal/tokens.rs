@@ -4,8 +4,17 @@
 //! is, and spending is one durable rename: of two processes, before or after a crash, one at most
 //! finds it unspent.
 
+use std::io::Read;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use xfer_protocol::limits::SURVEY_ROOTS_MAX;
+
 use crate::disk::lock::{LockMode, lock};
 use crate::disk::state::{LockFile, StateDirectory, StateError};
+
+/// Bytes of the roots of a token, as they are kept.
+const ROOTS_BYTES_MAX: u64 = 16 << 20;
 
 /// Why a token's record cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +28,9 @@ pub enum TokenError {
     /// There is no such token here: another state directory issued it, or its issue was cut short.
     #[error("no such token was issued from this state directory")]
     NotIssued,
+    /// What is kept beside it cannot be read.
+    #[error("the record of the token's roots is damaged")]
+    Damaged,
 }
 
 /// The records of tokens.
@@ -45,12 +57,24 @@ impl TokenRecords {
         state.child("tokens").map(Self)
     }
 
-    /// Records a token as unspent, with its text; durable when this returns. Only then may the text
-    /// be given to anybody. `name` is random.
+    /// Records a token as unspent, with its text and the absolute paths of the roots that it was
+    /// issued for; durable when this returns. Only then may the text be given to anybody. `name`
+    /// and `unique` are random.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn issue(&self, name: &[u8; 32], text: &str, unique: u64) -> Result<(), StateError> {
+    pub fn issue(
+        &self,
+        name: &[u8; 32],
+        text: &str,
+        roots: &[Vec<u8>],
+        unique: u64,
+    ) -> Result<(), StateError> {
+        let mut file = self.0.create(&file_name(name, "roots"), unique)?;
+        for root in roots {
+            file.write((STANDARD.encode(root) + "\n").as_bytes())?;
+        }
+        file.commit(true)?;
         let mut file = self.0.create(&file_name(name, "unspent"), unique)?;
         file.write(text.as_bytes())?;
         file.commit(true).map(drop)
@@ -91,6 +115,24 @@ impl HeldToken<'_> {
         })
     }
 
+    /// The roots that it was issued for. The token is bound to them by a digest, so another list
+    /// than was kept fits nothing.
+    ///
+    /// # Errors
+    /// `Damaged` where there is none that can be read whole.
+    pub fn roots(&self) -> Result<Vec<Vec<u8>>, TokenError> {
+        let file = self.records.read(&file_name(&self.name, "roots"))?;
+        let mut text = String::new();
+        let mut whole = file.ok_or(TokenError::Damaged)?.take(ROOTS_BYTES_MAX);
+        whole.read_to_string(&mut text).map_err(|_| TokenError::Damaged)?;
+        let lines = text.strip_suffix('\n').unwrap_or_default().split('\n');
+        let roots = lines.take(SURVEY_ROOTS_MAX + 1).map(|line| STANDARD.decode(line).ok());
+        let roots: Vec<_> = roots.collect::<Option<_>>().ok_or(TokenError::Damaged)?;
+        let is_root = |root: &Vec<u8>| root.starts_with(b"/");
+        let is_whole = roots.len() <= SURVEY_ROOTS_MAX && roots.iter().all(is_root);
+        if is_whole { Ok(roots) } else { Err(TokenError::Damaged) }
+    }
+
     /// Spends it; durable when this returns. One that was spent already stays so, and is made
     /// durable again: a crash may have come before the sync.
     ///
@@ -124,6 +166,10 @@ mod tests {
 
     const NAME: [u8; 32] = [7; 32];
 
+    fn roots() -> Vec<Vec<u8>> {
+        vec![b"/workspace".to_vec(), b"/a\n\xff b".to_vec()]
+    }
+
     fn opened(directory: &Path) -> TokenRecords {
         TokenRecords::of(&StateDirectory::open(&directory.join("state")).unwrap()).unwrap()
     }
@@ -139,7 +185,7 @@ mod tests {
         let held = records.hold(&NAME).unwrap();
         assert_eq!(held.record().unwrap(), TokenRecord::Absent);
         assert!(matches!(held.spend(), Err(TokenError::NotIssued)));
-        records.issue(&NAME, "text\n", 1).unwrap();
+        records.issue(&NAME, "text\n", &roots(), 1).unwrap();
         assert_eq!(held.record().unwrap(), TokenRecord::Unspent);
         held.spend().unwrap();
         assert_eq!(held.record().unwrap(), TokenRecord::Spent);
@@ -149,12 +195,35 @@ mod tests {
         assert!(!file(directory.path(), "unspent").exists());
     }
 
+    #[test]
+    fn the_roots_of_a_token_are_kept_or_missed() {
+        let directory = tempfile::tempdir().unwrap();
+        let records = opened(directory.path());
+        records.issue(&NAME, "text\n", &roots(), 1).unwrap();
+        let held = records.hold(&NAME).unwrap();
+        assert_eq!(held.roots().unwrap(), roots());
+        held.spend().unwrap();
+        assert_eq!(held.roots().unwrap(), roots());
+        for damaged in ["", "\n", "L3Jvb3Q=", "L3Jvb3Q\n", "cm9vdA==\n", "L3Jvb3Q=\n\n", "\u{e9}\n"]
+        {
+            fs::write(file(directory.path(), "roots"), damaged).unwrap();
+            assert!(matches!(held.roots(), Err(TokenError::Damaged)), "{damaged:?}");
+        }
+        let line = "L3Jvb3Q=\n";
+        fs::write(file(directory.path(), "roots"), line.repeat(SURVEY_ROOTS_MAX)).unwrap();
+        assert_eq!(held.roots().unwrap().len(), SURVEY_ROOTS_MAX);
+        fs::write(file(directory.path(), "roots"), line.repeat(SURVEY_ROOTS_MAX + 1)).unwrap();
+        assert!(matches!(held.roots(), Err(TokenError::Damaged)));
+        fs::remove_file(file(directory.path(), "roots")).unwrap();
+        assert!(matches!(held.roots(), Err(TokenError::Damaged)));
+    }
+
     /// J2: one of many has it at a time
     #[test]
     fn a_token_is_in_one_hand() {
         let directory = tempfile::tempdir().unwrap();
         let (first, second) = (opened(directory.path()), opened(directory.path()));
-        first.issue(&NAME, "text\n", 1).unwrap();
+        first.issue(&NAME, "text\n", &roots(), 1).unwrap();
         let held = first.hold(&NAME).unwrap();
         assert!(matches!(second.hold(&NAME), Err(TokenError::Busy)));
         assert!(second.hold(&[8; 32]).is_ok());
