@@ -17,6 +17,7 @@ use crate::endpoint::sftp::SftpEndpoint;
 use crate::endpoint::web::WebEndpoint;
 use crate::endpoint::{Sink, Source};
 use crate::event::{Route, Toll};
+use crate::gate::evidence::HostKeyChannel;
 use crate::transport::ssh::SshConnection;
 
 /// A live endpoint and how it was reached.
@@ -35,6 +36,8 @@ pub struct Connected {
     pub(crate) proxy: Option<Proxy>,
     /// What its platform tells of it, where one rents it out.
     pub(crate) rented: Option<Box<MachineRow>>,
+    /// How the host key was proven; nothing where nobody proved any.
+    pub(crate) host_key: Option<HostKeyChannel>,
     pub(super) far: Far,
     pub(super) told: Told,
     /// The route to data ports that carries payload now.
@@ -91,6 +94,8 @@ impl Connected {
             notices: Vec::new(),
             proxy: None,
             rented: None,
+            // No host is in between.
+            host_key: Some(HostKeyChannel::KnownHosts),
             far: Far::Nothing,
             told: Told::default(),
             now: Now::default(),
@@ -201,7 +206,7 @@ pub(super) fn connected(remote: Arc<RemoteEndpoint>, route: Route, keep: Keep) -
     let sink = Arc::clone(&remote) as Arc<dyn Sink>;
     let (far, told, now) = (Far::Agent(remote), Told::default(), Now::default());
     let (route, notices) = (Some(route), Vec::new());
-    let (proxy, rented, outcome) = (None, None, None);
+    let (proxy, rented, host_key, outcome) = (None, None, None, None);
     let (place, passage, _keep) = (String::new(), OnceLock::new(), keep);
     Connected {
         place,
@@ -211,6 +216,7 @@ pub(super) fn connected(remote: Arc<RemoteEndpoint>, route: Route, keep: Keep) -
         notices,
         proxy,
         rented,
+        host_key,
         far,
         told,
         now,

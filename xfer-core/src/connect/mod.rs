@@ -50,6 +50,7 @@ use crate::endpoint::sftp::{SftpEndpoint, SftpOptions};
 use crate::endpoint::{Endpoint, EndpointError, Sink, Source};
 use crate::error::{Failure, ProtocolFailure, TransferError};
 use crate::event::{Event, Route, SharedObserver};
+use crate::gate::evidence::HostKeyChannel;
 use crate::location::{Machine, SshHost, Which};
 use crate::options::{RouteChoice, TransferOptions};
 use crate::transport::Stream;
@@ -282,11 +283,12 @@ impl Connector {
         }
         let login = SshConnection::connect(&target, &self.ssh).await.map_err(failed)?;
         let proxy = Proxy::of(&place.name, &login);
+        let host_key = Some(channel(login.host_key_trust()));
         let (unproven, direct) = (unproven(&login), login.is_direct() && proxy.is_none());
         let mut connected = self.beyond(place, login, start, options, ahead).await?;
         connected.notices.splice(0..0, unproven);
         connected.route = connected.route.map(|route| Route { direct, ..route });
-        Ok(Connected { proxy, ..connected })
+        Ok(Connected { proxy, host_key, ..connected })
     }
 
     /// What lies at the end of a login.
@@ -426,6 +428,7 @@ impl Connector {
             notices,
             proxy: None,
             rented: None,
+            host_key: None,
             far: Far::Sftp(endpoint),
             told: Told::default(),
             now: Now::default(),
@@ -467,7 +470,9 @@ impl Connector {
         let remote = Arc::new(remote.map_err(|error| session_error(&place, error))?);
         let transport = "pipe".to_owned();
         let route = Route { kind: "local", transport, direct: true, streams: 1 };
-        Ok(connected(remote, route, Keep::Process { _process: process }))
+        let connected = connected(remote, route, Keep::Process { _process: process });
+        // A pipe to a process of our own leads nowhere else.
+        Ok(Connected { host_key: Some(HostKeyChannel::KnownHosts), ..connected })
     }
 
     async fn session(
@@ -542,6 +547,17 @@ fn opening(
         if opening.bytes().len() <= bootstrap::OPENING_BYTES_MAX || requests.pop().is_none() {
             return opening;
         }
+    }
+}
+
+/// How a key was proven that stands in the user's own files, or does not.
+fn channel(trust: HostKeyTrust) -> HostKeyChannel {
+    match trust {
+        HostKeyTrust::Known => HostKeyChannel::KnownHosts,
+        HostKeyTrust::AcceptedByPerson
+        | HostKeyTrust::AcceptedNew
+        | HostKeyTrust::Changed
+        | HostKeyTrust::Unproven => HostKeyChannel::FirstUse,
     }
 }
 

@@ -24,6 +24,7 @@ use crate::error::{
     AuthenticationReason, Failure, NetworkReason, Remedy, TransferError, UsageReason,
 };
 use crate::event::{Event, Route};
+use crate::gate::evidence::HostKeyChannel;
 use crate::location::{LocationError, LocationReason, PlatformKind, PlatformMachine, Which};
 use crate::options::{MappedPort, TransferOptions};
 use crate::transport::ssh::{HostKeyTrust, SshConnection, SshOptions, SshTarget};
@@ -173,7 +174,10 @@ impl Connector {
         connected.notices.splice(0..0, reached.notices);
         let direct = is_direct && reached.proxy.is_none();
         connected.route = connected.route.map(|route| Route { direct, ..route });
-        Ok(Connected { proxy: reached.proxy, rented: Some(reached.row), ..connected })
+        // Until it was pinned, nothing was sent there.
+        let host_key = Some(HostKeyChannel::PlatformPinned);
+        let (proxy, rented) = (reached.proxy, Some(reached.row));
+        Ok(Connected { proxy, rented, host_key, ..connected })
     }
 
     /// Logs in where the platform says that the machine is, direct ways first, and has it proven.

@@ -5,6 +5,7 @@ use xfer_protocol::survey::Container;
 
 use super::Shared;
 use crate::connect::Connected;
+use crate::endpoint::Sink;
 use crate::location::Machine;
 use crate::plan::mapping::Mapping;
 use crate::receipt::{Mapped, PathText, Provenance, SinceBoot, SourceMachine, digits};
@@ -28,7 +29,9 @@ pub(super) async fn provenance(shared: &Shared, ends: &TwoEnds<'_>) -> Provenanc
     };
     let far = match ends.source_roots {
         [root, ..] if machine.is_some() => {
-            distance(&transfer.destination.machine, ends, root, told.unwrap_or_default()).await
+            let (machine, sink) = (&transfer.destination.machine, &*ends.sink.sink);
+            let far = Distance { machine, sink, to: ends.to };
+            distance(&far, root, told.and_then(|told| told.boot)).await
         }
         _ => None,
     };
@@ -83,27 +86,34 @@ async fn told_by(source: &Connected, machine: &Machine) -> Option<(SourceMachine
     Some((SourceMachine::of(platform, id, &told), told))
 }
 
-/// How far the destination is from the machine that files come from; `None` where nobody knows.
-async fn distance(
-    machine: &Machine,
-    ends: &TwoEnds<'_>,
+/// A destination whose distance is asked for.
+pub(super) struct Distance<'a> {
+    pub(super) machine: &'a Machine,
+    pub(super) sink: &'a dyn Sink,
+    pub(super) to: &'a Root,
+}
+
+/// How far a destination is from the machine that files come from, by that machine's boot and by
+/// the root that they come from; `None` where nobody knows.
+pub(super) async fn distance(
+    far: &Distance<'_>,
     from: &Root,
-    told: Container,
+    boot: Option<[u8; 16]>,
 ) -> Option<&'static str> {
-    match machine {
+    match far.machine {
         Machine::Store(_) | Machine::Rclone(_) => return Some("D2"),
         Machine::Web(_) | Machine::Hub(_) => return None,
         Machine::Local | Machine::Ssh(_) | Machine::Platform(_) | Machine::Peer(_) => {}
     }
-    if ends.to.space.volatile {
+    if far.to.space.volatile {
         return Some("D0");
     }
-    if ends.to.machine == from.machine {
-        return Some(if ends.to.device == from.device { "D0" } else { "D1" });
+    if far.to.machine == from.machine {
+        return Some(if far.to.device == from.device { "D0" } else { "D1" });
     }
-    let there = ends.sink.sink.identify(false).await.unwrap_or_default();
+    let there = far.sink.identify(false).await.unwrap_or_default();
     // Containers of one host have one kernel, and so one boot.
-    match (told.boot, there.boot) {
+    match (boot, there.boot) {
         (Some(one), Some(other)) => Some(if one == other { "D1" } else { "D2" }),
         _ => None,
     }

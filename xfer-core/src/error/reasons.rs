@@ -155,6 +155,8 @@ reasons! {
     StateReason {
         /// It cannot be written.
         Unwritable = "state-unwritable", "it cannot be written";
+        /// A receipt.
+        Receipt = "receipt-unreadable", "it is no receipt that can be read";
         /// The key that signs receipts.
         Key = "state-key-unusable", "it has no key that could sign for it";
     }

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::iter::Peekable;
 
+use serde::{Deserialize, Serialize};
 use xfer_protocol::digest::Digest;
 use xfer_protocol::manifest::{EntryKind, ManifestEntry, ProofLevel};
 use xfer_protocol::path::RelPath;
@@ -100,7 +101,7 @@ pub enum Said {
 }
 
 /// What a destination was found to hold, by its witness.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Found {
     /// Nobody looked.
     NotLooked,
@@ -119,7 +120,7 @@ pub enum Found {
 }
 
 /// One line of the scan of a root.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Scanned {
     /// An entry, a file with the digest that it was just found to have.
     Entry(ManifestEntry),
@@ -148,7 +149,7 @@ impl Scanned {
 }
 
 /// One line of a receipt, its path below the protected root.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReceiptLine {
     /// The entry; a file without a digest was only assumed to be there.
     pub entry: ManifestEntry,
@@ -157,7 +158,7 @@ pub struct ReceiptLine {
 }
 
 /// One line of what a destination was found to hold, its path below the protected root.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FoundLine {
     /// Where it is.
     pub path: RelPath,

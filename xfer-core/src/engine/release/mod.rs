@@ -1,12 +1,78 @@
 //! Releasing a machine: what is collected for a verdict, and the destruction that a token allows.
 
+mod collect;
+mod covering;
+mod destination;
 mod identity;
+mod lines;
+mod loads;
 mod quick;
+mod receipts;
+mod roots;
 
+use tokio_util::sync::CancellationToken;
+
+use super::outcome;
 use crate::clock::Clock;
-use crate::gate::evidence::Moment;
+use crate::connect::Connector;
+use crate::discover::MachineRow;
+use crate::error::TransferError;
+use crate::event::SharedObserver;
+use crate::gate::evidence::{Evidence, Moment};
+use crate::gate::token::Token;
+use crate::gate::verdict::{Verdict, evaluate};
+use crate::journal::tokens::TokenRecords;
+use collect::Collecting;
+
+pub use collect::GateRequest;
 
 /// Now, by both clocks.
 pub(crate) fn moment(clock: &dyn Clock) -> Moment {
     Moment { day: clock.now().seconds, boot: clock.since_boot() }
+}
+
+/// What a gate found, and what it says.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// Whether the machine may be destroyed.
+    pub verdict: Verdict,
+    /// The line of a token, where it may: whoever has it and this state directory may destroy.
+    pub token: Option<String>,
+    /// All that the verdict was made of.
+    pub evidence: Evidence,
+    /// The machine as its platform tells of it, where one rents it out and it was reached.
+    pub row: Option<Box<MachineRow>>,
+}
+
+/// Collects evidence on a machine, and decides whether it may be destroyed. A token is recorded
+/// durably before it is given.
+///
+/// # Errors
+/// What kept it from being decided at all; whatever is not known is no error, but holds.
+pub async fn gate(
+    request: GateRequest,
+    connector: Connector,
+    observer: SharedObserver,
+    cancel: CancellationToken,
+) -> Result<Judged, TransferError> {
+    let collecting = Collecting::begin(&request, connector, observer, cancel)?;
+    let (evidence, row) = collecting.collect(&request).await?;
+    let verdict = evaluate(&evidence, &request.policy, &collecting.moment());
+    let token = match &verdict {
+        Verdict::Hold(_) => None,
+        Verdict::Release(release) => {
+            let mut name = [0; 32];
+            getrandom::fill(&mut name)
+                .map_err(|_| TransferError::Internal("the system gives no random bytes"))?;
+            let token = Token::of(release, collecting.key.public(), name, None);
+            let token = token.ok_or(TransferError::Internal("a release without a moment"))?;
+            let text = token.sign(&collecting.key);
+            let roots: Vec<_> = evidence.roots.iter().map(|root| root.path.clone()).collect();
+            let records = TokenRecords::of(&collecting.state).map_err(outcome::state)?;
+            let unique = collecting.connector.unique();
+            records.issue(&name, &text, &roots, unique).map_err(outcome::state)?;
+            Some(text)
+        }
+    };
+    Ok(Judged { verdict, token, evidence, row })
 }

@@ -1,0 +1,156 @@
+//! The receipts of a machine: what is said of its files, and by whom.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use xfer_protocol::manifest::ProofLevel;
+
+use super::Collecting;
+use crate::disk::state::{StateDirectory, StateError};
+use crate::error::{Failure, Remedy, StateReason, TransferError};
+use crate::gate::evidence::{Identity, Moment, Signature};
+use crate::receipt::{ReceiptError, ReceiptHead, ReceiptReader, SourceMachine, bytes_of};
+
+/// Receipts of one machine that are looked at: the newest of each destination.
+const RECEIPTS_MAX: usize = 64;
+
+/// A receipt at hand.
+pub(super) struct HeldReceipt {
+    pub(super) path: PathBuf,
+    pub(super) head: ReceiptHead,
+    pub(super) signature: Signature,
+    pub(super) intact: bool,
+    /// When it was in hand.
+    pub(super) seen: Moment,
+}
+
+impl HeldReceipt {
+    /// The machine that it was made on, as far as it says.
+    pub(super) fn source(&self) -> Identity {
+        let machine = self.head.provenance.as_ref().and_then(|p| p.machine.clone());
+        machine.as_ref().map(identity_of).unwrap_or_default()
+    }
+
+    /// When its transfer ended.
+    pub(super) fn ended(&self) -> Moment {
+        let since = self.head.provenance.as_ref().and_then(|p| p.since_boot.as_ref());
+        let boot = since.and_then(|since| Some((bytes_of(&since.boot)?, since.millis)));
+        Moment { day: self.head.time, boot }
+    }
+
+    /// The weakest level at which any of its entries is proven.
+    pub(super) fn level(&self) -> ProofLevel {
+        let levels = [
+            ProofLevel::ReadBack,
+            ProofLevel::ReadBackCached,
+            ProofLevel::Durable,
+            ProofLevel::Received,
+        ];
+        let named = levels.into_iter().find(|level| level.name() == self.head.proof_level);
+        named.unwrap_or(ProofLevel::Assumed)
+    }
+
+    /// Opens it once more.
+    pub(super) fn reader(
+        &self,
+    ) -> Result<ReceiptReader<impl std::io::BufRead + use<>>, ReceiptError> {
+        open(&self.path)
+    }
+}
+
+fn identity_of(machine: &SourceMachine) -> Identity {
+    let told = machine.container();
+    Identity {
+        platform: machine.platform.clone(),
+        id: machine.id.clone(),
+        label: told.label,
+        marker: told.marker,
+        first_process: told.first_process,
+        root_device: told.root_device,
+        mounts: told.mounts,
+        boot: told.boot,
+    }
+}
+
+fn open(path: &Path) -> Result<ReceiptReader<impl std::io::BufRead + use<>>, ReceiptError> {
+    let unreadable =
+        |cause: String| ReceiptError::Io { line: 1, cause: std::io::Error::other(cause) };
+    let (directory, name) = StateDirectory::holding(path).map_err(|e| unreadable(e.to_string()))?;
+    let file = directory.read(&name).map_err(|error| unreadable(error.to_string()))?;
+    let missing = || ReceiptError::Io { line: 1, cause: std::io::ErrorKind::NotFound.into() };
+    ReceiptReader::new(file.ok_or_else(missing)?)
+}
+
+impl Collecting {
+    /// Takes the receipts that are named, or those of this machine that the state directory keeps.
+    pub(super) fn receipts(
+        &self,
+        named: &[PathBuf],
+        machine: &Identity,
+    ) -> Result<Vec<HeldReceipt>, TransferError> {
+        let paths = match named {
+            [] => self.kept_receipts(machine).map_err(crate::engine::outcome::state)?,
+            named => named.to_vec(),
+        };
+        paths.into_iter().map(|path| self.hold(path)).collect()
+    }
+
+    /// Reads a receipt to its end.
+    fn hold(&self, path: PathBuf) -> Result<HeldReceipt, TransferError> {
+        let unreadable = |error: ReceiptError| {
+            let next = Remedy::text("name receipts that can be read, or copy anew");
+            let failure = Failure::new(path.display().to_string(), StateReason::Receipt).next(next);
+            TransferError::State(failure.because(error))
+        };
+        let reader = open(&path).map_err(unreadable)?;
+        let head = reader.head().clone();
+        let signer = head.signer();
+        let (signature, intact) = match reader.check(|_, _| ()) {
+            Ok(_) => (signer.map_or(Signature::Missing, Signature::Good), true),
+            Err(ReceiptError::Forged) => (Signature::Bad, true),
+            Err(ReceiptError::RootMismatch | ReceiptError::CountMismatch) => {
+                (Signature::Bad, false)
+            }
+            Err(error) => return Err(unreadable(error)),
+        };
+        Ok(HeldReceipt { path, head, signature, intact, seen: self.moment() })
+    }
+
+    /// The newest receipt of each mapping of this machine.
+    fn kept_receipts(&self, machine: &Identity) -> Result<Vec<PathBuf>, StateError> {
+        let directory = self.state.child("receipts")?;
+        let mut newest: BTreeMap<Vec<u8>, (i64, PathBuf)> = BTreeMap::new();
+        for name in directory.names()? {
+            if !name.ends_with(".ndjson") {
+                continue;
+            }
+            let path = directory.path_of(&name);
+            // What cannot be read proves nothing, and was not named.
+            let Ok(reader) = open(&path) else { continue };
+            let head = reader.head();
+            let Some(provenance) = &head.provenance else { continue };
+            let of_it = |source: &SourceMachine| is_of(&identity_of(source), machine);
+            if !provenance.machine.as_ref().is_some_and(of_it) {
+                continue;
+            }
+            let place = (&head.destination, &head.destination_root, &provenance.mapped);
+            let key = serde_json::to_vec(&place).unwrap_or_default();
+            let newer = newest.get(&key).is_none_or(|(time, _)| *time <= head.time);
+            if newer {
+                newest.insert(key, (head.time, path));
+            }
+        }
+        let mut paths: Vec<_> = newest.into_values().collect();
+        paths.sort();
+        let spare = paths.len().saturating_sub(RECEIPTS_MAX);
+        Ok(paths.into_iter().skip(spare).map(|(_, path)| path).collect())
+    }
+}
+
+/// Whether a receipt is of a machine of that name; one that was made anew since is told so. Names
+/// that everybody may have prove nothing: there the marker tells.
+fn is_of(source: &Identity, machine: &Identity) -> bool {
+    let is_named = machine.id.as_ref().is_some_and(|id| !id.is_empty());
+    let same_name = (&source.platform, &source.id) == (&machine.platform, &machine.id);
+    same_name && (is_named || source.marker.is_some() && source.marker == machine.marker)
+}
