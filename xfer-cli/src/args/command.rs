@@ -68,6 +68,12 @@ const VERBS: &[Verb] = &[
         groups: &[],
     },
     Verb {
+        name: "gate",
+        about: "Tell whether a machine may be destroyed: a token, or why not",
+        operands: gate_operands,
+        groups: REMOTE,
+    },
+    Verb {
         name: "rehearse",
         about: "Show a push, a kill, a resume and a verification on this machine alone",
         operands: rehearse_operands,
@@ -312,17 +318,37 @@ fn rehearse_operands(command: Command) -> Command {
         .arg(operand("DIR", "Where to play; a new temporary directory by default").required(false))
 }
 
+/// What may be given any number of times, or once.
+fn words(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+    let arg = Arg::new(name).long(name).value_name(value).help(help);
+    arg.action(ArgAction::Append).value_parser(OsStringValueParser::new())
+}
+
+fn gate_operands(command: Command) -> Command {
+    let machine = "The machine: vast:ID, sky:CLUSTER, runpod:ID, lambda:ID or HOST:, with a path \
+                   that is to be protected";
+    command
+        .arg(operand("MACHINE", machine))
+        .arg(words("root", "PATH", "Protect PATH too; without any path /workspace and home"))
+        .arg(words("receipt", "FILE", "Believe this receipt; by itself those kept of MACHINE"))
+        .arg(
+            words("policy", "FILE", "Ask what FILE says; by itself the user's gate.toml")
+                .action(ArgAction::Set),
+        )
+        .arg(words("ack", "DIGEST", "Accept the loss of what the verdict shows with DIGEST"))
+        .arg(words("trust-key", "FILE", "Believe receipts of the keys in FILE too, one a line"))
+        .arg(
+            words("token", "FILE", "Write the token to FILE and not to standard output")
+                .action(ArgAction::Set),
+        )
+}
+
 fn receipt_verbs(command: Command) -> Command {
     let verb = |name, about| {
         let command = Command::new(name).about(about).arg(operand("FILE", "A receipt"));
         with_flags(command, PLAIN)
     };
-    let keys = Arg::new("trust-key")
-        .long("trust-key")
-        .value_name("FILE")
-        .action(ArgAction::Append)
-        .value_parser(OsStringValueParser::new())
-        .help("Believe the keys in FILE too, one a line; repeatable");
+    let keys = words("trust-key", "FILE", "Believe the keys in FILE too, one a line; repeatable");
     command
         .subcommand_required(true)
         .disable_help_subcommand(true)

@@ -49,6 +49,8 @@ pub(crate) enum Verb {
     ReceiptCheck { file: PathBuf, trusted: Vec<PathBuf> },
     /// `receipt export`
     ReceiptExport { file: PathBuf },
+    /// `gate`
+    Gate(GateVerb),
     /// `rehearse`
     Rehearse { directory: Option<PathBuf> },
     /// `serve`
@@ -73,6 +75,25 @@ pub(crate) enum Verb {
     Text(String),
 }
 
+/// What `gate` is asked.
+#[derive(Debug)]
+pub(crate) struct GateVerb {
+    /// The machine; its path, where it has one, is a root.
+    pub(crate) machine: Location,
+    /// More roots.
+    pub(crate) roots: Vec<Vec<u8>>,
+    /// Receipts; none means those that the state directory keeps of this machine.
+    pub(crate) receipts: Vec<PathBuf>,
+    /// The file of the policy.
+    pub(crate) policy: Option<PathBuf>,
+    /// Digests of what may be lost.
+    pub(crate) acks: Vec<OsString>,
+    /// Files of keys that are believed.
+    pub(crate) trusted: Vec<PathBuf>,
+    /// Where the token goes; standard output by itself.
+    pub(crate) token: Option<PathBuf>,
+}
+
 impl Verb {
     /// As it is typed.
     pub(crate) fn name(&self) -> &'static str {
@@ -86,6 +107,7 @@ impl Verb {
             Self::ReceiptShow { .. } | Self::ReceiptCheck { .. } | Self::ReceiptExport { .. } => {
                 "receipt"
             }
+            Self::Gate(_) => "gate",
             Self::Rehearse { .. } => "rehearse",
             Self::Serve => "serve",
             Self::HostsList | Self::HostsForget { .. } => "hosts",
@@ -224,8 +246,7 @@ fn verb(
         "receipt" => match inner {
             Some(("show", inner)) => Verb::ReceiptShow { file: word(inner, "FILE").into() },
             Some(("check", inner)) => {
-                let trusted = inner.get_many::<OsString>("trust-key").into_iter().flatten();
-                let trusted = trusted.map(PathBuf::from).collect();
+                let trusted = words_of(inner, "trust-key").map(PathBuf::from).collect();
                 Verb::ReceiptCheck { file: word(inner, "FILE").into(), trusted }
             }
             Some((_, inner)) => Verb::ReceiptExport { file: word(inner, "FILE").into() },
@@ -234,6 +255,15 @@ fn verb(
         "config" => {
             Verb::ConfigShow { origin: inner.is_some_and(|(_, inner)| inner.get_flag("origin")) }
         }
+        "gate" => Verb::Gate(GateVerb {
+            machine: location(&word(matches, "MACHINE"))?,
+            roots: words_of(matches, "root").map(|root| root.as_bytes().to_vec()).collect(),
+            receipts: words_of(matches, "receipt").map(PathBuf::from).collect(),
+            policy: matches.get_one::<OsString>("policy").map(PathBuf::from),
+            acks: words_of(matches, "ack").cloned().collect(),
+            trusted: words_of(matches, "trust-key").map(PathBuf::from).collect(),
+            token: matches.get_one::<OsString>("token").map(PathBuf::from),
+        }),
         "rehearse" => {
             Verb::Rehearse { directory: matches.get_one::<OsString>("DIR").map(PathBuf::from) }
         }
@@ -264,6 +294,11 @@ fn listing(matches: &ArgMatches) -> Result<Verb, CliError> {
 /// An operand that the parser requires.
 fn word(matches: &ArgMatches, name: &str) -> OsString {
     matches.get_one::<OsString>(name).cloned().unwrap_or_default()
+}
+
+/// All values of what may be repeated.
+fn words_of<'a>(matches: &'a ArgMatches, name: &str) -> impl Iterator<Item = &'a OsString> {
+    matches.get_many::<OsString>(name).into_iter().flatten()
 }
 
 fn location(text: &OsString) -> Result<Location, CliError> {

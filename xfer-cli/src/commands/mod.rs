@@ -3,6 +3,7 @@
 mod agent;
 mod config;
 mod documents;
+mod gate;
 mod hosts;
 mod inspect;
 mod install;
@@ -64,6 +65,7 @@ pub(crate) fn perform(verb: Verb, context: &Context) -> Outcome {
         },
         Verb::Uploads { location, stale } => uploads::list(context, &location, stale),
         Verb::Probe { locations } => probe::probe(context, locations),
+        Verb::Gate(asked) => gate::gate(context, asked),
         Verb::Rehearse { directory } => rehearse::rehearse(context, directory.as_deref()),
         Verb::Serve => serve::serve(context),
         Verb::HostsList => hosts::list(context),

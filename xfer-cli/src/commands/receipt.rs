@@ -100,7 +100,7 @@ fn believed(
 }
 
 /// The keys in a file: one a line, with what follows it as a remark.
-fn keys_in(path: &Path) -> Result<Vec<PublicKey>, CliError> {
+pub(super) fn keys_in(path: &Path) -> Result<Vec<PublicKey>, CliError> {
     let bytes = read(path, KEYS_BYTES_MAX)?;
     let mut keys = Vec::new();
     for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {

@@ -130,6 +130,9 @@ pub(crate) enum Body {
         /// Entries that differ or cannot be proven.
         differences: u64,
     },
+    /// What a gate decided.
+    #[serde(rename = "verdict")]
+    Gate(Box<GateBody>),
     /// A machine of a platform that is listed.
     Machine(Box<MachineBody>),
     /// An upload to an object store that is not finished.
@@ -314,6 +317,55 @@ pub(crate) struct ResultBody {
     /// What is printed without `--json`, where that is a text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) output: Option<String>,
+}
+
+/// What a gate decided.
+#[derive(Debug, Serialize)]
+pub(crate) struct GateBody {
+    /// `release` or `hold`.
+    pub(crate) verdict: &'static str,
+    /// As locations name it.
+    pub(crate) machine: String,
+    /// Entries that are proven elsewhere.
+    pub(crate) entries: u64,
+    /// Bytes of their files.
+    pub(crate) bytes: u64,
+    /// Reasons to hold.
+    pub(crate) differences: u64,
+    /// Why it holds, the gravest first.
+    pub(crate) reasons: Vec<ReasonBody>,
+    /// Where it is proven.
+    pub(crate) destinations: Vec<String>,
+    /// The file of the token; null where there is none.
+    pub(crate) token: Option<PathText>,
+    /// Seconds for which a token counts, from the end of the collection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) life_s: Option<u32>,
+    /// What it costs meanwhile, in US dollars an hour; null where nobody knows.
+    pub(crate) per_hour: Option<f64>,
+}
+
+/// One reason to hold.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct ReasonBody {
+    /// Stable id.
+    pub(crate) id: &'static str,
+    /// For a person.
+    pub(crate) message: String,
+    /// What to do.
+    pub(crate) remedy: String,
+    /// Absolute paths on the machine, the first of them.
+    pub(crate) paths: Vec<PathText>,
+    /// Entries that it concerns.
+    pub(crate) entries: u64,
+    /// Bytes of their files.
+    pub(crate) bytes: u64,
+    /// What acknowledges the loss.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) digest: Option<String>,
+    /// The process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pid: Option<u32>,
 }
 
 /// An upload to an object store.

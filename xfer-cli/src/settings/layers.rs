@@ -91,6 +91,11 @@ impl Surroundings {
         Some(self.config_home()?.join("xfer/peer-tokens"))
     }
 
+    /// The user's own policy of gates.
+    pub(crate) fn gate_policy_file(&self) -> Option<PathBuf> {
+        Some(self.config_home()?.join("xfer/gate.toml"))
+    }
+
     fn config_home(&self) -> Option<PathBuf> {
         let base = self.absolute("XDG_CONFIG_HOME");
         base.or_else(|| self.absolute("HOME").map(|home| home.join(".config")))
