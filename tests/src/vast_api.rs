@@ -4,6 +4,7 @@
 //! requests that follow each other too soon, an address without its last `/`. The retired list
 //! answers as it does now, in each of its three shapes in turn. Whatever it was asked is kept.
 
+mod held;
 mod orders;
 
 use std::collections::{BTreeMap, HashMap};
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use self::held::{Hold, Lost};
 use self::orders::{PORTS_MAX, Start};
 use crate::net::Host;
 
@@ -59,6 +61,8 @@ struct State {
     login_keys: HashMap<u64, Value>,
     orders: Vec<String>,
     order_answers: Vec<Answer>,
+    lost: Vec<Lost>,
+    hold: Option<Hold>,
 }
 
 /// An answer as it is sent
@@ -245,12 +249,19 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) -> Option<()> {
     lines.take(length).read_to_end(&mut body).ok()?;
     let mut words = first.split_whitespace();
     let (method, target) = (words.next()?, words.next()?);
+    let hold = state.lock().unwrap_or_else(PoisonError::into_inner).takes_hold(method);
+    if let Some(hold) = hold.as_ref().filter(|hold| !hold.heard) {
+        return hold.keep(stream);
+    }
     let answer = {
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
         let answer = state.answer(method, target, key.as_deref(), &body);
         state.asked.push(format!("{method} {target} {}", answer.status));
         answer
     };
+    if let Some(hold) = hold {
+        return hold.keep(stream);
+    }
     let mut head = format!("HTTP/1.1 {} x\r\nconnection: close\r\n", answer.status);
     answer.headers.iter().for_each(|line| head.push_str(&format!("{line}\r\n")));
     if !answer.headers.iter().any(|line| line.to_ascii_lowercase().starts_with("content-length")) {

@@ -28,7 +28,8 @@ impl TerminalPrompt {
         Self { asks }
     }
 
-    fn ask(&self, question: &str, secret: bool) -> Option<String> {
+    /// The line that is typed in answer; `None` where there is nobody to type one.
+    pub(crate) fn ask(&self, question: &str, secret: bool) -> Option<String> {
         if !self.asks {
             return None;
         }

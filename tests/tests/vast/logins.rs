@@ -51,6 +51,11 @@ impl Rented {
         Self { lab, machine, stand: Stand { api: stand.api, xfer }, place }
     }
 
+    /// What ssh is configured by
+    pub(super) fn config(&self) -> PathBuf {
+        self.place.path().join("ssh_config")
+    }
+
     pub(super) fn tree(&self) -> PathBuf {
         self.place.path().join("tree")
     }

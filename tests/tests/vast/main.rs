@@ -3,6 +3,10 @@
 
 mod answers;
 mod costs;
+mod destroys;
+mod destroys_killed;
+mod destroys_lost;
+mod doomed;
 mod itself;
 mod lists;
 mod logins;

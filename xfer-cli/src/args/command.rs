@@ -98,6 +98,12 @@ const VERBS: &[Verb] = &[
         groups: REMOTE,
     },
     Verb {
+        name: "destroy",
+        about: "Destroy a rented machine, as a token of the gate allows, and follow it to the end",
+        operands: destroy_operands,
+        groups: REMOTE,
+    },
+    Verb {
         name: "config",
         about: "Show the settings in effect",
         operands: config_verbs,
@@ -367,6 +373,22 @@ fn hosts_verbs(command: Command) -> Command {
         .disable_help_subcommand(true)
         .subcommand(with_flags(list, PLAIN))
         .subcommand(with_flags(forget, PLAIN))
+}
+
+fn destroy_operands(command: Command) -> Command {
+    command
+        .arg(operand("MACHINE", "One machine and no path, such as vast:33402296"))
+        .arg(
+            operand("token", "The token that xfer gate wrote; it is good once, and for minutes")
+                .long("token")
+                .value_name("FILE"),
+        )
+        .arg(
+            operand("confirm", "The machine's id, in full; asked for on a terminal")
+                .long("confirm")
+                .value_name("ID")
+                .required(false),
+        )
 }
 
 fn config_verbs(command: Command) -> Command {

@@ -478,15 +478,13 @@ pub(crate) const LATER_FLAGS: &[&str] = &[
     "policy",
     "ack",
     "trust-key",
-    "token",
-    "confirm",
     "destroy",
     "on-hold",
 ];
 
 /// Verbs of the contract that a later version brings.
 pub(crate) const LATER_VERBS: &[&str] =
-    &["sync", "gate", "destroy", "evacuate", "transfers", "attach", "cancel", "report"];
+    &["sync", "gate", "evacuate", "transfers", "attach", "cancel", "report"];
 
 #[cfg(test)]
 mod tests {

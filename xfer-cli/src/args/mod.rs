@@ -61,6 +61,8 @@ pub(crate) enum Verb {
     HostsForget { machine: OsString },
     /// `install`
     Install { location: Location },
+    /// `destroy`, and what was passed to confirm it.
+    Destroy { machine: OsString, token: PathBuf, confirm: Option<OsString> },
     /// `config show`
     ConfigShow { origin: bool },
     /// `completions`
@@ -112,6 +114,7 @@ impl Verb {
             Self::Serve => "serve",
             Self::HostsList | Self::HostsForget { .. } => "hosts",
             Self::Install { .. } => "install",
+            Self::Destroy { .. } => "destroy",
             Self::ConfigShow { .. } => "config",
             Self::Completions { .. } => "completions",
             Self::Man => "man",
@@ -238,6 +241,11 @@ fn verb(
         }
         "serve" => Verb::Serve,
         "install" => Verb::Install { location: location(&word(matches, "LOCATION"))? },
+        "destroy" => Verb::Destroy {
+            machine: word(matches, "MACHINE"),
+            token: word(matches, "token").into(),
+            confirm: matches.get_one::<OsString>("confirm").cloned(),
+        },
         "hosts" => match inner {
             Some(("forget", inner)) => Verb::HostsForget { machine: word(inner, "MACHINE") },
             Some(_) => Verb::HostsList,

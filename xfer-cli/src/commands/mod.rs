@@ -2,6 +2,7 @@
 
 mod agent;
 mod config;
+mod destroy;
 mod documents;
 mod gate;
 mod hosts;
@@ -71,6 +72,9 @@ pub(crate) fn perform(verb: Verb, context: &Context) -> Outcome {
         Verb::HostsList => hosts::list(context),
         Verb::HostsForget { machine } => hosts::forget(context, &machine),
         Verb::Install { location } => install::install(context, location),
+        Verb::Destroy { machine, token, confirm } => {
+            destroy::destroy(context, &machine, &token, confirm.as_deref())
+        }
         Verb::Agent { words } => agent::serve(&words),
     }
 }

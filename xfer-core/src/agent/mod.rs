@@ -17,3 +17,4 @@ pub mod serve;
 pub mod standing;
 pub mod stdio;
 mod stock;
+mod surveys;

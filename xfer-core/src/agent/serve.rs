@@ -13,7 +13,7 @@ use xfer_protocol::encoding::{Accepts, Encoded};
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::hello::{
     FEATURE_ENCODED_PAYLOAD, FEATURE_ERRANDS, FEATURE_MAPPED_PORTS, FEATURE_PASSAGES,
-    FEATURE_PROBES, Hello, Role, SessionId,
+    FEATURE_PROBES, FEATURE_SURVEYS, Hello, Role, SessionId,
 };
 use xfer_protocol::message::errand::RedeemAll;
 use xfer_protocol::message::passage::{ParcelIndex, Purpose, Redeem, RedeemedWrite};
@@ -28,6 +28,7 @@ use super::lending;
 use super::parcels::{self, Parcels};
 use super::passage::Passage;
 use super::stock::Parcel;
+use super::surveys::Surveys;
 use crate::clock::Clock;
 use crate::endpoint::filler::filler;
 use crate::endpoint::{self, EndpointError, EndpointResult, Sink, Source};
@@ -93,6 +94,8 @@ pub struct Served<E> {
     parcels: Arc<Parcels>,
     /// None where there are no data ports: whoever holds a token has no errands here.
     errands: Option<Arc<Errands>>,
+    /// None where there are no data ports: whoever holds a token is told nothing of the machine.
+    surveys: Option<Arc<Surveys>>,
     /// Places of errands.
     running: Arc<Semaphore>,
     /// Places of streams that deliver.
@@ -137,6 +140,7 @@ impl<E> Clone for Served<E> {
             passage: self.passage.clone(),
             parcels: Arc::clone(&self.parcels),
             errands: self.errands.clone(),
+            surveys: self.surveys.clone(),
             running: Arc::clone(&self.running),
             delivering: Arc::clone(&self.delivering),
             lent: Arc::clone(&self.lent),
@@ -156,6 +160,7 @@ impl<E: Source + Sink + 'static> Served<E> {
         served.ports = Some(Arc::new(ports));
         served.passage = Some(Arc::new(Passage::new(clock, called)));
         served.errands = Some(Arc::new(Errands::new()));
+        served.surveys = Some(Arc::default());
         (served, Arrivals(arrived))
     }
 
@@ -176,6 +181,7 @@ impl<E: Source + Sink + 'static> Served<E> {
             passage: None,
             parcels: Arc::default(),
             errands: None,
+            surveys: None,
             running: Arc::new(Semaphore::new(ERRANDS_MAX)),
             delivering: Arc::new(Semaphore::new(DELIVERING_MAX)),
             lent: Arc::default(),
@@ -256,7 +262,9 @@ impl<E: Source + Sink + 'static> Served<E> {
         let features = if mapped { FEATURE_MAPPED_PORTS } else { 0 };
         let passages = if self.passage.is_some() { FEATURE_PASSAGES } else { 0 };
         let errands = if self.errands.is_some() { FEATURE_ERRANDS } else { 0 };
-        let features = features | passages | errands | FEATURE_ENCODED_PAYLOAD | FEATURE_PROBES;
+        let surveys = if self.surveys.is_some() { FEATURE_SURVEYS } else { 0 };
+        let features = features | passages | errands | surveys;
+        let features = features | FEATURE_ENCODED_PAYLOAD | FEATURE_PROBES;
         self.serve(greeted(stream, features, &*self.clock).await?).await
     }
 
@@ -499,6 +507,14 @@ impl<E: Source + Sink + 'static> Served<E> {
             (Request::Dispose(parcels), Some(_)) => {
                 parcels.into_iter().for_each(|parcel| drop(self.taken(parcel)));
                 Ok(plain(Reply::Done))
+            }
+            (Request::Survey(survey), _) => {
+                let surveys = self.surveys.as_ref().ok_or_else(unsupported)?;
+                let found = fault_of(surveys.ask(&self.endpoint, survey).await)?;
+                Ok(plain(Reply::Surveyed(found.map(Box::new))))
+            }
+            (Request::Identify(_) | Request::WriteBack(_), _) if self.surveys.is_none() => {
+                Err(unsupported())
             }
             (Request::Begin(begin), _) => {
                 fault_of(self.begin(begin).await).map(|begun| plain(Reply::Begun(begun)))

@@ -74,7 +74,8 @@ impl Connector {
         Ok((text, state))
     }
 
-    pub(super) fn unusable(&self, error: StateError) -> TransferError {
+    /// What a state directory that cannot be used is told with.
+    pub(crate) fn unusable(&self, error: StateError) -> TransferError {
         let place = self.state_path().display().to_string();
         TransferError::State(Failure::new(place, StateReason::Unwritable).because(error))
     }

@@ -18,6 +18,8 @@ pub mod glob;
 pub(crate) mod handover;
 pub mod list;
 pub mod lock;
+#[cfg(target_os = "linux")]
+pub(crate) mod marker;
 pub mod memory;
 pub mod metadata;
 pub mod named;
@@ -27,6 +29,8 @@ pub mod partial;
 pub mod partial_name;
 pub(crate) mod pause;
 pub mod private_directory;
+#[cfg(target_os = "linux")]
+pub(crate) mod proc_files;
 pub mod process;
 pub(crate) mod program;
 pub mod scratch;

@@ -18,8 +18,9 @@ use crate::location::{Location, LocationError, Machine};
 
 pub use exit::{ExitClass, Retry};
 pub use reasons::{
-    AuthenticationReason, ConfigReason, LimitReason, MachineReason, NetworkReason, OutputReason,
-    PlatformReason, PolicyReason, ProtocolFailure, StateReason, StoreReason,
+    AuthenticationReason, ConfigReason, DestroyReason, LimitReason, MachineReason, NetworkReason,
+    OutputReason, PlatformReason, PolicyReason, ProtocolFailure, StateReason, StoreReason,
+    TokenReason,
 };
 
 /// What lies beneath an error, where something does.
@@ -104,6 +105,12 @@ pub enum TransferError {
     /// A machine that is not running.
     #[error("{0}")]
     NotRunning(Failure<MachineReason>),
+    /// A token of the gate that is not good.
+    #[error("{0}")]
+    Token(Failure<TokenReason>),
+    /// A destruction that is not proven.
+    #[error("{0}")]
+    Destroy(Failure<DestroyReason>),
     /// A peer or a file exceeded a limit of ours.
     #[error("{0}")]
     Limit(Failure<LimitReason>),
@@ -248,6 +255,9 @@ pub enum UsageReason {
     /// A destination that can only be read.
     #[error("{0} can only be read")]
     SourceOnly(Location),
+    /// A machine that xfer does not destroy.
+    #[error("{}: xfer does not destroy it", Escaped(.0.as_bytes()))]
+    NotDestroyed(String),
     /// A route by which no standing peer is reached.
     #[error("{0}: a standing peer is reached by quic or tls alone")]
     RouteOfPeer(String),
@@ -277,6 +287,7 @@ impl UsageReason {
             Self::BadName { .. } => "bad-name",
             Self::PullElsewhere(_) => "pull-elsewhere",
             Self::SourceOnly(_) => "source-only",
+            Self::NotDestroyed(_) => "not-destroyed",
             Self::ListTooLong(_) => "list-too-long",
             Self::RouteOfPeer(_) => "route-of-peer",
             Self::SeveralDirectories(_) => "several-directories",
@@ -297,6 +308,9 @@ impl UsageReason {
             Self::BadName { .. } => "name a destination whose last part is shorter",
             Self::PullElsewhere(_) => "use xfer push",
             Self::SourceOnly(_) => "name a bucket (s3://…), a machine or a directory",
+            Self::NotDestroyed(_) => {
+                "name one machine, as in vast:33402296; others end by their platform's own means"
+            }
             Self::ListTooLong(_) => "split the list, and copy part by part",
             Self::RouteOfPeer(_) => "repeat with --route auto, or without it",
             Self::SeveralDirectories(_) => "verify them one directory at a time",
@@ -439,6 +453,13 @@ impl TransferError {
             },
             Self::Policy(_) => ExitClass::Policy,
             Self::NotRunning(_) => ExitClass::MachineNotRunning,
+            Self::Token(_) => ExitClass::Token,
+            Self::Destroy(failure) => match failure.reason {
+                DestroyReason::Busy => ExitClass::Busy,
+                DestroyReason::Refused => ExitClass::PlatformApi,
+                DestroyReason::GoneOtherwise => ExitClass::MachineNotRunning,
+                DestroyReason::Unconfirmed | DestroyReason::Unknown => ExitClass::DestroyUnknown,
+            },
             Self::Limit(_) => ExitClass::Limit,
             Self::Unsafe { .. } => ExitClass::Unsafe,
             Self::Stopped { signal: StopSignal::Interrupt } => ExitClass::Interrupted,
@@ -473,6 +494,8 @@ impl TransferError {
             Self::Store(failure) => failure.reason.id(),
             Self::Policy(failure) => failure.reason.id(),
             Self::NotRunning(failure) => failure.reason.id(),
+            Self::Token(failure) => failure.reason.id(),
+            Self::Destroy(failure) => failure.reason.id(),
             Self::Limit(failure) => failure.reason.id(),
             Self::Stopped { signal: StopSignal::Interrupt } => "interrupted",
             Self::Stopped { signal: StopSignal::Terminate | StopSignal::Hangup } => "terminated",
@@ -487,6 +510,11 @@ impl TransferError {
     pub fn machine_state(&self) -> Option<MachineReason> {
         match self {
             Self::NotRunning(failure) => Some(failure.reason),
+            Self::Destroy(failure) => match failure.reason {
+                DestroyReason::GoneOtherwise => Some(MachineReason::Gone),
+                DestroyReason::Unconfirmed | DestroyReason::Unknown => Some(MachineReason::Unknown),
+                DestroyReason::Busy | DestroyReason::Refused => None,
+            },
             _ => None,
         }
     }
@@ -503,6 +531,8 @@ impl TransferError {
             Self::Store(failure) => &failure.details,
             Self::Policy(failure) => &failure.details,
             Self::NotRunning(failure) => &failure.details,
+            Self::Token(failure) => &failure.details,
+            Self::Destroy(failure) => &failure.details,
             Self::Limit(failure) => &failure.details,
             Self::State(failure) => &failure.details,
             Self::Output(failure) => &failure.details,
@@ -532,6 +562,8 @@ impl TransferError {
             Self::Store(failure) => failure.cause.as_ref(),
             Self::Policy(failure) => failure.cause.as_ref(),
             Self::NotRunning(failure) => failure.cause.as_ref(),
+            Self::Token(failure) => failure.cause.as_ref(),
+            Self::Destroy(failure) => failure.cause.as_ref(),
             Self::Limit(failure) => failure.cause.as_ref(),
             Self::State(failure) => failure.cause.as_ref(),
             Self::Output(failure) => failure.cause.as_ref(),
@@ -551,6 +583,8 @@ impl TransferError {
             Self::Store(failure) => &failure.next,
             Self::Policy(failure) => &failure.next,
             Self::NotRunning(failure) => &failure.next,
+            Self::Token(failure) => &failure.next,
+            Self::Destroy(failure) => &failure.next,
             Self::Limit(failure) => &failure.next,
             Self::State(failure) => &failure.next,
             Self::Output(failure) => &failure.next,

@@ -137,6 +137,10 @@ reasons! {
         Greeting = "bad-greeting", "what answers is not an xfer agent";
         /// It said what it may not say.
         Broken = "protocol-broken", "it broke the protocol";
+        /// It does not tell which container it is.
+        NoIdentity = "no-identity", "nothing there tells which container it is";
+        /// It lists less than was asked for.
+        Unlisted = "root-unlisted", "a root there cannot be listed whole";
     }
 }
 
@@ -203,6 +207,50 @@ reasons! {
         CostOverCap = "cost-over-cap", "nothing sent: it would cost more than may be spent";
         /// More than may cross a proxy.
         ProxiedOverLimit = "proxied-over-limit", "more than the limit would cross a proxy";
+    }
+}
+
+reasons! {
+    /// Why a token of the gate is not good.
+    TokenReason {
+        /// It is no token.
+        Malformed = "token-malformed", "nothing destroyed: this is no gate token";
+        /// Another state directory issued it.
+        OtherKey = "token-other-state", "nothing destroyed: another state directory issued the token";
+        /// It was changed, or nobody signed it.
+        BadSignature = "token-bad-signature", "nothing destroyed: the token's signature does not fit";
+        /// There is no record of it.
+        NotIssued = "token-not-issued", "nothing destroyed: there is no record here of such a token";
+        /// A clock was turned back.
+        NotYetValid = "token-not-yet-valid", "nothing destroyed: the token was issued later than now";
+        /// It is too old.
+        Expired = "token-expired", "nothing destroyed: the token has expired";
+        /// Only the time of day tells its age.
+        ClockUncertain = "token-clock-uncertain", "nothing destroyed: no clock tells the token's age";
+        /// It is for another machine.
+        OtherMachine = "token-other-machine", "nothing destroyed: the token is for another machine";
+        /// It is for another container or boot of the machine.
+        OtherContainer = "token-other-container", "nothing destroyed: it is not the container that the token is for";
+        /// Something on the machine changed.
+        OtherManifest = "token-other-manifest", "nothing destroyed: what is on it is not what the token is for";
+        /// It was spent for a machine that is there, and is not what it was for.
+        Spent = "token-spent", "an earlier run spent the token, and the machine is still there";
+    }
+}
+
+reasons! {
+    /// How a destruction ended, where it is not proven.
+    DestroyReason {
+        /// Another process follows it.
+        Busy = "token-busy", "another process holds the token, and follows the destruction";
+        /// The platform took the request.
+        Unconfirmed = "destroy-unconfirmed", "the platform took the request, and the machine is not seen gone yet";
+        /// Nobody knows.
+        Unknown = "destroy-unknown", "whether it is destroyed is not known";
+        /// The platform says no.
+        Refused = "destroy-refused", "the platform does not destroy it";
+        /// It is gone, and this token was not spent for it.
+        GoneOtherwise = "gone-otherwise", "it is gone, and not by this token";
     }
 }
 

@@ -200,7 +200,11 @@ impl Token {
         Ok(())
     }
 
-    fn check_age(&self, now: &Times) -> Result<(), TokenRefusal> {
+    /// Whether its age is known, and is not too much.
+    ///
+    /// # Errors
+    /// `Expired`, `NotYetValid` or `ClockUncertain`.
+    pub fn check_age(&self, now: &Times) -> Result<(), TokenRefusal> {
         let since_boot = now.here.since(&self.issued.here);
         let at_platform = match (now.platform, self.issued.platform) {
             (Some(now), Some(then)) => Some(now.saturating_sub(then)),

@@ -19,6 +19,8 @@ mod publish;
 mod roots;
 mod scanning;
 mod source;
+#[cfg(target_os = "linux")]
+mod surveying;
 #[cfg(test)]
 mod tests;
 
@@ -41,6 +43,8 @@ use xfer_protocol::message::{
 };
 use xfer_protocol::probe::{DiskTrial, Facts};
 use xfer_protocol::range::ByteRange;
+#[cfg(target_os = "linux")]
+use xfer_protocol::survey::{Container, Survey, Surveyed};
 
 use self::buffers::Buffers;
 use self::claims::Claims;
@@ -118,6 +122,9 @@ struct Shared {
     turns: Semaphore,
     /// Trials of disks, one at a time: two would measure each other.
     trials: Semaphore,
+    /// Surveys of the machine, one at a time.
+    #[cfg(target_os = "linux")]
+    surveys: Arc<Semaphore>,
     closed: CancellationToken,
 }
 
@@ -150,6 +157,8 @@ impl LocalEndpoint {
             scans: Scans::default(),
             turns: Semaphore::new(turns()),
             trials: Semaphore::new(1),
+            #[cfg(target_os = "linux")]
+            surveys: Arc::new(Semaphore::new(1)),
             closed: CancellationToken::new(),
         };
         Self { shared: Arc::new(shared) }
@@ -278,6 +287,30 @@ impl Endpoint for LocalEndpoint {
     async fn try_disk(&self, trial: TryDisk) -> EndpointResult<DiskTrial> {
         let _alone = self.shared.trials.acquire().await;
         self.blocking(move |shared| shared.try_disk(trial)).await
+    }
+
+    #[cfg(target_os = "linux")]
+    async fn identify(&self, mark: bool) -> EndpointResult<Container> {
+        self.blocking(move |shared| shared.identify(mark)).await
+    }
+
+    #[cfg(target_os = "linux")]
+    async fn survey(&self, survey: Survey) -> EndpointResult<Surveyed> {
+        let dropped = self.shared.closed.child_token();
+        // Whoever waits no longer, and whoever closes the endpoint, ends the survey.
+        let _ends = dropped.clone().drop_guard();
+        // The turns are never closed; the turn ends with the work and not with whoever waits.
+        let turn = Arc::clone(&self.shared.surveys).acquire_owned().await;
+        self.blocking(move |shared| {
+            let _turn = turn;
+            shared.survey(&survey, &dropped)
+        })
+        .await
+    }
+
+    #[cfg(target_os = "linux")]
+    async fn write_back(&self, root: RootIndex) -> EndpointResult<()> {
+        self.blocking(move |shared| shared.write_back(root)).await
     }
 
     async fn close(&self) {

@@ -81,6 +81,12 @@ impl OpenRoot {
         self.place.as_fd()
     }
 
+    /// Its absolute path.
+    #[cfg(target_os = "linux")]
+    pub(super) fn path(&self) -> &[u8] {
+        &self.path
+    }
+
     /// Lets paths of a source lead through links that stay within it, as a scan reported them.
     pub(super) fn follow_links(&self) {
         self.follows.store(self.access == Access::Read, Ordering::Relaxed);

@@ -3,9 +3,11 @@
 mod collect;
 mod covering;
 mod destination;
+mod destroy;
 mod identity;
 mod lines;
 mod loads;
+mod look;
 mod quick;
 mod receipts;
 mod roots;
@@ -25,9 +27,12 @@ use crate::journal::tokens::TokenRecords;
 use collect::Collecting;
 
 pub use collect::GateRequest;
+pub use destroy::{Destroyed, Destruction, FOLLOWED, destroy};
+pub use look::look;
 
 /// Now, by both clocks.
-pub(crate) fn moment(clock: &dyn Clock) -> Moment {
+#[must_use]
+pub fn moment(clock: &dyn Clock) -> Moment {
     Moment { day: clock.now().seconds, boot: clock.since_boot() }
 }
 
