@@ -40,6 +40,7 @@ pub(super) async fn provenance(shared: &Shared, ends: &TwoEnds<'_>) -> Provenanc
     Provenance {
         machine,
         mapped: pairs.map(|(mapping, root)| mapped(mapping, root)).collect(),
+        root: opened_again(&transfer.destination.machine, ends),
         filter: (*filter != FilterRules::default()).then(|| filter.clone()),
         durability: far.map(str::to_owned),
         medium: Some(medium(ends.to)),
@@ -51,6 +52,16 @@ pub(super) async fn provenance(shared: &Shared, ends: &TwoEnds<'_>) -> Provenanc
 pub(super) fn medium(root: &Root) -> String {
     let device = root.device.to_le_bytes();
     digits(&[root.machine_over_boots(), &device].concat())
+}
+
+/// The name of the destination's root from wherever it is opened: where paths are relative to
+/// something, the resolved one.
+fn opened_again(machine: &Machine, ends: &TwoEnds<'_>) -> Option<PathText> {
+    let typed = &ends.mappings.first()?.destination_root;
+    Some(PathText::from(match machine {
+        Machine::Local | Machine::Ssh(_) | Machine::Platform(_) => ends.to.path.as_slice(),
+        _ => typed.as_slice(),
+    }))
 }
 
 fn since_boot(shared: &Shared) -> Option<SinceBoot> {

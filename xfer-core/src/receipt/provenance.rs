@@ -16,6 +16,10 @@ pub struct Provenance {
     pub machine: Option<SourceMachine>,
     /// Which entry of it became which entry of the destination.
     pub mapped: Vec<Mapped>,
+    /// The destination's root under the name by which it is opened again: its absolute path on a
+    /// machine's disk, elsewhere what a location names it; absent where nothing went anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<PathText>,
     /// What was left out on purpose; absent where nothing was to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<FilterRules>,

@@ -22,7 +22,7 @@ use crate::gate::evidence::{
     Witness,
 };
 use crate::location::{Location, Machine};
-use crate::receipt::{ReceiptReader, bytes_of};
+use crate::receipt::{PathText, ReceiptReader, bytes_of};
 
 /// What one mapping of a receipt says, and what was found of it.
 pub(super) struct SaidOf {
@@ -105,7 +105,8 @@ impl Collecting {
         let unusable =
             || RootStop::Failed(ScanFailure::Unreachable("it names no place".to_owned()));
         let machine = Location::parse(head.destination.as_bytes()).map_err(|_| unusable())?.machine;
-        let path = head.destination_root.bytes().ok_or_else(unusable)?;
+        let root = head.provenance.as_ref().and_then(|provenance| provenance.root.as_ref());
+        let path = root.and_then(PathText::bytes).ok_or_else(unusable)?;
         let connecting = self.connector.connect(&machine, &self.options);
         let end = tokio::select! {
             end = connecting => end,
