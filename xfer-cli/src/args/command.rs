@@ -98,6 +98,12 @@ const VERBS: &[Verb] = &[
         groups: REMOTE,
     },
     Verb {
+        name: "evacuate",
+        about: "Copy a machine's files, read them back, ask the gate, and destroy it if asked to",
+        operands: evacuate_operands,
+        groups: TRANSFER,
+    },
+    Verb {
         name: "destroy",
         about: "Destroy a rented machine, as a token of the gate allows, and follow it to the end",
         operands: destroy_operands,
@@ -373,6 +379,43 @@ fn hosts_verbs(command: Command) -> Command {
         .disable_help_subcommand(true)
         .subcommand(with_flags(list, PLAIN))
         .subcommand(with_flags(forget, PLAIN))
+}
+
+fn evacuate_operands(command: Command) -> Command {
+    let machine = "The machine: vast:ID, sky:CLUSTER, runpod:ID, lambda:ID or HOST:, with a path \
+                   that is to be saved; without any path /workspace and home";
+    let flag = |name: &'static str| Arg::new(name).long(name);
+    command
+        .arg(operand("MACHINE", machine))
+        .arg(operand("DESTINATION", "Where all goes: best a bucket"))
+        .arg(words("root", "PATH", "Save PATH too"))
+        .arg(
+            words("policy", "FILE", "Ask what FILE says; by itself the user's gate.toml")
+                .action(ArgAction::Set),
+        )
+        .arg(words("ack", "DIGEST", "Accept the loss of what the verdict shows with DIGEST"))
+        .arg(words("trust-key", "FILE", "Believe receipts of the keys in FILE too, one a line"))
+        .arg(
+            words("token", "FILE", "Write the token to FILE and not to standard output")
+                .action(ArgAction::Set),
+        )
+        .arg(
+            flag("destroy")
+                .action(ArgAction::SetTrue)
+                .help("Destroy the machine once the gate says Release"),
+        )
+        .arg(
+            flag("confirm")
+                .value_name("ID")
+                .value_parser(OsStringValueParser::new())
+                .help("With --destroy: the machine's id, in full; asked for on a terminal"),
+        )
+        .arg(
+            flag("on-hold")
+                .value_name("WHAT")
+                .value_parser(PossibleValuesParser::new(["leave", "stop"]))
+                .help("On Hold, leave the machine running (default), or stop it and keep its disk"),
+        )
 }
 
 fn destroy_operands(command: Command) -> Command {

@@ -475,16 +475,10 @@ pub(crate) const LATER_FLAGS: &[&str] = &[
     "update",
     "ignore-existing",
     "size-only",
-    "policy",
-    "ack",
-    "trust-key",
-    "destroy",
-    "on-hold",
 ];
 
 /// Verbs of the contract that a later version brings.
-pub(crate) const LATER_VERBS: &[&str] =
-    &["sync", "gate", "evacuate", "transfers", "attach", "cancel", "report"];
+pub(crate) const LATER_VERBS: &[&str] = &["sync", "transfers", "attach", "cancel", "report"];
 
 #[cfg(test)]
 mod tests {

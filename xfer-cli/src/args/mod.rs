@@ -51,6 +51,8 @@ pub(crate) enum Verb {
     ReceiptExport { file: PathBuf },
     /// `gate`
     Gate(GateVerb),
+    /// `evacuate`
+    Evacuate(EvacuateVerb),
     /// `rehearse`
     Rehearse { directory: Option<PathBuf> },
     /// `serve`
@@ -96,6 +98,40 @@ pub(crate) struct GateVerb {
     pub(crate) token: Option<PathBuf>,
 }
 
+/// What `evacuate` is asked.
+#[derive(Debug)]
+pub(crate) struct EvacuateVerb {
+    /// The machine; its path, where it has one, is a root.
+    pub(crate) location: Location,
+    /// Where all goes.
+    pub(crate) destination: Location,
+    /// More roots.
+    pub(crate) roots: Vec<Vec<u8>>,
+    /// The file of the policy.
+    pub(crate) policy: Option<PathBuf>,
+    /// Digests of what may be lost.
+    pub(crate) acks: Vec<OsString>,
+    /// Files of keys that are believed.
+    pub(crate) trusted: Vec<PathBuf>,
+    /// Where the token goes where nothing is destroyed; standard output by itself.
+    pub(crate) token: Option<PathBuf>,
+    /// Whether the machine goes once it may.
+    pub(crate) destroy: bool,
+    /// What was passed to confirm that.
+    pub(crate) confirm: Option<OsString>,
+    /// What becomes of a machine that may not go.
+    pub(crate) on_hold: OnHold,
+}
+
+/// What becomes of a machine that may not go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnHold {
+    /// It runs on.
+    Leave,
+    /// It is stopped, and its disk kept.
+    Stop,
+}
+
 impl Verb {
     /// As it is typed.
     pub(crate) fn name(&self) -> &'static str {
@@ -110,6 +146,7 @@ impl Verb {
                 "receipt"
             }
             Self::Gate(_) => "gate",
+            Self::Evacuate(_) => "evacuate",
             Self::Rehearse { .. } => "rehearse",
             Self::Serve => "serve",
             Self::HostsList | Self::HostsForget { .. } => "hosts",
@@ -263,6 +300,7 @@ fn verb(
         "config" => {
             Verb::ConfigShow { origin: inner.is_some_and(|(_, inner)| inner.get_flag("origin")) }
         }
+        "evacuate" => Verb::Evacuate(evacuation(matches)?),
         "gate" => Verb::Gate(GateVerb {
             machine: location(&word(matches, "MACHINE"))?,
             roots: words_of(matches, "root").map(|root| root.as_bytes().to_vec()).collect(),
@@ -282,6 +320,25 @@ fn verb(
         "version" => Verb::Version,
         _ => Verb::Agent {
             words: matches.get_many("words").into_iter().flatten().cloned().collect(),
+        },
+    })
+}
+
+fn evacuation(matches: &ArgMatches) -> Result<EvacuateVerb, CliError> {
+    let file = |name| matches.get_one::<OsString>(name).map(PathBuf::from);
+    Ok(EvacuateVerb {
+        location: location(&word(matches, "MACHINE"))?,
+        destination: location(&word(matches, "DESTINATION"))?,
+        roots: words_of(matches, "root").map(|root| root.as_bytes().to_vec()).collect(),
+        policy: file("policy"),
+        acks: words_of(matches, "ack").cloned().collect(),
+        trusted: words_of(matches, "trust-key").map(PathBuf::from).collect(),
+        token: file("token"),
+        destroy: matches.get_flag("destroy"),
+        confirm: matches.get_one::<OsString>("confirm").cloned(),
+        on_hold: match matches.get_one::<String>("on-hold").map(String::as_str) {
+            Some("stop") => OnHold::Stop,
+            _ => OnHold::Leave,
         },
     })
 }

@@ -58,7 +58,7 @@ pub(super) fn destroy(
 }
 
 /// One machine of a platform on which xfer can destroy one, named alone.
-fn one_machine(text: &OsStr) -> Result<(Location, PlatformMachine), CliError> {
+pub(super) fn one_machine(text: &OsStr) -> Result<(Location, PlatformMachine), CliError> {
     let location = Location::parse(text.as_bytes())?;
     let refused = |what: &str, next: &str| {
         let what = format!("{}: {what}", Escaped(text.as_bytes()));
@@ -97,7 +97,7 @@ fn one_machine(text: &OsStr) -> Result<(Location, PlatformMachine), CliError> {
 }
 
 /// Whether somebody typed or passed the very id of the machine; nothing else confirms.
-fn confirmed(
+pub(super) fn confirmed(
     machine: &PlatformMachine,
     id: &str,
     confirm: Option<&OsStr>,
@@ -147,7 +147,7 @@ fn read_token(file: &Path, machine: &PlatformMachine) -> Result<Vec<u8>, CliErro
     })
 }
 
-fn conclude(destroyed: &Destroyed, output: &Output) -> ExitClass {
+pub(super) fn conclude(destroyed: &Destroyed, output: &Output) -> ExitClass {
     let Destroyed { machine, asked, per_hour } = destroyed;
     let by = if *asked { "" } else { "; an earlier run asked for it" };
     let message = format!("{machine}: destroyed, by this token{by}");

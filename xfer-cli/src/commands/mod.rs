@@ -4,6 +4,7 @@ mod agent;
 mod config;
 mod destroy;
 mod documents;
+mod evacuate;
 mod gate;
 mod hosts;
 mod inspect;
@@ -67,6 +68,7 @@ pub(crate) fn perform(verb: Verb, context: &Context) -> Outcome {
         Verb::Uploads { location, stale } => uploads::list(context, &location, stale),
         Verb::Probe { locations } => probe::probe(context, locations),
         Verb::Gate(asked) => gate::gate(context, asked),
+        Verb::Evacuate(asked) => evacuate::evacuate(context, asked),
         Verb::Rehearse { directory } => rehearse::rehearse(context, directory.as_deref()),
         Verb::Serve => serve::serve(context),
         Verb::HostsList => hosts::list(context),

@@ -87,7 +87,7 @@ pub(super) fn output_failure(reporter: &Reporter, error: &CliError, output: &Out
     output.last(body);
 }
 
-fn tell_proof(summary: &Summary, asked: VerifyLevel, output: &Output) {
+pub(super) fn tell_proof(summary: &Summary, asked: VerifyLevel, output: &Output) {
     let proof_level = summary.proof_level.map(ProofLevel::name);
     output.event(&Body::Verify {
         asked: asked.name(),
@@ -104,7 +104,7 @@ fn tell_proof(summary: &Summary, asked: VerifyLevel, output: &Output) {
     }
 }
 
-fn conclude(summary: &Summary, dry_run: bool, output: &Output) -> ExitClass {
+pub(super) fn conclude(summary: &Summary, dry_run: bool, output: &Output) -> ExitClass {
     let outcome = if summary.class == ExitClass::Done {
         let message = if dry_run { "planned, and nothing done" } else { ExitClass::Done.meaning() };
         ResultBody { message: message.to_owned(), ..result_of(ExitClass::Done, "done") }
@@ -165,7 +165,7 @@ fn print_plan(state: &State, output: &Output) {
 }
 
 /// What a transfer did, in a few lines.
-fn summary_text(summary: &Summary) -> String {
+pub(super) fn summary_text(summary: &Summary) -> String {
     let rate = amounts::rate(summary.payload_bytes, summary.elapsed);
     let mut text = format!(
         "xfer: {} moved, {} unchanged; {} sent in {}, {}/s ({} Mbit/s)\n",

@@ -16,6 +16,9 @@ use crate::disk::state::{LockFile, StateDirectory, StateError};
 /// Bytes of the roots of a token, as they are kept.
 const ROOTS_BYTES_MAX: u64 = 16 << 20;
 
+/// Bytes of a token's text that are read again.
+const TEXT_KEPT_MAX: u64 = 4096;
+
 /// Why a token's record cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
@@ -78,6 +81,22 @@ impl TokenRecords {
         let mut file = self.0.create(&file_name(name, "unspent"), unique)?;
         file.write(text.as_bytes())?;
         file.commit(true).map(drop)
+    }
+
+    /// The texts of all tokens that were spent here; what cannot be read is left out.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn spent(&self) -> Result<Vec<Vec<u8>>, StateError> {
+        let mut texts = Vec::new();
+        for name in self.0.names()?.iter().filter(|name| name.ends_with(".spent")) {
+            let Some(file) = self.0.read(name)? else { continue };
+            let mut text = Vec::new();
+            if file.take(TEXT_KEPT_MAX).read_to_end(&mut text).is_ok() {
+                texts.push(text);
+            }
+        }
+        Ok(texts)
     }
 
     /// Takes hold of a token, until the result is dropped: one process alone has it.

@@ -57,7 +57,7 @@ pub(super) fn gate(context: &Context, asked: GateVerb) -> Outcome {
 }
 
 /// A gate is asked of a machine: nothing else can be destroyed.
-fn check_machine(location: &Location) -> Result<(), CliError> {
+pub(super) fn check_machine(location: &Location) -> Result<(), CliError> {
     let refused = |what: String| {
         Err(CliError::usage("not-a-machine", what)
             .next("name one machine: vast:ID, sky:CLUSTER, runpod:ID, lambda:ID or HOST:"))
@@ -77,7 +77,7 @@ fn check_machine(location: &Location) -> Result<(), CliError> {
 }
 
 /// The policy of that file, or else of the user's own; the strictest where there is none.
-fn policy(
+pub(super) fn policy(
     context: &Context,
     named: Option<&Path>,
     trusted: &[PathBuf],
@@ -109,7 +109,7 @@ fn parsed(path: &Path, text: &[u8]) -> Result<Policy, CliError> {
     toml::from_str(text).map_err(|error| refused(error.to_string().trim_end().to_owned()))
 }
 
-fn acknowledged(
+pub(super) fn acknowledged(
     words: &[std::ffi::OsString],
 ) -> Result<BTreeSet<xfer_protocol::digest::Digest>, CliError> {
     let digest = |word: &std::ffi::OsString| {
@@ -122,7 +122,7 @@ fn acknowledged(
     words.iter().map(digest).collect()
 }
 
-fn conclude(judged: &Judged, token_file: Option<&Path>, output: &Output) -> Outcome {
+pub(super) fn conclude(judged: &Judged, token_file: Option<&Path>, output: &Output) -> Outcome {
     match (&judged.verdict, &judged.token) {
         (Verdict::Release(release), Some(token)) => {
             if let Some(path) = token_file {
@@ -177,6 +177,14 @@ fn write_token(path: &Path, token: &str) -> Result<(), CliError> {
             .why(error)
             .next("name another file with --token, and run xfer gate again")
     })
+}
+
+/// What a release says, of a token that nobody is given.
+pub(super) fn release_text(judged: &Judged, token: Option<&[u8]>) -> String {
+    match &judged.verdict {
+        Verdict::Release(release) => told::release_text(judged, release, token),
+        Verdict::Hold(reasons) => told::hold_text(judged, reasons),
+    }
 }
 
 /// A path as events tell it.

@@ -220,7 +220,7 @@ impl Collecting {
     }
 
     /// The roots that are named, or else `/workspace` and home, none within another.
-    async fn roots(
+    pub(super) async fn roots(
         &self,
         request: &GateRequest,
         end: &Connected,

@@ -4,6 +4,7 @@ mod collect;
 mod covering;
 mod destination;
 mod destroy;
+mod evacuate;
 mod identity;
 mod lines;
 mod loads;
@@ -28,6 +29,7 @@ use collect::Collecting;
 
 pub use collect::GateRequest;
 pub use destroy::{Destroyed, Destruction, FOLLOWED, destroy};
+pub use evacuate::{followed, roots, stop};
 pub use look::look;
 
 /// Now, by both clocks.

@@ -1,0 +1,209 @@
+//! `xfer evacuate`: everything of a machine to a safe place, and then the machine's end.
+
+use std::ffi::OsStr;
+use std::future::Future;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+
+use xfer_core::connect::Connector;
+use xfer_core::discover::Ordered;
+use xfer_core::engine::release::{self, Destruction, GateRequest, Judged};
+use xfer_core::engine::{self, Summary, Transfer};
+use xfer_core::error::ExitClass;
+use xfer_core::gate::verdict::Verdict;
+use xfer_core::location::{Location, Machine, PlatformMachine};
+use xfer_core::options::VerifyLevel;
+
+use super::gate::{acknowledged, check_machine, policy};
+use super::transfer::{conclude, output_failure, summary_text, tell_proof};
+use super::{Context, destroy, gate, reach};
+use crate::Outcome;
+use crate::args::{EvacuateVerb, OnHold};
+use crate::output::Output;
+use crate::problem::CliError;
+use crate::reporter::Reporter;
+use crate::settings::CopySettings;
+
+/// How long a destruction of an earlier run is followed before anything is done anew.
+const FOLLOWED_FIRST: std::time::Duration = std::time::Duration::from_secs(20);
+
+/// Copies, reads back, asks the gate and, where that was asked for, destroys.
+pub(super) fn evacuate(context: &Context, asked: EvacuateVerb) -> Outcome {
+    check_machine(&asked.location)?;
+    let output = &context.output;
+    let doomed = doomed(&asked, output)?;
+    let connector = reach::connector(context)?;
+    let mut settings = CopySettings::resolve(&context.merged, &context.around)?;
+    if context.merged.all("verify").is_empty() {
+        settings.options.verify.level = VerifyLevel::ReadBack;
+    }
+    let policy = policy(context, asked.policy.as_deref(), &asked.trusted)?;
+    let request = GateRequest {
+        machine: asked.location.clone(),
+        roots: asked.roots.clone(),
+        receipts: Vec::new(),
+        policy,
+        acknowledged: acknowledged(&asked.acks)?,
+        options: settings.options.clone(),
+    };
+    let evacuating = Evacuating { context, connector, settings, request, doomed };
+    match evacuating.perform(&asked) {
+        Ok(class) => Ok(class),
+        Err(Ended::Told(class)) => Ok(class),
+        Err(Ended::Failed(error)) => Err(error),
+    }
+}
+
+/// The machine that goes, where that was asked for and confirmed by its id.
+fn doomed(asked: &EvacuateVerb, output: &Output) -> Result<Option<PlatformMachine>, CliError> {
+    if !asked.destroy {
+        return match asked.confirm {
+            None => Ok(None),
+            Some(_) => Err(CliError::usage("not-destroyed", "--confirm has nothing to confirm")
+                .next("add --destroy, or leave --confirm out")),
+        };
+    }
+    let machine = Location { machine: asked.location.machine.clone(), path: Vec::new() };
+    let name = machine.to_bytes();
+    let name = name.strip_suffix(b":").unwrap_or(&name);
+    let (_, machine) = destroy::one_machine(OsStr::from_bytes(name))?;
+    let id = machine.name().unwrap_or_default();
+    destroy::confirmed(&machine, id, asked.confirm.as_deref(), output)?;
+    Ok(Some(machine))
+}
+
+/// What ended an evacuation before its end.
+enum Ended {
+    /// All is said.
+    Told(ExitClass),
+    Failed(CliError),
+}
+
+struct Evacuating<'a> {
+    context: &'a Context,
+    connector: Connector,
+    settings: CopySettings,
+    request: GateRequest,
+    doomed: Option<PlatformMachine>,
+}
+
+impl Evacuating<'_> {
+    fn perform(mut self, asked: &EvacuateVerb) -> Result<ExitClass, Ended> {
+        if let Some(class) = self.follow()? {
+            return Ok(class);
+        }
+        let roots = self.roots()?;
+        self.request.roots.clone_from(&roots);
+        self.request.machine.path.clear();
+        let summary = self.copy(roots, &asked.destination)?;
+        if self.settings.dry_run || summary.class != ExitClass::Done {
+            return Ok(conclude(&summary, self.settings.dry_run, &self.context.output));
+        }
+        let judged = self.judge()?;
+        match (&judged.verdict, &judged.token, &self.doomed) {
+            (Verdict::Release(_), Some(token), Some(machine)) => {
+                let text = gate::release_text(&judged, None);
+                self.context.output.say(&text);
+                self.destroy(machine.clone(), token.clone().into_bytes())
+            }
+            (Verdict::Hold(_), ..) if asked.on_hold == OnHold::Stop => {
+                let class = gate::conclude(&judged, None, &self.context.output);
+                self.stop(asked);
+                class.map_err(Ended::Failed)
+            }
+            _ => gate::conclude(&judged, asked.token.as_deref(), &self.context.output)
+                .map_err(Ended::Failed),
+        }
+    }
+
+    fn reporter(&self) -> Arc<Reporter> {
+        Reporter::new(Arc::clone(&self.context.output), self.context.verb, self.settings.dry_run)
+    }
+
+    /// Runs one part of it; a failure is told and ends all.
+    fn part<T, F>(&self, work: impl FnOnce(reach::Reach) -> F) -> Result<T, Ended>
+    where
+        F: Future<Output = Result<T, xfer_core::error::TransferError>>,
+    {
+        let reporter = self.reporter();
+        match reach::run(self.connector.clone(), &reporter, work) {
+            Ok(done) => {
+                reporter.finish(|_| ());
+                Ok(done)
+            }
+            Err(error) => {
+                let error = CliError::from(error);
+                output_failure(&reporter, &error, &self.context.output);
+                Err(Ended::Told(error.class))
+            }
+        }
+    }
+
+    /// Follows what an earlier run began.
+    fn follow(&self) -> Result<Option<ExitClass>, Ended> {
+        let Some(machine) = self.doomed.clone().filter(|_| !self.settings.dry_run) else {
+            return Ok(None);
+        };
+        let options = self.settings.options.clone();
+        let asked = Destruction { machine, token: Vec::new(), options, followed: FOLLOWED_FIRST };
+        let followed = self.part(|reach| async move {
+            release::followed(asked, reach.connector, reach.observer, reach.cancel).await
+        })?;
+        Ok(followed.map(|destroyed| destroy::conclude(&destroyed, &self.context.output)))
+    }
+
+    fn roots(&self) -> Result<Vec<Vec<u8>>, Ended> {
+        let request = self.request.clone();
+        self.part(|reach| async move {
+            release::roots(&request, reach.connector, reach.observer, reach.cancel).await
+        })
+    }
+
+    fn copy(&self, roots: Vec<Vec<u8>>, destination: &Location) -> Result<Summary, Ended> {
+        let machine = &self.request.machine.machine;
+        let source = |path| Location { machine: machine.clone(), path };
+        let transfer = Transfer {
+            sources: roots.into_iter().map(source).collect(),
+            destination: destination.clone(),
+            options: self.settings.options.clone(),
+            plan_only: self.settings.dry_run,
+        };
+        let summary = self
+            .part(|reach| engine::run(transfer, reach.connector, reach.observer, reach.cancel))?;
+        if !self.settings.dry_run {
+            let output = &self.context.output;
+            tell_proof(&summary, self.settings.options.verify.level, output);
+            output.say(&summary_text(&summary));
+        }
+        Ok(summary)
+    }
+
+    fn judge(&self) -> Result<Judged, Ended> {
+        let request = self.request.clone();
+        self.part(|reach| release::gate(request, reach.connector, reach.observer, reach.cancel))
+    }
+
+    fn destroy(&self, machine: PlatformMachine, token: Vec<u8>) -> Result<ExitClass, Ended> {
+        let options = self.settings.options.clone();
+        let asked = Destruction { machine, token, options, followed: release::FOLLOWED };
+        let destroyed = self.part(|reach| async move {
+            release::destroy(asked, reach.connector, reach.observer, reach.cancel).await
+        })?;
+        Ok(destroy::conclude(&destroyed, &self.context.output))
+    }
+
+    /// Stops a machine that may not go: its disk is kept.
+    fn stop(&self, asked: &EvacuateVerb) {
+        let Machine::Platform(machine) = &asked.location.machine else { return };
+        let output = &self.context.output;
+        let Ok(runtime) = crate::runtime::start() else { return };
+        let said = match runtime.block_on(release::stop(machine, &self.connector)) {
+            Ok(Ordered::Accepted) => "is being stopped; its disk is kept, and paid for".to_owned(),
+            Ok(Ordered::AlreadyGone) => "is gone, the platform says".to_owned(),
+            Ok(Ordered::Refused(why) | Ordered::Unknown(why)) => format!("is not stopped: {why}"),
+            Err(error) => format!("is not stopped: {error}"),
+        };
+        output
+            .warn(&format!("xfer: {machine} {}\n", xfer_protocol::path::Escaped(said.as_bytes())));
+    }
+}

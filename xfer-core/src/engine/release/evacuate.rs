@@ -1,0 +1,84 @@
+//! Evacuating a machine: what is asked of a gate and of a destruction around the copy.
+
+use tokio_util::sync::CancellationToken;
+
+use super::collect::{Collecting, GateRequest};
+use super::destroy::{Destroyed, Destruction, destroy};
+use crate::connect::Connector;
+use crate::discover::{Ordered, Shown};
+use crate::engine::outcome;
+use crate::error::TransferError;
+use crate::event::{Event, SharedObserver};
+use crate::gate::token::Token;
+use crate::journal::tokens::TokenRecords;
+use crate::location::PlatformMachine;
+use crate::trust::found_in;
+
+/// The roots that a gate would protect, resolved on the machine: each an absolute path.
+///
+/// # Errors
+/// What keeps the machine from being reached.
+pub async fn roots(
+    request: &GateRequest,
+    connector: Connector,
+    observer: SharedObserver,
+    cancel: CancellationToken,
+) -> Result<Vec<Vec<u8>>, TransferError> {
+    let collecting = Collecting::begin(request, connector, observer, cancel)?;
+    let machine = &request.machine.machine;
+    let end = tokio::select! {
+        end = collecting.connector.connect(machine, &collecting.options) => end?,
+        () = collecting.cancel.cancelled() => return Err(Collecting::stopped()),
+    };
+    let roots = collecting.roots(request, &end).await;
+    end.source.close().await;
+    roots
+}
+
+/// Follows a destruction that an earlier run began: gone by a token that was spent here, or `None`
+/// where there is none to follow, or where the machine still runs as if nobody had asked.
+///
+/// # Errors
+/// What is known of the end where it is not known to be over.
+pub async fn followed(
+    asked: Destruction,
+    connector: Connector,
+    observer: SharedObserver,
+    cancel: CancellationToken,
+) -> Result<Option<Destroyed>, TransferError> {
+    let state = connector.state_directory().map_err(|error| connector.unusable(error))?;
+    let Some(key) = found_in(&state.path_of("")).map_err(outcome::trust)? else { return Ok(None) };
+    let records = TokenRecords::of(&state).map_err(outcome::state)?;
+    let place = asked.machine.to_string();
+    let spent = records.spent().map_err(outcome::state)?.into_iter();
+    let of_it = spent.filter_map(|text| {
+        let token = Token::read(&text, &key).ok().filter(|token| token.machine == place)?;
+        Some((token.issued.here.day, text))
+    });
+    let Some((_, token)) = of_it.max() else { return Ok(None) };
+    let machine = asked.machine.clone();
+    let asked = Destruction { token, ..asked };
+    match destroy(asked, connector.clone(), observer.clone(), cancel).await {
+        Ok(destroyed) => Ok(Some(destroyed)),
+        Err(TransferError::Stopped { signal }) => Err(TransferError::Stopped { signal }),
+        Err(error) => match connector.shown(&machine).await {
+            Ok(Shown::Present(_)) => {
+                let text = format!("{place} runs on after an earlier destruction: {error}");
+                observer.observe(&Event::Notice(text));
+                Ok(None)
+            }
+            _ => Err(error),
+        },
+    }
+}
+
+/// Has a machine stopped that may not be destroyed; its disk is kept, and paid for.
+///
+/// # Errors
+/// Where the platform cannot be asked.
+pub async fn stop(
+    machine: &PlatformMachine,
+    connector: &Connector,
+) -> Result<Ordered, TransferError> {
+    connector.stop_machine(machine).await
+}
