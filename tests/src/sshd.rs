@@ -82,7 +82,8 @@ impl Sshd {
         Self::listen(directory, station, extra_config, None)
     }
 
-    /// The same for a server that never sees what is mounted elsewhere later, as a container does not
+    /// The same for a server that never sees what is mounted elsewhere later, as a container never
+    /// does
     pub fn start_apart_within(host: &Host, address: Ipv4Addr) -> Self {
         let directory = tempfile::Builder::new().prefix("sshd-").tempdir().expect("temp dir");
         Self::prepare(&directory);

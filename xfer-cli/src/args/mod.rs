@@ -219,11 +219,7 @@ fn verb(
         }
         "serve" => Verb::Serve,
         "install" => Verb::Install { location: location(&word(matches, "LOCATION"))? },
-        "destroy" => Verb::Destroy {
-            machine: word(matches, "MACHINE"),
-            token: word(matches, "token").into(),
-            confirm: matches.get_one::<OsString>("confirm").cloned(),
-        },
+        "destroy" => destruction(matches),
         "hosts" => match inner {
             Some(("forget", inner)) => Verb::HostsForget { machine: word(inner, "MACHINE") },
             Some(_) => Verb::HostsList,
@@ -254,6 +250,14 @@ fn verb(
             words: matches.get_many("words").into_iter().flatten().cloned().collect(),
         },
     })
+}
+
+fn destruction(matches: &ArgMatches) -> Verb {
+    Verb::Destroy {
+        machine: word(matches, "MACHINE"),
+        token: word(matches, "token").into(),
+        confirm: matches.get_one::<OsString>("confirm").cloned(),
+    }
 }
 
 fn listing(matches: &ArgMatches) -> Result<Verb, CliError> {
