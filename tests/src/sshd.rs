@@ -82,6 +82,16 @@ impl Sshd {
         Self::listen(directory, station, extra_config, None)
     }
 
+    /// The same for a server that never sees what is mounted elsewhere later, as a container never
+    /// does
+    pub fn start_apart_within(host: &Host, address: Ipv4Addr) -> Self {
+        let directory = tempfile::Builder::new().prefix("sshd-").tempdir().expect("temp dir");
+        Self::prepare(&directory);
+        fs::write(directory.path().join("apart"), "").expect("write");
+        let station = Station { host: Some(host.clone()), address };
+        Self::listen(directory, station, "", None)
+    }
+
     /// The same for a user of that name, who is root in all but name
     pub fn start_for(user: &str, host: &Host, address: Ipv4Addr) -> Self {
         let directory = tempfile::Builder::new().prefix("sshd-").tempdir().expect("temp dir");
@@ -452,8 +462,9 @@ fn spawn(directory: &Path) -> (Child, Arc<Log>) {
                   else mount --bind \"$1/home\" \"$login_directory\"; fi && \
                   if [ -e \"$1/passwd\" ]; then mount --bind \"$1/passwd\" /etc/passwd; fi && \
                   exec \"$2\" -D -e -f \"$1/sshd_config\"";
+    let propagation = if directory.join("apart").exists() { "private" } else { "slave" };
     let mut child = Command::new("unshare")
-        .args(["-m", "--propagation", "slave", "sh", "-c", script, "sh"])
+        .args(["-m", "--propagation", propagation, "sh", "-c", script, "sh"])
         .arg(directory)
         .arg(SSHD)
         .current_dir("/")

@@ -15,16 +15,16 @@ fn kill_and_go_on(doomed: &Doomed, token: &std::path::Path, running: Running) ->
 /// Rows: J17.
 #[test]
 fn a_kill_at_any_look_at_the_platform_is_followed_by_the_same_command() {
-    // Each look comes before another step: to spend, to ask, and twice to follow.
-    for look in 0..4 {
+    // Two come before the token is spent, one of them to log in, two before the request is sent.
+    for look in 0..6 {
         let doomed = Doomed::new();
         let token = doomed.token();
         doomed.rented.stand.api.lingers(3);
         let came = doomed.rented.stand.api.holds("GET", look, true);
         let running = doomed.start(&token);
         came.recv().expect("a look");
-        assert_eq!(doomed.is_spent(&token), look > 0, "look {look}");
-        assert_eq!(doomed.orders().len(), usize::from(look > 1), "look {look}");
+        assert_eq!(doomed.is_spent(&token), look > 1, "look {look}");
+        assert_eq!(doomed.orders().len(), usize::from(look > 3), "look {look}");
         let result = kill_and_go_on(&doomed, &token, running);
         assert_eq!(result["machine_state"], "gone", "look {look}");
         assert!(doomed.is_spent(&token));
@@ -67,7 +67,7 @@ fn a_request_without_an_answer_is_followed_in_the_same_run() {
 fn a_stop_that_was_asked_for_is_followed_by_the_same_command() {
     let doomed = Doomed::new();
     let token = doomed.token();
-    let came = doomed.rented.stand.api.holds("GET", 1, true);
+    let came = doomed.rented.stand.api.holds("GET", 2, true);
     let running = doomed.start(&token);
     came.recv().expect("a look");
     running.signal("INT");

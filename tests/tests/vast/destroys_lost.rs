@@ -14,18 +14,34 @@ fn reason(error: &TransferError) -> DestroyReason {
 
 /// Rows: J11.
 #[test]
-fn what_was_heard_is_known_by_a_later_look_alone() {
-    for (status, body) in [
-        (200, r#"{"success":false,"error":"busy"}"#),
-        (200, "<html>OK</html>"),
-        (200, ""),
-        (200, "{}"),
+fn an_answer_that_means_nothing_is_held_against_a_later_look() {
+    known_later(&[(200, "<html>OK</html>"), (200, ""), (200, "{}")]);
+}
+
+/// Rows: J11.
+#[test]
+fn a_machine_that_is_said_to_be_absent_is_held_against_a_later_look() {
+    known_later(&[
         (404, "<html>404</html>"),
         (404, r#"{"success":false,"error":"no_such_instance"}"#),
-        (500, r#"{"success":true}"#),
-        (502, ""),
-        (503, ""),
-    ] {
+    ]);
+}
+
+/// Rows: J11.
+#[test]
+fn an_error_of_the_platform_is_held_against_a_later_look() {
+    known_later(&[(500, r#"{"success":true}"#), (502, ""), (503, "")]);
+}
+
+/// Rows: J11.
+#[test]
+fn a_refusal_is_told_and_held_against_a_later_look() {
+    known_later(&[(200, r#"{"success":false,"error":"busy"}"#)]);
+}
+
+/// Each answer to a request that was heard, and to one that was not
+fn known_later(answers: &[(u16, &str)]) {
+    for (status, body) in answers.iter().copied() {
         let is_refusal = body.contains("busy");
         for heard in [true, false] {
             let doomed = Doomed::new();

@@ -32,8 +32,17 @@ impl Rented {
 
     /// With another key of the account
     pub(super) fn keyed(key: &str) -> Self {
+        Self::with(key, |lab| Sshd::start_within(&lab.far, lab.link.far(), ""))
+    }
+
+    /// A container whose mounts are its own
+    pub(super) fn apart() -> Self {
+        Self::with(KEY, |lab| Sshd::start_apart_within(&lab.far, lab.link.far()))
+    }
+
+    fn with(key: &str, start: impl FnOnce(&Lab) -> Sshd) -> Self {
         let lab = Lab::new(&Weather::default());
-        let machine = Sshd::start_within(&lab.far, lab.link.far(), "");
+        let machine = start(&lab);
         label(&machine, ID);
         let place = TempDir::new().expect("temp dir");
         let config = place.path().join("ssh_config");

@@ -278,11 +278,7 @@ fn verb(
         }
         "serve" => Verb::Serve,
         "install" => Verb::Install { location: location(&word(matches, "LOCATION"))? },
-        "destroy" => Verb::Destroy {
-            machine: word(matches, "MACHINE"),
-            token: word(matches, "token").into(),
-            confirm: matches.get_one::<OsString>("confirm").cloned(),
-        },
+        "destroy" => destruction(matches),
         "hosts" => match inner {
             Some(("forget", inner)) => Verb::HostsForget { machine: word(inner, "MACHINE") },
             Some(_) => Verb::HostsList,
@@ -341,6 +337,14 @@ fn evacuation(matches: &ArgMatches) -> Result<EvacuateVerb, CliError> {
             _ => OnHold::Leave,
         },
     })
+}
+
+fn destruction(matches: &ArgMatches) -> Verb {
+    Verb::Destroy {
+        machine: word(matches, "MACHINE"),
+        token: word(matches, "token").into(),
+        confirm: matches.get_one::<OsString>("confirm").cloned(),
+    }
 }
 
 fn listing(matches: &ArgMatches) -> Result<Verb, CliError> {

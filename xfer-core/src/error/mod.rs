@@ -454,12 +454,7 @@ impl TransferError {
             Self::Policy(_) => ExitClass::Policy,
             Self::NotRunning(_) => ExitClass::MachineNotRunning,
             Self::Token(_) => ExitClass::Token,
-            Self::Destroy(failure) => match failure.reason {
-                DestroyReason::Busy => ExitClass::Busy,
-                DestroyReason::Refused => ExitClass::PlatformApi,
-                DestroyReason::GoneOtherwise => ExitClass::MachineNotRunning,
-                DestroyReason::Unconfirmed | DestroyReason::Unknown => ExitClass::DestroyUnknown,
-            },
+            Self::Destroy(failure) => failure.reason.class(),
             Self::Limit(_) => ExitClass::Limit,
             Self::Unsafe { .. } => ExitClass::Unsafe,
             Self::Stopped { signal: StopSignal::Interrupt } => ExitClass::Interrupted,
@@ -510,11 +505,7 @@ impl TransferError {
     pub fn machine_state(&self) -> Option<MachineReason> {
         match self {
             Self::NotRunning(failure) => Some(failure.reason),
-            Self::Destroy(failure) => match failure.reason {
-                DestroyReason::GoneOtherwise => Some(MachineReason::Gone),
-                DestroyReason::Unconfirmed | DestroyReason::Unknown => Some(MachineReason::Unknown),
-                DestroyReason::Busy | DestroyReason::Refused => None,
-            },
+            Self::Destroy(failure) => failure.reason.machine(),
             _ => None,
         }
     }

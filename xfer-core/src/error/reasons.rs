@@ -1,5 +1,7 @@
 //! Reasons of failures that happen at a place: each with its stable id and its sentence.
 
+use super::ExitClass;
+
 /// Declares a reason: each variant with its stable id and its sentence.
 macro_rules! reasons {
     ($(#[$doc:meta])* $name:ident {
@@ -216,23 +218,30 @@ reasons! {
         /// It is no token.
         Malformed = "token-malformed", "nothing destroyed: this is no gate token";
         /// Another state directory issued it.
-        OtherKey = "token-other-state", "nothing destroyed: another state directory issued the token";
+        OtherKey = "token-other-state",
+            "nothing destroyed: another state directory issued the token";
         /// It was changed, or nobody signed it.
-        BadSignature = "token-bad-signature", "nothing destroyed: the token's signature does not fit";
+        BadSignature = "token-bad-signature",
+            "nothing destroyed: the token's signature does not fit";
         /// There is no record of it.
-        NotIssued = "token-not-issued", "nothing destroyed: there is no record here of such a token";
+        NotIssued = "token-not-issued",
+            "nothing destroyed: there is no record here of such a token";
         /// A clock was turned back.
-        NotYetValid = "token-not-yet-valid", "nothing destroyed: the token was issued later than now";
+        NotYetValid = "token-not-yet-valid",
+            "nothing destroyed: the token was issued later than now";
         /// It is too old.
         Expired = "token-expired", "nothing destroyed: the token has expired";
         /// Only the time of day tells its age.
-        ClockUncertain = "token-clock-uncertain", "nothing destroyed: no clock tells the token's age";
+        ClockUncertain = "token-clock-uncertain",
+            "nothing destroyed: no clock tells the token's age";
         /// It is for another machine.
         OtherMachine = "token-other-machine", "nothing destroyed: the token is for another machine";
         /// It is for another container or boot of the machine.
-        OtherContainer = "token-other-container", "nothing destroyed: it is not the container that the token is for";
+        OtherContainer = "token-other-container",
+            "nothing destroyed: it is not the container that the token is for";
         /// Something on the machine changed.
-        OtherManifest = "token-other-manifest", "nothing destroyed: what is on it is not what the token is for";
+        OtherManifest = "token-other-manifest",
+            "nothing destroyed: what is on it is not what the token is for";
         /// It was spent for a machine that is there, and is not what it was for.
         Spent = "token-spent", "an earlier run spent the token, and the machine is still there";
     }
@@ -244,7 +253,8 @@ reasons! {
         /// Another process follows it.
         Busy = "token-busy", "another process holds the token, and follows the destruction";
         /// The platform took the request.
-        Unconfirmed = "destroy-unconfirmed", "the platform took the request, and the machine is not seen gone yet";
+        Unconfirmed = "destroy-unconfirmed",
+            "the platform took the request, and the machine is not seen gone yet";
         /// Nobody knows.
         Unknown = "destroy-unknown", "whether it is destroyed is not known";
         /// The platform says no.
@@ -269,6 +279,27 @@ reasons! {
         Gone = "machine-gone", "it is gone: the platform's whole list does not have it";
         /// Nobody knows.
         Unknown = "machine-state-unknown", "it is in a state that xfer does not know";
+    }
+}
+
+impl DestroyReason {
+    /// The class.
+    pub(super) fn class(self) -> ExitClass {
+        match self {
+            Self::Busy => ExitClass::Busy,
+            Self::Refused => ExitClass::PlatformApi,
+            Self::GoneOtherwise => ExitClass::MachineNotRunning,
+            Self::Unconfirmed | Self::Unknown => ExitClass::DestroyUnknown,
+        }
+    }
+
+    /// The state of the machine, where something is known of it.
+    pub(super) fn machine(self) -> Option<MachineReason> {
+        match self {
+            Self::GoneOtherwise => Some(MachineReason::Gone),
+            Self::Unconfirmed | Self::Unknown => Some(MachineReason::Unknown),
+            Self::Busy | Self::Refused => None,
+        }
     }
 }
 

@@ -79,7 +79,8 @@ fn every_flag_is_in_the_help_the_manual_and_the_contract() {
     }
     for flag in contract.iter().chain(&manual) {
         let known = expected.contains(flag)
-            || ["-c", "-p", "--flag", "--no-progress", "--trust-key"].contains(&&flag[..]);
+            || ["-c", "-p", "--flag", "--no-progress", "--trust-key", "--token", "--confirm"]
+                .contains(&&flag[..]);
         assert!(known, "{flag} is in a document and not in the program");
     }
 }
