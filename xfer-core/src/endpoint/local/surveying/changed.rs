@@ -14,7 +14,8 @@ use super::protected::Protected;
 use super::trees::Trees;
 use crate::disk::{proc_files, walk};
 
-/// Seconds by which the time of boot, as the kernel tells it, may be wrong.
+/// Seconds by which the start of a process may seem earlier than it was: the kernel tells the time
+/// of boot in whole ones.
 const SLACK: i64 = 2;
 
 /// What the first boot of a machine leaves; of several, the eldest tells.
@@ -70,7 +71,8 @@ fn beginning(proc: BorrowedFd<'_>, is_container: bool) -> Option<Timestamp> {
         born.or_else(|| (*path == c"/.dockerenv").then_some(changed))
     });
     let lasting = times.min()?;
-    Some(started(proc).map_or(lasting, |started| lasting.min(started)))
+    let early = |started: &Timestamp| started.seconds.saturating_add(SLACK) < lasting.seconds;
+    Some(started(proc).filter(early).unwrap_or(lasting))
 }
 
 /// When process 1 started, by the time of day.
@@ -80,6 +82,6 @@ fn started(proc: BorrowedFd<'_>) -> Option<Timestamp> {
     let boot = text.lines().find_map(|line| line.strip_prefix("btime "))?;
     let boot: i64 = boot.trim().parse().ok()?;
     let since = first_process(proc)?.checked_div(proc_files::ticks_per_second())?;
-    let seconds = boot.checked_add(i64::try_from(since).ok()?)?.checked_sub(SLACK)?;
+    let seconds = boot.checked_add(i64::try_from(since).ok()?)?;
     Some(Timestamp { seconds, nanoseconds: 0 })
 }
