@@ -37,6 +37,9 @@ pub const FEATURE_PASSAGES: u64 = 1 << 3;
 /// `Dispose`).
 pub const FEATURE_ERRANDS: u64 = 1 << 4;
 
+/// Of an agent: it removes entries (`Remove`).
+pub const FEATURE_REMOVALS: u64 = 1 << 6;
+
 /// What one side says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {

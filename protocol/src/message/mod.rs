@@ -5,6 +5,7 @@
 
 pub mod errand;
 pub mod passage;
+pub mod removal;
 mod reply;
 
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,7 @@ use crate::path::RelPath;
 use crate::range::ByteRange;
 use errand::{Carry, Gather, RedeemAll};
 use passage::{Forward, Lend, ParcelIndex, Purpose, Reach, ReachByLogin, Redeem};
+use removal::Remove;
 
 pub use reply::Reply;
 
@@ -159,6 +161,8 @@ pub enum Request {
         #[serde(deserialize_with = "bounded::list::<_, _, { limits::BATCH_ENTRIES_MAX }>")]
         Vec<ParcelIndex>,
     ),
+    /// Removes entries. Answered by [`Reply::Outcomes`]; none of them has a stamp.
+    Remove(Remove),
 }
 
 /// Asks what stands at a path.
