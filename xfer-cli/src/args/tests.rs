@@ -7,7 +7,9 @@ use super::*;
 #[test]
 fn operands_and_flags_mix() {
     let invocation = parsed("push -a a b/ -j 4 h:c --no-times --json");
-    let Verb::Copy { pull: false, sources, destination } = &invocation.verb else { panic!() };
+    let Verb::Copy { copying: Copying::Push, sources, destination } = &invocation.verb else {
+        panic!()
+    };
     assert_eq!(sources.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a", "b/"]);
     assert_eq!(destination.to_string(), "h:c");
     let values = &invocation.typed.values;
