@@ -35,6 +35,6 @@ pub struct Removal {
     pub directory: bool,
     /// Its stamp as a scan told it.
     pub stamp: Stamp,
-    /// It has further names, so that its change time follows theirs and does not count.
+    /// It has further names, so that its times follow what is done under those, and do not count.
     pub linked: bool,
 }

@@ -39,7 +39,7 @@ impl Shared {
         let mut removing = Removing {
             root: &root,
             places: places(),
-            kept: places().making(),
+            kept: places().making_for_all(),
             backup: remove.backup.as_ref(),
             stays: remove.stays,
         };
@@ -122,11 +122,12 @@ fn is_still(entry: &Removal, stays: bool, found: &Stat) -> bool {
     if entry.directory || is_directory {
         return entry.directory && is_directory && seen.inode == now.inode;
     }
-    // A further name is told by the change time, also where it was given by this very request
-    // before its answer was lost.
+    // What is done under one name of a file is seen under all of them: its metadata is set, or
+    // another name goes. A further name may have been given by this very request before its answer
+    // was lost.
+    let same_times = entry.linked || seen.modified == now.modified;
     let same_moment = entry.linked || stays || seen.changed == now.changed;
-    let same = (seen.size, seen.modified, seen.inode) == (now.size, now.modified, now.inode);
-    same && same_moment
+    (seen.size, seen.inode) == (now.size, now.inode) && same_times && same_moment
 }
 
 /// Changes the names in a directory, which is made writable where it is ours and is not: it goes as

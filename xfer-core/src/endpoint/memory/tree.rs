@@ -167,9 +167,9 @@ impl Tree {
         let (now, seen) = (found.stamp(), entry.stamp);
         let is_directory = found.kind == EntryKind::Directory;
         let same_moment = entry.linked || stays || now.changed == seen.changed;
+        let same_times = entry.linked || now.modified == seen.modified;
         let is_same = now.inode == seen.inode
-            && (is_directory
-                || same_moment && (now.size, now.modified) == (seen.size, seen.modified));
+            && (is_directory || same_moment && same_times && now.size == seen.size);
         if is_directory != entry.directory || !is_same {
             return bad(FaultKind::Changed);
         }
