@@ -40,6 +40,9 @@ pub const FEATURE_ERRANDS: u64 = 1 << 4;
 /// Of an agent: it tells what the gate asks (`Identify`, `Survey`, `WriteBack`).
 pub const FEATURE_SURVEYS: u64 = 1 << 5;
 
+/// Of an agent: it removes entries (`Remove`).
+pub const FEATURE_REMOVALS: u64 = 1 << 6;
+
 /// What one side says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {

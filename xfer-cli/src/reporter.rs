@@ -67,6 +67,8 @@ pub(crate) struct State {
     entries: CountsBody,
     /// Bytes, by what became of them in this session.
     bytes: CountsBody,
+    /// Entries of the destination that are gone.
+    pub(crate) deleted: u64,
     /// Entries and bytes that earlier sessions moved.
     moved_earlier: (u64, u64),
     /// How many problems.
@@ -231,6 +233,8 @@ impl Reporter {
     fn entry(&self, state: &mut State, path: &RelPath, action: EntryAction, size: u64) {
         let (name, sign) = match action {
             EntryAction::Compare => ("compare", '?'),
+            EntryAction::Removed if self.dry_run => ("delete", '-'),
+            EntryAction::Removed => ("deleted", '-'),
             _ if self.dry_run && action != EntryAction::Unchanged => ("planned", '+'),
             EntryAction::Moved => ("moved", '+'),
             EntryAction::Unchanged => ("unchanged", '='),
@@ -242,7 +246,9 @@ impl Reporter {
         } else {
             (&mut state.entries.unchanged, &mut state.bytes.unchanged)
         };
-        if !self.dry_run {
+        if action == EntryAction::Removed {
+            state.deleted += u64::from(!self.dry_run);
+        } else if !self.dry_run {
             *entries += 1;
             *bytes += size;
         }
@@ -262,7 +268,7 @@ impl Reporter {
             if action != EntryAction::Unchanged || self.output.settings().verbose > 0 {
                 self.output.result(line.as_bytes());
             }
-        } else if self.output.settings().verbose > u32::from(!moved) {
+        } else if self.output.settings().verbose > u32::from(!moved && name != "deleted") {
             self.print(state, &line);
         }
     }
@@ -386,6 +392,7 @@ impl State {
             bytes_to_move: self.plan.bytes_to_move,
             entries_to_compare: self.plan.entries_to_compare,
             bytes_to_compare: self.plan.bytes_to_compare,
+            entries_to_delete: self.plan.entries_to_remove,
             excluded: self.plan.excluded,
             complete: self.plan.complete,
         }

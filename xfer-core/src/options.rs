@@ -26,6 +26,8 @@ pub struct TransferOptions {
     pub retry: RetryOptions,
     /// What is left on either disk.
     pub disk: DiskOptions,
+    /// What becomes of entries that the source does not have, and of those that are replaced.
+    pub removal: RemovalOptions,
     /// What is done where a machine of a platform does not run.
     pub machine: MachineOptions,
 }
@@ -43,6 +45,40 @@ pub struct SelectionOptions {
     pub allow_secrets: bool,
     /// How an entry that exists is compared where no record of it exists.
     pub compare: Comparison,
+}
+
+/// What becomes of entries that stand at the destination and not at the source.
+#[derive(Clone, Debug, Default)]
+pub struct RemovalOptions {
+    /// When they are removed. Default: never.
+    pub when: Option<RemovalTime>,
+    /// How many at most: more than that removes none.
+    pub limit: RemovalLimit,
+    /// The directory below the destination in which they are kept, and files that are replaced.
+    /// Default: nowhere.
+    pub backup: Option<RelPath>,
+}
+
+/// When entries that the source does not have are removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RemovalTime {
+    /// Once everything else has succeeded.
+    #[default]
+    After,
+    /// Once the scan of the source has ended whole, before anything is moved.
+    Before,
+}
+
+/// How many entries of a destination may be removed; all of them never may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RemovalLimit {
+    /// Half of what stands there, and 10,000.
+    #[default]
+    Usual,
+    /// So many.
+    Entries(u64),
+    /// So many of a hundred that stand there.
+    Percent(u8),
 }
 
 /// How an entry that exists at the destination is compared.

@@ -7,6 +7,7 @@ use crate::limits;
 use crate::manifest::{EntryKind, Metadata, ScanItem, Stamp, Timestamp};
 use crate::message::errand::Gathered;
 use crate::message::passage::{Forward, Forwarded, ForwardedRead, Redeem, RedeemedWrite};
+use crate::message::removal::Remove;
 use crate::message::{
     Begin, FileAt, FileRead, FilesAt, FilterRules, HashBlocks, Message, NewKind, PackedFile,
     ReadBlock, Reply, Request, Root, ScanBatch, ScanOptions, Subject, TryDisk, WriteBlock,
@@ -166,6 +167,7 @@ fn check_request(request: &Request) -> Result<u64, FieldError> {
             check_redeemed(&redeem.write)?;
         }
         Request::Dispose(parcels) => check_length(parcels, limits::BATCH_ENTRIES_MAX)?,
+        Request::Remove(remove) => check_remove(remove)?,
         Request::Begin(begin) => check_begin(begin)?,
         Request::RemovePartials(paths) => {
             check_length(&paths.paths, limits::BATCH_ENTRIES_MAX)?;
@@ -173,6 +175,15 @@ fn check_request(request: &Request) -> Result<u64, FieldError> {
         }
     }
     Ok(0)
+}
+
+fn check_remove(remove: &Remove) -> Result<(), FieldError> {
+    check_length(&remove.entries, limits::BATCH_ENTRIES_MAX)?;
+    for entry in &remove.entries {
+        check_below_root(&entry.path)?;
+        check_stamp(&entry.stamp)?;
+    }
+    remove.backup.iter().try_for_each(check_below_root)
 }
 
 /// Checks a request of a passage, and returns its payload's length.

@@ -5,6 +5,7 @@
 
 pub mod errand;
 pub mod passage;
+pub mod removal;
 mod reply;
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,7 @@ use crate::range::ByteRange;
 use crate::survey::Survey;
 use errand::{Carry, Gather, RedeemAll};
 use passage::{Forward, Lend, ParcelIndex, Purpose, Reach, ReachByLogin, Redeem};
+use removal::Remove;
 
 pub use reply::Reply;
 
@@ -168,6 +170,8 @@ pub enum Request {
     /// Writes back what lies in memory of a root and of all that is mounted below it, so that every
     /// later store leaves a stamp. Answered by [`Reply::Done`].
     WriteBack(RootIndex),
+    /// Removes entries. Answered by [`Reply::Outcomes`]; none of them has a stamp.
+    Remove(Remove),
 }
 
 /// Asks what stands at a path.

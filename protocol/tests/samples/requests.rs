@@ -10,6 +10,7 @@ use xfer_protocol::message::errand::{CarriedMethod, Carry, Gather, Keeping, Rede
 use xfer_protocol::message::passage::{
     Forward, ForwardedRead, Lend, ParcelIndex, Purpose, Reach, ReachByLogin, Redeem, RedeemedWrite,
 };
+use xfer_protocol::message::removal::{Removal, Remove};
 use xfer_protocol::message::{
     Access, Begin, Commit, Create, FilesAt, FilterRule, FilterRules, Finish, HashBlocks, HashFiles,
     Keep, Locate, LocatedKind, Lock, Message, NewEntry, NewKind, OnlyIf, OpenPartial, OpenRoot,
@@ -36,6 +37,7 @@ pub(super) fn samples() -> Vec<Sample> {
     all.extend(passages());
     all.extend(errands());
     all.extend(surveys());
+    all.extend(removals());
     let numbered = all.into_iter().zip(0_u64..);
     numbered
         .map(|((name, request, payload), id)| {
@@ -332,5 +334,24 @@ fn ending() -> Vec<Named> {
         ("request-set-metadata", Request::SetMetadata(set), vec![]),
         ("request-remove-partials", Request::RemovePartials(partials), vec![]),
         ("request-finish", Request::Finish(Finish { root: ROOT, durable: false }), vec![]),
+    ]
+}
+
+fn removals() -> Vec<Named> {
+    let removal = |ticket, at: &[u8], directory| Removal {
+        ticket: Ticket(ticket),
+        path: path(at),
+        directory,
+        stamp: stamp(if directory { 0 } else { 300 }),
+        linked: ticket == 7,
+    };
+    let entries = vec![removal(7, b"old/file", false), removal(8, b"old", true)];
+    let remove = Remove { root: ROOT, entries, backup: None, stays: false };
+    let entries = vec![removal(9, b"replaced", false)];
+    let backup = Some(path(b"kept/monday"));
+    let moved = Remove { root: ROOT, entries, backup, stays: true };
+    vec![
+        ("request-remove", Request::Remove(remove), vec![]),
+        ("request-remove-backup", Request::Remove(moved), vec![]),
     ]
 }

@@ -17,6 +17,7 @@ struct Verb {
 const TRANSFER: &[Group] = &[
     Group::Selection,
     Group::Proof,
+    Group::Removal,
     Group::Preserve,
     Group::Travel,
     Group::Connection,
@@ -40,6 +41,12 @@ const VERBS: &[Verb] = &[
     Verb {
         name: "pull",
         about: "Copy sources to a destination on this machine",
+        operands: sources_and_destination,
+        groups: TRANSFER,
+    },
+    Verb {
+        name: "sync",
+        about: "Make a destination equal to one source",
         operands: sources_and_destination,
         groups: TRANSFER,
     },
@@ -137,8 +144,9 @@ https://host/file, hf://owner/model, hf://datasets/owner/name (sources only).
 A trailing / on a source directory means its contents; on the destination, that it must be a
 directory.
 
-Every long flag but --yes, --token and --confirm has a twin in the environment: --min-size is
-XFER_MIN_SIZE. Switches take --no-…; values also follow as --flag=VALUE; -- ends the flags.
+Every long flag but --yes, --delete, --max-delete, --token, --confirm, --ack and --destroy has a
+twin in the environment: --min-size is XFER_MIN_SIZE. Switches take --no-…; values also follow as
+--flag=VALUE; -- ends the flags.
 Configuration: $XDG_CONFIG_HOME/xfer/config.toml, /etc/xfer/config.toml, and .xfer.toml.
 Exit codes: 0 only if every selected entry was verified to the asked level; see xfer man.";
 
@@ -234,6 +242,14 @@ fn flag_args(flag: &'static Flag) -> Vec<Arg> {
                 .allow_hyphen_values(true)
                 .value_parser(move |text: &str| check(text).map(|()| text.to_owned())),
         ],
+        Kind::Optional(name, without, check) => vec![
+            arg.value_name(name)
+                .help(flag.help)
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value(without)
+                .value_parser(move |text: &str| check(text).map(|()| text.to_owned())),
+        ],
         Kind::Values(name, check) => vec![
             arg.value_name(name)
                 .help(flag.help)
@@ -275,7 +291,8 @@ fn operand(name: &'static str, help: &'static str) -> Arg {
 
 /// One list, so that flags may stand between operands; its last is the destination.
 fn sources_and_destination(command: Command) -> Command {
-    let usage = format!("xfer {} [FLAGS] SOURCE… DESTINATION", command.get_name());
+    let several = if command.get_name() == "sync" { "" } else { "…" };
+    let usage = format!("xfer {} [FLAGS] SOURCE{several} DESTINATION", command.get_name());
     command.override_usage(usage).arg(
         operand("LOCATION", "Where bytes come from, and at last where they go")
             .num_args(1..)

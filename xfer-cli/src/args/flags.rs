@@ -35,6 +35,8 @@ pub(crate) enum Kind {
     OldFinger,
     /// One value.
     Value(&'static str, fn(&str) -> Result<(), Refusal>),
+    /// One value, behind `=`, or none, which says the same as this one.
+    Optional(&'static str, &'static str, fn(&str) -> Result<(), Refusal>),
     /// One value each time that it is given.
     Values(&'static str, fn(&str) -> Result<(), Refusal>),
     /// The name of a file, any bytes.
@@ -52,6 +54,8 @@ pub(crate) enum Group {
     Selection,
     /// `push` and `pull`: how entries are compared and proven.
     Proof,
+    /// `push`, `pull` and `sync`: what becomes of what the source does not have.
+    Removal,
     /// `push` and `pull`: what is preserved.
     Preserve,
     /// `push` and `pull`: how bytes travel.
@@ -74,6 +78,7 @@ impl Group {
         match self {
             Self::Selection => "What is copied",
             Self::Proof => "How it is compared and proven",
+            Self::Removal => "What is deleted",
             Self::Preserve => "What is preserved",
             Self::Travel => "How bytes travel",
             Self::OldFingers => "Accepted, and without effect",
@@ -102,7 +107,7 @@ impl Flag {
 
     /// The environment variable that says the same; none for what only a command line may say.
     pub(crate) fn variable(&self) -> Option<String> {
-        let without = self.long.is_empty() || ["yes", "allow-secrets"].contains(&self.long);
+        let without = self.long.is_empty() || FLAGS_ONLY.contains(&self.long);
         (!without && !matches!(self.kind, Kind::OldFinger))
             .then(|| format!("XFER_{}", self.long.to_ascii_uppercase().replace('-', "_")))
     }
@@ -124,6 +129,7 @@ impl Flag {
             "token-root",
             "expires",
             "start",
+            "backup-dir",
         ];
         self.variable().is_some() && !one_run.contains(&self.long)
     }
@@ -164,6 +170,9 @@ impl Flag {
         self
     }
 }
+
+/// What only a command line may say.
+const FLAGS_ONLY: &[&str] = &["yes", "allow-secrets", "delete", "max-delete"];
 
 /// Every flag, in the order of the help.
 pub(crate) const FLAGS: &[Flag] = &[
@@ -234,6 +243,24 @@ pub(crate) const FLAGS: &[Flag] = &[
         "Prove to LEVEL: received, durable (default) or read-back",
     ),
     flag("receipt", Kind::File("FILE"), Group::Proof, "Write the receipt to FILE as well"),
+    flag(
+        "delete",
+        Kind::Optional("WHEN", "after", |v| values::removal_time(v).map(drop)),
+        Group::Removal,
+        "Delete what the source does not have: after (default) all has arrived, or before",
+    ),
+    flag(
+        "max-delete",
+        Kind::Value("N|P%", |v| values::removal_limit(v).map(drop)),
+        Group::Removal,
+        "Refuse to delete more than N entries, or P% of them (default 50% and 10000)",
+    ),
+    flag(
+        "backup-dir",
+        Kind::File("DIR"),
+        Group::Removal,
+        "Move what is deleted or replaced to DIR below the destination instead",
+    ),
     on("times", Group::Preserve, "Do not preserve modification times"),
     switch("xattrs", Group::Preserve, "Preserve extended attributes"),
     switch("owner", Group::Preserve, "Preserve owner, group, setuid and setgid (root only)"),
@@ -455,9 +482,6 @@ pub(crate) const FLAGS: &[Flag] = &[
 /// Long flags of the contract that a later version brings.
 pub(crate) const LATER_FLAGS: &[&str] = &[
     "remote-receipt",
-    "delete",
-    "max-delete",
-    "backup-dir",
     "deadline",
     "inplace",
     "acls",
@@ -478,7 +502,7 @@ pub(crate) const LATER_FLAGS: &[&str] = &[
 ];
 
 /// Verbs of the contract that a later version brings.
-pub(crate) const LATER_VERBS: &[&str] = &["sync", "transfers", "attach", "cancel", "report"];
+pub(crate) const LATER_VERBS: &[&str] = &["transfers", "attach", "cancel", "report"];
 
 #[cfg(test)]
 mod tests {

@@ -31,8 +31,8 @@ pub(crate) struct Invocation {
 /// What to do, and with what.
 #[derive(Debug)]
 pub(crate) enum Verb {
-    /// `push`, or `pull` with `pull` set.
-    Copy { pull: bool, sources: Vec<Location>, destination: Location },
+    /// `push`, `pull` or `sync`.
+    Copy { copying: Copying, sources: Vec<Location>, destination: Location },
     /// A push to the embedded peer of a rehearsal.
     Rehearsed { source: Location, destination: Location },
     /// `verify`
@@ -136,8 +136,7 @@ impl Verb {
     /// As it is typed.
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Self::Copy { pull: false, .. } => "push",
-            Self::Copy { pull: true, .. } => "pull",
+            Self::Copy { copying, .. } => copying.name(),
             Self::Rehearsed { .. } => "push",
             Self::Verify { .. } => "verify",
             Self::List { .. } | Self::Uploads { .. } => "ls",
@@ -158,6 +157,32 @@ impl Verb {
             Self::Version => "version",
             Self::Agent { .. } => "agent",
             Self::Text(_) => "help",
+        }
+    }
+}
+
+/// The verbs that copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Copying {
+    Push,
+    Pull,
+    Sync,
+}
+
+impl Copying {
+    fn named(verb: &str) -> Self {
+        match verb {
+            "pull" => Self::Pull,
+            "sync" => Self::Sync,
+            _ => Self::Push,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Push => "push",
+            Self::Pull => "pull",
+            Self::Sync => "sync",
         }
     }
 }
@@ -248,18 +273,20 @@ fn verb(
     inner: Option<(&str, &ArgMatches)>,
 ) -> Result<Verb, CliError> {
     Ok(match name {
-        "push" | "pull" => {
+        "push" | "pull" | "sync" => {
+            let copying = Copying::named(name);
             let locations = matches.get_many::<OsString>("LOCATION").into_iter().flatten();
             let mut sources = locations.map(location).collect::<Result<Vec<_>, _>>()?;
             match (sources.pop(), sources.is_empty()) {
-                (Some(destination), false) => {
-                    Verb::Copy { pull: name == "pull", sources, destination }
+                (Some(_), false) if copying == Copying::Sync && sources.len() > 1 => {
+                    let what = "sync takes one source and a destination";
+                    return Err(CliError::usage("extra-operand", what)
+                        .next("sync them one at a time, or: xfer push SOURCE... DESTINATION"));
                 }
+                (Some(destination), false) => Verb::Copy { copying, sources, destination },
                 _ => {
                     return Err(CliError::usage("missing-operand", "a destination is missing")
-                        .next(format!(
-                            "xfer {name} SOURCE... DESTINATION; see: xfer {name} --help"
-                        )));
+                        .next(format!("xfer {name} SOURCE DESTINATION; see: xfer {name} --help")));
                 }
             }
         }

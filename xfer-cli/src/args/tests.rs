@@ -7,7 +7,9 @@ use super::*;
 #[test]
 fn operands_and_flags_mix() {
     let invocation = parsed("push -a a b/ -j 4 h:c --no-times --json");
-    let Verb::Copy { pull: false, sources, destination } = &invocation.verb else { panic!() };
+    let Verb::Copy { copying: Copying::Push, sources, destination } = &invocation.verb else {
+        panic!()
+    };
     assert_eq!(sources.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a", "b/"]);
     assert_eq!(destination.to_string(), "h:c");
     let values = &invocation.typed.values;
@@ -70,7 +72,7 @@ fn refusals_say_what_and_what_next() {
         ("push --bwlimit 100 a b", "bad-value", "--bwlimit 100: expected a rate", "--help"),
         ("push --json --json a b", "flags-conflict", "--json was given twice", "--help"),
         ("push -j 1 -j 2 a b", "flags-conflict", "--streams was given twice", "--help"),
-        ("push --delete a b", "not-in-this-version", "--delete is not", "--help"),
+        ("push --watch a b", "not-in-this-version", "--watch is not", "--help"),
         ("push --deadline=6h a b", "not-in-this-version", "--deadline is not", "--help"),
         ("sync a b", "not-in-this-version", "sync is not", "--help"),
         ("push -u a b", "not-in-this-version", "-u is not", "--help"),
@@ -92,6 +94,10 @@ fn refusals_say_what_and_what_next() {
         ("push a s3://k:sesame@bucket/x", "password-in-location", "***", "AWS_ACCESS_KEY_ID"),
         ("push --endpoint-url https://k:sesame@h a b", "bad-value", "--endpoint-url: ", "--help"),
         ("push a u:pw@h:p", "password-in-location", "***", "key"),
+        ("push --delete=now a b", "bad-value", "--delete now", "--help"),
+        ("sync --delete before a b", "extra-operand", "one source", "push"),
+        ("sync --max-delete 101% a b", "bad-value", "--max-delete 101%", "--help"),
+        ("sync a", "missing-operand", "destination", "xfer sync"),
         ("completions tcsh", "bad-value", "tcsh", "--help"),
         ("push --route lan a b", "bad-value", "not in this version", "--help"),
         ("ls --dry-run a", "unknown-flag", "--dry-run", "--help"),

@@ -29,6 +29,7 @@ const SYNONYMS: &[(&str, &[&str])] = &[
     ("push", &["copy", "cp", "put", "send", "upload"]),
     ("pull", &["download", "fetch", "get", "receive"]),
     ("ls", &["dir", "list"]),
+    ("sync", &["mirror", "rsync"]),
     ("verify", &["check", "compare", "diff"]),
 ];
 

@@ -5,7 +5,9 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use xfer_core::disk::named_roots::is_root_name;
-use xfer_core::options::{Compression, MappedPort, RouteChoice, VerifyLevel};
+use xfer_core::options::{
+    Compression, MappedPort, RemovalLimit, RemovalTime, RouteChoice, VerifyLevel,
+};
 use xfer_protocol::data_port::{Carrier, InsidePort};
 use xfer_protocol::limits::LEVEL_MAX;
 use xfer_protocol::manifest::Timestamp;
@@ -149,6 +151,29 @@ pub(crate) fn port(text: &str) -> Result<u16, Refusal> {
 pub(crate) fn verify_level(text: &str) -> Result<VerifyLevel, Refusal> {
     let level = VerifyLevel::ALL.into_iter().find(|level| level.name() == text);
     level.ok_or("expected received, durable or read-back")
+}
+
+/// `after` or `before`.
+pub(crate) fn removal_time(text: &str) -> Result<RemovalTime, Refusal> {
+    match text {
+        "after" => Ok(RemovalTime::After),
+        "before" => Ok(RemovalTime::Before),
+        _ => Err("expected after or before"),
+    }
+}
+
+/// A number of entries, or so many percent of them.
+pub(crate) fn removal_limit(text: &str) -> Result<RemovalLimit, Refusal> {
+    const EXPECTED: Refusal = "expected a number of entries such as 100, or 0% to 100%";
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.strip_suffix('%') {
+        Some(percent) if is_number(percent) => match percent.parse() {
+            Ok(percent @ 0..=100) => Ok(RemovalLimit::Percent(percent)),
+            _ => Err(EXPECTED),
+        },
+        None if is_number(text) => text.parse().map(RemovalLimit::Entries).map_err(|_| EXPECTED),
+        _ => Err(EXPECTED),
+    }
 }
 
 /// `auto`, `quic`, `tls`, `ssh` or `sftp`.

@@ -52,8 +52,8 @@ pub(crate) fn perform(verb: Verb, context: &Context) -> Outcome {
         Verb::Man => documents::manual(output),
         Verb::Version => documents::version(output),
         Verb::Text(text) => done(output, &text),
-        Verb::Copy { pull, sources, destination } => {
-            transfer::copy(context, sources, destination, pull)
+        Verb::Copy { copying, sources, destination } => {
+            transfer::copy(context, sources, destination, copying)
         }
         Verb::Rehearsed { source, destination } => {
             rehearse::rehearsed_push(context, source, destination)

@@ -1,4 +1,4 @@
-//! `xfer push` and `xfer pull`.
+//! `xfer push`, `xfer pull` and `xfer sync`.
 
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use xfer_protocol::manifest::ProofLevel;
 
 use super::{Context, reach};
 use crate::Outcome;
+use crate::args::Copying;
 use crate::output::json::{Body, CountsBody, ResultBody, RouteBody};
 use crate::output::{Output, amounts, result_of, result_of_error};
 use crate::problem::CliError;
@@ -23,9 +24,9 @@ pub(super) fn copy(
     context: &Context,
     sources: Vec<Location>,
     destination: Location,
-    pull: bool,
+    copying: Copying,
 ) -> Outcome {
-    if pull && !destination.is_here() {
+    if copying == Copying::Pull && !destination.is_here() {
         return Err(TransferError::from(UsageReason::PullElsewhere(destination)).into());
     }
     let connector = reach::connector(context)?;
@@ -78,6 +79,7 @@ pub(super) fn output_failure(reporter: &Reporter, error: &CliError, output: &Out
             bytes,
             payload_bytes: state.progress.payload_bytes,
             reused_bytes: state.progress.reused_bytes,
+            deleted: state.deleted,
             route: state.route.as_ref().map(RouteBody::from),
             problems: state.problems,
             ..result_of_error(error)
@@ -124,6 +126,7 @@ pub(super) fn conclude(summary: &Summary, dry_run: bool, output: &Output) -> Exi
         shrunk_bytes: summary.shrunk_bytes,
         wasted_bytes: summary.wasted_bytes,
         reused_bytes: summary.reused_bytes,
+        deleted: summary.removed,
         elapsed_s: summary.elapsed.as_secs_f64(),
         route: summary.route.as_ref().map(RouteBody::from),
         manifest_root: summary.manifest_root.map(|root| root.to_string()),
@@ -153,8 +156,12 @@ fn print_plan(state: &State, output: &Output) {
             amounts::bytes(plan.bytes_to_compare)
         ),
     };
+    let deleted = match plan.entries_to_remove {
+        0 => String::new(),
+        entries => format!("to delete: {}; ", amounts::entries(entries)),
+    };
     let line = format!(
-        "plan {}, {}; to move: {}, {}; {compared}left out: {}\n",
+        "plan {}, {}; to move: {}, {}; {compared}{deleted}left out: {}\n",
         amounts::entries(plan.entries),
         amounts::bytes(plan.bytes),
         amounts::entries(plan.entries_to_move),
@@ -182,6 +189,9 @@ pub(super) fn summary_text(summary: &Summary) -> String {
     }
     if summary.wasted_bytes > 0 {
         line("wasted", format!("{} sent more than once", amounts::bytes(summary.wasted_bytes)));
+    }
+    if summary.removed > 0 {
+        line("deleted", amounts::entries(summary.removed));
     }
     if summary.entries.skipped > 0 {
         line("left out", amounts::entries(summary.entries.skipped));

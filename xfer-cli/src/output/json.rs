@@ -55,6 +55,8 @@ pub(crate) enum Body {
         entries_to_compare: u64,
         /// Their bytes.
         bytes_to_compare: u64,
+        /// Entries to delete at the destination.
+        entries_to_delete: u64,
         /// Entries that a filter left out.
         excluded: u64,
         /// Whether nothing more will be found.
@@ -70,7 +72,7 @@ pub(crate) enum Body {
     Entry {
         /// Below the destination, or below the location that is listed.
         path: PathText,
-        /// `moved`, `unchanged`, `metadata`, `planned`, `compare` or `listed`.
+        /// `moved`, `unchanged`, `metadata`, `planned`, `compare`, `delete`, `deleted` or `listed`.
         action: &'static str,
         /// What it is, where it is listed.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -308,6 +310,8 @@ pub(crate) struct ResultBody {
     pub(crate) shrunk_bytes: u64,
     pub(crate) wasted_bytes: u64,
     pub(crate) reused_bytes: u64,
+    /// Entries of the destination that are gone.
+    pub(crate) deleted: u64,
     pub(crate) elapsed_s: f64,
     pub(crate) route: Option<RouteBody>,
     pub(crate) manifest_root: Option<String>,

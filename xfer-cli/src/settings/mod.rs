@@ -4,19 +4,22 @@ mod layers;
 mod lists;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use xfer_core::error::{TransferError, UsageReason};
 use xfer_core::location::{Location, Machine};
 use xfer_core::options::{
     Comparison, DiskOptions, MachineOptions, MappedPort, NetworkOptions, PreserveOptions,
-    RetryOptions, RouteChoice, SelectionOptions, TransferOptions, VerifyOptions, Via,
+    RemovalOptions, RetryOptions, RouteChoice, SelectionOptions, TransferOptions, VerifyOptions,
+    Via,
 };
 use xfer_core::transport::ssh::SshOptions;
 use xfer_protocol::digest::BlockSize;
 use xfer_protocol::manifest::Timestamp;
 use xfer_protocol::message::FilterRules;
+use xfer_protocol::path::{Escaped, RelPath};
 
 use crate::args::Typed;
 use crate::args::values::{self, Color, Refusal, Time};
@@ -208,6 +211,7 @@ impl CopySettings {
                 reserve: merged.value("reserve", values::size)?,
                 receipt: merged.path("receipt"),
             },
+            removal: removal(merged)?,
             machine: MachineOptions {
                 start: merged.switch("start", false),
                 wait: merged.value("wait-machine", values::span)?,
@@ -215,6 +219,36 @@ impl CopySettings {
         };
         Ok(Self { options, dry_run: merged.switch("dry-run", false) })
     }
+}
+
+/// What becomes of what the source does not have, and of what is replaced.
+fn removal(merged: &Merged) -> Result<RemovalOptions, CliError> {
+    let when = merged.value("delete", values::removal_time)?;
+    let limit = merged.value("max-delete", values::removal_limit)?;
+    if limit.is_some() && when.is_none() {
+        return Err(CliError::usage(
+            "flags-conflict",
+            "--max-delete is of no use without --delete",
+        )
+        .next("add --delete, or leave --max-delete out"));
+    }
+    let backup = merged.path("backup-dir").map(|path| backup_dir(&path)).transpose()?;
+    Ok(RemovalOptions { when, limit: limit.unwrap_or_default(), backup })
+}
+
+/// A directory below the destination.
+fn backup_dir(path: &Path) -> Result<RelPath, CliError> {
+    let bytes = path.as_os_str().as_bytes();
+    let below = bytes.strip_prefix(b"./").unwrap_or(bytes);
+    let below = below.strip_suffix(b"/").unwrap_or(below);
+    RelPath::new(below.to_vec()).ok().filter(|path| !path.is_root()).ok_or_else(|| {
+        let shown = Escaped(bytes);
+        CliError::usage(
+            "bad-value",
+            format!("--backup-dir {shown}: it leads out of the destination"),
+        )
+        .next("name a directory below the destination, as --backup-dir old/monday")
+    })
 }
 
 /// What files pass on their way.

@@ -13,7 +13,7 @@ use xfer_protocol::encoding::{Accepts, Encoded};
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::hello::{
     FEATURE_ENCODED_PAYLOAD, FEATURE_ERRANDS, FEATURE_MAPPED_PORTS, FEATURE_PASSAGES,
-    FEATURE_PROBES, FEATURE_SURVEYS, Hello, Role, SessionId,
+    FEATURE_PROBES, FEATURE_REMOVALS, FEATURE_SURVEYS, Hello, Role, SessionId,
 };
 use xfer_protocol::message::errand::RedeemAll;
 use xfer_protocol::message::passage::{ParcelIndex, Purpose, Redeem, RedeemedWrite};
@@ -263,8 +263,8 @@ impl<E: Source + Sink + 'static> Served<E> {
         let passages = if self.passage.is_some() { FEATURE_PASSAGES } else { 0 };
         let errands = if self.errands.is_some() { FEATURE_ERRANDS } else { 0 };
         let surveys = if self.surveys.is_some() { FEATURE_SURVEYS } else { 0 };
-        let features = features | passages | errands | surveys;
-        let features = features | FEATURE_ENCODED_PAYLOAD | FEATURE_PROBES;
+        let always = FEATURE_ENCODED_PAYLOAD | FEATURE_PROBES | FEATURE_REMOVALS;
+        let features = features | passages | errands | surveys | always;
         self.serve(greeted(stream, features, &*self.clock).await?).await
     }
 
@@ -639,6 +639,7 @@ async fn answer<E: Source + Sink>(
         Request::Publish(r) => endpoint.publish(r).await.map(outcomes),
         Request::SetMetadata(r) => endpoint.set_metadata(r).await.map(outcomes),
         Request::RemovePartials(r) => endpoint.remove_partials(r).await.map(done),
+        Request::Remove(r) => endpoint.remove(r).await.map(outcomes),
         Request::Finish(r) => endpoint.finish(r).await.map(done),
         Request::Sink(_) => Ok(plain(Reply::Done)),
         Request::Supply(length) => Ok((Reply::Supplied(length), filler(length))),

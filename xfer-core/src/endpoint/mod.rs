@@ -34,6 +34,7 @@ use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::manifest::{ProofLevel, Timestamp};
 use xfer_protocol::message::FilesAt;
+use xfer_protocol::message::removal::Remove;
 use xfer_protocol::message::{
     Begin, Begun, Commit, Create, Digests, FileAt, FileRead, Finish, HashBlocks, HashFiles, Keep,
     Locate, Located, Lock, OpenPartial, OpenRoot, Outcome, Partial, PartialIndex, Paths, Publish,
@@ -344,6 +345,24 @@ pub trait Sink: Endpoint {
 
     /// Removes partials by their own names.
     async fn remove_partials(&self, partials: Paths) -> EndpointResult<()>;
+
+    /// Whether entries can be removed here; constant over a session. Default: they cannot.
+    fn removes(&self) -> bool {
+        false
+    }
+
+    /// Whether what is removed can be kept under another name below the same root. Default: it
+    /// cannot.
+    fn backs_up(&self) -> bool {
+        false
+    }
+
+    /// Removes entries that are still what a scan told of them, children before their parents, or
+    /// keeps them in a backup directory. What is not there is no fault, and no link is followed.
+    /// Default: that cannot be done.
+    async fn remove(&self, _remove: Remove) -> EndpointResult<Vec<Outcome>> {
+        Err(unsupported())
+    }
 
     /// Syncs directories and lets go of the locks of a root.
     async fn finish(&self, finish: Finish) -> EndpointResult<()>;

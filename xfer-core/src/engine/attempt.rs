@@ -14,7 +14,7 @@ use super::batch::batches;
 use super::bill::Bill;
 use super::context::{Budget, Context, Halt, Stop};
 use super::dispatch::Dispatcher;
-use super::in_step::{Destination, Early, scan_one};
+use super::in_step::{Early, scan_one};
 use super::ledger::{Kept, Ledger, Side};
 use super::listing::Listing;
 use super::manifest::Manifest;
@@ -26,6 +26,8 @@ use super::refusals::{
     check_lists, check_provable, detour, foresee_root, refuse_nesting, refuse_own_records,
     try_receipt,
 };
+use super::removal::{Aside, Removals, check_removal};
+use super::scanned::Scanned;
 use super::way::{Way, way};
 use super::wrap_up::{Ends, leave_receipt, wrap_up};
 use super::{MappedPath, Shared, Summary};
@@ -156,6 +158,7 @@ async fn open(shared: &Shared) -> Result<(Opened, Option<Listing>), Stop> {
     let Way { elsewhere: between, passage, within, .. } = way;
     let (mappings, is_there) = map(shared, located, &sink).await?;
     refuse_own_records(shared, &mappings)?;
+    check_removal(shared, &sink, &mappings)?;
     check_lists(shared, &sources, &of_request, &mappings)?;
     let (begun, source_roots) = match begun {
         Some(Begun { root, listing }) => (Some(listing), vec![root]),
@@ -452,7 +455,8 @@ async fn move_mappings(
     let (began, sent) = (shared.clock.elapsed(), shared.meter.begin_session());
     let limit = opened.proxy_limit(shared);
     let bill = Bill::of(shared, &opened.sources, &opened.of_request, &opened.sink);
-    let waits = limit.is_some() || bill.as_ref().is_some_and(Bill::is_capped);
+    let removes = shared.transfer.options.removal.when.is_some();
+    let waits = removes || limit.is_some() || bill.as_ref().is_some_and(Bill::is_capped);
     let preflight = Preflight::new(to.space, reserve, began, sent).waiting(waits);
     let preflight = Arc::new(preflight);
     for (at, (mapping, (root, paths))) in opened.mappings.iter().zip(roots).enumerate() {
@@ -468,7 +472,8 @@ async fn move_mappings(
         pending.moved.push(Arc::clone(&cx));
         let may_lead = pending.scanned.is_empty();
         let plan_only = shared.transfer.plan_only;
-        let dispatcher = Dispatcher::new(&cx, &preflight, may_lead, plan_only);
+        let removals = Removals::of(shared, &cx)?;
+        let dispatcher = Dispatcher::new(&cx, &preflight, removals, may_lead, plan_only);
         let early = std::mem::take(&mut pending.early);
         let scanned = scan_one(shared, &cx, dispatcher, record, is_there, beside, early).await;
         let scanned = scanned.map_err(|stop| shared.of_source(mapping.source, stop))?;
@@ -478,6 +483,7 @@ async fn move_mappings(
             pending.move_scanned(shared).await?;
         }
     }
+    pending.settle_removals(shared, &preflight).await?;
     shared.observer.observe(&Event::Plan(preflight.complete()));
     preflight.check()?;
     if let Some(limit) = &limit {
@@ -488,6 +494,7 @@ async fn move_mappings(
     }
     if !shared.transfer.plan_only {
         pending.make_room_known(&preflight).await?;
+        pending.remove_first(shared).await?;
         pending.move_scanned(shared).await?;
     }
     Ok(())
@@ -531,6 +538,7 @@ fn context(
         unsynced,
         meter: Arc::clone(&shared.meter),
         publisher: Publisher::numbered_from(at as u64 * PARTIALS_SPAN),
+        aside: Aside::default(),
         passage: opened.passage.clone(),
         within: opened.within.clone(),
         budget: match &opened.passage {
@@ -606,90 +614,4 @@ fn mapped_roots<'a>(
         roots.push((root, paths));
     }
     Ok(roots)
-}
-
-/// Mappings in their order, and what is left to be done of those that are scanned.
-#[derive(Default)]
-struct Scanned {
-    /// The scans of the first that began early.
-    early: Early,
-    /// Whether there is a root at the destination; a plan alone may find none.
-    is_there: bool,
-    moved: Vec<Arc<Context>>,
-    scanned: Vec<(Arc<Context>, Dispatcher, Destination)>,
-}
-
-impl Scanned {
-    fn files(&self) -> usize {
-        self.scanned.iter().map(|(_, dispatcher, _)| dispatcher.files_waiting()).sum()
-    }
-
-    /// Finds out how much has to be written anew, where not all of it might fit.
-    async fn make_room_known(&mut self, preflight: &Preflight) -> Result<(), Stop> {
-        if preflight.check_rewrites().is_ok() {
-            return Ok(());
-        }
-        self.compare_first(preflight).await?;
-        preflight.check_rewrites()
-    }
-
-    /// Finds out how much has to be moved, where all of it might be more than may cross a proxy.
-    async fn make_bytes_known(
-        &mut self,
-        preflight: &Preflight,
-        limit: &ProxyLimit<'_>,
-        plan_only: bool,
-    ) -> Result<(), Stop> {
-        let left = || {
-            let load = preflight.load(|source| limit.is_crossed_by(source));
-            let held = preflight.held();
-            (load.to_move.saturating_sub(held), load.most().saturating_sub(held))
-        };
-        let (least, most) = left();
-        limit.check(least).await?;
-        if limit.compares_over_link() {
-            return limit.check(most).await;
-        }
-        if plan_only || !limit.exceeds(most) {
-            return Ok(());
-        }
-        self.compare_first(preflight).await?;
-        limit.check(left().0).await
-    }
-
-    /// Tells what the plan costs, once that is known as well as it has to be.
-    async fn make_cost_known(
-        &mut self,
-        shared: &Shared,
-        preflight: &Preflight,
-        bill: &Bill,
-    ) -> Result<(), Stop> {
-        bill.check(preflight)?;
-        if !shared.transfer.plan_only && !bill.allows_most(preflight) {
-            self.compare_first(preflight).await?;
-        }
-        if let Some(cost) = bill.told(preflight) {
-            shared.observer.observe(&Event::Cost(cost));
-        }
-        bill.check(preflight)
-    }
-
-    async fn compare_first(&mut self, preflight: &Preflight) -> Result<(), Stop> {
-        if preflight.begin_comparing() {
-            for (_, dispatcher, _) in &mut self.scanned {
-                dispatcher.compare_first().await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Moves what is scanned, one mapping after the other.
-    async fn move_scanned(&mut self, shared: &Shared) -> Result<(), Stop> {
-        for (cx, dispatcher, there) in std::mem::take(&mut self.scanned) {
-            let finished = dispatcher.finish().await;
-            finished.map_err(|stop| shared.of_source(cx.mapping.source, stop))?;
-            there.remove_partials(&cx).await?;
-        }
-        Ok(())
-    }
 }

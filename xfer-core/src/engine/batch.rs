@@ -3,6 +3,7 @@
 
 use xfer_protocol::limits::BATCH_BYTES_TARGET;
 use xfer_protocol::manifest::{Entry, Metadata};
+use xfer_protocol::message::removal::Removal;
 use xfer_protocol::message::{NewEntry, NewKind, Ticket};
 use xfer_protocol::path::RelPath;
 
@@ -94,6 +95,12 @@ pub(super) fn path_bytes(path: &RelPath) -> usize {
 impl Carried for RelPath {
     fn header_bytes(&self) -> usize {
         path_bytes(self)
+    }
+}
+
+impl Carried for Removal {
+    fn header_bytes(&self) -> usize {
+        path_bytes(&self.path)
     }
 }
 

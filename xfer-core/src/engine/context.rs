@@ -12,6 +12,7 @@ use xfer_protocol::path::RelPath;
 use super::ledger::{Ledger, Side};
 use super::meter::Meter;
 use super::publisher::Publisher;
+use super::removal::Aside;
 use crate::clock::{Clock, backoff};
 use crate::disk::state::StateError;
 use crate::endpoint::passage::{Passage, Within};
@@ -41,6 +42,8 @@ const BURST: Duration = Duration::from_millis(100);
 /// Why an attempt ended before its end.
 #[derive(Debug)]
 pub(super) enum Stop {
+    /// What stood in the way is gone, and the next session moves what comes in its place.
+    Again,
     Bug(&'static str),
     Cancelled,
     Error(TransferError),
@@ -84,6 +87,8 @@ pub(super) struct Context {
     pub(super) unsynced: Option<Unsynced>,
     pub(super) meter: Arc<Meter>,
     pub(super) publisher: Publisher,
+    /// What is kept before it is replaced.
+    pub(super) aside: Aside,
     pub(super) budget: Budget,
     pub(super) pacer: Arc<Pacer>,
     pub(super) observer: SharedObserver,

@@ -7,6 +7,7 @@ use xfer_protocol::message::{Create, NewEntry, NewKind, Ticket};
 
 use super::context::{Context, Stop};
 use super::ledger::Side;
+use super::removal::keep_replaced;
 use crate::event::EntryAction;
 
 /// Makes entries; those that are names of files have sizes too. Hard links that the destination
@@ -18,6 +19,20 @@ pub(super) async fn create(
 ) -> Result<Vec<Ticket>, Stop> {
     let mut unlinkable = Vec::new();
     let sizes = sizes.iter().copied().chain(std::iter::repeat(0));
+    let mut lost = keep_replaced(cx, entries.iter().map(|entry| entry.ticket)).await?;
+    let (mut kept, mut kept_sizes) = (Vec::with_capacity(entries.len()), Vec::new());
+    for (entry, size) in entries.into_iter().zip(sizes) {
+        if let Some(fault) = lost.remove(&entry.ticket) {
+            cx.ledger.fail(entry.ticket, Side::Destination, &entry.path, size, fault);
+        } else {
+            kept.push(entry);
+            kept_sizes.push(size);
+        }
+    }
+    let (entries, sizes) = (kept, kept_sizes);
+    if entries.is_empty() {
+        return Ok(unlinkable);
+    }
     let request = Create { root: cx.sink_root, entries: entries.clone() };
     let outcomes =
         cx.sink.create(request).await.map_err(|e| Context::stop(Side::Destination, e))?;

@@ -14,7 +14,7 @@ use xfer_protocol::range::{ByteRange, RangeSet};
 use super::context::{Context, Stop, fault};
 use super::copying::{copy_within, unchanged_within};
 use super::ledger::Side;
-use super::pack::{FileWork, settle_equal, source_failed};
+use super::pack::{FileWork, keep_aside, settle_equal, source_failed};
 use super::payload::Payload;
 use super::pieces::{pieces, pieces_of};
 use super::publisher::{Staged, publish, publish_if_due};
@@ -50,7 +50,8 @@ pub(super) async fn copy_file(cx: &Arc<Context>, mut work: FileWork) -> Result<(
         Some(different) => work = different,
         None => return Ok(()),
     }
-    match copy_within(cx, vec![work]).await?.pop() {
+    let kept = keep_aside(cx, vec![work]).await?;
+    match copy_within(cx, kept).await?.pop() {
         Some(left) => work = left,
         None => return Ok(()),
     }

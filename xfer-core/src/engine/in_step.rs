@@ -98,7 +98,12 @@ pub(super) async fn scan_one(
                 let recorded = records.find(&path);
                 dispatcher.entry(entry, path, found, recorded).await?;
             }
-            ScanItem::Excluded(path) => cx.ledger.exclude(&path),
+            ScanItem::Excluded(path) => {
+                if let Some(removals) = dispatcher.removals() {
+                    removals.excluded(cx, &path);
+                }
+                cx.ledger.exclude(&path);
+            }
             ScanItem::Partial { path, .. } => {
                 cx.source_problem(fault(FaultKind::Unsafe, Operation::List, &path));
             }
@@ -182,7 +187,7 @@ impl Destination {
     ) -> Result<Option<Entry>, Stop> {
         loop {
             match self.next.take() {
-                Some(entry) if entry.path < *path => {}
+                Some(entry) if entry.path < *path => dispatcher.foreign(&entry),
                 Some(entry) if entry.path == *path => return Ok(Some(entry)),
                 Some(later) => {
                     self.next = Some(later);
@@ -203,6 +208,9 @@ impl Destination {
         match item.map_err(|e| Context::stop(Side::Destination, e))? {
             None => self.ended = true,
             Some(ScanItem::Entry(entry)) if entry.path.starts_with(&cx.mapping.top) => {
+                if let Some(removals) = dispatcher.removals() {
+                    removals.stands(cx, &entry.path);
+                }
                 self.next = Some(entry);
             }
             Some(ScanItem::Entry(_)) => {
@@ -213,17 +221,26 @@ impl Destination {
                 self.partials.push(path);
             }
             // What cannot be listed counts as absent; writing there will tell why.
-            Some(ScanItem::Excluded(_) | ScanItem::Problem(_)) => {}
+            Some(ScanItem::Excluded(_)) => {}
+            Some(ScanItem::Problem(found)) => {
+                if let Some(removals) = dispatcher.removals() {
+                    removals.unlisted(found);
+                }
+            }
         }
         Ok(())
     }
 
     async fn drain(&mut self, cx: &Context, dispatcher: &mut Dispatcher) -> Result<(), Stop> {
-        while !self.ended {
-            self.next = None;
+        loop {
+            if let Some(entry) = self.next.take() {
+                dispatcher.foreign(&entry);
+            }
+            if self.ended {
+                return Ok(());
+            }
             self.advance(cx, dispatcher).await?;
         }
-        Ok(())
     }
 
     /// Removes partials that nothing will resume: all but those of entries that failed.

@@ -379,6 +379,11 @@ impl Ledger {
         (state.entries.moved, state.bytes.moved)
     }
 
+    /// Whether anything failed so far.
+    pub(super) fn has_problems(&self) -> bool {
+        self.lock().problem_count > 0
+    }
+
     /// The paths that failed, up to a bound.
     pub(super) fn failed_paths(&self) -> Vec<RelPath> {
         self.lock().failed_paths.clone()

@@ -33,7 +33,9 @@ mod publisher;
 mod refusals;
 mod relay;
 pub mod release;
+mod removal;
 mod rescue;
+mod scanned;
 mod vigil;
 mod waiting;
 mod way;
@@ -71,6 +73,10 @@ const SILENCE_MARGIN: Duration = Duration::from_secs(10);
 
 /// How long a transfer that is to stop may take to publish what has arrived and to let go.
 const STOP_DEADLINE: Duration = Duration::from_secs(12);
+
+/// How often what stands in the way of another kind of entry is removed: somebody may put it there
+/// again and again.
+const WAYS_MADE_MAX: u32 = 3;
 
 /// What is to be moved, and how.
 #[derive(Clone, Debug)]
@@ -127,6 +133,8 @@ pub struct Summary {
     pub problem_count: u64,
     /// The class of the gravest problem; done where there is none.
     pub class: ExitClass,
+    /// Entries of the destination that were removed.
+    pub removed: u64,
     /// Entries that filters left out, and a digest of their list.
     pub excluded: (u64, Option<Digest>),
 }
@@ -144,6 +152,8 @@ struct Shared {
     reached: AtomicBool,
     /// When a machine that was waited for began to run, in ns of the clock; 0 where none was.
     woke: AtomicU64,
+    /// Entries that were removed, in all sessions.
+    removed: AtomicU64,
     /// Entries and bytes that sessions moved which were lost.
     moved_earlier: std::sync::Mutex<(u64, u64)>,
     /// Times the sessions.
@@ -167,6 +177,7 @@ pub async fn run(
     if transfer.destination.is_source_only() {
         return Err(UsageReason::SourceOnly(transfer.destination).into());
     }
+    removal::check_request(&transfer)?;
     let begun = Event::Begun {
         sources: transfer.sources.clone(),
         destination: transfer.destination.clone(),
@@ -214,6 +225,7 @@ impl Shared {
             cancel,
             reached: AtomicBool::new(false),
             woke: AtomicU64::new(0),
+            removed: AtomicU64::new(0),
             moved_earlier: std::sync::Mutex::default(),
             began: clock.elapsed(),
             clock,
@@ -224,6 +236,7 @@ impl Shared {
     async fn until_done(&self) -> Result<Summary, TransferError> {
         let mut patience = Patience::new(self.clock.elapsed());
         let (mut lost, mut waited) = (None, Waited::default());
+        let mut ways_made = 0;
         loop {
             let before = self.meter.dealt_with();
             let stop = match self.one_attempt().await {
@@ -232,6 +245,10 @@ impl Shared {
             };
             if self.cancel.is_cancelled() {
                 return Err(TransferError::Stopped { signal: StopSignal::Interrupt });
+            }
+            if matches!(stop, Stop::Again) && ways_made < WAYS_MADE_MAX {
+                ways_made += 1;
+                continue;
             }
             let error = self.error_of(stop);
             if self.is_worth_waiting(&error) {

@@ -32,6 +32,7 @@ impl Shared {
     pub(super) fn error_of(&self, stop: Stop) -> TransferError {
         let far = self.far_location();
         match stop {
+            Stop::Again => TransferError::Internal("an entry was removed and is still in the way"),
             Stop::Bug(what) => TransferError::Internal(what),
             Stop::Cancelled => TransferError::Stopped { signal: StopSignal::Interrupt },
             Stop::Error(error) => error,

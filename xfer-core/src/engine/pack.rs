@@ -18,6 +18,7 @@ use super::ledger::Side;
 use super::listing::Listing;
 use super::payload::Payload;
 use super::publisher::{Staged, publish, publish_if_due, read_back, settle};
+use super::removal::keep_replaced;
 use crate::endpoint::{EndpointError, EndpointResult};
 use crate::event::{EntryAction, Event};
 use crate::journal::Known;
@@ -97,8 +98,25 @@ impl Carried for FileWork {
 /// A file that is worth another attempt, and what it fails with if there is none.
 type Again = (FileWork, Side, Fault);
 
+/// Keeps what files will replace, where that is asked; those for which that failed are left out.
+pub(super) async fn keep_aside(
+    cx: &Arc<Context>,
+    mut files: Vec<FileWork>,
+) -> Result<Vec<FileWork>, Stop> {
+    let mut lost = keep_replaced(cx, files.iter().map(|file| file.ticket)).await?;
+    files.retain(|file| match lost.remove(&file.ticket) {
+        Some(fault) => {
+            cx.ledger.fail(file.ticket, Side::Destination, &file.path, file.size, fault);
+            false
+        }
+        None => true,
+    });
+    Ok(files)
+}
+
 /// Copies small files.
 pub(super) async fn copy_pack(cx: &Arc<Context>, files: Vec<FileWork>) -> Result<(), Stop> {
+    let files = keep_aside(cx, files).await?;
     let (mut files, mut attempt) = (copy_within(cx, files).await?, 0);
     while !files.is_empty() && !cx.halt.is_halted() {
         let again = copy_once(cx, files).await?;
@@ -202,7 +220,7 @@ async fn look(cx: &Context, root: RootIndex, path: &RelPath) -> Result<Option<En
     }
 }
 
-async fn first_of(cx: &Context, scan: Scan) -> EndpointResult<Option<ScanItem>> {
+pub(super) async fn first_of(cx: &Context, scan: Scan) -> EndpointResult<Option<ScanItem>> {
     Listing::begin(Arc::clone(&cx.source), scan).await?.next().await
 }
 

@@ -115,6 +115,10 @@ impl Preflight {
         let (entries, sum) = match action {
             EntryAction::Moved => (&mut totals.entries_to_move, &mut totals.bytes_to_move),
             EntryAction::Compare => (&mut totals.entries_to_compare, &mut totals.bytes_to_compare),
+            EntryAction::Removed => {
+                totals.entries_to_remove += 1;
+                return;
+            }
             EntryAction::Unchanged | EntryAction::Metadata => return,
         };
         *entries += 1;

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
@@ -220,6 +221,7 @@ fn summary(
         problems: sums.problems,
         problem_count: sums.problem_count,
         class,
+        removed: shared.removed.load(Ordering::Relaxed),
         excluded,
     }
 }

@@ -273,6 +273,15 @@ pub enum UsageReason {
     /// More paths or patterns than a far source takes.
     #[error("the lists of paths and patterns are longer than {0} can be asked to heed at once")]
     ListTooLong(Location),
+    /// Something with which nothing can be deleted safely.
+    #[error("nothing is deleted or kept aside with {0}")]
+    NotRemoved(&'static str),
+    /// A destination at which nothing can be deleted.
+    #[error("{0}: nothing can be deleted there")]
+    CannotRemove(Location),
+    /// A destination at which nothing can be kept aside.
+    #[error("{0}: nothing can be kept aside there, for it cannot rename below one root")]
+    CannotBackUp(Location),
 }
 
 impl UsageReason {
@@ -289,6 +298,9 @@ impl UsageReason {
             Self::SourceOnly(_) => "source-only",
             Self::NotDestroyed(_) => "not-destroyed",
             Self::ListTooLong(_) => "list-too-long",
+            Self::NotRemoved(_) => "delete-with",
+            Self::CannotRemove(_) => "cannot-delete",
+            Self::CannotBackUp(_) => "cannot-back-up",
             Self::RouteOfPeer(_) => "route-of-peer",
             Self::SeveralDirectories(_) => "several-directories",
             Self::NoWay(_) => "bad-way",
@@ -312,6 +324,9 @@ impl UsageReason {
                 "name one machine, as in vast:33402296; others end by their platform's own means"
             }
             Self::ListTooLong(_) => "split the list, and copy part by part",
+            Self::NotRemoved(_) => "repeat without it, or without --delete and --backup-dir",
+            Self::CannotRemove(_) => "repeat without --delete; its program may be an older xfer",
+            Self::CannotBackUp(_) => "repeat without --backup-dir",
             Self::RouteOfPeer(_) => "repeat with --route auto, or without it",
             Self::SeveralDirectories(_) => "verify them one directory at a time",
             Self::NoWay(_) => "name a bucket, as --via s3://BUCKET/tmp, or --via here",

@@ -209,6 +209,14 @@ reasons! {
         CostOverCap = "cost-over-cap", "nothing sent: it would cost more than may be spent";
         /// More than may cross a proxy.
         ProxiedOverLimit = "proxied-over-limit", "more than the limit would cross a proxy";
+        /// More entries would be removed than may be.
+        MaxDelete = "max-delete", "nothing sent and nothing deleted: too much would be deleted";
+        /// The source is empty, and what stands at the destination would all be removed.
+        SourceEmpty = "source-empty",
+            "nothing sent and nothing deleted: the source is empty, and the destination is not";
+        /// A directory stands where the source is none, or the other way round.
+        RootTypeChanged = "root-type-changed",
+            "nothing sent and nothing deleted: source and destination are of different kinds";
     }
 }
 

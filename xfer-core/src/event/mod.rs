@@ -184,6 +184,8 @@ pub struct PlanTotals {
     pub bytes_to_compare: u64,
     /// Entries left out by a filter; an excluded directory counts once.
     pub excluded: u64,
+    /// Entries to remove.
+    pub entries_to_remove: u64,
     /// Whether the scan has ended.
     pub complete: bool,
 }
@@ -226,6 +228,8 @@ pub enum EntryAction {
     Metadata,
     /// Its content will decide; of a plan alone.
     Compare,
+    /// Removed, for the source does not have it.
+    Removed,
 }
 
 /// Phases of a transfer, which overlap; each is announced when it begins.

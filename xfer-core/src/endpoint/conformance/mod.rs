@@ -13,6 +13,7 @@ pub mod packs;
 pub mod partials;
 pub mod places;
 pub mod reading;
+pub mod removal;
 pub mod resuming;
 mod stand;
 #[cfg(test)]
@@ -73,6 +74,8 @@ pub async fn all<F: Fixture>(make: impl AsyncFn() -> F) {
             symbolic_links_hold_their_bytes,
             hard_links_share_a_file, special_files_are_made, what_stands_in_the_way_is_kept,
             nothing_is_written_through_a_link, metadata_survives, a_source_is_never_written;
+        removal: what_is_as_it_was_is_removed, what_changed_stays,
+            nothing_is_removed_through_a_link, what_goes_can_be_kept;
         names: awkward_names_survive, long_paths_survive, reserved_names_are_refused;
         locks: an_entry_is_locked_by_one_session, locks_cover_what_is_below,
             locks_go_with_their_session, a_closed_endpoint_serves_nobody;

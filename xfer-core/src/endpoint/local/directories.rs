@@ -25,9 +25,8 @@ pub(super) struct Directories<'a> {
     root: &'a OpenRoot,
     confinement: Confinement,
     during: Operation,
-    /// Whether directories that are missing are made, for their owner alone until their metadata is
-    /// set.
-    makes: bool,
+    /// Whether directories that are missing are made, and how.
+    makes: Option<Mode>,
     open: HashMap<Box<[u8]>, Rc<Place>>,
 }
 
@@ -42,13 +41,18 @@ pub(super) struct Place {
 
 impl<'a> Directories<'a> {
     pub(super) fn new(root: &'a OpenRoot, confinement: Confinement, during: Operation) -> Self {
-        Self { root, confinement, during, makes: false, open: HashMap::new() }
+        Self { root, confinement, during, makes: None, open: HashMap::new() }
     }
 
     /// The same, making directories that are missing: batches overtake each other, so a file may
-    /// come before its directory.
+    /// come before its directory. They are for their owner alone until their metadata is set.
     pub(super) fn making(self) -> Self {
-        Self { makes: true, ..self }
+        Self { makes: Some(Mode::RWXU), ..self }
+    }
+
+    /// The same where nobody sets their metadata.
+    pub(super) fn making_for_all(self) -> Self {
+        Self { makes: Some(Mode::RWXU | Mode::RWXG | Mode::RWXO), ..self }
     }
 
     /// The directory that holds an entry, and the entry's name in it.
@@ -96,10 +100,9 @@ impl<'a> Directories<'a> {
     }
 
     fn reach(&self, path: &RelPath) -> Result<OwnedFd, Errno> {
-        if self.makes {
-            open_making(self.root, path, self.confinement)
-        } else {
-            open_directory(self.root.place(), path, self.confinement)
+        match self.makes {
+            Some(mode) => open_making(self.root, path, self.confinement, mode),
+            None => open_directory(self.root.place(), path, self.confinement),
         }
     }
 }
@@ -109,6 +112,7 @@ pub(super) fn open_making(
     root: &OpenRoot,
     path: &RelPath,
     confinement: Confinement,
+    mode: Mode,
 ) -> Result<OwnedFd, Errno> {
     let mut missing = Vec::new();
     let mut at = path.clone();
@@ -120,7 +124,7 @@ pub(super) fn open_making(
     };
     for directory in missing.iter().rev() {
         let name = directory.name().unwrap_or_default();
-        match rustix::fs::mkdirat(&place, name, Mode::RWXU) {
+        match rustix::fs::mkdirat(&place, name, mode) {
             Ok(()) => {
                 let (device, _) = stat::identity(&rustix::fs::fstat(&place)?);
                 root.touch(&directory.parent().unwrap_or_default(), device == root.device);

@@ -16,6 +16,7 @@ mod pack;
 mod partials;
 mod places;
 mod publish;
+mod remove;
 mod roots;
 mod scanning;
 mod source;
@@ -35,6 +36,7 @@ use xfer_protocol::fault::Fault;
 use xfer_protocol::limits;
 use xfer_protocol::manifest::ProofLevel;
 use xfer_protocol::message::TryDisk;
+use xfer_protocol::message::removal::Remove;
 use xfer_protocol::message::{
     Commit, Create, Digests, FileAt, FileRead, FilesAt, Finish, HashBlocks, HashFiles, Keep,
     Locate, Located, Lock, OpenPartial, OpenRoot, Outcome, Partial, PartialIndex, Paths, Publish,
@@ -376,6 +378,18 @@ impl Sink for LocalEndpoint {
 
     async fn remove_partials(&self, partials: Paths) -> EndpointResult<()> {
         self.blocking(move |shared| shared.remove_partials(&partials)).await
+    }
+
+    fn removes(&self) -> bool {
+        true
+    }
+
+    fn backs_up(&self) -> bool {
+        true
+    }
+
+    async fn remove(&self, remove: Remove) -> EndpointResult<Vec<Outcome>> {
+        self.blocking(move |shared| shared.remove(&remove)).await
     }
 
     async fn finish(&self, finish: Finish) -> EndpointResult<()> {

@@ -182,7 +182,8 @@ impl Shared {
             Taken::Nothing => {
                 let parent = path.parent().unwrap_or_default();
                 let place =
-                    open_making(&root, &parent, self.options.confinement).map_err(failed)?;
+                    open_making(&root, &parent, self.options.confinement, rustix::fs::Mode::RWXU)
+                        .map_err(failed)?;
                 let file = partial::open(place.as_fd(), &partial_name(name)).map_err(failed)?;
                 (place, Arc::new(file))
             }

@@ -20,6 +20,7 @@ use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::{Fault, Operation};
 use xfer_protocol::limits;
 use xfer_protocol::manifest::{Entry, Metadata, ProofLevel};
+use xfer_protocol::message::removal::Remove;
 use xfer_protocol::message::{
     Commit, Create, Digests, FileAt, FileRead, FilesAt, Finish, HashBlocks, HashFiles, Keep,
     Locate, Located, Lock, OpenPartial, OpenRoot, Outcome, Partial, PartialIndex, Paths, Publish,
@@ -405,6 +406,21 @@ impl Sink for MemoryEndpoint {
     async fn remove_partials(&self, partials: Paths) -> EndpointResult<()> {
         self.call(Method::RemovePartials, |session, tree| session.remove_partials(tree, &partials))
             .await
+    }
+
+    fn removes(&self) -> bool {
+        true
+    }
+
+    fn backs_up(&self) -> bool {
+        self.store.profile == Profile::Disk
+    }
+
+    async fn remove(&self, remove: Remove) -> EndpointResult<Vec<Outcome>> {
+        if remove.backup.is_some() && !self.backs_up() {
+            return Err(super::unsupported());
+        }
+        self.call(Method::Remove, |session, tree| session.remove(tree, &remove)).await
     }
 
     async fn finish(&self, finish: Finish) -> EndpointResult<()> {

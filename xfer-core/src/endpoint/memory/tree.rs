@@ -6,6 +6,7 @@ use bytes::Bytes;
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::manifest::{Device, Entry, EntryKind, Inode, Metadata, Stamp, Timestamp};
 use xfer_protocol::message::NewKind;
+use xfer_protocol::message::removal::Removal;
 use xfer_protocol::path::RelPath;
 
 use super::content::Content;
@@ -144,6 +145,46 @@ impl Tree {
                 self.nodes.remove(&inode);
             }
         }
+    }
+
+    /// Removes an entry that is what it was, or gives it another name instead.
+    pub(super) fn remove(
+        &mut self,
+        path: &RelPath,
+        entry: &Removal,
+        to: Option<RelPath>,
+        stays: bool,
+    ) -> Result<(), Fault> {
+        let bad = |kind| Err(Fault::new(kind, Operation::Remove, path.clone()));
+        if crate::disk::is_partial_name(path.name().unwrap_or_default()) {
+            return bad(FaultKind::Unsafe);
+        }
+        match self.absence(path) {
+            FaultKind::NotFound => {}
+            kind => return bad(kind),
+        }
+        let Some(found) = self.entry(path) else { return Ok(()) };
+        let (now, seen) = (found.stamp(), entry.stamp);
+        let is_directory = found.kind == EntryKind::Directory;
+        let same_moment = entry.linked || stays || now.changed == seen.changed;
+        let same_times = entry.linked || now.modified == seen.modified;
+        let is_same = now.inode == seen.inode
+            && (is_directory || same_moment && same_times && now.size == seen.size);
+        if is_directory != entry.directory || !is_same {
+            return bad(FaultKind::Changed);
+        }
+        if is_directory {
+            if !stays && self.below(path).nth(1).is_some() {
+                return bad(FaultKind::Conflict);
+            }
+        } else if let Some(to) = to {
+            self.prepare_place(&to, Operation::Remove)?;
+            self.link(path, &to);
+        }
+        if !stays {
+            self.unlink(path);
+        }
+        Ok(())
     }
 
     /// Sets metadata of an entry.

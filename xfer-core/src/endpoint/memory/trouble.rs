@@ -24,6 +24,7 @@ pub enum Method {
     Publish,
     ReadBlock,
     ReadPack,
+    Remove,
     RemovePartials,
     Scan,
     ScanNext,

@@ -5,6 +5,7 @@ use xfer_protocol::digest::{file_digest, range_digests, zero_range_digests};
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::limits;
 use xfer_protocol::manifest::{Metadata, Stamp};
+use xfer_protocol::message::removal::{Removal, Remove};
 use xfer_protocol::message::{
     Commit, Create, Keep, NewKind, OpenPartial, Outcome, Partial, PartialIndex, Paths, Publish,
     SetMetadata, WriteBlock, WritePack,
@@ -337,6 +338,25 @@ impl Session {
         Ok(set.entries.into_iter().map(one).collect())
     }
 
+    pub(super) fn remove(
+        &mut self,
+        tree: &mut Tree,
+        remove: &Remove,
+    ) -> Result<Vec<Outcome>, Fault> {
+        let base = self.writable(remove.root, Operation::Remove)?;
+        let kept = remove.backup.as_ref();
+        let one = |entry: &Removal| {
+            let result = place(base, &entry.path, Operation::Remove).and_then(|here| {
+                let to = kept.map(|kept| kept.join(&entry.path));
+                let to = to.and_then(Result::ok).map(|to| place(base, &to, Operation::Remove));
+                tree.remove(&here, entry, to.transpose()?, remove.stays)
+            });
+            let result = result.map(|()| None).map_err(|fault| at(fault, &entry.path));
+            Outcome { ticket: entry.ticket, result }
+        };
+        Ok(remove.entries.iter().map(one).collect())
+    }
+
     pub(super) fn remove_partials(
         &mut self,
         tree: &mut Tree,
@@ -365,7 +385,7 @@ impl Method {
             Self::Commit | Self::Publish => Operation::Commit,
             Self::Create => Operation::Create,
             Self::DataRanges | Self::ReadBlock | Self::ReadPack => Operation::Read,
-            Self::Discard | Self::RemovePartials => Operation::Remove,
+            Self::Discard | Self::Remove | Self::RemovePartials => Operation::Remove,
             Self::Finish => Operation::Sync,
             Self::HashBlocks | Self::HashFiles | Self::Keep => Operation::Hash,
             Self::Locate | Self::Space => Operation::Stat,

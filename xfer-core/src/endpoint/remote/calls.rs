@@ -5,11 +5,14 @@ use bytes::Bytes;
 use xfer_protocol::data_port::{Dial, KeyDigest, Listen, Listening};
 use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::Fault;
-use xfer_protocol::hello::{FEATURE_PASSAGES, FEATURE_PROBES, FEATURE_SURVEYS, SessionId};
+use xfer_protocol::hello::{
+    FEATURE_PASSAGES, FEATURE_PROBES, FEATURE_REMOVALS, FEATURE_SURVEYS, SessionId,
+};
 use xfer_protocol::message::passage::{
     Forward, Forwarded, Lend, ParcelIndex, Purpose, Reach, ReachByLogin, Reached, Redeem,
     RedeemedWrite,
 };
+use xfer_protocol::message::removal::Remove;
 use xfer_protocol::message::{
     Begin, Begun, Commit, Create, Digests, FileAt, FileRead, FilesAt, Finish, HashBlocks,
     HashFiles, Keep, Locate, Located, Lock, OpenPartial, OpenRoot, Outcome, Partial, PartialIndex,
@@ -438,6 +441,19 @@ impl Sink for RemoteEndpoint {
 
     async fn remove_partials(&self, partials: Paths) -> EndpointResult<()> {
         self.done(Request::RemovePartials(partials)).await
+    }
+
+    fn removes(&self) -> bool {
+        self.offers(FEATURE_REMOVALS)
+    }
+
+    fn backs_up(&self) -> bool {
+        self.offers(FEATURE_REMOVALS)
+    }
+
+    async fn remove(&self, remove: Remove) -> EndpointResult<Vec<Outcome>> {
+        let count = remove.entries.len();
+        self.outcomes(Request::Remove(remove), Some(count)).await
     }
 
     async fn finish(&self, finish: Finish) -> EndpointResult<()> {

@@ -20,6 +20,7 @@ mod locate;
 mod pack;
 mod partials;
 mod publish;
+mod remove;
 mod roots;
 mod scanning;
 mod source;
@@ -36,6 +37,7 @@ use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::{Fault, Operation};
 use xfer_protocol::limits;
 use xfer_protocol::manifest::ProofLevel;
+use xfer_protocol::message::removal::Remove;
 use xfer_protocol::message::{
     Commit, Create, Digests, FileAt, FileRead, FilesAt, Finish, HashBlocks, HashFiles, Keep,
     Locate, Located, Lock, OpenPartial, OpenRoot, Outcome, Partial, PartialIndex, Paths, Publish,
@@ -336,6 +338,14 @@ impl Sink for SftpEndpoint {
 
     async fn remove_partials(&self, partials: Paths) -> EndpointResult<()> {
         self.whole(|shared| async move { shared.remove_partials(&partials).await }).await
+    }
+
+    fn removes(&self) -> bool {
+        true
+    }
+
+    async fn remove(&self, remove: Remove) -> EndpointResult<Vec<Outcome>> {
+        self.whole(|shared| async move { shared.remove(&remove).await }).await
     }
 
     async fn finish(&self, finish: Finish) -> EndpointResult<()> {

@@ -12,6 +12,7 @@ use crate::engine::context::Stop;
 use crate::engine::create::create;
 use crate::engine::ledger::Finished;
 use crate::engine::pack::FileWork;
+use crate::engine::removal::note_replaced;
 use crate::event::{EntryAction, Event};
 use crate::plan::wanted_metadata;
 
@@ -61,6 +62,7 @@ impl Dispatcher {
             matches!(f.kind, EntryKind::File { .. }) && f.kind.size() == source.kind.size()
         });
         let copy = self.work(source, path.clone(), same_size, wanted);
+        note_replaced(&self.cx, copy.ticket, found);
         let one_file = found.map(identity) == first.found;
         let found_inode = found.filter(|_| one_file && policy.inodes).map(|f| f.inode.number);
         if found.is_none() || first.kept.is_some() && !one_file {

@@ -14,6 +14,7 @@ use xfer_protocol::message::{NewEntry, NewKind, Ticket};
 use xfer_protocol::path::RelPath;
 
 use self::links::{FirstName, Link};
+use super::Shared;
 use super::batch::{Batch, Most, batches};
 use super::context::{Context, Stop, fault};
 use super::create::create;
@@ -25,9 +26,10 @@ use super::pack::{
 };
 use super::preflight::Preflight;
 use super::publisher::publish;
+use super::removal::{Removals, note_replaced};
 use crate::event::{EntryAction, Event};
 use crate::journal::Recorded;
-use crate::options::VerifyLevel;
+use crate::options::{RemovalTime, VerifyLevel};
 use crate::plan::secrets::{is_credential, may_hold_keys};
 use crate::plan::{Action, Evidence, decide, metadata_equal, wanted_metadata};
 
@@ -61,6 +63,7 @@ pub(super) struct Dispatcher {
     compare: Batch<FileWork>,
     creates: Batch<NewEntry>,
     is_secret_told: bool,
+    removals: Option<Removals>,
     late: Late,
     links: Vec<Link>,
     first_names: HashMap<(u64, u64), FirstName>,
@@ -75,6 +78,7 @@ impl Dispatcher {
     pub(super) fn new(
         cx: &Arc<Context>,
         preflight: &Arc<Preflight>,
+        removals: Option<Removals>,
         may_lead: bool,
         plan_only: bool,
     ) -> Self {
@@ -90,6 +94,7 @@ impl Dispatcher {
             compare: Batch::new(COMPARED),
             creates: Batch::new(CREATED),
             is_secret_told: false,
+            removals,
             late: Late::default(),
             links: Vec::new(),
             first_names: HashMap::new(),
@@ -109,6 +114,15 @@ impl Dispatcher {
         found: Option<Entry>,
         recorded: Option<Recorded>,
     ) -> Result<(), Stop> {
+        let mut found = found;
+        if let Some(removals) = &mut self.removals
+            && removals.makes_way(&self.cx, &source, &path, found.as_ref())?
+        {
+            if !self.plan_only {
+                return Ok(());
+            }
+            found = None;
+        }
         if self.link_to_first(&source, &path, found.as_ref()) {
             return Ok(());
         }
@@ -137,6 +151,28 @@ impl Dispatcher {
             Action::Copy => self.copy(&source, path, found.as_ref(), wanted).await?,
         }
         self.open_barrier_if_due().await
+    }
+
+    /// What is to be removed, where anything may be.
+    pub(super) fn removals(&mut self) -> Option<&mut Removals> {
+        self.removals.as_mut()
+    }
+
+    /// Notes an entry of the destination that the source does not have.
+    pub(super) fn foreign(&mut self, entry: &Entry) {
+        if let Some(removals) = &mut self.removals
+            && removals.foreign(&self.cx, entry)
+        {
+            self.late.touch_parent(&entry.path);
+        }
+    }
+
+    /// Removes what the source does not have, if it is due now.
+    pub(super) async fn remove(&mut self, shared: &Shared, now: RemovalTime) -> Result<(), Stop> {
+        match &mut self.removals {
+            Some(removals) if removals.is_due(now) => removals.perform(shared, &self.cx).await,
+            _ => Ok(()),
+        }
     }
 
     /// Notes that the scan has ended.
@@ -197,12 +233,11 @@ impl Dispatcher {
 
     /// Does all that waits, and waits for it; the plan must have been checked against the space
     /// that there is.
-    pub(super) async fn finish(mut self) -> Result<(), Stop> {
+    pub(super) async fn finish_files(&mut self) -> Result<(), Stop> {
         self.open_barrier().await?;
         self.wait().await?;
         self.publish_all().await?;
-        self.make_links().await?;
-        self.finish_directories().await
+        self.make_links().await
     }
 
     async fn publish_all(&self) -> Result<(), Stop> {
@@ -313,6 +348,7 @@ impl Dispatcher {
         self.preflight.needs(|need| need.inodes += 1);
         self.late.touch_parent(&path);
         let ticket = self.cx.ledger.begin(&path, &source, wanted.clone());
+        note_replaced(&self.cx, ticket, found.as_ref());
         if is_directory {
             self.late.add(&path, ticket, wanted.clone());
         }
@@ -401,6 +437,7 @@ impl Dispatcher {
         wanted: Metadata,
     ) -> FileWork {
         let ticket = self.cx.ledger.begin(&path, source, wanted.clone());
+        note_replaced(&self.cx, ticket, found);
         let allocated = match source.kind {
             EntryKind::File { allocated, .. } => allocated,
             _ => 0,
@@ -541,7 +578,7 @@ impl Dispatcher {
 
     /// Sets what was put off: directories last, children before parents, for work below changes
     /// times. Where an entry failed, something else may stand in its place.
-    async fn finish_directories(self) -> Result<(), Stop> {
+    pub(super) async fn finish_directories(self) -> Result<(), Stop> {
         let mut batch = Batch::new(CREATED);
         let ledger = &self.cx.ledger;
         for entry in self.late.into_entries().filter(|entry| !ledger.has_failed(entry.0)) {

@@ -103,6 +103,11 @@ impl Sftp {
         done(self.about(kind::REMOVE, path).await?)
     }
 
+    /// Removes a directory in which nothing is.
+    pub(crate) async fn remove_directory(&self, path: &[u8]) -> Result<(), SftpError> {
+        done(self.about(kind::RMDIR, path).await?)
+    }
+
     /// Renames: over what is there where the far side can, and only to a free name where not.
     pub(crate) async fn rename(&self, from: &[u8], to: &[u8]) -> Result<(), SftpError> {
         let over = self.extensions().rename_over;
