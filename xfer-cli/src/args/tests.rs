@@ -76,7 +76,7 @@ fn refusals_say_what_and_what_next() {
         ("push --deadline=6h a b", "not-in-this-version", "--deadline is not", "--help"),
         ("sync a b", "not-in-this-version", "sync is not", "--help"),
         ("push -u a b", "not-in-this-version", "-u is not", "--help"),
-        ("receipt show --trust-key b a", "not-in-this-version", "--trust-key is not", "--help"),
+        ("receipt show --watch b a", "not-in-this-version", "--watch is not", "--help"),
         ("receipt burn a", "unknown-verb", "unknown verb receipt burn", "xfer receipt --help"),
         ("ls a b", "extra-operand", "b is one operand too many", "xfer ls --help"),
         ("man b", "extra-operand", "b is one operand too many", "--help"),
