@@ -28,6 +28,8 @@ fn what_changed_since_the_container_began_is_told() {
     assert_eq!(named(&first), [("/root/link", 1, 0), ("/single", 1, 2), ("/srv/x", 2, 8)]);
     assert!(first.iter().all(|tree| tree.digest.is_some()));
     assert_eq!(changed(&machine), first);
+    let whole = machine.survey("/");
+    assert_eq!((whole.changed, whole.mounts), (Some(Vec::new()), Some(Vec::new())));
 
     // The same size, and the time set back: the file system has another all the same.
     machine.run(

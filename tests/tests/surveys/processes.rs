@@ -88,6 +88,18 @@ fn another_view_hides_nobody() {
         machine.run("umount /srv/jail/work 2>/dev/null; rm -f /srv/linked");
         assert_eq!(told(&agent.survey("/data")), [], "{script}");
     }
+    // What is stored through an overlay lands in the directory above it.
+    machine.run(
+        "mount -t tmpfs x /mnt; mkdir /mnt/{l,u,w}; mount -t overlay x /disk \
+        -o lowerdir=/mnt/l,upperdir=/mnt/u,workdir=/mnt/w",
+    );
+    let held = machine.hold("exec 3>/disk/file");
+    let found = agent.survey("/mnt/u");
+    assert_eq!(told(&found), [("/disk/file".to_owned(), false)]);
+    assert_eq!(told(&agent.survey("/data")), []);
+    drop(held);
+    let mounts = agent.survey("/mnt").mounts.expect("it is known");
+    assert_eq!(mounts, [], "an overlay holds nothing of its own");
     // A tree that is mounted elsewhere over the root's path is another.
     let _held = machine.hold(
         "unshare -m bash -c 'mount -t tmpfs x /data; exec 3>/data/file; \

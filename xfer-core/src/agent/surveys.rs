@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use xfer_protocol::message::{Reply, Request};
-use xfer_protocol::survey::{Survey, Surveyed};
+use xfer_protocol::survey::Surveyed;
 
 use crate::endpoint::{self, Endpoint, EndpointError, EndpointResult, LostReason};
 
@@ -16,9 +16,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 type Result = Option<EndpointResult<Surveyed>>;
 
-/// The survey of a session; clones are the same.
-#[derive(Default)]
-pub(super) struct Surveys(Mutex<Option<UnderWay>>);
+/// The survey of a session.
+pub(super) struct Surveys {
+    under_way: Mutex<Option<UnderWay>>,
+    patience: Duration,
+}
 
 struct UnderWay {
     number: u32,
@@ -27,9 +29,15 @@ struct UnderWay {
     _ends: DropGuard,
 }
 
+impl Default for Surveys {
+    fn default() -> Self {
+        Self { under_way: Mutex::default(), patience: PATIENCE }
+    }
+}
+
 impl Surveys {
     /// Answers what concerns the machine as a whole.
-    pub(super) async fn answer<E: Endpoint + ?Sized + 'static>(
+    pub(super) async fn answer<E: Endpoint + 'static>(
         &self,
         endpoint: &Arc<E>,
         request: Request,
@@ -38,7 +46,9 @@ impl Surveys {
             Request::Identify(mark) => endpoint.identify(mark).await.map(Reply::Container),
             Request::WriteBack(root) => endpoint.write_back(root).await.map(|()| Reply::Done),
             Request::Survey(survey) => {
-                let found = self.ask(endpoint, survey).await?;
+                let (endpoint, number) = (Arc::clone(endpoint), survey.number);
+                let look = move || async move { endpoint.survey(survey).await };
+                let found = self.ask(number, look).await?;
                 Ok(Reply::Surveyed(found.map(Box::new)))
             }
             _ => Err(endpoint::unsupported()),
@@ -47,25 +57,26 @@ impl Surveys {
 
     /// What the survey of that number found, `None` as long as it is under way. Another number ends
     /// the one before and begins anew.
-    async fn ask<E: Endpoint + ?Sized + 'static>(
+    async fn ask<F>(
         &self,
-        endpoint: &Arc<E>,
-        survey: Survey,
-    ) -> EndpointResult<Option<Surveyed>> {
-        let mut under_way = self.0.lock().await;
-        let same = under_way.as_ref().filter(|under_way| under_way.number == survey.number);
-        let mut told = match same {
+        number: u32,
+        look: impl FnOnce() -> F,
+    ) -> EndpointResult<Option<Surveyed>>
+    where
+        F: Future<Output = EndpointResult<Surveyed>> + Send + 'static,
+    {
+        let mut under_way = self.under_way.lock().await;
+        let mut told = match under_way.as_ref().filter(|under_way| under_way.number == number) {
             Some(under_way) => under_way.told.clone(),
             None => {
                 drop(under_way.take());
-                let begun = begin(Arc::clone(endpoint), survey);
-                let told = begun.told.clone();
-                *under_way = Some(begun);
+                let (told, _ends) = begin(look());
+                *under_way = Some(UnderWay { number, told: told.clone(), _ends });
                 told
             }
         };
         drop(under_way);
-        let over = tokio::time::timeout(PATIENCE, told.wait_for(Option::is_some)).await;
+        let over = tokio::time::timeout(self.patience, told.wait_for(Option::is_some)).await;
         match over {
             Err(_not_yet) => Ok(None),
             Ok(Ok(told)) => told.clone().transpose(),
@@ -75,19 +86,55 @@ impl Surveys {
     }
 }
 
-fn begin<E: Endpoint + ?Sized + 'static>(endpoint: Arc<E>, survey: Survey) -> UnderWay {
-    let number = survey.number;
+fn begin<F>(look: F) -> (watch::Receiver<Result>, DropGuard)
+where
+    F: Future<Output = EndpointResult<Surveyed>> + Send + 'static,
+{
     let (tell, told) = watch::channel(None);
     let ended = CancellationToken::new();
     let ends = ended.clone().drop_guard();
     tokio::spawn(async move {
         tokio::select! {
-            found = endpoint.survey(survey) => {
+            found = look => {
                 // Nobody need be there any more.
                 let _told = tell.send(Some(found));
             }
             () = ended.cancelled() => {}
         }
     });
-    UnderWay { number, told, _ends: ends }
+    (told, ends)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    fn found() -> Surveyed {
+        Surveyed { shared: vec![b"/shared".to_vec()], ..Surveyed::default() }
+    }
+
+    #[tokio::test]
+    async fn a_survey_is_begun_once_and_dropped_for_another() {
+        let surveys = Surveys { patience: Duration::ZERO, ..Surveys::default() };
+        let (alive, dropped) = oneshot::channel::<()>();
+        let endless = async move {
+            let _alive = alive;
+            pending().await
+        };
+        assert_eq!(surveys.ask(1, || endless).await, Ok(None));
+        let again = || -> std::future::Ready<_> { panic!("it is under way") };
+        assert_eq!(surveys.ask(1, again).await, Ok(None));
+        let mut told = surveys.ask(2, || ready(Ok(found()))).await;
+        assert!(dropped.await.is_err(), "the first one ended");
+        while told == Ok(None) {
+            tokio::task::yield_now().await;
+            told = surveys.ask(2, again).await;
+        }
+        assert_eq!(told, Ok(Some(found())));
+        assert_eq!(surveys.ask(2, again).await, Ok(Some(found())), "it is told as often as asked");
+    }
 }

@@ -38,24 +38,30 @@ pub(super) fn changed(
     dropped: &CancellationToken,
 ) -> Option<Vec<Tree>> {
     let began = beginning(proc, is_container(table))?;
+    if protected.is_root(b"/") {
+        return Some(Vec::new());
+    }
     let start = walk::open(b"/").ok()?;
     let mut trees = Trees::default();
     let mut enters = |path: &[u8]| {
         !table.is_point(path) && !protected.is_root(path) && !excepted.holds_all(path)
     };
     walk::walk(start, b"/", &mut enters, &mut |path, step| {
+        let concerns = || !table.is_point(path) && !excepted.holds(path);
         match step {
-            _ if table.is_point(path) || excepted.holds(path) => {}
-            walk::Step::Unlistable => trees.is_unlistable(path),
-            walk::Step::Entry(seen) => {
-                if seen.changed >= began || seen.born.is_some_and(|born| born >= began) {
-                    trees.add(path, &seen);
-                }
+            walk::Step::Unlistable if concerns() => trees.is_unlistable(path),
+            walk::Step::Entry(seen) if is_since(&seen, began) && concerns() => {
+                trees.add(path, &seen);
             }
+            walk::Step::Unlistable | walk::Step::Entry(_) => {}
         }
         !dropped.is_cancelled()
     });
     Some(trees.finish())
+}
+
+fn is_since(seen: &walk::Seen, began: Timestamp) -> bool {
+    seen.changed >= began || seen.born.is_some_and(|born| born >= began)
 }
 
 /// When the container began: the earliest of all that tells. A container that was stopped keeps its

@@ -90,7 +90,7 @@ impl Excepted {
     /// Whether a directory need not be entered: nothing in it is kept.
     pub(super) fn holds_all(&self, directory: &[u8]) -> bool {
         let leads = |kept: &&str| is_at_or_below(kept.as_bytes(), directory);
-        self.holds(directory) && !KEPT.iter().any(|kept| leads(&kept))
+        self.holds(directory) && !KEPT.iter().any(leads)
     }
 
     /// Whether something is the agent's, or the marker.
@@ -103,9 +103,11 @@ impl Excepted {
         let is_etc = is_at_or_below(point, b"/etc") || is_at_or_below(point, b"/usr");
         match is_etc {
             true => MOUNTED_FILES.iter().any(|file| file.as_bytes() == point),
-            false => ["/dev", "/proc", "/run", "/sys"].iter().any(|tree| {
-                is_at_or_below(point, tree.as_bytes()) && !is_at_or_below(point, b"/dev/shm")
-            }),
+            false => {
+                ["/boot", "/dev", "/efi", "/proc", "/run", "/snap", "/sys"].iter().any(|tree| {
+                    is_at_or_below(point, tree.as_bytes()) && !is_at_or_below(point, b"/dev/shm")
+                })
+            }
         }
     }
 
@@ -187,6 +189,7 @@ mod tests {
             ("/run", true),
             ("/run/user/0", true),
             ("/dev", true),
+            ("/boot/efi", true),
             ("/dev/shm", false),
             ("/etc/hosts", true),
             ("/etc/mine", false),

@@ -10,7 +10,7 @@ use xfer_protocol::manifest::Timestamp;
 use xfer_protocol::survey::Tree;
 
 use super::excepted::Excepted;
-use super::mount_table::{Mount, MountTable};
+use super::mount_table::{Mount, MountTable, Spot};
 use super::protected::Protected;
 use super::trees::{Entries, Trees};
 use crate::disk::walk::{self, Seen, Step};
@@ -64,6 +64,7 @@ pub(super) fn others(
     dropped: &CancellationToken,
 ) -> Vec<Tree> {
     let root = table.holding(b"/").map(Mount::spot);
+    let on_root = |spot: &Spot| root.as_ref().is_some_and(|root| spot.is_at_or_below(root));
     let concerned = |mount: &&Mount| {
         let spot = mount.spot();
         !mount.is_kernel_made()
@@ -73,7 +74,8 @@ pub(super) fn others(
             && !protected.names(&mount.point)
             && !protected.holds(&spot)
             // Another path to what lies on the root file system, which is walked as such.
-            && !root.as_ref().is_some_and(|root| spot.is_at_or_below(root))
+            && !on_root(&spot)
+            && !shows_others(table, mount, |upper| protected.holds(upper) || on_root(upper))
     };
     let mut trees = Trees::default();
     for mount in table.all().filter(concerned) {
@@ -90,6 +92,15 @@ pub(super) fn others(
         }
     }
     trees.finish()
+}
+
+/// Whether a mount holds nothing of its own: what is stored through an overlay lies in a directory
+/// that is looked at itself.
+fn shows_others(table: &MountTable, mount: &Mount, holds: impl Fn(&Spot) -> bool) -> bool {
+    let upper = if mount.kind == b"overlay" { mount.option(b"upperdir") } else { None };
+    // The path may be one of whoever mounted it, and lead nowhere here.
+    let upper = upper.filter(|path| matches!(base::look(path, false), Ok(Some(_))));
+    upper.and_then(|path| table.spot(&path)).is_some_and(|spot| holds(&spot))
 }
 
 fn entries(

@@ -82,6 +82,7 @@ pub(super) fn look(protected: &Protected, closed: &CancellationToken) -> Found {
     }
     looker.found.writers.sort_unstable();
     looker.found.unreadable.sort_unstable();
+    looker.found.unreadable.truncate(SURVEY_PROCESSES_MAX);
     looker.found
 }
 
@@ -269,8 +270,8 @@ impl Looker<'_> {
             None => {
                 let magic = proc_files::magic_at(descriptors.as_fd(), name.as_bytes());
                 let is_memory = NAMELESS.iter().any(|begin| path.starts_with(begin));
-                let kind = magic.is_ok_and(|magic| !self.protected.is_on_kind(magic));
-                self.protected.names(path) || !kind && !is_memory
+                let is_elsewhere = magic.is_ok_and(|magic| !self.protected.is_on_kind(magic));
+                self.protected.names(path) || !is_elsewhere && !is_memory
             }
         }
     }
