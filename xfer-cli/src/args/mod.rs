@@ -285,8 +285,10 @@ fn verb(
                 }
                 (Some(destination), false) => Verb::Copy { copying, sources, destination },
                 _ => {
+                    let several = if copying == Copying::Sync { "" } else { "..." };
+                    let usage = format!("xfer {name} SOURCE{several} DESTINATION");
                     return Err(CliError::usage("missing-operand", "a destination is missing")
-                        .next(format!("xfer {name} SOURCE DESTINATION; see: xfer {name} --help")));
+                        .next(format!("{usage}; see: xfer {name} --help")));
                 }
             }
         }

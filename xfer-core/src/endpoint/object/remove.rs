@@ -1,0 +1,106 @@
+//! Removing entries that a source does not have: objects, and what manifests say of the rest.
+
+use futures_util::{FutureExt, TryFutureExt};
+use xfer_protocol::fault::{Fault, FaultKind, Operation};
+use xfer_protocol::limits;
+use xfer_protocol::message::Outcome;
+use xfer_protocol::message::removal::{Removal, Remove};
+use xfer_protocol::path::RelPath;
+
+use super::entry::Seen;
+use super::fault::sort;
+use super::places::Standing;
+use super::roots::OpenRoot;
+use super::store::{List, StoreError};
+use super::{LOOKS_AT_ONCE, RECORDS, Shared, at_once};
+use crate::disk::is_partial_name;
+use crate::endpoint::agentless::pack::outcome;
+use crate::endpoint::{EndpointError, EndpointResult};
+
+/// Keys that are looked at for one that is not ours.
+const KEYS_LOOKED_AT: u16 = 100;
+
+impl Shared {
+    pub(super) async fn remove(&self, remove: &Remove) -> EndpointResult<Vec<Outcome>> {
+        let root = self.writable(remove.root, Operation::Remove)?;
+        let bad = |kind| Fault::new(kind, Operation::Remove, RelPath::root());
+        if remove.entries.len() > limits::BATCH_ENTRIES_MAX {
+            return Err(bad(FaultKind::Limit).into());
+        }
+        if remove.backup.is_some() || remove.stays {
+            return Err(bad(FaultKind::Unsupported).into());
+        }
+        let paths = remove.entries.iter().map(|entry| &entry.path);
+        let _claim = self.claims.claim(remove.root, paths).await;
+        let mut outcomes = Vec::with_capacity(remove.entries.len());
+        let side_by_side = |a: &Removal, b: &Removal| !a.directory && !b.directory;
+        for level in remove.entries.chunk_by(side_by_side) {
+            let each = level.iter().map(|entry| {
+                let removed = self.remove_entry(&root, entry).map_ok(|()| None);
+                outcome(entry.ticket, removed).boxed()
+            });
+            outcomes.extend(at_once(LOOKS_AT_ONCE, each.collect()).await?);
+        }
+        Ok(outcomes)
+    }
+
+    async fn remove_entry(&self, root: &OpenRoot, entry: &Removal) -> EndpointResult<()> {
+        let path = &entry.path;
+        let bad = |kind| Fault::new(kind, Operation::Remove, path.clone());
+        let is_ours = |name: &[u8]| is_partial_name(name) || name == RECORDS.as_bytes();
+        if path.is_root() || path.components().any(is_ours) {
+            return Err(bad(FaultKind::Unsafe).into());
+        }
+        match self.reach(root, path, Operation::Remove, false).await {
+            Err(EndpointError::Fault(gone)) if gone.kind == FaultKind::NotFound => return Ok(()),
+            other => other?,
+        }
+        match (self.standing(root, path).await?, entry.directory) {
+            (Standing::Nothing, _) => return Ok(()),
+            (Standing::Directory, true) => self.check_empty(root, path).await?,
+            (Standing::File, false) => self.remove_object(root, entry).await?,
+            (Standing::Link, false) => {}
+            _ => return Err(bad(FaultKind::Changed).into()),
+        }
+        if !root.forget(path) {
+            // A manifest of a directory further out tells it, which is not ours to write.
+            return Err(bad(FaultKind::Unsupported).into());
+        }
+        root.note_gone(path);
+        Ok(())
+    }
+
+    async fn remove_object(&self, root: &OpenRoot, entry: &Removal) -> EndpointResult<()> {
+        let path = &entry.path;
+        let failed = |error| sort(error, Operation::Remove, path);
+        let key = root.key(path, Operation::Remove)?;
+        let Some(found) = self.listed(&key).await.map_err(failed)? else { return Ok(()) };
+        let seen = Seen::listed(&found);
+        if (seen.size, seen.number()) != (entry.stamp.size, entry.stamp.inode) {
+            return Err(Fault::new(FaultKind::Changed, Operation::Remove, path.clone()).into());
+        }
+        match self.store.remove(&key).await {
+            Ok(()) | Err(StoreError::Missing) => Ok(()),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// A directory is removed once nothing but our records lies below it.
+    async fn check_empty(&self, root: &OpenRoot, path: &RelPath) -> EndpointResult<()> {
+        let conflict = || Fault::new(FaultKind::Conflict, Operation::Remove, path.clone());
+        let prefix = root.prefix_of(path, Operation::Remove)?;
+        let list = List { prefix: &prefix, folded: false, page: None, most: KEYS_LOOKED_AT };
+        let page = self.store.list(list).await;
+        let page = page.map_err(|error| sort(error, Operation::Remove, path))?;
+        let is_ours = |key: &str| {
+            let below = key.strip_prefix(&prefix).unwrap_or_default();
+            below.is_empty() || below.split('/').any(|name| name == RECORDS)
+        };
+        let is_full = page.objects.iter().any(|object| !is_ours(&object.key));
+        let described = root.described_below(path).into_iter().any(|below| below != *path);
+        if is_full || page.next.is_some() || described {
+            return Err(conflict().into());
+        }
+        Ok(())
+    }
+}
