@@ -92,7 +92,7 @@ pub struct Tree {
     pub count: u64,
     /// Bytes of these files.
     pub bytes: u64,
-    /// BLAKE3 over its path and the list of these entries, each with its size and times; `None`
+    /// BLAKE3 over its path and the set of these entries, each with its size and times; `None`
     /// where it cannot be listed.
     pub digest: Option<Digest>,
 }

@@ -508,13 +508,9 @@ impl<E: Source + Sink + 'static> Served<E> {
                 parcels.into_iter().for_each(|parcel| drop(self.taken(parcel)));
                 Ok(plain(Reply::Done))
             }
-            (Request::Survey(survey), _) => {
+            (asked @ (Request::Identify(_) | Request::Survey(_) | Request::WriteBack(_)), _) => {
                 let surveys = self.surveys.as_ref().ok_or_else(unsupported)?;
-                let found = fault_of(surveys.ask(&self.endpoint, survey).await)?;
-                Ok(plain(Reply::Surveyed(found.map(Box::new))))
-            }
-            (Request::Identify(_) | Request::WriteBack(_), _) if self.surveys.is_none() => {
-                Err(unsupported())
+                fault_of(surveys.answer(&self.endpoint, asked).await).map(plain)
             }
             (Request::Begin(begin), _) => {
                 fault_of(self.begin(begin).await).map(|begun| plain(Reply::Begun(begun)))
@@ -648,11 +644,9 @@ async fn answer<E: Source + Sink>(
         Request::Supply(length) => Ok((Reply::Supplied(length), filler(length))),
         Request::Facts => endpoint.facts().await.map(|facts| plain(Reply::Facts(facts))),
         Request::TryDisk(r) => endpoint.try_disk(r).await.map(|t| plain(Reply::DiskTrial(t))),
-        Request::Identify(mark) => {
-            endpoint.identify(mark).await.map(|container| plain(Reply::Container(container)))
-        }
-        Request::WriteBack(root) => endpoint.write_back(root).await.map(done),
         Request::Survey(_)
+        | Request::Identify(_)
+        | Request::WriteBack(_)
         | Request::Listen(_)
         | Request::Dial(_)
         | Request::Begin(_)

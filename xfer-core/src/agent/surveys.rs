@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
+use xfer_protocol::message::{Reply, Request};
 use xfer_protocol::survey::{Survey, Surveyed};
 
-use crate::endpoint::{Endpoint, EndpointError, EndpointResult, LostReason};
+use crate::endpoint::{self, Endpoint, EndpointError, EndpointResult, LostReason};
 
 /// How long an answer waits for the end of a survey: far below any silence that counts as a stall.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -27,9 +28,26 @@ struct UnderWay {
 }
 
 impl Surveys {
+    /// Answers what concerns the machine as a whole.
+    pub(super) async fn answer<E: Endpoint + ?Sized + 'static>(
+        &self,
+        endpoint: &Arc<E>,
+        request: Request,
+    ) -> EndpointResult<Reply> {
+        match request {
+            Request::Identify(mark) => endpoint.identify(mark).await.map(Reply::Container),
+            Request::WriteBack(root) => endpoint.write_back(root).await.map(|()| Reply::Done),
+            Request::Survey(survey) => {
+                let found = self.ask(endpoint, survey).await?;
+                Ok(Reply::Surveyed(found.map(Box::new)))
+            }
+            _ => Err(endpoint::unsupported()),
+        }
+    }
+
     /// What the survey of that number found, `None` as long as it is under way. Another number ends
     /// the one before and begins anew.
-    pub(super) async fn ask<E: Endpoint + ?Sized + 'static>(
+    async fn ask<E: Endpoint + ?Sized + 'static>(
         &self,
         endpoint: &Arc<E>,
         survey: Survey,

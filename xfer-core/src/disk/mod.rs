@@ -45,6 +45,8 @@ pub mod sync;
 pub mod trial;
 #[cfg(all(test, target_os = "linux"))]
 pub(crate) mod unprivileged;
+#[cfg(target_os = "linux")]
+pub(crate) mod walk;
 pub mod xattrs;
 
 pub use partial_name::{is_partial_name, partial_name};

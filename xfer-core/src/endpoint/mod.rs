@@ -191,7 +191,7 @@ pub enum ProtocolReason {
 /// The result of a call to an endpoint.
 pub type EndpointResult<T> = Result<T, EndpointError>;
 
-fn unsupported() -> EndpointError {
+pub(crate) fn unsupported() -> EndpointError {
     Fault::new(FaultKind::Unsupported, Operation::Open, RelPath::root()).into()
 }
 

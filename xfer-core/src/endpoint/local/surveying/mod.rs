@@ -1,23 +1,27 @@
 //! What this machine tells of itself before it may be destroyed.
 
+mod changed;
 mod container;
+mod excepted;
 mod mount_table;
+mod mounts;
 mod processes;
 mod protected;
 #[cfg(test)]
 mod tests;
 mod texts;
+mod trees;
 mod write_back;
 
 use std::os::fd::AsFd;
 
-use rustix::io::Errno;
 use tokio_util::sync::CancellationToken;
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::message::RootIndex;
 use xfer_protocol::path::RelPath;
 use xfer_protocol::survey::{Container, Survey, Surveyed};
 
+use self::excepted::Excepted;
 use self::protected::Protected;
 use super::Shared;
 use crate::disk::proc_files;
@@ -49,13 +53,21 @@ impl Shared {
         dropped: &CancellationToken,
     ) -> Result<Surveyed, Fault> {
         self.may_survey()?;
-        let mut surveyed = Surveyed::default();
-        let table = proc_files::open()
-            .and_then(|proc| container::own_mounts(proc.as_fd()).ok_or(Errno::NOSYS));
-        let table = table.unwrap_or_default();
-        let protected = Protected::of(&survey.roots, &table);
-        let found = processes::look(&protected, dropped);
-        (surveyed.writers, surveyed.unreadable) = (found.writers, found.unreadable);
+        let proc = proc_files::open().ok();
+        let proc = proc.as_ref().map(AsFd::as_fd);
+        let table = proc.and_then(container::own_mounts);
+        // Without a table nothing is known of any process either, and that is told.
+        let protected = Protected::of(&survey.roots, &table.clone().unwrap_or_default());
+        let processes::Found { writers, unreadable, .. } = processes::look(&protected, dropped);
+        let mut surveyed = Surveyed { writers, unreadable, ..Surveyed::default() };
+        let Some((proc, table)) = proc.zip(table) else { return Ok(surveyed) };
+        surveyed.shared = mounts::shared(&table, &protected);
+        if survey.outside {
+            let excepted = Excepted::new();
+            let others = mounts::others(&table, &protected, &excepted, dropped);
+            surveyed.mounts = Some(others);
+            surveyed.changed = changed::changed(proc, &table, &protected, &excepted, dropped);
+        }
         Ok(surveyed)
     }
 }

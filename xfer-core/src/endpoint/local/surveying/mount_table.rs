@@ -1,6 +1,6 @@
 //! The table of mounts: which file system a path is on, and where on it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::texts::{device_of, unescape};
 
@@ -90,6 +90,7 @@ pub(super) struct MountTable {
     mounts: Vec<Mount>,
     /// Those that others were mounted over.
     hidden: BTreeSet<u32>,
+    points: HashSet<Vec<u8>>,
 }
 
 impl Mount {
@@ -178,12 +179,28 @@ impl MountTable {
             return None;
         }
         let hidden = hidden(&mounts);
-        Some(Self { mounts, hidden })
+        let points = mounts.iter().map(|mount| mount.point.clone()).collect();
+        Some(Self { mounts, hidden, points })
     }
 
     /// Those that paths lead to.
     pub(super) fn visible(&self) -> impl Iterator<Item = &Mount> {
         self.mounts.iter().filter(|mount| !self.hidden.contains(&mount.id))
+    }
+
+    /// Those too that others were mounted over.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Mount> {
+        self.mounts.iter()
+    }
+
+    /// Whether paths lead to it.
+    pub(super) fn is_visible(&self, mount: &Mount) -> bool {
+        !self.hidden.contains(&mount.id)
+    }
+
+    /// Whether something is mounted right there.
+    pub(super) fn is_point(&self, path: &[u8]) -> bool {
+        self.points.contains(path)
     }
 
     pub(super) fn by_id(&self, id: u32) -> Option<&Mount> {

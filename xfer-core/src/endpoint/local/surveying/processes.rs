@@ -191,8 +191,8 @@ impl Looker<'_> {
         }
     }
 
-    /// Looks through the descriptors of all its threads: each may have a table of its own, and go on
-    /// when the first has ended.
+    /// Looks through the descriptors of all its threads: each may have a table of its own, and go
+    /// on when the first has ended.
     fn descriptors(&mut self, looked: &mut Looked) -> Result<(), Stopped> {
         looked.view = self.view(looked.directory.as_fd());
         let threads = proc_files::open_directory(looked.directory.as_fd(), b"task")?;

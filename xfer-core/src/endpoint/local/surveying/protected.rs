@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::mount_table::{Mount, MountTable, Spot, is_at_or_below};
-use crate::disk::{base, confine, proc_files, stat};
+use crate::disk::{base, confine, proc_files};
 
 /// All protected roots.
 #[derive(Debug, Default)]
@@ -13,8 +13,6 @@ pub(super) struct Protected {
     pub(super) paths: Vec<Vec<u8>>,
     /// The roots, and what is mounted below them.
     spots: Vec<Spot>,
-    /// The roots' directories by device and inode.
-    directories: BTreeSet<(u64, u64)>,
     /// Kinds of file systems that they are on.
     magics: BTreeSet<u64>,
 }
@@ -40,8 +38,6 @@ impl Protected {
             self.magics.extend(opened.ok().and_then(|at| proc_files::magic(at.as_fd()).ok()));
         }
         self.magics.extend(proc_files::magic(place).ok());
-        let found = rustix::fs::fstat(place);
-        self.directories.extend(found.ok().map(|found| stat::identity(&found)));
         self.paths.push(path);
     }
 
@@ -55,9 +51,9 @@ impl Protected {
         self.paths.iter().any(|root| is_at_or_below(path, root))
     }
 
-    /// Whether a directory is a root itself.
-    pub(super) fn is_root(&self, directory: (u64, u64)) -> bool {
-        self.directories.contains(&directory)
+    /// Whether a path is that of a root itself.
+    pub(super) fn is_root(&self, path: &[u8]) -> bool {
+        self.paths.iter().any(|root| root == path)
     }
 
     /// Whether a root, or what is mounted below one, is on that file system.

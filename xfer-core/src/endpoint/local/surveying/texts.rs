@@ -1,4 +1,4 @@
-//! What the kernel's texts say. Names in them are of any bytes, and chosen by whoever wishes to hide.
+//! What the kernel's texts say. Names in them are of any bytes, chosen by whoever wishes to hide.
 
 /// A process is none of a user's: a thread of the kernel.
 const PF_KTHREAD: u64 = 0x0020_0000;
