@@ -3,6 +3,7 @@
 pub mod awkward;
 pub mod http_api;
 pub mod lambda_api;
+pub mod machine;
 pub mod net;
 pub mod oracle;
 pub mod random;

@@ -1,13 +1,12 @@
 //! What a machine tells of itself before it may be destroyed. Needs root: machines are namespaces.
 
-mod machine;
 mod outside;
 mod processes;
 
 use xfer_protocol::fault::FaultKind;
 use xfer_protocol::message::Reply;
 
-use machine::{Disk, Machine};
+use xfer_tests::machine::{Disk, Machine};
 
 #[test]
 fn a_container_is_known_again_and_told_from_others() {

@@ -4,7 +4,7 @@ use std::fs;
 
 use xfer_protocol::survey::Tree;
 
-use crate::machine::{Disk, Machine};
+use xfer_tests::machine::{Disk, Machine};
 
 fn named(trees: &[Tree]) -> Vec<(&str, u64, u64)> {
     let name = |tree: &'_ Tree| -> (u64, u64) { (tree.count, tree.bytes) };

@@ -2,7 +2,7 @@
 
 use xfer_protocol::survey::Surveyed;
 
-use crate::machine::{Disk, Machine};
+use xfer_tests::machine::{Disk, Machine};
 
 fn told(found: &Surveyed) -> Vec<(String, bool)> {
     let path = |path: &[u8]| String::from_utf8(path.to_vec()).expect("text");

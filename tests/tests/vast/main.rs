@@ -7,7 +7,6 @@ mod destroys;
 mod destroys_killed;
 mod destroys_lost;
 mod doomed;
-mod gates;
 mod itself;
 mod lists;
 mod logins;

@@ -9,8 +9,9 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use tempfile::TempDir;
 use xfer_protocol::message::{Access, OpenRoot, Reply, Request};
 use xfer_protocol::survey::{Container, Survey, Surveyed};
-use xfer_tests::stub::Controller;
-use xfer_tests::xfer::binary;
+
+use crate::stub::Controller;
+use crate::xfer::binary;
 
 /// Makes the root file system that the first process then has; `$2` are the test's own mounts
 const SETUP: &str = "set -e; d=$1
@@ -28,11 +29,11 @@ const SETUP: &str = "set -e; d=$1
     'umount -l /old; rmdir /old; echo ready; read -r _'";
 
 /// A disk of a machine, which outlives it
-pub(crate) struct Disk(TempDir);
+pub struct Disk(TempDir);
 
 impl Disk {
     /// One on which an image lies and nothing else
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         let directory = tempfile::tempdir_in("/var/tmp").expect("a directory on a disk");
         let at = |name: &str| directory.path().join(name);
         for name in ["boot", "data/sub", "dev", "disk", "etc", "mnt", "proc", "root", "run", "srv"]
@@ -64,13 +65,13 @@ impl Disk {
     }
 
     /// A directory of the host's
-    pub(crate) fn volume(&self) -> std::path::PathBuf {
+    pub fn volume(&self) -> std::path::PathBuf {
         self.0.path().join("volume")
     }
 }
 
 /// A machine that runs
-pub(crate) struct Machine {
+pub struct Machine {
     first: Child,
     /// Of its first process, as it is seen from here
     pid: String,
@@ -78,7 +79,7 @@ pub(crate) struct Machine {
 
 impl Machine {
     /// Starts on a disk; `mounts` is a script whose directory is the root to be
-    pub(crate) fn start(disk: &Disk, mounts: &str) -> Self {
+    pub fn start(disk: &Disk, mounts: &str) -> Self {
         let mut first = Command::new("unshare")
             .args(["--mount", "--pid", "--fork", "--propagation", "private", "bash", "-c", SETUP])
             .arg("bash")
@@ -96,32 +97,45 @@ impl Machine {
         Self { first, pid }
     }
 
+    /// What a command begins with that is to run there
+    pub fn entering(&self) -> [&str; 6] {
+        ["nsenter", "--mount", "--pid", "--wdns=/", "--target", &self.pid]
+    }
+
+    /// Ends it, and all that runs there
+    pub fn end(&mut self) {
+        // With its first process all others end.
+        drop(self.first.stdin.take());
+        drop(self.first.wait());
+    }
+
     fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new("nsenter");
-        command.args(["--mount", "--pid", "--wdns=/", "--target", &self.pid]).args(words);
+        let [program, arguments @ ..] = self.entering();
+        let mut command = Command::new(program);
+        command.args(arguments).args(words);
         command.env_clear().env("PATH", "/usr/bin:/usr/sbin:/bin:/sbin").env("HOME", "/root");
         command
     }
 
     /// Runs a script to its end
-    pub(crate) fn run(&self, script: &str) {
+    pub fn run(&self, script: &str) {
         let status = self.command(&["bash", "-c", script]).stdin(Stdio::null()).status();
         assert!(status.expect("start").success(), "{script}");
     }
 
     /// What a script prints
-    pub(crate) fn says(&self, script: &str) -> String {
+    pub fn says(&self, script: &str) -> String {
         let output = self.command(&["bash", "-c", script]).stdin(Stdio::null()).output();
         String::from_utf8(output.expect("start").stdout).expect("text").trim().to_owned()
     }
 
     /// Runs a script, which then waits
-    pub(crate) fn hold(&self, script: &str) -> Held {
+    pub fn hold(&self, script: &str) -> Held {
         self.held(&["bash", "-c", &format!("{script}\necho; read -r _")])
     }
 
     /// Runs Python, which then waits
-    pub(crate) fn hold_python(&self, script: &str) -> Held {
+    pub fn hold_python(&self, script: &str) -> Held {
         let script = format!("{script}\nprint(flush=True)\ninput()");
         self.held(&["python3", "-c", &script])
     }
@@ -138,12 +152,12 @@ impl Machine {
     }
 
     /// A session with an agent there
-    pub(crate) fn agent(&self) -> Agent {
+    pub fn agent(&self) -> Agent {
         self.agent_by(&[])
     }
 
     /// The same through a command that runs it
-    pub(crate) fn agent_by(&self, words: &[&str]) -> Agent {
+    pub fn agent_by(&self, words: &[&str]) -> Agent {
         let (sentinel, session) = ("ab".repeat(32), "07".repeat(16));
         let agent = ["/boot/xfer", "agent", "--sentinel", &sentinel, "--session", &session];
         let words = [words, &agent, &["--silence", "60"]].concat();
@@ -157,33 +171,31 @@ impl Machine {
     }
 
     /// Who it says it is
-    pub(crate) fn identity(&self, mark: bool) -> Container {
+    pub fn identity(&self, mark: bool) -> Container {
         self.agent().identity(mark)
     }
 
     /// What it finds below a root
-    pub(crate) fn survey(&self, root: &str) -> Surveyed {
+    pub fn survey(&self, root: &str) -> Surveyed {
         self.agent().survey(root)
     }
 }
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        // With its first process all others end.
-        drop(self.first.stdin.take());
-        drop(self.first.wait());
+        self.end();
     }
 }
 
 /// A process of a machine that waits until this is dropped
-pub(crate) struct Held {
+pub struct Held {
     child: Child,
     output: BufReader<ChildStdout>,
 }
 
 impl Held {
     /// Lets it go on, up to its next line
-    pub(crate) fn go_on(&mut self) {
+    pub fn go_on(&mut self) {
         let input = self.child.stdin.as_mut().expect("piped");
         input.write_all(b"\n").expect("write");
         input.flush().expect("write");
@@ -204,7 +216,7 @@ impl Drop for Held {
 }
 
 /// A session with an agent
-pub(crate) struct Agent {
+pub struct Agent {
     process: Child,
     controller: Option<Controller<BufReader<ChildStdout>, ChildStdin>>,
     number: u32,
@@ -212,11 +224,12 @@ pub(crate) struct Agent {
 
 impl Agent {
     /// The answer to a request, or its fault's kind
-    pub(crate) fn ask(&mut self, request: Request) -> Result<Reply, xfer_protocol::fault::Fault> {
+    pub fn ask(&mut self, request: Request) -> Result<Reply, xfer_protocol::fault::Fault> {
         self.controller.as_mut().expect("open").ask(request, &[]).expect("an answer")
     }
 
-    pub(crate) fn identity(&mut self, mark: bool) -> Container {
+    /// Who it says it is
+    pub fn identity(&mut self, mark: bool) -> Container {
         match self.ask(Request::Identify(mark)) {
             Ok(Reply::Container(container)) => container,
             other => panic!("{other:?}"),
@@ -224,7 +237,7 @@ impl Agent {
     }
 
     /// Surveys until it is over
-    pub(crate) fn survey(&mut self, root: &str) -> Surveyed {
+    pub fn survey(&mut self, root: &str) -> Surveyed {
         self.number += 1;
         let roots = vec![root.as_bytes().to_vec()];
         let survey = Survey { number: self.number, roots, outside: true };
@@ -238,7 +251,7 @@ impl Agent {
     }
 
     /// Whether a root is written back
-    pub(crate) fn write_back(&mut self, root: &str) -> Result<Reply, xfer_protocol::fault::Fault> {
+    pub fn write_back(&mut self, root: &str) -> Result<Reply, xfer_protocol::fault::Fault> {
         let open = OpenRoot { path: root.as_bytes().to_vec(), access: Access::Read };
         let Ok(Reply::Root(root)) = self.ask(Request::OpenRoot(open)) else { panic!("no root") };
         self.ask(Request::WriteBack(root.index))
