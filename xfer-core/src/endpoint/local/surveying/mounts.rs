@@ -78,7 +78,9 @@ pub(super) fn others(
             && !shows_others(table, mount, |upper| protected.holds(upper) || on_root(upper))
     };
     let mut trees = Trees::default();
-    for mount in table.all().filter(concerned) {
+    // Systems mount memory below `/dev` over their own.
+    let is_known = |mount: &&Mount| table.is_visible(mount) || !mount.is_at_or_below(b"/dev");
+    for mount in table.all().filter(concerned).filter(is_known) {
         if dropped.is_cancelled() {
             break;
         }
