@@ -217,9 +217,7 @@ fn verb(
             let mut sources = locations.map(location).collect::<Result<Vec<_>, _>>()?;
             match (sources.pop(), sources.is_empty()) {
                 (Some(_), false) if copying == Copying::Sync && sources.len() > 1 => {
-                    let what = "sync takes one source and a destination";
-                    return Err(CliError::usage("extra-operand", what)
-                        .next("sync them one at a time, or: xfer push SOURCE... DESTINATION"));
+                    return Err(several_to_sync());
                 }
                 (Some(destination), false) => Verb::Copy { copying, sources, destination },
                 _ => {
@@ -275,6 +273,11 @@ fn verb(
             words: matches.get_many("words").into_iter().flatten().cloned().collect(),
         },
     })
+}
+
+fn several_to_sync() -> CliError {
+    CliError::usage("extra-operand", "sync takes one source and a destination")
+        .next("sync them one at a time, or: xfer push SOURCE... DESTINATION")
 }
 
 fn listing(matches: &ArgMatches) -> Result<Verb, CliError> {
