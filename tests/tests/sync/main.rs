@@ -1,6 +1,5 @@
 //! What `sync` leaves at a destination, judged by rsync and by what each row says
 
-mod bucket;
 mod rows;
 mod stand;
 mod stops;

@@ -279,9 +279,7 @@ fn verb(
             let mut sources = locations.map(location).collect::<Result<Vec<_>, _>>()?;
             match (sources.pop(), sources.is_empty()) {
                 (Some(_), false) if copying == Copying::Sync && sources.len() > 1 => {
-                    let what = "sync takes one source and a destination";
-                    return Err(CliError::usage("extra-operand", what)
-                        .next("sync them one at a time, or: xfer push SOURCE... DESTINATION"));
+                    return Err(several_to_sync());
                 }
                 (Some(destination), false) => Verb::Copy { copying, sources, destination },
                 _ => {
@@ -374,6 +372,11 @@ fn destruction(matches: &ArgMatches) -> Verb {
         token: word(matches, "token").into(),
         confirm: matches.get_one::<OsString>("confirm").cloned(),
     }
+}
+
+fn several_to_sync() -> CliError {
+    CliError::usage("extra-operand", "sync takes one source and a destination")
+        .next("sync them one at a time, or: xfer push SOURCE... DESTINATION")
 }
 
 fn listing(matches: &ArgMatches) -> Result<Verb, CliError> {

@@ -94,7 +94,6 @@ fn refusals_say_what_and_what_next() {
         ("push a s3://k:sesame@bucket/x", "password-in-location", "***", "AWS_ACCESS_KEY_ID"),
         ("push --endpoint-url https://k:sesame@h a b", "bad-value", "--endpoint-url: ", "--help"),
         ("push a u:pw@h:p", "password-in-location", "***", "key"),
-        ("push --delete=now a b", "bad-value", "--delete now", "--help"),
         ("sync --delete before a b", "extra-operand", "one source", "push"),
         ("sync --max-delete 101% a b", "bad-value", "--max-delete 101%", "--help"),
         ("sync a", "missing-operand", "destination", "xfer sync"),
