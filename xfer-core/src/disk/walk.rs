@@ -11,7 +11,7 @@ use xfer_protocol::manifest::Timestamp;
 use super::{confine, stat};
 
 /// Directories within each other that are entered: each is a descriptor.
-const DEPTH_MAX: usize = 256;
+const DEPTH_MAX: usize = 128;
 
 /// An entry that is no directory.
 #[derive(Clone, Copy, Debug)]
