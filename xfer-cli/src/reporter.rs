@@ -163,7 +163,8 @@ impl Reporter {
         (state.entries, state.bytes) = (entries, bytes);
     }
 
-    fn begun(&self, sources: &[Location], destination: &Location) {
+    /// Tells what is to go where.
+    pub(crate) fn begun(&self, sources: &[Location], destination: &Location) {
         self.output.event(&Body::Run {
             version: env!("CARGO_PKG_VERSION"),
             verb: self.verb,

@@ -7,6 +7,7 @@ mod destroys;
 mod destroys_killed;
 mod destroys_lost;
 mod doomed;
+mod evacuates;
 mod itself;
 mod lists;
 mod logins;

@@ -10,6 +10,7 @@ use xfer_core::discover::Ordered;
 use xfer_core::engine::release::{self, Destruction, GateRequest, Judged};
 use xfer_core::engine::{self, Summary, Transfer};
 use xfer_core::error::ExitClass;
+use xfer_core::event::Event;
 use xfer_core::gate::verdict::Verdict;
 use xfer_core::location::{Location, Machine, PlatformMachine};
 use xfer_core::options::VerifyLevel;
@@ -89,6 +90,8 @@ struct Evacuating<'a> {
 
 impl Evacuating<'_> {
     fn perform(mut self, asked: &EvacuateVerb) -> Result<ExitClass, Ended> {
+        let place = std::slice::from_ref(&asked.location);
+        self.reporter().begun(place, &asked.destination);
         if let Some(class) = self.follow()? {
             return Ok(class);
         }
@@ -102,8 +105,7 @@ impl Evacuating<'_> {
         let judged = self.judge()?;
         match (&judged.verdict, &judged.token, &self.doomed) {
             (Verdict::Release(_), Some(token), Some(machine)) => {
-                let text = gate::release_text(&judged, None);
-                self.context.output.say(&text);
+                gate::tell_release(&judged, &self.context.output);
                 self.destroy(machine.clone(), token.clone().into_bytes())
             }
             (Verdict::Hold(_), ..) if asked.on_hold == OnHold::Stop => {
@@ -168,8 +170,16 @@ impl Evacuating<'_> {
             options: self.settings.options.clone(),
             plan_only: self.settings.dry_run,
         };
-        let summary = self
-            .part(|reach| engine::run(transfer, reach.connector, reach.observer, reach.cancel))?;
+        let summary = self.part(|reach| {
+            // The whole was told to begin.
+            let told = reach.observer;
+            let observer = Arc::new(move |event: &Event| {
+                if !matches!(event, Event::Begun { .. }) {
+                    told.observe(event);
+                }
+            });
+            engine::run(transfer, reach.connector, observer, reach.cancel)
+        })?;
         if !self.settings.dry_run {
             let output = &self.context.output;
             tell_proof(&summary, self.settings.options.verify.level, output);

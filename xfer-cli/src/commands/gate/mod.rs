@@ -179,11 +179,11 @@ fn write_token(path: &Path, token: &str) -> Result<(), CliError> {
     })
 }
 
-/// What a release says, of a token that nobody is given.
-pub(super) fn release_text(judged: &Judged, token: Option<&[u8]>) -> String {
-    match &judged.verdict {
-        Verdict::Release(release) => told::release_text(judged, release, token),
-        Verdict::Hold(reasons) => told::hold_text(judged, reasons),
+/// Tells a release whose token nobody is given, for it is spent at once.
+pub(super) fn tell_release(judged: &Judged, output: &Output) {
+    if let Verdict::Release(release) = &judged.verdict {
+        output.event(&Body::Gate(Box::new(told::released(judged, release, None))));
+        output.say(&told::proven_text(release));
     }
 }
 

@@ -141,15 +141,20 @@ fn remedy(judged: &Judged, reason: &Reason) -> String {
     }
 }
 
-pub(super) fn release_text(judged: &Judged, release: &Release, token: Option<&[u8]>) -> String {
+/// What is proven, in one line.
+pub(super) fn proven_text(release: &Release) -> String {
     let places: Vec<_> = release.destinations.keys().map(String::as_str).collect();
-    let mut text = format!(
+    format!(
         "RELEASE  {} may be destroyed: {} ({}) are proven at {}\n",
         shown(&release.machine),
         amounts::entries(release.entries),
         amounts::bytes(release.bytes),
         shown(&places.join(", ")),
-    );
+    )
+}
+
+pub(super) fn release_text(judged: &Judged, release: &Release, token: Option<&[u8]>) -> String {
+    let mut text = proven_text(release);
     let life = amounts::span(std::time::Duration::from_secs(release.life.into()));
     let file = token.map_or_else(|| "FILE".to_owned(), |file| Escaped(file).to_string());
     text += &format!("  token   {file}, good for {life} from now\n");
