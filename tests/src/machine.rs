@@ -31,6 +31,12 @@ const SETUP: &str = "set -e; d=$1
 /// A disk of a machine, which outlives it
 pub struct Disk(TempDir);
 
+impl Default for Disk {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Disk {
     /// One on which an image lies and nothing else
     pub fn new() -> Self {

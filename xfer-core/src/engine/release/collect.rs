@@ -263,7 +263,6 @@ impl Collecting {
     }
 
     /// Who has what open, and what lies elsewhere; nothing where the machine cannot tell.
-    #[expect(clippy::type_complexity, reason = "two lists, each known or not")]
     async fn survey(
         &self,
         source: &dyn Source,

@@ -1,5 +1,7 @@
 //! Evacuating a machine: what is asked of a gate and of a destruction around the copy.
 
+use std::sync::Arc;
+
 use tokio_util::sync::CancellationToken;
 
 use super::collect::{Collecting, GateRequest};
@@ -58,7 +60,7 @@ pub async fn followed(
     let Some((_, token)) = of_it.max() else { return Ok(None) };
     let machine = asked.machine.clone();
     let asked = Destruction { token, ..asked };
-    match destroy(asked, connector.clone(), observer.clone(), cancel).await {
+    match destroy(asked, connector.clone(), Arc::clone(&observer), cancel).await {
         Ok(destroyed) => Ok(Some(destroyed)),
         Err(TransferError::Stopped { signal }) => Err(TransferError::Stopped { signal }),
         Err(error) => match connector.shown(&machine).await {
