@@ -140,8 +140,7 @@ fn check_request(request: &Request) -> Result<u64, FieldError> {
             }
         }
         Request::OpenPartial(open) => {
-            check_below_root(&open.path)?;
-            check_size(open.size)?;
+            check_below_root(&open.path).and_then(|()| check_size(open.size))?
         }
         Request::Keep(keep) => check_ranges(&keep.ranges)?,
         Request::WriteBlock(write) => return check_write_block(write),

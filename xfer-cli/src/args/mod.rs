@@ -273,23 +273,7 @@ fn verb(
     inner: Option<(&str, &ArgMatches)>,
 ) -> Result<Verb, CliError> {
     Ok(match name {
-        "push" | "pull" | "sync" => {
-            let copying = Copying::named(name);
-            let locations = matches.get_many::<OsString>("LOCATION").into_iter().flatten();
-            let mut sources = locations.map(location).collect::<Result<Vec<_>, _>>()?;
-            match (sources.pop(), sources.is_empty()) {
-                (Some(_), false) if copying == Copying::Sync && sources.len() > 1 => {
-                    return Err(several_to_sync());
-                }
-                (Some(destination), false) => Verb::Copy { copying, sources, destination },
-                _ => {
-                    let several = if copying == Copying::Sync { "" } else { "..." };
-                    let usage = format!("xfer {name} SOURCE{several} DESTINATION");
-                    return Err(CliError::usage("missing-operand", "a destination is missing")
-                        .next(format!("{usage}; see: xfer {name} --help")));
-                }
-            }
-        }
+        "push" | "pull" | "sync" => copying(name, matches)?,
         "rehearsed" => Verb::Rehearsed {
             source: location(&word(matches, "SOURCE"))?,
             destination: location(&word(matches, "DESTINATION"))?,
@@ -324,15 +308,7 @@ fn verb(
             Verb::ConfigShow { origin: inner.is_some_and(|(_, inner)| inner.get_flag("origin")) }
         }
         "evacuate" => Verb::Evacuate(evacuation(matches)?),
-        "gate" => Verb::Gate(GateVerb {
-            machine: location(&word(matches, "MACHINE"))?,
-            roots: words_of(matches, "root").map(|root| root.as_bytes().to_vec()).collect(),
-            receipts: words_of(matches, "receipt").map(PathBuf::from).collect(),
-            policy: matches.get_one::<OsString>("policy").map(PathBuf::from),
-            acks: words_of(matches, "ack").cloned().collect(),
-            trusted: words_of(matches, "trust-key").map(PathBuf::from).collect(),
-            token: matches.get_one::<OsString>("token").map(PathBuf::from),
-        }),
+        "gate" => Verb::Gate(gating(matches)?),
         "rehearse" => {
             Verb::Rehearse { directory: matches.get_one::<OsString>("DIR").map(PathBuf::from) }
         }
@@ -344,6 +320,34 @@ fn verb(
         _ => Verb::Agent {
             words: matches.get_many("words").into_iter().flatten().cloned().collect(),
         },
+    })
+}
+
+fn copying(name: &str, matches: &ArgMatches) -> Result<Verb, CliError> {
+    let copying = Copying::named(name);
+    let locations = matches.get_many::<OsString>("LOCATION").into_iter().flatten();
+    let mut sources = locations.map(location).collect::<Result<Vec<_>, _>>()?;
+    match (sources.pop(), sources.is_empty()) {
+        (Some(_), false) if copying == Copying::Sync && sources.len() > 1 => Err(several_to_sync()),
+        (Some(destination), false) => Ok(Verb::Copy { copying, sources, destination }),
+        _ => {
+            let several = if copying == Copying::Sync { "" } else { "..." };
+            let usage = format!("xfer {name} SOURCE{several} DESTINATION");
+            Err(CliError::usage("missing-operand", "a destination is missing")
+                .next(format!("{usage}; see: xfer {name} --help")))
+        }
+    }
+}
+
+fn gating(matches: &ArgMatches) -> Result<GateVerb, CliError> {
+    Ok(GateVerb {
+        machine: location(&word(matches, "MACHINE"))?,
+        roots: words_of(matches, "root").map(|root| root.as_bytes().to_vec()).collect(),
+        receipts: words_of(matches, "receipt").map(PathBuf::from).collect(),
+        policy: matches.get_one::<OsString>("policy").map(PathBuf::from),
+        acks: words_of(matches, "ack").cloned().collect(),
+        trusted: words_of(matches, "trust-key").map(PathBuf::from).collect(),
+        token: matches.get_one::<OsString>("token").map(PathBuf::from),
     })
 }
 

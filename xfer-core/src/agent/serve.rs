@@ -612,12 +612,8 @@ async fn answer<E: Source + Sink>(
         Request::Scan(r) => endpoint.scan(r).await.map(|index| plain(Reply::Scan(index))),
         Request::ScanNext(r) => endpoint.scan_next(r).await.map(|b| plain(Reply::ScanBatch(b))),
         Request::DataRanges(r) => endpoint.data_ranges(r).await.map(|rs| plain(Reply::Ranges(rs))),
-        Request::ReadBlock(r) => {
-            endpoint.read_block(r).await.map(|(digests, bytes)| (Reply::Block(digests), bytes))
-        }
-        Request::ReadPack(r) => {
-            endpoint.read_pack(r).await.map(|(reads, bytes)| (Reply::Pack(reads), bytes))
-        }
+        Request::ReadBlock(r) => endpoint.read_block(r).await.map(|(d, b)| (Reply::Block(d), b)),
+        Request::ReadPack(r) => endpoint.read_pack(r).await.map(|(rs, b)| (Reply::Pack(rs), b)),
         Request::HashBlocks(r) => {
             endpoint.hash_blocks(r).await.map(|digests| plain(Reply::Digests(digests)))
         }

@@ -42,6 +42,7 @@ use crate::journal::{
 use crate::location::Machine;
 use crate::plan::Policy;
 use crate::plan::mapping::{Mapping, MappingError, begin_of, map_sources};
+use crate::receipt::Provenance;
 
 /// Partials of one mapping are numbered within this span of the session's numbers.
 const PARTIALS_SPAN: u64 = 1 << 40;
@@ -385,28 +386,13 @@ async fn move_all(
     }
     shared.observer.observe(&Event::Phase(Phase::Verify));
     let mut told = None;
-    if !shared.transfer.plan_only {
-        let durable = shared.transfer.options.verify.level.is_durable();
-        let finish = Finish { root: to.index, durable };
-        let finishing = opened.sink.sink.finish(finish);
-        let both = opened.two(to);
-        let (finished, known) = tokio::join!(finishing, provenance(shared, &both));
-        told = Some(Box::new(known));
-        if let Err(EndpointError::Fault(_)) = &finished {
-            // Nobody knows which bytes are lost.
-            contexts.iter().filter_map(|cx| cx.tail.as_ref()).for_each(Tail::discard);
-        }
-        if finished.is_err() && durable {
-            // An answer that was lost may have been that of a failed sync.
-            contexts.iter().for_each(|cx| cx.note_unsynced());
-        }
-        finished.map_err(|e| Context::stop(Side::Destination, e))?;
-    }
     if shared.transfer.plan_only {
         // A plan tells the route, which nothing has had to wait for.
         for end in opened.ends() {
             end.decided().await;
         }
+    } else {
+        told = Some(Box::new(finish(shared, opened, to, &contexts).await?));
     }
     for text in opened.ends().flat_map(Connected::later_notices) {
         shared.observer.observe(&Event::Notice(text));
@@ -420,6 +406,29 @@ async fn move_all(
     let (summary, kept) = wrap_up(shared, contexts, ends, manifest, &state)?;
     leave_receipt(shared, &*opened.sink.sink, to.index, &summary, kept.as_deref()).await;
     Ok(summary)
+}
+
+/// Ends the writing, and asks both ends meanwhile what the receipt says of them.
+async fn finish(
+    shared: &Shared,
+    opened: &Opened,
+    to: &Root,
+    contexts: &[Arc<Context>],
+) -> Result<Provenance, Stop> {
+    let durable = shared.transfer.options.verify.level.is_durable();
+    let finishing = opened.sink.sink.finish(Finish { root: to.index, durable });
+    let both = opened.two(to);
+    let (finished, known) = tokio::join!(finishing, provenance(shared, &both));
+    if let Err(EndpointError::Fault(_)) = &finished {
+        // Nobody knows which bytes are lost.
+        contexts.iter().filter_map(|cx| cx.tail.as_ref()).for_each(Tail::discard);
+    }
+    if finished.is_err() && durable {
+        // An answer that was lost may have been that of a failed sync.
+        contexts.iter().for_each(|cx| cx.note_unsynced());
+    }
+    finished.map_err(|e| Context::stop(Side::Destination, e))?;
+    Ok(known)
 }
 
 /// Moves until all is there, or until more than may has crossed a proxy.
