@@ -34,8 +34,9 @@ fn verbs_and_flags() {
         ),
         ("B-C1", &["push", "--no-streams", "@s", "@d"], 2, "unknown-flag"),
         ("B-C1", &["push", "--xattrs=1", "@s", "@d"], 2, "bad-value"),
-        ("B-C1", &["evacuate", "@s", "@d"], 2, "not-in-this-version"),
-        ("B-C1", &["destroy", "vast:1"], 2, "not-in-this-version"),
+        ("B-C1", &["evacuate", "@s", "@d"], 2, "not-a-machine"),
+        ("B-C1", &["destroy", "vast:1"], 2, "missing-operand"),
+        ("B-C1", &["transfers"], 2, "not-in-this-version"),
         ("B-C1", &["push", "--watch", "@s", "@d"], 2, "not-in-this-version"),
         ("B-C1", &["push", "--detach", "@s", "@d"], 2, "not-in-this-version"),
         ("B-C1", &["push", "--compress", "gzip", "@s", "@d"], 2, "bad-value"),
@@ -51,7 +52,8 @@ fn verbs_and_flags() {
         ("B-C10", &["push", "--gate", "--dry-run", "@s", "@d"], 2, "unknown-flag"),
         ("B-C10", &["push", "--gate", "--ignore-errors", "@s", "@d"], 2, "unknown-flag"),
         ("B-C10", &["push", "--gate", "--size-only", "@s", "@d"], 2, "unknown-flag"),
-        ("B-C10", &["gate", "vast:1"], 2, "not-in-this-version"),
+        ("B-C10", &["gate", "@s"], 2, "not-a-machine"),
+        ("B-C10", &["gate", "vast:"], 2, "not-a-machine"),
     ]);
 }
 

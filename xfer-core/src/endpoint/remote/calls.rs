@@ -448,7 +448,8 @@ impl Sink for RemoteEndpoint {
     }
 
     fn backs_up(&self) -> bool {
-        self.offers(FEATURE_REMOVALS)
+        // What is kept is renamed.
+        self.offers(FEATURE_REMOVALS) && self.capabilities().rename
     }
 
     async fn remove(&self, remove: Remove) -> EndpointResult<Vec<Outcome>> {
