@@ -108,6 +108,10 @@ fn one_line_saves_all_and_ends_the_machine() {
     let saved = leaving.evacuate(&[], 0);
     assert_eq!((verdict(&saved), &saved.result()["reason"]), (json!("release"), &json!("release")));
     assert!(leaving.orders().is_empty(), "nothing was to be destroyed");
+    let counts = &saved.result()["entries"];
+    assert_eq!((&counts["selected"], &counts["moved"]), (&json!(4), &json!(4)));
+    let planned = leaving.evacuate(&["-n"], 0).result();
+    assert_eq!((&planned["reason"], &planned["entries"]["selected"]), (&json!("done"), &json!(4)));
     let ended = leaving.evacuate(TO_ITS_END, 0);
     assert_eq!(ended.result()["reason"], "destroyed");
     assert_eq!(leaving.orders(), [DELETE]);

@@ -47,7 +47,7 @@ pub(super) fn destroy(
     match ended {
         Ok(destroyed) => {
             reporter.finish(|_| ());
-            Ok(conclude(&destroyed, output))
+            Ok(conclude(&destroyed, |body| body, output))
         }
         Err(error) => {
             let error = with_same_command(reach::stopped(error), &machine, token_file);
@@ -147,7 +147,12 @@ fn read_token(file: &Path, machine: &PlatformMachine) -> Result<Vec<u8>, CliErro
     })
 }
 
-pub(super) fn conclude(destroyed: &Destroyed, output: &Output) -> ExitClass {
+/// Tells that a machine is gone; `counted` adds to the outcome what came before it.
+pub(super) fn conclude(
+    destroyed: &Destroyed,
+    counted: impl FnOnce(ResultBody) -> ResultBody,
+    output: &Output,
+) -> ExitClass {
     let Destroyed { machine, asked, per_hour } = destroyed;
     let by = if *asked { "" } else { "; an earlier run asked for it" };
     let message = format!("{machine}: destroyed, by this token{by}");
@@ -157,12 +162,12 @@ pub(super) fn conclude(destroyed: &Destroyed, output: &Output) -> ExitClass {
          meter     stopped{cost}\n"
     );
     output.result(text.as_bytes());
-    output.last(ResultBody {
+    output.last(counted(ResultBody {
         message,
         machine_state: Some(MachineReason::Gone.state()),
         output: Some(text),
         ..result_of(ExitClass::Done, "destroyed")
-    });
+    }));
     ExitClass::Done
 }
 

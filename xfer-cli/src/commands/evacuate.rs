@@ -9,20 +9,21 @@ use xfer_core::connect::Connector;
 use xfer_core::discover::Ordered;
 use xfer_core::engine::release::{self, Destruction, GateRequest, Judged};
 use xfer_core::engine::{self, Summary, Transfer};
-use xfer_core::error::ExitClass;
+use xfer_core::error::{ExitClass, TransferError};
 use xfer_core::event::Event;
 use xfer_core::gate::verdict::Verdict;
 use xfer_core::location::{Location, Machine, PlatformMachine};
 use xfer_core::options::VerifyLevel;
 
 use super::gate::{acknowledged, check_machine, policy};
-use super::transfer::{conclude, output_failure, summary_text, tell_proof};
+use super::transfer::{conclude, counted, output_failure, print_plan, summary_text, tell_proof};
 use super::{Context, destroy, gate, reach};
 use crate::Outcome;
 use crate::args::{EvacuateVerb, OnHold};
 use crate::output::Output;
+use crate::output::json::ResultBody;
 use crate::problem::CliError;
-use crate::reporter::Reporter;
+use crate::reporter::{Reporter, State};
 use crate::settings::CopySettings;
 
 /// How long a destruction of an earlier run is followed before anything is done anew.
@@ -103,17 +104,18 @@ impl Evacuating<'_> {
             return Ok(conclude(&summary, self.settings.dry_run, &self.context.output));
         }
         let judged = self.judge()?;
+        let copied = |body| ResultBody { elapsed_s: 0.0, ..counted(body, &summary) };
         match (&judged.verdict, &judged.token, &self.doomed) {
             (Verdict::Release(_), Some(token), Some(machine)) => {
                 gate::tell_release(&judged, &self.context.output);
-                self.destroy(machine.clone(), token.clone().into_bytes())
+                self.destroy(machine.clone(), token.clone().into_bytes(), copied)
             }
             (Verdict::Hold(_), ..) if asked.on_hold == OnHold::Stop => {
-                let class = gate::conclude(&judged, None, &self.context.output);
+                let class = gate::conclude(&judged, None, copied, &self.context.output);
                 self.stop(asked);
                 class.map_err(Ended::Failed)
             }
-            _ => gate::conclude(&judged, asked.token.as_deref(), &self.context.output)
+            _ => gate::conclude(&judged, asked.token.as_deref(), copied, &self.context.output)
                 .map_err(Ended::Failed),
         }
     }
@@ -125,12 +127,24 @@ impl Evacuating<'_> {
     /// Runs one part of it; a failure is told and ends all.
     fn part<T, F>(&self, work: impl FnOnce(reach::Reach) -> F) -> Result<T, Ended>
     where
-        F: Future<Output = Result<T, xfer_core::error::TransferError>>,
+        F: Future<Output = Result<T, TransferError>>,
+    {
+        self.part_told(work, |_, _| ())
+    }
+
+    /// The same, told by what was seen of it.
+    fn part_told<T, F>(
+        &self,
+        work: impl FnOnce(reach::Reach) -> F,
+        tell: impl FnOnce(&State, &T),
+    ) -> Result<T, Ended>
+    where
+        F: Future<Output = Result<T, TransferError>>,
     {
         let reporter = self.reporter();
         match reach::run(self.connector.clone(), &reporter, work) {
             Ok(done) => {
-                reporter.finish(|_| ());
+                reporter.finish(|state| tell(state, &done));
                 Ok(done)
             }
             Err(error) => {
@@ -151,7 +165,8 @@ impl Evacuating<'_> {
         let followed = self.part(|reach| async move {
             release::followed(asked, reach.connector, reach.observer, reach.cancel).await
         })?;
-        Ok(followed.map(|destroyed| destroy::conclude(&destroyed, &self.context.output)))
+        let conclude = |destroyed| destroy::conclude(&destroyed, |body| body, &self.context.output);
+        Ok(followed.map(conclude))
     }
 
     fn roots(&self) -> Result<Vec<Vec<u8>>, Ended> {
@@ -170,7 +185,7 @@ impl Evacuating<'_> {
             options: self.settings.options.clone(),
             plan_only: self.settings.dry_run,
         };
-        let summary = self.part(|reach| {
+        let moving = |reach: reach::Reach| {
             // The whole was told to begin.
             let told = reach.observer;
             let observer = Arc::new(move |event: &Event| {
@@ -179,13 +194,16 @@ impl Evacuating<'_> {
                 }
             });
             engine::run(transfer, reach.connector, observer, reach.cancel)
-        })?;
-        if !self.settings.dry_run {
+        };
+        self.part_told(moving, |state, summary| {
             let output = &self.context.output;
-            tell_proof(&summary, self.settings.options.verify.level, output);
-            output.say(&summary_text(&summary));
-        }
-        Ok(summary)
+            if self.settings.dry_run {
+                print_plan(state, output);
+            } else {
+                tell_proof(summary, self.settings.options.verify.level, output);
+                output.say(&summary_text(summary));
+            }
+        })
     }
 
     fn judge(&self) -> Result<Judged, Ended> {
@@ -193,13 +211,18 @@ impl Evacuating<'_> {
         self.part(|reach| release::gate(request, reach.connector, reach.observer, reach.cancel))
     }
 
-    fn destroy(&self, machine: PlatformMachine, token: Vec<u8>) -> Result<ExitClass, Ended> {
+    fn destroy(
+        &self,
+        machine: PlatformMachine,
+        token: Vec<u8>,
+        copied: impl FnOnce(ResultBody) -> ResultBody,
+    ) -> Result<ExitClass, Ended> {
         let options = self.settings.options.clone();
         let asked = Destruction { machine, token, options, followed: release::FOLLOWED };
         let destroyed = self.part(|reach| async move {
             release::destroy(asked, reach.connector, reach.observer, reach.cancel).await
         })?;
-        Ok(destroy::conclude(&destroyed, &self.context.output))
+        Ok(destroy::conclude(&destroyed, copied, &self.context.output))
     }
 
     /// Stops a machine that may not go: its disk is kept.

@@ -118,7 +118,14 @@ pub(super) fn conclude(summary: &Summary, dry_run: bool, output: &Output) -> Exi
         output.error(&error);
         result_of_error(&error)
     };
-    output.last(ResultBody {
+    output.last(counted(outcome, summary));
+    summary.class
+}
+
+/// An outcome with what a transfer counted.
+pub(super) fn counted(outcome: ResultBody, summary: &Summary) -> ResultBody {
+    let receipt = summary.receipt.as_ref();
+    ResultBody {
         entries: counts(summary.entries),
         bytes: counts(summary.bytes),
         payload_bytes: summary.payload_bytes,
@@ -131,14 +138,10 @@ pub(super) fn conclude(summary: &Summary, dry_run: bool, output: &Output) -> Exi
         route: summary.route.as_ref().map(RouteBody::from),
         manifest_root: summary.manifest_root.map(|root| root.to_string()),
         proof_level: summary.proof_level.map(ProofLevel::name),
-        receipt: summary
-            .receipt
-            .as_ref()
-            .map(|path| PathText::from(path.as_os_str().as_encoded_bytes())),
-        problems: summary.problem_count,
+        receipt: receipt.map(|path| PathText::from(path.as_os_str().as_encoded_bytes())),
+        problems: summary.problem_count.max(outcome.problems),
         ..outcome
-    });
-    summary.class
+    }
 }
 
 fn counts(counts: Counts) -> CountsBody {
@@ -146,7 +149,7 @@ fn counts(counts: Counts) -> CountsBody {
     CountsBody { selected, moved, unchanged, deferred, skipped, failed }
 }
 
-fn print_plan(state: &State, output: &Output) {
+pub(super) fn print_plan(state: &State, output: &Output) {
     let plan = state.plan;
     let compared = match plan.entries_to_compare {
         0 => String::new(),

@@ -46,7 +46,7 @@ pub(super) fn gate(context: &Context, asked: GateVerb) -> Outcome {
     match ended {
         Ok(judged) => {
             reporter.finish(|_| ());
-            conclude(&judged, asked.token.as_deref(), output)
+            conclude(&judged, asked.token.as_deref(), |body| body, output)
         }
         Err(error) => {
             let error = reach::stopped(error);
@@ -122,7 +122,13 @@ pub(super) fn acknowledged(
     words.iter().map(digest).collect()
 }
 
-pub(super) fn conclude(judged: &Judged, token_file: Option<&Path>, output: &Output) -> Outcome {
+/// Tells a verdict; `counted` adds to the outcome what came before it.
+pub(super) fn conclude(
+    judged: &Judged,
+    token_file: Option<&Path>,
+    counted: impl FnOnce(ResultBody) -> ResultBody,
+    output: &Output,
+) -> Outcome {
     match (&judged.verdict, &judged.token) {
         (Verdict::Release(release), Some(token)) => {
             if let Some(path) = token_file {
@@ -135,10 +141,12 @@ pub(super) fn conclude(judged: &Judged, token_file: Option<&Path>, output: &Outp
                 output.result(token.as_bytes());
             }
             output.last(ResultBody {
-                message: format!("{} may be destroyed", release.machine),
                 manifest_root: Some(release.manifest.to_string()),
-                output: token_file.is_none().then(|| token.clone()),
-                ..result_of(ExitClass::Done, "release")
+                ..counted(ResultBody {
+                    message: format!("{} may be destroyed", release.machine),
+                    output: token_file.is_none().then(|| token.clone()),
+                    ..result_of(ExitClass::Done, "release")
+                })
             });
             Ok(ExitClass::Done)
         }
@@ -147,14 +155,14 @@ pub(super) fn conclude(judged: &Judged, token_file: Option<&Path>, output: &Outp
             output.say(&told::hold_text(judged, reasons));
             let remedies = told::remedies(judged, reasons);
             let remedies = remedies.into_iter().map(|text| RemedyBody { text, argv: Vec::new() });
-            output.last(ResultBody {
+            output.last(counted(ResultBody {
                 message: format!("do not destroy {}", judged.evidence.machine.name),
                 remedies: remedies.collect(),
                 problems: reasons.len() as u64,
                 status: "refused",
                 retry: "after-fix",
                 ..result_of(ExitClass::Hold, "hold")
-            });
+            }));
             Ok(ExitClass::Hold)
         }
         (Verdict::Release(_), None) => {
