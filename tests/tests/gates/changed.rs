@@ -75,6 +75,15 @@ fn a_machine_that_was_started_again_is_another() {
     kept.assert_released(&[]);
 }
 
+/// More small files than one request may bring, and among them some that load.
+#[test]
+fn many_small_files_are_opened_piece_by_piece() {
+    let kept = Kept::uncopied();
+    kept.run("for n in $(seq 60); do head -c 600000 /dev/urandom >/data/$n; done");
+    kept.push(&[]);
+    assert_eq!(kept.assert_released(&[])["entries"], 64);
+}
+
 /// Rows: J14.
 #[test]
 fn a_root_that_is_gone_or_empty_is_no_release() {
@@ -82,7 +91,12 @@ fn a_root_that_is_gone_or_empty_is_no_release() {
     kept.run("mv /data /srv/data; ln -s /srv/data /data");
     let ids: Vec<_> = kept.held(&[]).iter().map(|reason| reason["id"].clone()).collect();
     assert!(ids.contains(&"scan-incomplete".into()), "{ids:?}");
-    kept.run("rm /data");
+    kept.run("rm /data; mv /srv/data /data; mkdir /srv/far; ln -s /srv/far /data/near");
+    kept.push(&[]);
+    let ids: Vec<_> = kept.held(&["--root", "/data/near"]);
+    let link = ids.iter().find(|reason| reason["id"] == "scan-incomplete").expect("it holds");
+    assert_eq!(link["paths"][0], "/data/near", "a link in a root is no root");
+    kept.run("mv /data /srv/data");
     let ids: Vec<_> = kept.held(&[]).iter().map(|reason| reason["id"].clone()).collect();
     assert!(ids.contains(&"scan-incomplete".into()), "{ids:?}");
     kept.run("mkdir /data; rm -r /srv/data");

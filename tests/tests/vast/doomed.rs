@@ -141,7 +141,8 @@ impl Doomed {
         let token = fs::read(token).expect("read");
         self.here(async |connector, options| {
             let Machine::Platform(machine) = machine() else { panic!("a machine of a platform") };
-            let asked = Destruction { machine, token, options, followed: SOON };
+            let asked =
+                Destruction { machine, token, options, followed: SOON, follows_only: false };
             let (observer, cancel) = (Arc::new(|_: &Event| {}), CancellationToken::new());
             release::destroy(asked, connector, observer, cancel).await
         })

@@ -137,6 +137,23 @@ fn what_holds_is_left_as_it_is_or_stopped() {
     drop(writer);
 }
 
+/// What an earlier run was refused is not asked again for roots that it did not know.
+#[test]
+fn an_older_token_destroys_nothing_that_is_not_copied_yet() {
+    let leaving = Leaving::new();
+    let token = leaving.stand.xfer.home().join("token").display().to_string();
+    leaving.evacuate(&["--token", &token], 0);
+    leaving.stand.api.answers_orders_with(r#"{"success": false, "msg": "not now"}"#);
+    let words = ["destroy", "vast:7", "--token", &token, "--confirm", "7", "--json"];
+    leaving.stand.xfer.run(words).expect_code(13);
+    assert!(leaving.orders().is_empty());
+    leaving.machine.run("mkdir /srv/more; echo three >/srv/more/file");
+    leaving.evacuate(&[TO_ITS_END, &["--root", "/srv/more"]].concat(), 0);
+    let object = leaving.store.objects().join("run7/more/file");
+    assert_eq!(std::fs::read_to_string(object).expect("an object"), "three\n");
+    assert_eq!(leaving.orders(), [DELETE]);
+}
+
 #[test]
 fn nothing_is_destroyed_that_nobody_confirmed() {
     let leaving = Leaving::new();

@@ -37,8 +37,13 @@ pub(super) fn destroy(
     let token = read_token(token_file, &machine)?;
     let connector = reach::connector(context)?;
     let options = options(context)?;
-    let asked =
-        Destruction { machine: machine.clone(), token, options, followed: release::FOLLOWED };
+    let asked = Destruction {
+        machine: machine.clone(),
+        token,
+        options,
+        followed: release::FOLLOWED,
+        follows_only: false,
+    };
     let reporter = Reporter::new(Arc::clone(output), context.verb, false);
     reporter.inspects(std::slice::from_ref(&location));
     let ended = reach::run(connector, &reporter, |reach| async move {

@@ -161,7 +161,13 @@ impl Evacuating<'_> {
             return Ok(None);
         };
         let options = self.settings.options.clone();
-        let asked = Destruction { machine, token: Vec::new(), options, followed: FOLLOWED_FIRST };
+        let asked = Destruction {
+            machine,
+            token: Vec::new(),
+            options,
+            followed: FOLLOWED_FIRST,
+            follows_only: true,
+        };
         let followed = self.part(|reach| async move {
             release::followed(asked, reach.connector, reach.observer, reach.cancel).await
         })?;
@@ -218,7 +224,13 @@ impl Evacuating<'_> {
         copied: impl FnOnce(ResultBody) -> ResultBody,
     ) -> Result<ExitClass, Ended> {
         let options = self.settings.options.clone();
-        let asked = Destruction { machine, token, options, followed: release::FOLLOWED };
+        let asked = Destruction {
+            machine,
+            token,
+            options,
+            followed: release::FOLLOWED,
+            follows_only: false,
+        };
         let destroyed = self.part(|reach| async move {
             release::destroy(asked, reach.connector, reach.observer, reach.cancel).await
         })?;

@@ -112,8 +112,9 @@ pub(super) async fn distance(
     boot: Option<[u8; 16]>,
 ) -> Option<&'static str> {
     match far.machine {
-        Machine::Store(_) | Machine::Rclone(_) => return Some("D2"),
-        Machine::Web(_) | Machine::Hub(_) => return None,
+        Machine::Store(_) => return Some("D2"),
+        // It may lead to a disk, to memory, or back.
+        Machine::Rclone(_) | Machine::Web(_) | Machine::Hub(_) => return None,
         Machine::Local | Machine::Ssh(_) | Machine::Platform(_) | Machine::Peer(_) => {}
     }
     if far.to.space.volatile {

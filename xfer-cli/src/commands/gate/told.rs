@@ -225,7 +225,12 @@ fn detail(judged: &Judged, reason: &Reason) -> String {
     if let Some(Lost { path, count, bytes, .. }) = lost(reason) {
         let (path, entries) = (Escaped(path), amounts::entries(*count));
         let remedy = remedy(judged, reason);
-        return format!("{path} ({}, {entries})   {remedy}", amounts::bytes(*bytes));
+        // Of what is left out only the names are known.
+        let bytes = match reason {
+            Reason::Excluded(_) => "sizes not known".to_owned(),
+            _ => amounts::bytes(*bytes),
+        };
+        return format!("{path} ({bytes}, {entries})   {remedy}");
     }
     reason.to_string()
 }

@@ -144,11 +144,15 @@ impl Collecting {
         let top = OpenRoot { path: b"/".to_vec(), access: Access::Read };
         let top = self.unless_stopped(end.source.open_root(top)).await;
         let mut said = Vec::new();
-        if let Some(root) = or_ended(top)? {
-            let near = Near { root: &root, boot: at_start.boot };
-            for receipt in &receipts {
-                said.extend(or_ended(self.read_back(receipt, &near).await)?.unwrap_or_default());
+        match or_ended(top)? {
+            Some(root) => {
+                let near = Near { root: &root, boot: at_start.boot };
+                for receipt in &receipts {
+                    let read = self.read_back(receipt, &near).await;
+                    said.extend(or_ended(read)?.unwrap_or_default());
+                }
             }
+            None => self.notice("the machine's top directory cannot be opened".to_owned()),
         }
         let mut found = Vec::new();
         for path in paths {
@@ -205,13 +209,14 @@ impl Collecting {
         mut scanned: ScannedRoot,
         said: &mut [SaidOf],
     ) -> Result<RootScan, RootStop> {
-        let changed = self.changed_since(&end.source, path, filter, &scanned).await?;
         let stamps = stamps_of(Arc::clone(&end.source), path, &self.cancel).await;
         let stamps = stamps.map_err(|error| match error {
             QuickError::Stopped => RootStop::Ended(Self::stopped()),
             QuickError::Endpoint(error) => RootStop::Failed(failure(&error)),
             QuickError::Unlisted(_) => RootStop::Failed(ScanFailure::Broken(error.to_string())),
         })?;
+        // After the stamps were taken: what they name is then what was hashed.
+        let changed = self.changed_since(&end.source, path, filter, &scanned).await?;
         let mut coverage = covered(path, &mut scanned, said)?;
         coverage.unreadable.join(&scanned.unlisted);
         let ScannedRoot { began, ended, written_back, .. } = scanned;
@@ -219,7 +224,7 @@ impl Collecting {
         Ok(RootScan { began, ended, written_back, coverage, changed_since, stamps })
     }
 
-    /// The roots that are named, or else `/workspace` and home, none within another.
+    /// The roots that are named, or else `/workspace`, where it is there, and home.
     pub(super) async fn roots(
         &self,
         request: &GateRequest,
@@ -229,8 +234,7 @@ impl Collecting {
         if !request.machine.path.is_empty() {
             typed.push(request.machine.path.clone());
         }
-        let is_default = typed.is_empty();
-        if is_default {
+        if typed.is_empty() {
             let policy = &self.policy.roots;
             typed = policy.iter().map(|root| root.clone().into_bytes()).collect();
         }
@@ -238,28 +242,38 @@ impl Collecting {
         let mut home = None;
         if typed.is_empty() {
             let workspace = self.opened(end, b"/workspace").await?;
-            roots.extend(workspace.map(|_| b"/workspace".to_vec()));
-            home = self.opened(end, b".").await?.map(|root| root.path);
+            roots.extend((workspace != Opened::Missing).then(|| b"/workspace".to_vec()));
+            home = match self.opened(end, b".").await? {
+                Opened::There(root) => Some(root.path),
+                Opened::Missing => None,
+                // Its scan tells why.
+                Opened::Failed => Some(b"/root".to_vec()),
+            };
         }
         for path in typed {
             let path = without_end(&path);
-            let is_absolute = path.starts_with(b"/");
-            let resolved = self.opened(end, path).await?.map(|root| root.path);
             // An absolute one stays as it was typed: a link in it is told.
-            roots.insert(match resolved {
-                Some(resolved) if !is_absolute => resolved,
+            roots.insert(match self.opened(end, path).await? {
+                Opened::There(root) if !path.starts_with(b"/") => root.path,
                 _ => path.to_vec(),
             });
         }
+        // What was named is looked at by its own name, wherever it lies.
+        let is_within =
+            |home: &Vec<u8>| roots.iter().any(|above| home == above || is_below(home, above));
+        let home = home.filter(|home| !is_within(home));
         roots.extend(home);
-        let all = roots.clone();
-        roots.retain(|root| !all.iter().any(|above| root != above && is_below(root, above)));
         Ok(roots.into_iter().collect())
     }
 
-    async fn opened(&self, end: &Connected, path: &[u8]) -> Result<Option<Root>, TransferError> {
+    async fn opened(&self, end: &Connected, path: &[u8]) -> Result<Opened, TransferError> {
         let open = OpenRoot { path: path.to_vec(), access: Access::Read };
-        or_ended(self.unless_stopped(end.source.open_root(open)).await)
+        match self.unless_stopped(end.source.open_root(open)).await {
+            Ok(root) => Ok(Opened::There(root)),
+            Err(RootStop::Failed(ScanFailure::Missing)) => Ok(Opened::Missing),
+            Err(RootStop::Failed(_)) => Ok(Opened::Failed),
+            Err(RootStop::Ended(error)) => Err(error),
+        }
     }
 
     /// Who has what open, and what lies elsewhere; nothing where the machine cannot tell.
@@ -342,6 +356,14 @@ impl Collecting {
             acknowledged: request.acknowledged.clone(),
         }
     }
+}
+
+/// What came of opening a directory.
+#[derive(PartialEq)]
+enum Opened {
+    There(Root),
+    Missing,
+    Failed,
 }
 
 /// A machine as locations name it.

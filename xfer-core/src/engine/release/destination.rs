@@ -70,10 +70,7 @@ impl Collecting {
             Ok(opened) => Some(opened),
             Err(RootStop::Ended(error)) => return Err(RootStop::Ended(error)),
             Err(RootStop::Failed(why)) => {
-                self.notice(format!(
-                    "{}: it cannot be looked at: {why:?}",
-                    receipt.head.destination
-                ));
+                self.notice(unseen(receipt, &why));
                 None
             }
         };
@@ -85,9 +82,16 @@ impl Collecting {
                 let far = Distance { machine, sink: &*end.sink, to: root };
                 let durability = distance(&far, near.root, near.boot).await;
                 let destination = &mut one.evidence.destination;
-                destination.durability = durability.and_then(class);
+                // Nothing of the machine itself is sure to outlive it.
+                let is_itself = root.machine == near.root.machine;
+                let nowhere = is_itself.then_some(Durability::D0);
+                destination.durability = nowhere.or_else(|| durability.and_then(class));
                 destination.medium_now = bytes_of::<16>(&medium(root)).map(Vec::from);
-                self.look_at(&mut one, end, root, &entry, near).await?;
+                match self.look_at(&mut one, end, root, &entry, near).await {
+                    // Without a statement, nothing of it counts as read back.
+                    Err(RootStop::Failed(why)) => self.notice(unseen(receipt, &why)),
+                    other => other?,
+                }
             }
             said.push(one);
         }
@@ -230,6 +234,17 @@ impl Collecting {
         match &mut opening {
             Some(opening) => self.open_files(equal, end, root, opening).await,
             None => Ok(()),
+        }
+    }
+}
+
+fn unseen(receipt: &HeldReceipt, why: &ScanFailure) -> String {
+    let place = &receipt.head.destination;
+    match why {
+        ScanFailure::Missing => format!("{place}: nothing is there any more"),
+        ScanFailure::NoDirectory => format!("{place}: it is no directory any more"),
+        ScanFailure::Unreachable(why) | ScanFailure::Broken(why) => {
+            format!("{place}: it cannot be looked at: {why}")
         }
     }
 }

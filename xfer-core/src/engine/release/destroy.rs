@@ -43,6 +43,8 @@ pub struct Destruction {
     pub options: TransferOptions,
     /// How long it is followed once the token is spent; by itself [`FOLLOWED`].
     pub followed: Duration,
+    /// Follows what an earlier run asked for, and asks for nothing.
+    pub follows_only: bool,
 }
 
 /// A machine that is gone by its token.
@@ -97,6 +99,7 @@ pub async fn destroy(
         held,
         until: looking.shared.clock.elapsed() + asked.followed,
         followed: asked.followed,
+        follows_only: asked.follows_only,
         looking,
         asked: Asked::No,
         said: None,
@@ -134,6 +137,7 @@ struct Performing<'a> {
     held: HeldToken<'a>,
     looking: Looking,
     followed: Duration,
+    follows_only: bool,
     /// When looking ends.
     until: Duration,
     asked: Asked,
@@ -151,6 +155,8 @@ impl Performing<'_> {
             let (shown, why) = self.shown().await?;
             let is_decided = (record, shown, self.asked);
             let fit = match is_decided {
+                // Whoever asked had other roots in mind, and other losses.
+                _ if self.follows_only => Fit::Refused(TokenRefusal::Expired, None),
                 (Record::Unspent | Record::Spent, Shown::Present, Asked::No) => self.fit().await?,
                 _ => Fit::Fits,
             };

@@ -59,7 +59,7 @@ pub async fn followed(
     });
     let Some((_, token)) = of_it.max() else { return Ok(None) };
     let machine = asked.machine.clone();
-    let asked = Destruction { token, ..asked };
+    let asked = Destruction { token, follows_only: true, ..asked };
     match destroy(asked, connector.clone(), Arc::clone(&observer), cancel).await {
         Ok(destroyed) => Ok(Some(destroyed)),
         Err(TransferError::Stopped { signal }) => Err(TransferError::Stopped { signal }),

@@ -7,14 +7,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use xfer_protocol::manifest::Entry;
-use xfer_protocol::message::{FileAt, FilesAt, ReadBlock, Root};
+use xfer_protocol::message::{FileAt, FileRead, FilesAt, ReadBlock, Root};
 use xfer_protocol::range::ByteRange;
 
 use super::Collecting;
 use super::roots::RootStop;
 use crate::connect::Connected;
 use crate::endpoint::{EndpointError, Source};
+use crate::engine::batch::batches;
 use crate::engine::hashing::is_small;
+use crate::engine::pack::PACK;
 use crate::gate::coverage::Tally;
 use crate::load_check::{Beyond, LoadCheck, ReadAt, check};
 
@@ -75,21 +77,20 @@ impl Collecting {
         opening: &mut Opening,
     ) -> Result<(), RootStop> {
         let (small, large): (Vec<_>, Vec<_>) = files.into_iter().partition(is_small);
-        if !small.is_empty() {
-            let listed = small.iter().map(|entry| (entry.path.clone(), entry.stamp())).collect();
-            let asked = end.source.read_pack(FilesAt { root: root.index, files: listed });
+        // More than a frame holds is refused by every endpoint.
+        for pack in batches(small, PACK) {
+            let files = pack.iter().map(|entry| (entry.path.clone(), entry.stamp())).collect();
+            let asked = end.source.read_pack(FilesAt { root: root.index, files });
             let (reads, bytes) = self.unless_stopped(asked).await?;
-            let mut rest = &bytes[..];
-            for (entry, read) in small.iter().zip(reads) {
-                let length = read.as_ref().map_or(0, |read| read.size);
-                let length = usize::try_from(length).unwrap_or(usize::MAX).min(rest.len());
-                let (own, after) = rest.split_at(length);
-                rest = after;
-                let found = match read {
-                    Ok(_) => check(entry.path.as_bytes(), &own),
-                    Err(fault) => Err(io::Error::other(fault.to_string())),
-                };
-                opening.note(entry, &found);
+            let all = pack.clone();
+            let checking = tokio::task::spawn_blocking(move || checked(pack, reads, &bytes));
+            match checking.await {
+                Ok(found) => found.iter().for_each(|(entry, found)| opening.note(entry, found)),
+                // A check that broke on odd bytes proves nothing of them.
+                Err(error) => {
+                    let broken = Err(io::Error::other(error));
+                    all.iter().for_each(|entry| opening.note(entry, &broken));
+                }
             }
         }
         for entry in large {
@@ -110,6 +111,27 @@ impl Collecting {
         }
         Ok(())
     }
+}
+
+/// Small files opened, each by its own bytes of a pack.
+fn checked(
+    pack: Vec<Entry>,
+    reads: Vec<FileRead>,
+    bytes: &[u8],
+) -> Vec<(Entry, io::Result<LoadCheck>)> {
+    let mut rest = bytes;
+    let each = pack.into_iter().zip(reads).map(|(entry, read)| {
+        let length = read.as_ref().map_or(0, |read| read.size);
+        let length = usize::try_from(length).unwrap_or(usize::MAX).min(rest.len());
+        let (own, after) = rest.split_at(length);
+        rest = after;
+        let found = match read {
+            Ok(_) => check(entry.path.as_bytes(), &own),
+            Err(fault) => Err(io::Error::other(fault.to_string())),
+        };
+        (entry, found)
+    });
+    each.collect()
 }
 
 /// A file that lies elsewhere.

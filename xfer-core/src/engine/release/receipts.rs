@@ -88,11 +88,19 @@ impl Collecting {
         named: &[PathBuf],
         machine: &Identity,
     ) -> Result<Vec<HeldReceipt>, TransferError> {
-        let paths = match named {
-            [] => self.kept_receipts(machine).map_err(crate::engine::outcome::state)?,
-            named => named.to_vec(),
-        };
-        paths.into_iter().map(|path| self.hold(path)).collect()
+        if !named.is_empty() {
+            return named.iter().map(|path| self.hold(path.clone())).collect();
+        }
+        let kept = self.kept_receipts(machine).map_err(crate::engine::outcome::state)?;
+        let mut receipts = Vec::new();
+        for path in kept {
+            match self.hold(path) {
+                Ok(receipt) => receipts.push(receipt),
+                // It proves nothing, and nobody named it.
+                Err(error) => self.notice(error.to_string()),
+            }
+        }
+        Ok(receipts)
     }
 
     /// Reads a receipt to its end.
@@ -133,7 +141,8 @@ impl Collecting {
             if !provenance.machine.as_ref().is_some_and(of_it) {
                 continue;
             }
-            let place = (&head.destination, &head.destination_root, &provenance.mapped);
+            let mapped = (&provenance.mapped, &provenance.filter);
+            let place = (&head.destination, &head.destination_root, mapped);
             let key = serde_json::to_vec(&place).unwrap_or_default();
             let newer = newest.get(&key).is_none_or(|(time, _)| *time <= head.time);
             if newer {

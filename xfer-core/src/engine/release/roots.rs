@@ -108,7 +108,7 @@ impl Collecting {
                 ScanItem::Problem(fault) => unlisted.add(&fault.path, 0),
                 // Half of a file that somebody is sending here.
                 ScanItem::Partial { path, allocated } => unlisted.add(path, *allocated),
-                ScanItem::Excluded(_) => {}
+                ScanItem::Excluded(path) => drop(prints.insert(print_of_excluded(path))),
             }
             listed.add(&item)?;
         }
@@ -179,7 +179,11 @@ impl Collecting {
                 ScanItem::Entry(entry) if scanned.prints.contains(&print(&entry)) => same += 1,
                 ScanItem::Entry(entry) => changed.add(&entry.path, entry.kind.size()),
                 ScanItem::Problem(fault) => changed.add(&fault.path, 0),
-                ScanItem::Excluded(_) | ScanItem::Partial { .. } => {}
+                ScanItem::Excluded(path) if scanned.prints.contains(&print_of_excluded(&path)) => {
+                    same += 1;
+                }
+                ScanItem::Excluded(path) => changed.add(&path, 0),
+                ScanItem::Partial { path, allocated } => changed.add(&path, allocated),
             }
         }
         let gone = (scanned.prints.len() as u64).saturating_sub(same);
@@ -215,6 +219,15 @@ fn print(entry: &Entry) -> [u8; 16] {
     stamps.add(entry);
     let mut print = [0; 16];
     print.copy_from_slice(&stamps.finish().as_bytes()[..16]);
+    print
+}
+
+/// The same of what a filter left out, of which the path is all that is known.
+fn print_of_excluded(path: &RelPath) -> [u8; 16] {
+    let mut hasher = blake3::Hasher::new_derive_key("xfer gate excluded print 1");
+    hasher.update(path.as_bytes());
+    let mut print = [0; 16];
+    print.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
     print
 }
 
