@@ -15,23 +15,29 @@ fn kill_and_go_on(doomed: &Doomed, token: &std::path::Path, running: Running) ->
 /// Rows: J17.
 #[test]
 fn a_kill_at_any_look_at_the_platform_is_followed_by_the_same_command() {
-    // Two come before the token is spent, one of them to log in, two before the request is sent.
-    for look in 0..6 {
-        let doomed = Doomed::new();
-        let token = doomed.token();
-        doomed.rented.stand.api.lingers(3);
-        let came = doomed.rented.stand.api.holds("GET", look, true);
-        let running = doomed.start(&token);
-        came.recv().expect("a look");
-        assert_eq!(doomed.is_spent(&token), look > 1, "look {look}");
-        assert_eq!(doomed.orders().len(), usize::from(look > 3), "look {look}");
-        let result = kill_and_go_on(&doomed, &token, running);
-        assert_eq!(result["machine_state"], "gone", "look {look}");
-        assert!(doomed.is_spent(&token));
-        let deletes = doomed.orders();
-        assert!(deletes.iter().all(|order| order == DELETE), "{deletes:?}");
-        assert_eq!(deletes.len(), 1, "look {look}");
-    }
+    std::thread::scope(|at_once| {
+        for look in 0..6 {
+            at_once.spawn(move || killed_at(look));
+        }
+    });
+}
+
+/// Two looks come before the token is spent, one of them to log in, two before the request is sent
+fn killed_at(look: usize) {
+    let doomed = Doomed::new();
+    let token = doomed.token();
+    doomed.rented.stand.api.lingers(3);
+    let came = doomed.rented.stand.api.holds("GET", look, true);
+    let running = doomed.start(&token);
+    came.recv().expect("a look");
+    assert_eq!(doomed.is_spent(&token), look > 1, "look {look}");
+    assert_eq!(doomed.orders().len(), usize::from(look > 3), "look {look}");
+    let result = kill_and_go_on(&doomed, &token, running);
+    assert_eq!(result["machine_state"], "gone", "look {look}");
+    assert!(doomed.is_spent(&token));
+    let deletes = doomed.orders();
+    assert!(deletes.iter().all(|order| order == DELETE), "{deletes:?}");
+    assert_eq!(deletes.len(), 1, "look {look}");
 }
 
 /// Rows: J17.

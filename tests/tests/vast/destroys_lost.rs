@@ -41,38 +41,45 @@ fn a_refusal_is_told_and_held_against_a_later_look() {
 
 /// Each answer to a request that was heard, and to one that was not
 fn known_later(answers: &[(u16, &str)]) {
-    for (status, body) in answers.iter().copied() {
-        let is_refusal = body.contains("busy");
-        for heard in [true, false] {
-            let doomed = Doomed::new();
-            let token = doomed.token();
-            let api = &doomed.rented.stand.api;
-            api.answers_the_order_with(Answer::new(status, body), heard);
-            let ended = doomed.destroy_soon(&token);
-            let case = format!("{status} {body}, heard: {heard}");
-            match (&ended, heard) {
-                (Ok(destroyed), true) => assert!(destroyed.asked, "{case}"),
-                (Err(error), false) if is_refusal => {
-                    assert_eq!(reason(error), DestroyReason::Refused, "{case}");
-                    assert_eq!(error.exit_class().code(), 13, "{case}");
-                }
-                (Err(error), false) => {
-                    assert_eq!(reason(error), DestroyReason::Unknown, "{case}");
-                    assert_eq!(error.exit_class().code(), 22, "{case}");
-                }
-                // A refusal is taken at its word; the next run sees what is true.
-                (Err(error), true) if is_refusal => {
-                    assert_eq!(reason(error), DestroyReason::Refused, "{case}");
-                }
-                _ => panic!("{case}: {ended:?}"),
+    // They wait most of the time, each in a room of its own.
+    std::thread::scope(|at_once| {
+        for (status, body) in answers.iter().copied() {
+            for heard in [true, false] {
+                at_once.spawn(move || known_later_of(status, body, heard));
             }
-            assert!(doomed.is_spent(&token), "{case}");
-            assert_eq!(doomed.orders().len(), usize::from(heard), "{case}");
-            let again = doomed.destroy_soon(&token).expect(&case);
-            assert_eq!(doomed.orders(), [DELETE], "{case}: once, and not if it is gone");
-            assert_eq!(again.asked, !heard, "{case}");
         }
+    });
+}
+
+fn known_later_of(status: u16, body: &str, heard: bool) {
+    let is_refusal = body.contains("busy");
+    let doomed = Doomed::new();
+    let token = doomed.token();
+    let api = &doomed.rented.stand.api;
+    api.answers_the_order_with(Answer::new(status, body), heard);
+    let ended = doomed.destroy_soon(&token);
+    let case = format!("{status} {body}, heard: {heard}");
+    match (&ended, heard) {
+        (Ok(destroyed), true) => assert!(destroyed.asked, "{case}"),
+        (Err(error), false) if is_refusal => {
+            assert_eq!(reason(error), DestroyReason::Refused, "{case}");
+            assert_eq!(error.exit_class().code(), 13, "{case}");
+        }
+        (Err(error), false) => {
+            assert_eq!(reason(error), DestroyReason::Unknown, "{case}");
+            assert_eq!(error.exit_class().code(), 22, "{case}");
+        }
+        // A refusal is taken at its word; the next run sees what is true.
+        (Err(error), true) if is_refusal => {
+            assert_eq!(reason(error), DestroyReason::Refused, "{case}");
+        }
+        _ => panic!("{case}: {ended:?}"),
     }
+    assert!(doomed.is_spent(&token), "{case}");
+    assert_eq!(doomed.orders().len(), usize::from(heard), "{case}");
+    let again = doomed.destroy_soon(&token).expect(&case);
+    assert_eq!(doomed.orders(), [DELETE], "{case}: once, and not if it is gone");
+    assert_eq!(again.asked, !heard, "{case}");
 }
 
 /// Rows: J11, J17.
