@@ -356,10 +356,16 @@ fn words(name: &'static str, value: &'static str, help: &'static str) -> Arg {
 fn gate_operands(command: Command) -> Command {
     let machine = "The machine: vast:ID, sky:CLUSTER, runpod:ID, lambda:ID or HOST:, with a path \
                    that is to be protected";
-    command
+    let command = command
         .arg(operand("MACHINE", machine))
         .arg(words("root", "PATH", "Protect PATH too; without any path /workspace and home"))
-        .arg(words("receipt", "FILE", "Believe this receipt; by itself those kept of MACHINE"))
+        .arg(words("receipt", "FILE", "Believe this receipt; by itself those kept of MACHINE"));
+    judged(command)
+}
+
+/// What decides on a verdict, and where its token goes.
+fn judged(command: Command) -> Command {
+    command
         .arg(
             words("policy", "FILE", "Ask what FILE says; by itself the user's gate.toml")
                 .action(ArgAction::Set),
@@ -402,20 +408,11 @@ fn evacuate_operands(command: Command) -> Command {
     let machine = "The machine: vast:ID, sky:CLUSTER, runpod:ID, lambda:ID or HOST:, with a path \
                    that is to be saved; without any path /workspace and home";
     let flag = |name: &'static str| Arg::new(name).long(name);
-    command
+    let command = command
         .arg(operand("MACHINE", machine))
         .arg(operand("DESTINATION", "Where all goes: best a bucket"))
-        .arg(words("root", "PATH", "Save PATH too"))
-        .arg(
-            words("policy", "FILE", "Ask what FILE says; by itself the user's gate.toml")
-                .action(ArgAction::Set),
-        )
-        .arg(words("ack", "DIGEST", "Accept the loss of what the verdict shows with DIGEST"))
-        .arg(words("trust-key", "FILE", "Believe receipts of the keys in FILE too, one a line"))
-        .arg(
-            words("token", "FILE", "Write the token to FILE and not to standard output")
-                .action(ArgAction::Set),
-        )
+        .arg(words("root", "PATH", "Save PATH too"));
+    judged(command)
         .arg(
             flag("destroy")
                 .action(ArgAction::SetTrue)

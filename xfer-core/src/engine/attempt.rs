@@ -42,7 +42,6 @@ use crate::journal::{
 use crate::location::Machine;
 use crate::plan::Policy;
 use crate::plan::mapping::{Mapping, MappingError, begin_of, map_sources};
-use crate::receipt::Provenance;
 
 /// Partials of one mapping are numbered within this span of the session's numbers.
 const PARTIALS_SPAN: u64 = 1 << 40;
@@ -372,28 +371,36 @@ async fn move_all(
     shared.observer.observe(&Event::Phase(Phase::Scan));
     let mut pending = Scanned { early, is_there: root.is_some(), ..Scanned::default() };
     let moving = move_mappings(shared, opened, to, &state, &mut manifest, &mut pending);
-    let moved = within_limits(shared, opened, moving).await;
+    let both = opened.two(to);
+    // Asked meanwhile, so that nobody waits for it at the end.
+    let asking = async {
+        Ok(if shared.transfer.plan_only { None } else { Some(provenance(shared, &both).await) })
+    };
+    let moved = tokio::try_join!(within_limits(shared, opened, moving), asking);
     let Scanned { moved: contexts, scanned, .. } = pending;
     // A plan alone leaves them as they are.
     drop(scanned);
-    if let Err(stop) = moved {
-        for cx in &contexts {
-            flush(shared, &opened.cancel, cx).await;
+    let told = match moved {
+        Ok(((), told)) => told,
+        Err(stop) => {
+            for cx in &contexts {
+                flush(shared, &opened.cancel, cx).await;
+            }
+            let moved = contexts.iter().map(|cx| cx.ledger.moved());
+            shared.note_moved(moved);
+            return Err(stop);
         }
-        let moved = contexts.iter().map(|cx| cx.ledger.moved());
-        shared.note_moved(moved);
-        return Err(stop);
-    }
+    };
     shared.observer.observe(&Event::Phase(Phase::Verify));
-    let mut told = None;
     if shared.transfer.plan_only {
         // A plan tells the route, which nothing has had to wait for.
         for end in opened.ends() {
             end.decided().await;
         }
     } else {
-        told = Some(Box::new(finish(shared, opened, to, &contexts).await?));
+        finish(shared, opened, to, &contexts).await?;
     }
+    let told = told.map(|told| Box::new(told.ended(&*shared.clock)));
     for text in opened.ends().flat_map(Connected::later_notices) {
         shared.observer.observe(&Event::Notice(text));
     }
@@ -408,17 +415,15 @@ async fn move_all(
     Ok(summary)
 }
 
-/// Ends the writing, and asks both ends meanwhile what the receipt says of them.
+/// Ends the writing.
 async fn finish(
     shared: &Shared,
     opened: &Opened,
     to: &Root,
     contexts: &[Arc<Context>],
-) -> Result<Provenance, Stop> {
+) -> Result<(), Stop> {
     let durable = shared.transfer.options.verify.level.is_durable();
-    let finishing = opened.sink.sink.finish(Finish { root: to.index, durable });
-    let both = opened.two(to);
-    let (finished, known) = tokio::join!(finishing, provenance(shared, &both));
+    let finished = opened.sink.sink.finish(Finish { root: to.index, durable }).await;
     if let Err(EndpointError::Fault(_)) = &finished {
         // Nobody knows which bytes are lost.
         contexts.iter().filter_map(|cx| cx.tail.as_ref()).for_each(Tail::discard);
@@ -427,8 +432,7 @@ async fn finish(
         // An answer that was lost may have been that of a failed sync.
         contexts.iter().for_each(|cx| cx.note_unsynced());
     }
-    finished.map_err(|e| Context::stop(Side::Destination, e))?;
-    Ok(known)
+    finished.map_err(|e| Context::stop(Side::Destination, e))
 }
 
 /// Moves until all is there, or until more than may has crossed a proxy.

@@ -4,11 +4,13 @@ use xfer_protocol::message::{FilterRules, Root};
 use xfer_protocol::survey::Container;
 
 use super::Shared;
+use super::release::{named, names};
 use crate::connect::Connected;
 use crate::endpoint::Sink;
+use crate::gate::evidence::Durability;
 use crate::location::Machine;
 use crate::plan::mapping::Mapping;
-use crate::receipt::{Mapped, PathText, Provenance, SinceBoot, SourceMachine, digits};
+use crate::receipt::{Mapped, PathText, Provenance, SourceMachine, digits};
 
 /// The two ends of a transfer.
 pub(super) struct TwoEnds<'a> {
@@ -20,7 +22,8 @@ pub(super) struct TwoEnds<'a> {
     pub(super) to: &'a Root,
 }
 
-/// What is known of them. What cannot be told is left out: a gate then holds.
+/// What is known of them before the transfer ends. What cannot be told is left out: a gate then
+/// holds.
 pub(super) async fn provenance(shared: &Shared, ends: &TwoEnds<'_>) -> Provenance {
     let transfer = &shared.transfer;
     let (machine, told) = match (ends.sources, transfer.sources.first()) {
@@ -42,9 +45,9 @@ pub(super) async fn provenance(shared: &Shared, ends: &TwoEnds<'_>) -> Provenanc
         mapped: pairs.map(|(mapping, root)| mapped(mapping, root)).collect(),
         root: opened_again(&transfer.destination.machine, ends),
         filter: (*filter != FilterRules::default()).then(|| filter.clone()),
-        durability: far.map(str::to_owned),
+        durability: far.map(|class| class.name().to_owned()),
         medium: Some(medium(ends.to)),
-        since_boot: since_boot(shared),
+        since_boot: None,
     }
 }
 
@@ -64,11 +67,6 @@ fn opened_again(machine: &Machine, ends: &TwoEnds<'_>) -> Option<PathText> {
     }))
 }
 
-fn since_boot(shared: &Shared) -> Option<SinceBoot> {
-    let (boot, millis) = shared.clock.since_boot()?;
-    Some(SinceBoot { boot: digits(&boot), millis })
-}
-
 fn mapped(mapping: &Mapping, root: &Root) -> Mapped {
     let mut source = root.path.clone();
     if !mapping.under.is_root() {
@@ -84,15 +82,10 @@ fn mapped(mapping: &Mapping, root: &Root) -> Mapped {
 /// What a machine tells of itself; `None` where files do not come from a machine that could be
 /// destroyed.
 async fn told_by(source: &Connected, machine: &Machine) -> Option<(SourceMachine, Container)> {
-    let (platform, id) = match machine {
-        Machine::Platform(machine) => {
-            let rented = source.rented.as_ref();
-            let id = rented.and_then(|row| row.machine.name()).map(str::to_owned);
-            (Some(machine.platform.name().to_owned()), id)
-        }
-        Machine::Ssh(_) => (Some(String::new()), Some(String::new())),
-        _ => return None,
-    };
+    if !matches!(machine, Machine::Platform(_) | Machine::Ssh(_)) {
+        return None;
+    }
+    let (platform, id) = names(&named(source, machine));
     let told = source.source.identify(true).await.unwrap_or_default();
     Some((SourceMachine::of(platform, id, &told), told))
 }
@@ -110,23 +103,25 @@ pub(super) async fn distance(
     far: &Distance<'_>,
     from: &Root,
     boot: Option<[u8; 16]>,
-) -> Option<&'static str> {
+) -> Option<Durability> {
     match far.machine {
-        Machine::Store(_) => return Some("D2"),
+        Machine::Store(_) => return Some(Durability::D2),
         // It may lead to a disk, to memory, or back.
         Machine::Rclone(_) | Machine::Web(_) | Machine::Hub(_) => return None,
         Machine::Local | Machine::Ssh(_) | Machine::Platform(_) | Machine::Peer(_) => {}
     }
     if far.to.space.volatile {
-        return Some("D0");
+        return Some(Durability::D0);
     }
     if far.to.machine == from.machine {
-        return Some(if far.to.device == from.device { "D0" } else { "D1" });
+        return Some(if far.to.device == from.device { Durability::D0 } else { Durability::D1 });
     }
     let there = far.sink.identify(false).await.unwrap_or_default();
     // Containers of one host have one kernel, and so one boot.
     match (boot, there.boot) {
-        (Some(one), Some(other)) => Some(if one == other { "D1" } else { "D2" }),
+        (Some(one), Some(other)) => {
+            Some(if one == other { Durability::D1 } else { Durability::D2 })
+        }
         _ => None,
     }
 }

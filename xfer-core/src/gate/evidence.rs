@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use xfer_protocol::digest::Digest;
+use xfer_protocol::survey::Container;
 
 use super::coverage::{Coverage, Tally};
 use crate::trust::PublicKey;
@@ -111,6 +112,13 @@ pub enum IdentityPart {
 }
 
 impl Identity {
+    /// What a container tells of itself, with its platform and that platform's name of it.
+    #[must_use]
+    pub fn of(platform: Option<String>, id: Option<String>, told: Container) -> Self {
+        let Container { label, marker, first_process, root_device, mounts, boot } = told;
+        Self { platform, id, label, marker, first_process, root_device, mounts, boot }
+    }
+
     /// Each part and its value as bytes.
     #[must_use]
     pub fn parts(&self) -> [(IdentityPart, Option<Vec<u8>>); 8] {
@@ -272,6 +280,18 @@ pub enum Durability {
     D1,
     /// An object store, or a machine with another host.
     D2,
+}
+
+impl Durability {
+    /// As receipts and policies write it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::D0 => "D0",
+            Self::D1 => "D1",
+            Self::D2 => "D2",
+        }
+    }
 }
 
 /// A destination as it is now.

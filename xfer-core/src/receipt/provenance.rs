@@ -6,6 +6,7 @@ use xfer_protocol::path::RelPath;
 use xfer_protocol::survey::Container;
 
 use super::{PathText, parse_digest};
+use crate::clock::Clock;
 
 /// What tells where the files of a receipt came from, how, when, and how far they went.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +34,16 @@ pub struct Provenance {
     /// When the transfer ended, by the clock that nobody turns; absent where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since_boot: Option<SinceBoot>,
+}
+
+impl Provenance {
+    /// The same of a transfer that ends now.
+    #[must_use]
+    pub fn ended(self, clock: &dyn Clock) -> Self {
+        let since_boot = clock.since_boot();
+        let since_boot = since_boot.map(|(boot, millis)| SinceBoot { boot: digits(&boot), millis });
+        Self { since_boot, ..self }
+    }
 }
 
 /// A moment of the controller, sleep included.

@@ -65,6 +65,14 @@ pub(super) struct Collecting {
 /// A root, and what was found there.
 type Found = (Vec<u8>, Result<ScannedRoot, ScanFailure>);
 
+/// Who has what open on a machine, and what lies outside its roots.
+#[derive(Default)]
+struct Seen {
+    processes: Option<Processes>,
+    mounts: Option<Vec<Outside>>,
+    changed: Option<Vec<Outside>>,
+}
+
 impl Collecting {
     pub(super) fn begin(
         request: &GateRequest,
@@ -160,7 +168,7 @@ impl Collecting {
             let scanned = self.scan_root(&end.source, &path, filter.as_ref()).await;
             found.push((path, kept_failure(scanned)?));
         }
-        let (processes, outside) = self.survey(&*end.source, &found).await?;
+        let seen = self.survey(&*end.source, &found).await?.unwrap_or_default();
         let mut roots = Vec::new();
         for (path, scanned) in found {
             let scan = match scanned {
@@ -175,7 +183,6 @@ impl Collecting {
         }
         let at_end = self.identify(&*end.source, &machine).await;
         let platform = self.platform_word(&machine).await;
-        let (mounts, outside) = outside.map_or((None, None), |(mounts, outside)| (mounts, outside));
         Ok(Evidence {
             machine: MachineEvidence { name: name_of(&machine), platform, at_start, at_end },
             nonce: self.nonce,
@@ -185,9 +192,9 @@ impl Collecting {
             channel: end.host_key,
             roots,
             receipts: said.into_iter().map(|said| said.evidence).collect(),
-            processes,
-            mounts,
-            outside,
+            processes: seen.processes,
+            mounts: seen.mounts,
+            outside: seen.changed,
             // Each that is mounted is a mount: covered by a root, or told as one that is not. What
             // is mounted nowhere is not of this machine.
             volumes: Some(Vec::new()),
@@ -281,17 +288,14 @@ impl Collecting {
         &self,
         source: &dyn Source,
         found: &[Found],
-    ) -> Result<
-        (Option<Processes>, Option<(Option<Vec<Outside>>, Option<Vec<Outside>>)>),
-        TransferError,
-    > {
+    ) -> Result<Option<Seen>, TransferError> {
         let looked = self.moment();
         let roots = found.iter().map(|(path, _)| path.clone()).collect();
         let asked = source.survey(Survey { number: 1, roots, outside: true });
         let told = or_ended(self.unless_stopped(asked).await)?;
         let Some(Surveyed { writers, unreadable, shared, mounts, changed }) = told else {
             self.notice("the machine cannot tell who has what open there".to_owned());
-            return Ok((None, None));
+            return Ok(None);
         };
         let process = |process: xfer_protocol::survey::Process| Process {
             pid: process.pid,
@@ -305,8 +309,8 @@ impl Collecting {
         let writers = writers.collect();
         let unreadable = unreadable.into_iter().map(process).collect();
         let trees = |trees: Vec<Tree>| trees.into_iter().map(outside).collect();
-        let elsewhere = (mounts.map(trees), changed.map(trees));
-        Ok((Some(Processes { looked, writers, unreadable, shared }), Some(elsewhere)))
+        let processes = Some(Processes { looked, writers, unreadable, shared });
+        Ok(Some(Seen { processes, mounts: mounts.map(trees), changed: changed.map(trees) }))
     }
 
     async fn platform_word(&self, machine: &Machine) -> PlatformWord {

@@ -85,7 +85,7 @@ impl Collecting {
                 // Nothing of the machine itself is sure to outlive it.
                 let is_itself = root.machine == near.root.machine;
                 let nowhere = is_itself.then_some(Durability::D0);
-                destination.durability = nowhere.or_else(|| durability.and_then(class));
+                destination.durability = nowhere.or(durability);
                 destination.medium_now = bytes_of::<16>(&medium(root)).map(Vec::from);
                 match self.look_at(&mut one, end, root, &entry, near).await {
                     // Without a statement, nothing of it counts as read back.
@@ -315,15 +315,6 @@ fn each_line(
 
 fn broken(why: impl ToString) -> RootStop {
     RootStop::Failed(ScanFailure::Broken(why.to_string()))
-}
-
-fn class(name: &'static str) -> Option<Durability> {
-    match name {
-        "D0" => Some(Durability::D0),
-        "D1" => Some(Durability::D1),
-        "D2" => Some(Durability::D2),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! Which container a machine is.
 
-use xfer_protocol::survey::Container;
-
 use crate::connect::Connected;
 use crate::endpoint::{EndpointError, Source};
 use crate::gate::evidence::Identity;
@@ -17,15 +15,19 @@ pub(crate) async fn identity(
     machine: &Machine,
     mark: bool,
 ) -> Result<Identity, EndpointError> {
-    let Container { label, marker, first_process, root_device, mounts, boot } =
-        source.identify(mark).await?;
-    let (platform, id) = match machine {
+    let told = source.identify(mark).await?;
+    let (platform, id) = names(machine);
+    Ok(Identity::of(platform, id, told))
+}
+
+/// A machine's platform and that platform's name of it; both are empty where it is of none.
+pub(crate) fn names(machine: &Machine) -> (Option<String>, Option<String>) {
+    match machine {
         Machine::Platform(machine) => {
             (Some(machine.platform.name().to_owned()), machine.name().map(str::to_owned))
         }
         _ => (Some(String::new()), Some(String::new())),
-    };
-    Ok(Identity { platform, id, label, marker, first_process, root_device, mounts, boot })
+    }
 }
 
 /// A machine under the name that its platform gives it, which is another one where this process

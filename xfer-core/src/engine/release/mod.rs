@@ -30,6 +30,7 @@ use collect::Collecting;
 pub use collect::GateRequest;
 pub use destroy::{Destroyed, Destruction, FOLLOWED, destroy};
 pub use evacuate::{followed, roots, stop};
+pub(super) use identity::{named, names};
 pub use look::look;
 
 /// Now, by both clocks.

@@ -59,17 +59,7 @@ impl HeldReceipt {
 }
 
 fn identity_of(machine: &SourceMachine) -> Identity {
-    let told = machine.container();
-    Identity {
-        platform: machine.platform.clone(),
-        id: machine.id.clone(),
-        label: told.label,
-        marker: told.marker,
-        first_process: told.first_process,
-        root_device: told.root_device,
-        mounts: told.mounts,
-        boot: told.boot,
-    }
+    Identity::of(machine.platform.clone(), machine.id.clone(), machine.container())
 }
 
 fn open(path: &Path) -> Result<ReceiptReader<impl std::io::BufRead + use<>>, ReceiptError> {
