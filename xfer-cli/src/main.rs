@@ -53,7 +53,11 @@ fn prepare(
     let around = Surroundings::of_process(clock.now());
     let merged = settings::merge(typed, &around)?;
     merged.refuse_pair("quiet", "verbose")?;
-    let output = Arc::new(Output::open(OutputSettings::resolve(&merged)?, clock)?);
+    let mut settings = OutputSettings::resolve(&merged)?;
+    if verb.detaches(&merged) {
+        settings = settings.without_files();
+    }
+    let output = Arc::new(Output::open(settings, clock)?);
     Ok((Context { merged, around, output, verb: verb.name() }, verb))
 }
 

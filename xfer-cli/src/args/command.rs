@@ -117,6 +117,24 @@ const VERBS: &[Verb] = &[
         groups: REMOTE,
     },
     Verb {
+        name: "transfers",
+        about: "List transfers that were started with --detach",
+        operands: |c| c,
+        groups: PLAIN,
+    },
+    Verb {
+        name: "attach",
+        about: "Follow a detached transfer to its end, and end as it does",
+        operands: one_transfer,
+        groups: PLAIN,
+    },
+    Verb {
+        name: "cancel",
+        about: "Stop a detached transfer cleanly; what arrived stays",
+        operands: one_transfer,
+        groups: PLAIN,
+    },
+    Verb {
         name: "config",
         about: "Show the settings in effect",
         operands: config_verbs,
@@ -340,6 +358,10 @@ fn verify_operands(command: Command) -> Command {
             .long("against")
             .value_name("WHAT"),
     )
+}
+
+fn one_transfer(command: Command) -> Command {
+    command.arg(operand("ID", "Its name, or how that begins"))
 }
 
 fn rehearse_operands(command: Command) -> Command {

@@ -130,6 +130,7 @@ impl Flag {
             "expires",
             "start",
             "backup-dir",
+            "detach",
         ];
         self.variable().is_some() && !one_run.contains(&self.long)
     }
@@ -303,6 +304,11 @@ pub(crate) const FLAGS: &[Flag] = &[
         Kind::Value("N", |v| values::retries(v).map(drop)),
         Group::Travel,
         "Try again N times (default 10)",
+    ),
+    switch(
+        "detach",
+        Group::Travel,
+        "Go on without this terminal once there is a plan: see xfer transfers",
     ),
     switch(
         "start",
@@ -491,7 +497,6 @@ pub(crate) const LATER_FLAGS: &[&str] = &[
     "first",
     "order",
     "print-onstart",
-    "detach",
     "read-back-from",
     "load-check",
     "allow-keys-on-agent",
@@ -502,7 +507,7 @@ pub(crate) const LATER_FLAGS: &[&str] = &[
 ];
 
 /// Verbs of the contract that a later version brings.
-pub(crate) const LATER_VERBS: &[&str] = &["transfers", "attach", "cancel", "report"];
+pub(crate) const LATER_VERBS: &[&str] = &["report"];
 
 #[cfg(test)]
 mod tests {

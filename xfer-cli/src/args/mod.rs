@@ -18,6 +18,7 @@ use xfer_core::location::{Location, Machine};
 
 use self::flags::{FLAGS, Kind};
 use crate::problem::CliError;
+use crate::settings::Merged;
 
 /// A command line, understood.
 #[derive(Debug)]
@@ -65,6 +66,12 @@ pub(crate) enum Verb {
     Install { location: Location },
     /// `destroy`, and what was passed to confirm it.
     Destroy { machine: OsString, token: PathBuf, confirm: Option<OsString> },
+    /// `transfers`
+    Transfers,
+    /// `attach`
+    Attach { id: String },
+    /// `cancel`
+    Cancel { id: String },
     /// `config show`
     ConfigShow { origin: bool },
     /// `completions`
@@ -151,6 +158,9 @@ impl Verb {
             Self::HostsList | Self::HostsForget { .. } => "hosts",
             Self::Install { .. } => "install",
             Self::Destroy { .. } => "destroy",
+            Self::Transfers => "transfers",
+            Self::Attach { .. } => "attach",
+            Self::Cancel { .. } => "cancel",
             Self::ConfigShow { .. } => "config",
             Self::Completions { .. } => "completions",
             Self::Man => "man",
@@ -158,6 +168,13 @@ impl Verb {
             Self::Agent { .. } => "agent",
             Self::Text(_) => "help",
         }
+    }
+}
+
+impl Verb {
+    /// Whether another process is to do it: what moves files may take long.
+    pub(crate) fn detaches(&self, merged: &Merged) -> bool {
+        matches!(self, Self::Copy { .. } | Self::Evacuate(_)) && merged.switch("detach", false)
     }
 }
 
@@ -304,6 +321,9 @@ fn verb(
             Some((_, inner)) => Verb::ReceiptExport { file: word(inner, "FILE").into() },
             None => return Err(CliError::usage("no-verb", "receipt what?").help()),
         },
+        "transfers" => Verb::Transfers,
+        "attach" => Verb::Attach { id: name_of_transfer(matches) },
+        "cancel" => Verb::Cancel { id: name_of_transfer(matches) },
         "config" => {
             Verb::ConfigShow { origin: inner.is_some_and(|(_, inner)| inner.get_flag("origin")) }
         }
@@ -321,6 +341,10 @@ fn verb(
             words: matches.get_many("words").into_iter().flatten().cloned().collect(),
         },
     })
+}
+
+fn name_of_transfer(matches: &ArgMatches) -> String {
+    word(matches, "ID").to_string_lossy().into_owned()
 }
 
 fn copying(name: &str, matches: &ArgMatches) -> Result<Verb, CliError> {

@@ -74,7 +74,7 @@ fn refusals_say_what_and_what_next() {
         ("push -j 1 -j 2 a b", "flags-conflict", "--streams was given twice", "--help"),
         ("push --watch a b", "not-in-this-version", "--watch is not", "--help"),
         ("push --deadline=6h a b", "not-in-this-version", "--deadline is not", "--help"),
-        ("attach 1", "not-in-this-version", "attach is not", "--help"),
+        ("report x", "not-in-this-version", "report is not", "--help"),
         ("push -u a b", "not-in-this-version", "-u is not", "--help"),
         ("receipt show --watch b a", "not-in-this-version", "--watch is not", "--help"),
         ("receipt burn a", "unknown-verb", "unknown verb receipt burn", "xfer receipt --help"),

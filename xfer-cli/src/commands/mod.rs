@@ -3,6 +3,7 @@
 mod agent;
 mod config;
 mod destroy;
+mod detached;
 mod documents;
 mod evacuate;
 mod gate;
@@ -43,6 +44,9 @@ pub(crate) struct Context {
 /// Does what was asked.
 pub(crate) fn perform(verb: Verb, context: &Context) -> Outcome {
     let output = &context.output;
+    if verb.detaches(&context.merged) {
+        return detached::start(context);
+    }
     match verb {
         Verb::ReceiptShow { file } => receipt::show(&file, output),
         Verb::ReceiptCheck { file, trusted } => receipt::check(context, &file, &trusted),
@@ -77,6 +81,9 @@ pub(crate) fn perform(verb: Verb, context: &Context) -> Outcome {
         Verb::Destroy { machine, token, confirm } => {
             destroy::destroy(context, &machine, &token, confirm.as_deref())
         }
+        Verb::Transfers => detached::list(context),
+        Verb::Attach { id } => detached::attach(context, &id),
+        Verb::Cancel { id } => detached::cancel(context, &id),
         Verb::Agent { words } => agent::serve(&words),
     }
 }

@@ -134,6 +134,11 @@ pub(super) fn asked_to_stop() -> TransferError {
     TransferError::Stopped { signal: StopSignal::Interrupt }
 }
 
+/// How a verb ends that a signal ended.
+pub(super) fn class_of(signal: StopSignal) -> ExitClass {
+    TransferError::Stopped { signal }.exit_class()
+}
+
 /// A stop of what keeps nothing.
 pub(super) fn stopped(error: TransferError) -> CliError {
     match error {

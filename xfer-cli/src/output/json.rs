@@ -139,6 +139,8 @@ pub(crate) enum Body {
     Machine(Box<MachineBody>),
     /// An upload to an object store that is not finished.
     Upload(Box<UploadBody>),
+    /// A transfer that goes on by itself.
+    Transfer(Box<TransferBody>),
     /// What was measured of a machine.
     Probe(Box<ProbeBody>),
     /// Always the last line.
@@ -390,6 +392,27 @@ pub(crate) struct UploadBody {
     /// Why it is there still, though it was to be aborted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) why: Option<String>,
+}
+
+/// A transfer that goes on by itself.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct TransferBody {
+    /// What `attach` and `cancel` call it.
+    pub(crate) id: String,
+    /// `running`, `done`, `failed` or `died`.
+    pub(crate) state: &'static str,
+    /// Its own; null until it told one.
+    pub(crate) exit_code: Option<u8>,
+    /// RFC 3339.
+    pub(crate) began: Option<String>,
+    /// As typed.
+    pub(crate) verb: Option<String>,
+    /// As typed.
+    pub(crate) sources: Vec<PathText>,
+    /// As typed.
+    pub(crate) destination: Option<PathText>,
+    /// Payload sent so far.
+    pub(crate) payload_bytes: Option<u64>,
 }
 
 /// Something that helps.

@@ -149,6 +149,15 @@ impl Output {
         self.last(ResultBody { message, output, ..result_of(ExitClass::Done, "done") });
     }
 
+    /// Lines of events that another process told.
+    pub(crate) fn relay(&self, lines: &[u8]) {
+        if self.settings.json {
+            let mut inner = self.lock();
+            inner.stdout.write(lines);
+            inner.flush();
+        }
+    }
+
     /// The last event.
     pub(crate) fn last(&self, result: ResultBody) {
         let elapsed_s = if result.elapsed_s > 0.0 {

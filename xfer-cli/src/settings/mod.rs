@@ -123,6 +123,11 @@ impl OutputSettings {
             log_file: merged.path("log-file"),
         })
     }
+
+    /// The same but for files, which another process writes.
+    pub(crate) fn without_files(self) -> Self {
+        Self { events: None, log_file: None, ..self }
+    }
 }
 
 impl ConnectionSettings {

@@ -10,6 +10,7 @@ pub mod base;
 pub mod boot;
 pub mod confine;
 pub mod descriptor;
+pub mod detached;
 pub mod direct;
 pub mod fault;
 pub mod file;

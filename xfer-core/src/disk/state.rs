@@ -132,6 +132,13 @@ impl StateDirectory {
         }
     }
 
+    /// Begins a file for another process to write; one of that name is an error.
+    pub fn handed_on(&self, name: &str) -> Result<File, StateError> {
+        let path = self.path_of(name);
+        let opened = private().create_new(true).append(true).open(&path);
+        opened.map_err(|cause| StateError::Io { path, cause })
+    }
+
     /// Removes a file, if there is one.
     pub fn remove(&self, name: &str) -> Result<(), StateError> {
         let path = self.path_of(name);

@@ -1,5 +1,7 @@
 //! Signals: the first stops cleanly, the second at once, and the same command finishes
 
+mod detached;
+
 use std::fs;
 
 use xfer_tests::xfer::{Running, Xfer};
