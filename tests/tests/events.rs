@@ -74,6 +74,11 @@ fn every_type_of_event_is_as_the_schema_says() {
     let words = ["verify".as_ref(), copy.as_os_str(), "--against".as_ref(), &receipt];
     let ended = xfer.run(words.iter().chain(&["--json".as_ref()])).expect_code(7);
     types.extend(judge(&schema, &ended.events(), 7));
+    let copies = ["push".as_ref(), "--detach".as_ref(), source.as_os_str(), &path("detached")];
+    for (words, code) in [(&copies[..], 0), (&["transfers".as_ref()], 0)] {
+        let ended = xfer.run(words.iter().chain(&["--json".as_ref()])).expect_code(code);
+        types.extend(judge(&schema, &ended.events(), code));
+    }
     let all = schema["oneOf"].as_array().unwrap().iter();
     let mut all: BTreeSet<_> =
         all.map(|choice| choice["$ref"].as_str().unwrap().replace("#/$defs/", "")).collect();

@@ -54,7 +54,7 @@ fn prepare(
     let merged = settings::merge(typed, &around)?;
     merged.refuse_pair("quiet", "verbose")?;
     let mut settings = OutputSettings::resolve(&merged)?;
-    if verb.detaches(&merged) {
+    if commands::detaches(&verb, &merged) {
         settings = settings.without_files();
     }
     let output = Arc::new(Output::open(settings, clock)?);

@@ -18,7 +18,6 @@ use xfer_core::location::{Location, Machine};
 
 use self::flags::{FLAGS, Kind};
 use crate::problem::CliError;
-use crate::settings::Merged;
 
 /// A command line, understood.
 #[derive(Debug)]
@@ -168,13 +167,6 @@ impl Verb {
             Self::Agent { .. } => "agent",
             Self::Text(_) => "help",
         }
-    }
-}
-
-impl Verb {
-    /// Whether another process is to do it: what moves files may take long.
-    pub(crate) fn detaches(&self, merged: &Merged) -> bool {
-        matches!(self, Self::Copy { .. } | Self::Evacuate(_)) && merged.switch("detach", false)
     }
 }
 

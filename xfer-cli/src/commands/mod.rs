@@ -41,10 +41,15 @@ pub(crate) struct Context {
     pub(crate) verb: &'static str,
 }
 
+/// Whether another process is to do it: what moves files may take long.
+pub(crate) fn detaches(verb: &Verb, merged: &Merged) -> bool {
+    matches!(verb, Verb::Copy { .. } | Verb::Evacuate(_)) && merged.switch("detach", false)
+}
+
 /// Does what was asked.
 pub(crate) fn perform(verb: Verb, context: &Context) -> Outcome {
     let output = &context.output;
-    if verb.detaches(&context.merged) {
+    if detaches(&verb, &context.merged) {
         return detached::start(context);
     }
     match verb {

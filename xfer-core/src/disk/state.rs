@@ -15,6 +15,9 @@ use super::space::{FileSystem, file_system};
 #[derive(Clone, Debug)]
 pub struct StateDirectory(PathBuf);
 
+/// A file that is read from its beginning on.
+pub type StateReader = BufReader<File>;
+
 /// Why a state directory or file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
@@ -89,7 +92,7 @@ impl StateDirectory {
     }
 
     /// Opens a file for reading; `None` where there is none.
-    pub fn read(&self, name: &str) -> Result<Option<BufReader<File>>, StateError> {
+    pub fn read(&self, name: &str) -> Result<Option<StateReader>, StateError> {
         let path = self.path_of(name);
         match File::open(&path) {
             Ok(file) => Ok(Some(BufReader::with_capacity(1 << 18, file))),

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use xfer_core::error::ExitClass;
 
 use super::super::Context;
-use super::super::reach::Signals;
+use super::super::reach::{Signals, class_of as class_of_stop};
 use super::follow::{Followed, Words, class_of, died, follow};
 use super::record::{Record, Records, lost};
 use crate::Outcome;
@@ -33,8 +33,9 @@ pub(in crate::commands) fn attach(context: &Context, id: &str) -> Outcome {
             },
             signal = signals.next() => {
                 let id = &record.id;
-                context.output.say(&format!("xfer: transfer {id} goes on; xfer cancel {id} stops it\n"));
-                Ok(super::super::reach::class_of(signal))
+                let text = format!("xfer: transfer {id} goes on; xfer cancel {id} stops it\n");
+                context.output.say(&text);
+                Ok(class_of_stop(signal))
             }
         }
     })

@@ -1,10 +1,11 @@
 //! Following what a detached transfer prints.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, Read};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
 use serde_json::Value;
+use xfer_core::disk::state::StateReader;
 use xfer_core::error::ExitClass;
 
 use super::record::{Record, lost, of_type};
@@ -27,8 +28,8 @@ pub(super) enum Followed {
     Left,
 }
 
-/// Calls `each` for every line of events until the transfer ends, or until that breaks. It is called
-/// without a line at every look.
+/// Calls `each` for every line of events until the transfer ends, or until that breaks. It is
+/// called without a line at every look.
 pub(super) async fn follow(
     record: &Record,
     mut each: impl FnMut(Option<(&[u8], &Value)>) -> Result<ControlFlow<()>, CliError>,
@@ -73,7 +74,7 @@ pub(super) fn class_of(result: &Value) -> Option<ExitClass> {
 
 /// The words of a transfer on their way to who follows it.
 pub(super) struct Words {
-    from: BufReader<std::fs::File>,
+    from: StateReader,
     is_late: bool,
 }
 

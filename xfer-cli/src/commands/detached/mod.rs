@@ -1,8 +1,8 @@
 //! `--detach`, and what becomes of transfers that go on by themselves.
 //!
-//! A detached transfer is this program once more, with the same words, in a session of its own. What
-//! it prints is kept in the state directory: its events, which are locked while it lives, and its
-//! words. All else is read from them.
+//! A detached transfer is this program once more, with the same words, in a session of its own.
+//! What it prints is kept in the state directory: its events, which are locked while it lives, and
+//! its words. All else is read from them.
 
 mod attach;
 mod follow;
