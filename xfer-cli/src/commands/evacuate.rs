@@ -241,8 +241,10 @@ impl Evacuating<'_> {
     fn stop(&self, asked: &EvacuateVerb) {
         let Machine::Platform(machine) = &asked.location.machine else { return };
         let output = &self.context.output;
-        let Ok(runtime) = crate::runtime::start() else { return };
-        let said = match runtime.block_on(release::stop(machine, &self.connector)) {
+        let stopping = crate::runtime::start()
+            .map_err(|_| TransferError::Internal("the runtime could not be started"))
+            .and_then(|runtime| runtime.block_on(release::stop(machine, &self.connector)));
+        let said = match stopping {
             Ok(Ordered::Accepted) => "is being stopped; its disk is kept, and paid for".to_owned(),
             Ok(Ordered::AlreadyGone) => "is gone, the platform says".to_owned(),
             Ok(Ordered::Refused(why) | Ordered::Unknown(why)) => format!("is not stopped: {why}"),

@@ -131,14 +131,11 @@ pub(super) fn remedies(judged: &Judged, reasons: &[Reason]) -> Vec<String> {
 /// The same with the names of this machine and of the destination, where one is known.
 fn remedy(judged: &Judged, reason: &Reason) -> String {
     let evidence = &judged.evidence;
-    let machine = evidence.machine.name.trim_end_matches(':');
-    let text = reason.remedy().replace("MACHINE", machine);
-    match evidence.receipts.first() {
-        Some(receipt) => {
-            text.replace("DESTINATION", &Escaped(receipt.destination.name.as_bytes()).to_string())
-        }
-        None => text,
-    }
+    let destination = evidence.receipts.first().map(|receipt| &*receipt.destination.name);
+    reason.remedy_with(
+        &shown(evidence.machine.name.trim_end_matches(':')),
+        &shown(destination.unwrap_or("DESTINATION")),
+    )
 }
 
 /// What is proven, in one line.
