@@ -1,8 +1,8 @@
 //! The rented machine of a rehearsal: one directory of this machine's, with a container, a name and
 //! processes of its own.
 //!
-//! It is there to be judged by the code that judges real ones, on a machine where nobody may look at
-//! all processes or leave a marker. So what it tells is confined, and told to be: nothing lies
+//! It is there to be judged by the code that judges real ones, on a machine where nobody may look
+//! at all processes or leave a marker. So what it tells is confined, and told to be: nothing lies
 //! outside its directory, and no processes run there but those that the rehearsal started for it.
 
 use std::collections::BTreeSet;
@@ -77,7 +77,8 @@ pub struct Rehearsed {
 }
 
 impl Rehearsed {
-    /// The machine whose files are those of an absolute directory, by the paths that they have here.
+    /// The machine whose files are those of an absolute directory, by the paths that they have
+    /// here.
     #[must_use]
     pub fn new(directory: &Path, rehearsal: &Rehearsal) -> Self {
         Self {

@@ -1,7 +1,6 @@
 //! A process of the story: this program, seen through its events.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 use std::process::{ChildStdout, Command, Stdio};
@@ -111,7 +110,7 @@ pub(super) struct Writer(std::process::Child);
 
 impl Writer {
     /// Starts it, an agent that is asked nothing, with the file as its log.
-    pub(super) fn start(program: &OsStr, file: File) -> io::Result<Self> {
+    pub(super) fn start(program: &OsStr, file: impl Into<Stdio>) -> io::Result<Self> {
         let mut command = Command::new(program);
         command.args(["agent", "--session", &"07".repeat(16), "--silence", "60"]);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(file);

@@ -1,8 +1,8 @@
 //! The last act: whether the machine may be destroyed.
 //!
-//! The verdicts are those of `xfer gate`, by its very collection. Only the machine is played: it has
-//! one directory, and no processes but those of this story. On a rented machine all processes and
-//! all that lies outside the roots are looked at, which a laptop lets nobody but root do.
+//! The verdicts are those of `xfer gate`, by its very collection. Only the machine is played: it
+//! has one directory, and no processes but those of this story. On a rented machine all processes
+//! and all that lies outside the roots are looked at, which a laptop lets nobody but root do.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -186,7 +186,8 @@ impl<'a> Gate<'a> {
         let state = self.connector.state_directory().map_err(|_| broke("its state is gone"))?;
         let key = found_in(&state.path_of("")).ok().flatten();
         let key = key.ok_or_else(|| broke("the key of the token is gone"))?;
-        Token::read(text.as_bytes(), &key).map_err(|refusal| broke("the token is none").why(refusal))
+        Token::read(text.as_bytes(), &key)
+            .map_err(|refusal| broke("the token is none").why(refusal))
     }
 
     /// Asserts that a token is good for what is seen now, and no longer once its life is over.

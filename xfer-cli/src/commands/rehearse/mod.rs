@@ -1,10 +1,10 @@
 //! `xfer rehearse`: the whole story on this machine alone, with an embedded peer.
 //!
 //! A tree is pushed from what plays a rented machine to a second process of this program, over
-//! pipes. The pushing process is killed half-way, without a chance to prepare; the same command then
-//! finishes; the copy is read again and compared; and a changed byte is found. Then the gate is
-//! asked whether the machine may be destroyed: it says so once, and after each thing that goes wrong
-//! it does not. Success means that all of it held.
+//! pipes. The pushing process is killed half-way, without a chance to prepare; the same command
+//! then finishes; the copy is read again and compared; and a changed byte is found. Then the gate
+//! is asked whether the machine may be destroyed: it says so once, and after each thing that goes
+//! wrong it does not. Success means that all of it held.
 
 mod child;
 mod gate;

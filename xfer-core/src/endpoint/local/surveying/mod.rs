@@ -59,7 +59,8 @@ impl Shared {
         let table = proc.and_then(container::own_mounts);
         // Without a table nothing is known of any process either, and that is told.
         let protected = Protected::of(&survey.roots, &table.clone().unwrap_or_default());
-        let processes::Found { writers, unreadable, .. } = processes::look(&protected, None, dropped);
+        let processes::Found { writers, unreadable, .. } =
+            processes::look(&protected, None, dropped);
         let mut surveyed = Surveyed { writers, unreadable, ..Surveyed::default() };
         let Some((proc, table)) = proc.zip(table) else { return Ok(surveyed) };
         surveyed.shared = mounts::shared(&table, &protected);
