@@ -44,12 +44,12 @@ impl Moment {
     pub(super) fn set(&self, when: When, act: impl FnOnce() + Send + 'static) {
         self.0.calls.store(0, Ordering::SeqCst);
         self.0.surveys.store(0, Ordering::SeqCst);
-        *self.0.waiting.lock().unwrap() = Some((when, Box::new(act)));
+        *self.0.waiting.lock().expect("nothing panicked") = Some((when, Box::new(act)));
     }
 
     /// Has it happen now if it did not come yet
     pub(super) fn is_now(&self) {
-        let waiting = self.0.waiting.lock().unwrap().take();
+        let waiting = self.0.waiting.lock().expect("nothing panicked").take();
         if let Some((_, act)) = waiting {
             act();
         }
@@ -57,7 +57,7 @@ impl Moment {
 
     /// Has it happen no more
     pub(super) fn is_over(&self) {
-        *self.0.waiting.lock().unwrap() = None;
+        *self.0.waiting.lock().expect("nothing panicked") = None;
     }
 
     /// Calls since
@@ -68,7 +68,7 @@ impl Moment {
     fn comes(&self) {
         let call = self.0.calls.fetch_add(1, Ordering::SeqCst);
         let surveyed = self.0.surveys.load(Ordering::SeqCst) > 0;
-        let mut waiting = self.0.waiting.lock().unwrap();
+        let mut waiting = self.0.waiting.lock().expect("nothing panicked");
         let due = match waiting.as_ref() {
             Some((When::Call(at), _)) => call == *at,
             Some((When::LastLooks, _)) => surveyed,
