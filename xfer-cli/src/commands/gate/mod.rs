@@ -203,6 +203,18 @@ pub(super) fn tell_verdict(judged: &Judged, output: &Output) {
     })));
 }
 
+/// Tells what a token came to: the machine was destroyed by it, or it is refused.
+pub(super) fn tell_token(
+    machine: &PlatformMachine,
+    file: &Path,
+    per_hour: Option<f64>,
+    refused: Option<&CliError>,
+    output: &Output,
+) {
+    let token = file.as_os_str().as_encoded_bytes();
+    output.event(&Body::Gate(Box::new(told::of_token(machine, token, per_hour, refused))));
+}
+
 /// A path as events tell it.
 fn path_text(bytes: &[u8]) -> PathText {
     PathText::from(bytes)
