@@ -15,16 +15,36 @@ use crate::xfer::Xfer;
 const PROGRAM: &str = r#"#!/bin/sh
 here=$(dirname "$0")
 echo "$*" >> "$here/asked"
-[ "$1" = status ] || { echo "Usage: sky status" >&2; exit 2; }
+case "$1 $2" in
+"down -y")
+    [ $# -eq 3 ] || { echo "Usage: sky down -y CLUSTER" >&2; exit 2; }
+    [ -e "$here/clusters/$3" ] || { echo "ValueError: cluster $3 does not exist" >&2; exit 1; }
+    code=0
+    [ ! -e "$here/down" ] || . "$here/down"
+    mv "$here/clusters/$3" "$here/leaving/$3"
+    echo "Terminating cluster $3...done." >&2
+    exit $code ;;
+"status --refresh")
+    shift 2; set -- status "$@"
+    for name in $(ls "$here/leaving"); do
+        looks=$(cat "$here/lingers" 2>/dev/null || echo 0)
+        if [ "$looks" -gt 0 ]; then echo $((looks - 1)) > "$here/lingers"
+        else rm "$here/leaving/$name"; fi
+    done ;;
+"status "*) ;;
+*) echo "Usage: sky status" >&2; exit 2 ;;
+esac
 if [ -e "$here/says" ]; then cat "$here/says"; exit "$(cat "$here/code")"; fi
 case "$2 $3" in
 "-o json")
     shift 3
-    [ $# -gt 0 ] || set -- $(ls "$here/clusters")
+    [ $# -gt 0 ] || set -- $(ls "$here/clusters" "$here/leaving" | sed '/:$/d')
     list=
     for name; do
         if [ -e "$here/clusters/$name" ]; then
             list="$list${list:+,}$(cat "$here/clusters/$name")"
+        elif [ -e "$here/leaving/$name" ]; then
+            list="$list${list:+,}$(sed 's/"status":"UP"/"status":"INIT"/' "$here/leaving/$name")"
         else
             printf 'Cluster(s) not found: \033[1m%s\033[0m.\n' "$name"
         fi
@@ -46,7 +66,7 @@ pub struct Sky {
 impl Default for Sky {
     fn default() -> Self {
         let directory = tempfile::Builder::new().prefix("sky-").tempdir().expect("temp dir");
-        for name in ["clusters", "endpoints"] {
+        for name in ["clusters", "endpoints", "leaving"] {
             fs::create_dir(directory.path().join(name)).expect("create a directory");
         }
         let program = directory.path().join("sky");
@@ -71,6 +91,16 @@ impl Sky {
     /// Has a cluster no more
     pub fn remove(&self, name: &str) {
         fs::remove_file(self.directory.path().join("clusters").join(name)).expect("remove");
+    }
+
+    /// Shows a cluster that goes so many looks longer
+    pub fn lingers(&self, looks: usize) {
+        self.write(".", "lingers", &looks.to_string());
+    }
+
+    /// What the shell does as a cluster is to go: `exit 1` before it goes, or `code=1` after it
+    pub fn fails_down(&self, script: &str) {
+        self.write(".", "down", script);
     }
 
     /// What it prints of the ports that a cluster opened

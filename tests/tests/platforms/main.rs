@@ -7,6 +7,7 @@ mod ports;
 mod runpod;
 mod sky;
 mod sky_answers;
+mod sky_down;
 mod sky_on_vast;
 mod sky_tunnels;
 

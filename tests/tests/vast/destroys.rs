@@ -21,13 +21,16 @@ fn a_machine_goes_once_and_the_same_command_says_so_again() {
     let ended = doomed.rented.stand.xfer.run(words).expect_code(0);
     let expected = format!(
         "{NAME}: destroyed, by this token\n  gone      by its id and by the platform's complete \
-         list\n  meter     stopped, at $0.4321/h until then\n"
+         list\n  meter     stopped, at $0.4321/h until then: $10.37 a day\n"
     );
     assert_eq!(ended.stdout, expected);
     assert!(ended.stderr.contains("the token is spent"), "{}", ended.stderr);
     assert_eq!(doomed.orders(), [DELETE]);
     assert!(doomed.is_spent(&token));
-    let again = doomed.destroy(&token, 0).result();
+    let again = doomed.destroy(&token, 0);
+    let verdict = again.events().into_iter().find(|event| event["type"] == "verdict");
+    assert_eq!(verdict.expect("a verdict")["verdict"], "release");
+    let again = again.result();
     assert_eq!((&again["reason"], &again["machine_state"]), (&json!("destroyed"), &json!("gone")));
     let told = again["message"].as_str().expect("a message").to_owned();
     assert!(told.contains("an earlier run asked for it"), "{told}");
@@ -179,12 +182,20 @@ fn another_container_under_the_same_id_is_left_alone() {
     ];
     for bend in bends {
         let token = doomed.bent_token(|seen, _| bend(&mut seen.identity));
-        let result = doomed.destroy(&token, 21).result();
-        assert_eq!(result["reason"], "token-other-container");
-        let argv = result["remedies"][0]["argv"].as_array().expect("a command");
-        assert_eq!(argv[..3], [json!("xfer"), json!("gate"), json!(NAME)], "{argv:?}");
+        assert_eq!(doomed.refused_soon(&token), "token-other-container");
         assert!(!doomed.is_spent(&token));
     }
+    let token = doomed.bent_token(|seen, _| seen.identity.boot = Some([9; 16]));
+    let ended = doomed.destroy(&token, 21);
+    let events = ended.events();
+    let verdict = events.iter().find(|event| event["type"] == "verdict").expect("a verdict");
+    assert_eq!(
+        (&verdict["verdict"], &verdict["reasons"][0]["id"]),
+        (&json!("hold"), &json!("token-other-container"))
+    );
+    let result = ended.result();
+    let argv = result["remedies"][0]["argv"].as_array().expect("a command");
+    assert_eq!(argv[..3], [json!("xfer"), json!("gate"), json!(NAME)], "{argv:?}");
     assert!(doomed.orders().is_empty());
 }
 
@@ -209,8 +220,7 @@ fn whatever_changed_below_a_root_keeps_the_machine() {
     for (what, change) in changes {
         let token = doomed.token();
         change();
-        let result = doomed.destroy(&token, 21).result();
-        assert_eq!(result["reason"], "token-other-manifest", "{what}");
+        assert_eq!(doomed.refused_soon(&token), "token-other-manifest", "{what}");
         assert!(!doomed.is_spent(&token), "{what}");
     }
     assert!(doomed.orders().is_empty());

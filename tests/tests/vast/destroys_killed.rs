@@ -43,17 +43,23 @@ fn killed_at(look: usize) {
 /// Rows: J17.
 #[test]
 fn a_kill_between_the_request_and_its_answer_is_followed() {
-    for heard in [true, false] {
-        let doomed = Doomed::new();
-        let token = doomed.token();
-        let came = doomed.rented.stand.api.holds("DELETE", 0, heard);
-        let running = doomed.start(&token);
-        came.recv().expect("a request");
-        assert!(doomed.is_spent(&token), "it is spent before anything is asked");
-        let result = kill_and_go_on(&doomed, &token, running);
-        assert_eq!(result["reason"], "destroyed");
-        assert_eq!(doomed.orders(), [DELETE], "heard: {heard}");
-    }
+    std::thread::scope(|at_once| {
+        for heard in [true, false] {
+            at_once.spawn(move || killed_before_the_answer(heard));
+        }
+    });
+}
+
+fn killed_before_the_answer(heard: bool) {
+    let doomed = Doomed::new();
+    let token = doomed.token();
+    let came = doomed.rented.stand.api.holds("DELETE", 0, heard);
+    let running = doomed.start(&token);
+    came.recv().expect("a request");
+    assert!(doomed.is_spent(&token), "it is spent before anything is asked");
+    let result = kill_and_go_on(&doomed, &token, running);
+    assert_eq!(result["reason"], "destroyed");
+    assert_eq!(doomed.orders(), [DELETE], "heard: {heard}");
 }
 
 /// What is not answered at all may have been heard.

@@ -59,6 +59,7 @@ impl Doomed {
         let settings = VastSettings {
             base: Some(self.rented.stand.api.base()),
             key: Some(KEY.to_owned()),
+            unhurried: true,
             ..VastSettings::default()
         };
         let mut ssh = SshOptions::new(Arc::new(NoPrompt), 7);
@@ -146,6 +147,13 @@ impl Doomed {
             let (observer, cancel) = (Arc::new(|_: &Event| {}), CancellationToken::new());
             release::destroy(asked, connector, observer, cancel).await
         })
+    }
+
+    /// Why it is refused as the command refuses it, with 21
+    pub(super) fn refused_soon(&self, token: &Path) -> &'static str {
+        let error = self.destroy_soon(token).expect_err("it is refused");
+        assert_eq!(error.exit_class().code(), 21, "{error}");
+        error.reason()
     }
 
     /// Whether the token was spent, and nothing else of it is left to be spent

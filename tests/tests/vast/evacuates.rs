@@ -114,6 +114,8 @@ fn one_line_saves_all_and_ends_the_machine() {
     assert_eq!((&planned["reason"], &planned["entries"]["selected"]), (&json!("done"), &json!(4)));
     let ended = leaving.evacuate(TO_ITS_END, 0);
     assert_eq!(ended.result()["reason"], "destroyed");
+    let told = ended.events().into_iter().find(|event| event["type"] == "machine");
+    assert!(told.expect("the machine").to_string().contains("contract-ends"));
     assert_eq!(leaving.orders(), [DELETE]);
     let object = leaving.store.objects().join("run7/data/sub/two");
     assert_eq!(std::fs::read_to_string(object).expect("an object"), "two\n");

@@ -82,7 +82,7 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "rehearse",
-        about: "Show a push, a kill, a resume and a verification on this machine alone",
+        about: "Show a push, a kill, a resume and the verdicts of the gate on this machine alone",
         operands: rehearse_operands,
         groups: PLAIN,
     },

@@ -14,7 +14,7 @@ use xfer_protocol::path::Escaped;
 
 use super::inspect::options;
 use super::transfer::output_failure;
-use super::{Context, reach};
+use super::{Context, gate, reach};
 use crate::Outcome;
 use crate::output::json::ResultBody;
 use crate::output::{Output, result_of};
@@ -52,10 +52,14 @@ pub(super) fn destroy(
     match ended {
         Ok(destroyed) => {
             reporter.finish(|_| ());
+            gate::tell_token(&machine, token_file, destroyed.per_hour, None, output);
             Ok(conclude(&destroyed, |body| body, output))
         }
         Err(error) => {
             let error = with_same_command(reach::stopped(error), &machine, token_file);
+            if error.class == ExitClass::Token {
+                gate::tell_token(&machine, token_file, None, Some(&error), output);
+            }
             output_failure(&reporter, &error, output);
             Ok(error.class)
         }
@@ -161,7 +165,8 @@ pub(super) fn conclude(
     let Destroyed { machine, asked, per_hour } = destroyed;
     let by = if *asked { "" } else { "; an earlier run asked for it" };
     let message = format!("{machine}: destroyed, by this token{by}");
-    let cost = per_hour.map_or_else(String::new, |price| format!(", at ${price:.4}/h until then"));
+    let saved = |price: f64| format!(", at ${price:.4}/h until then: ${:.2} a day", price * 24.0);
+    let cost = per_hour.map_or_else(String::new, saved);
     let text = format!(
         "{message}\n  gone      by its id and by the platform's complete list\n  \
          meter     stopped{cost}\n"

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use xfer_core::connect::Connector;
 use xfer_core::discover::Ordered;
-use xfer_core::engine::release::{self, Destruction, GateRequest, Judged};
+use xfer_core::engine::release::{self, Destruction, GateRequest, Judged, Protected};
 use xfer_core::engine::{self, Summary, Transfer};
 use xfer_core::error::{ExitClass, TransferError};
 use xfer_core::event::Event;
@@ -17,17 +17,18 @@ use xfer_core::options::VerifyLevel;
 
 use super::gate::{acknowledged, check_machine, policy};
 use super::transfer::{conclude, counted, output_failure, print_plan, summary_text, tell_proof};
-use super::{Context, destroy, gate, reach};
+use super::{Context, destroy, gate, machines, reach};
 use crate::Outcome;
 use crate::args::{EvacuateVerb, OnHold};
 use crate::output::Output;
-use crate::output::json::ResultBody;
+use crate::output::json::{Body, ResultBody};
+use crate::output::machine::MachineBody;
 use crate::problem::CliError;
 use crate::reporter::{Reporter, State};
 use crate::settings::CopySettings;
 
 /// How long a destruction of an earlier run is followed before anything is done anew.
-const FOLLOWED_FIRST: std::time::Duration = std::time::Duration::from_secs(20);
+const FOLLOWED_FIRST: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Copies, reads back, asks the gate and, where that was asked for, destroys.
 pub(super) fn evacuate(context: &Context, asked: EvacuateVerb) -> Outcome {
@@ -96,7 +97,7 @@ impl Evacuating<'_> {
         if let Some(class) = self.follow()? {
             return Ok(class);
         }
-        let roots = self.roots()?;
+        let roots = self.protected()?;
         self.request.roots.clone_from(&roots);
         self.request.machine.path.clear();
         let summary = self.copy(roots, &asked.destination)?;
@@ -175,11 +176,20 @@ impl Evacuating<'_> {
         Ok(followed.map(conclude))
     }
 
-    fn roots(&self) -> Result<Vec<Vec<u8>>, Ended> {
+    /// The roots; and first what the machine costs, and what may end it meanwhile.
+    fn protected(&self) -> Result<Vec<Vec<u8>>, Ended> {
         let request = self.request.clone();
-        self.part(|reach| async move {
-            release::roots(&request, reach.connector, reach.observer, reach.cancel).await
-        })
+        let Protected { roots, row } = self.part(|reach| async move {
+            release::protected(&request, reach.connector, reach.observer, reach.cancel).await
+        })?;
+        if let Some(row) = row {
+            let told = machines::facts(&row).into_iter();
+            let told = told.filter(|(label, _)| ["price", "clock"].contains(label));
+            let lines = told.map(|(label, fact)| format!("  {label:<9} {fact}\n"));
+            self.context.output.say(&format!("{}\n{}", row.machine, lines.collect::<String>()));
+            self.context.output.event(&Body::Machine(Box::new(MachineBody::from(&*row))));
+        }
+        Ok(roots)
     }
 
     fn copy(&self, roots: Vec<Vec<u8>>, destination: &Location) -> Result<Summary, Ended> {
@@ -241,8 +251,10 @@ impl Evacuating<'_> {
     fn stop(&self, asked: &EvacuateVerb) {
         let Machine::Platform(machine) = &asked.location.machine else { return };
         let output = &self.context.output;
-        let Ok(runtime) = crate::runtime::start() else { return };
-        let said = match runtime.block_on(release::stop(machine, &self.connector)) {
+        let stopping = crate::runtime::start()
+            .map_err(|_| TransferError::Internal("the runtime could not be started"))
+            .and_then(|runtime| runtime.block_on(release::stop(machine, &self.connector)));
+        let said = match stopping {
             Ok(Ordered::Accepted) => "is being stopped; its disk is kept, and paid for".to_owned(),
             Ok(Ordered::AlreadyGone) => "is gone, the platform says".to_owned(),
             Ok(Ordered::Refused(why) | Ordered::Unknown(why)) => format!("is not stopped: {why}"),

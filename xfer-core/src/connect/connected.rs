@@ -85,11 +85,15 @@ impl Connected {
 
     /// An endpoint of this process.
     pub fn here<E: Source + Sink + 'static>(endpoint: Arc<E>) -> Self {
-        let source = Arc::clone(&endpoint) as Arc<dyn Source>;
+        Self::of(Arc::clone(&endpoint) as Arc<dyn Source>, endpoint)
+    }
+
+    /// Endpoints of this process, one to read from and one to write to.
+    pub fn of(source: Arc<dyn Source>, sink: Arc<dyn Sink>) -> Self {
         Self {
             place: String::new(),
             source,
-            sink: endpoint,
+            sink,
             route: None,
             notices: Vec::new(),
             proxy: None,

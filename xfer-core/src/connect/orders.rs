@@ -46,8 +46,8 @@ impl Connector {
     #[must_use]
     pub fn can_destroy(platform: PlatformKind) -> bool {
         match platform {
-            PlatformKind::Vast => true,
-            PlatformKind::Sky | PlatformKind::RunPod | PlatformKind::Lambda => false,
+            PlatformKind::Vast | PlatformKind::Sky => true,
+            PlatformKind::RunPod | PlatformKind::Lambda => false,
         }
     }
 
@@ -58,7 +58,8 @@ impl Connector {
     pub(crate) async fn shown(&self, machine: &PlatformMachine) -> Result<Shown, TransferError> {
         let name = named(machine)?;
         let asked = self.platforms.of(machine.platform, self).await?;
-        asked.show(name).await.map_err(|error| api_error(&machine.to_string(), error))
+        let shown = asked.show_before_and_after(name).await;
+        shown.map_err(|error| api_error(&machine.to_string(), error))
     }
 
     /// Has a machine destroyed, with its disk; asked once, whatever comes of it.

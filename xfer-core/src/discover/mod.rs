@@ -47,6 +47,15 @@ pub trait Platform: Send + Sync {
     /// Whenever nobody knows: no answer is not the same as no machine.
     async fn show(&self, name: &str) -> Result<Shown, PlatformError>;
 
+    /// The same for a machine that is to be destroyed: told by its cloud itself, and not by the
+    /// records of who asks it. Default: that is what [`Self::show`] does.
+    ///
+    /// # Errors
+    /// As [`Self::show`]; and where more would go with the machine than it.
+    async fn show_before_and_after(&self, name: &str) -> Result<Shown, PlatformError> {
+        self.show(name).await
+    }
+
     /// Has a stopped machine started. It runs later, and where its processors are taken, much
     /// later: only [`Self::show`] tells.
     async fn start(&self, _name: &str) -> Ordered {

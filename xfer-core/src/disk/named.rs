@@ -14,9 +14,20 @@ use super::Errno;
 /// # Errors
 /// What the system says.
 pub fn open_output(path: &Path, append: bool) -> Result<OwnedFd, Errno> {
-    let kind = if append { OFlags::APPEND } else { OFlags::TRUNC };
+    open_to_write(path, if append { OFlags::APPEND } else { OFlags::TRUNC }, 0o644)
+}
+
+/// The same for what is nobody else's: a file that it makes is its owner's alone.
+///
+/// # Errors
+/// What the system says.
+pub fn open_private_output(path: &Path) -> Result<OwnedFd, Errno> {
+    open_to_write(path, OFlags::TRUNC, 0o600)
+}
+
+fn open_to_write(path: &Path, kind: OFlags, mode: u32) -> Result<OwnedFd, Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOCTTY | kind;
-    let file = rustix::fs::open(path, flags | OFlags::NONBLOCK, Mode::from_raw_mode(0o644))?;
+    let file = rustix::fs::open(path, flags | OFlags::NONBLOCK, Mode::from_raw_mode(mode))?;
     let status = rustix::fs::fcntl_getfl(&file)?;
     rustix::fs::fcntl_setfl(&file, status.difference(OFlags::NONBLOCK))?;
     Ok(file)

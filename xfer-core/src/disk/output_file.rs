@@ -3,9 +3,12 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use super::named::open_output;
+use rustix::io::Errno;
+
+use super::named::{open_output, open_private_output};
 use super::state::{StateDirectory, StateError, StateFile};
 
 /// The file, begun.
@@ -22,11 +25,24 @@ impl OutputFile {
     /// Begins it: what is written appears by [`Self::commit`], or at once where something other
     /// than a regular file stands there.
     pub fn create(path: &Path, unique: u64) -> Result<Self, StateError> {
+        Self::begin(path, unique, |path| open_output(path, false))
+    }
+
+    /// The same for what is nobody else's; other permissions of what is there already stay.
+    pub fn create_private(path: &Path, unique: u64) -> Result<Self, StateError> {
+        Self::begin(path, unique, open_private_output)
+    }
+
+    fn begin(
+        path: &Path,
+        unique: u64,
+        open: impl FnOnce(&Path) -> Result<OwnedFd, Errno>,
+    ) -> Result<Self, StateError> {
         if !is_special(path) {
             let (directory, name) = StateDirectory::holding(path)?;
             return directory.create(&name, unique).map(Self::from);
         }
-        let file = open_output(path, false).map_err(|errno| failed(path, errno.into()))?;
+        let file = open(path).map_err(|errno| failed(path, errno.into()))?;
         let file = BufWriter::with_capacity(1 << 18, File::from(file));
         Ok(Self(Kind::InPlace { path: path.to_owned(), file }))
     }
@@ -41,7 +57,7 @@ impl OutputFile {
             let access = rustix::fs::Access::WRITE_OK;
             return match rustix::fs::access(path, access) {
                 // A link to what is yet to be made.
-                Err(rustix::io::Errno::NOENT) => Ok(()),
+                Err(Errno::NOENT) => Ok(()),
                 checked => checked.map_err(|errno| failed(path, errno.into())),
             };
         }

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -20,7 +21,7 @@ impl Scratch {
     pub fn unnamed(unique: u64) -> io::Result<Self> {
         let path = std::env::temp_dir().join(format!("xfer-rehearsal-{unique:016x}"));
         fs::DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(Self { path, kept: false })
+        Ok(Self { path: path.canonicalize()?, kept: false })
     }
 
     /// Uses a directory that the user names: it must be empty, or missing, and is kept.
@@ -115,6 +116,30 @@ impl Scratch {
         let mut byte = [0];
         file.read_exact_at(&mut byte, at)?;
         file.write_all_at(&[byte[0] ^ 1], at)
+    }
+
+    /// Opens a file to write behind its end, and writes nothing.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn append(&self, name: &str) -> io::Result<File> {
+        OpenOptions::new().append(true).open(self.place(name))
+    }
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.place(name))
+    }
+
+    /// Whether what is kept here is lost with the machine's memory.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn is_volatile(&self) -> io::Result<bool> {
+        Ok(super::space::free(File::open(&self.path)?.as_fd(), 0)?.volatile)
     }
 
     /// Whether nothing of xfer is left directly in a directory of it or below.

@@ -24,6 +24,7 @@ pub mod memory;
 pub mod object;
 pub(crate) mod passage;
 pub mod rclone;
+pub mod rehearsed;
 pub mod remote;
 pub mod sftp;
 pub mod web;

@@ -284,15 +284,23 @@ impl Reason {
     /// What to do next.
     #[must_use]
     pub fn remedy(&self) -> String {
+        self.remedy_with("MACHINE", "DESTINATION")
+    }
+
+    /// The same with the names of the machine and of a destination, as commands take them.
+    #[must_use]
+    pub fn remedy_with(&self, machine: &str, destination: &str) -> String {
         let again = "run xfer gate again";
         match self {
             Self::ContentDiffers(at) | Self::NewFile(at) | Self::NotProven { at, .. } => {
-                format!("copy it: xfer evacuate MACHINE:{} DESTINATION", Escaped(&at.root))
+                let root = Escaped(&at.root);
+                format!("copy it: xfer evacuate {machine}:{root} {destination}")
             }
             Self::DestinationDiffers(at) => {
-                format!("copy it anew: xfer evacuate MACHINE:{} DESTINATION", Escaped(&at.root))
+                let root = Escaped(&at.root);
+                format!("copy it anew: xfer evacuate {machine}:{root} {destination}")
             }
-            Self::NoReceipt => "copy first: xfer evacuate MACHINE DESTINATION".to_owned(),
+            Self::NoReceipt => format!("copy first: xfer evacuate {machine} {destination}"),
             Self::OutsideChanged(lost) | Self::UncoveredMount(lost) | Self::Excluded(lost) => {
                 let root = format!("add --root {}", Escaped(&lost.path));
                 match (lost.digest, matches!(self, Self::Excluded(_))) {
@@ -322,9 +330,9 @@ impl Reason {
             | Self::UntrustedReceipt { .. }
             | Self::DamagedReceipt(_)
             | Self::ReceiptIncomplete { .. }
-            | Self::DestinationReplaced(_) => {
-                "copy from this machine as it is now: xfer evacuate MACHINE DESTINATION".to_owned()
-            }
+            | Self::DestinationReplaced(_) => format!(
+                "copy from this machine as it is now: xfer evacuate {machine} {destination}"
+            ),
             Self::NotDurable { wanted, .. } => {
                 format!("copy to a destination of class {wanted:?}: a store, or another machine")
             }
@@ -333,7 +341,7 @@ impl Reason {
                 format!("add the volume with --root, or detach it, then {again}")
             }
             Self::ChannelUnproven(_) => {
-                format!("prove its host key: xfer hosts forget MACHINE, then {again}")
+                format!("prove its host key: xfer hosts forget {machine}, then {again}")
             }
             Self::OutsideUnknown
             | Self::WriterUnknown(None)

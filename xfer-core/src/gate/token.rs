@@ -29,6 +29,7 @@ use xfer_protocol::digest::Digest;
 use super::evidence::{Identity, Moment};
 use super::policy::TOKEN_LIFE_MAX;
 use super::verdict::Release;
+use crate::error::TokenReason;
 use crate::trust::{PublicKey, SIGNATURE_BYTES, SigningKey};
 
 const MAGIC: &[u8; 8] = b"xfer-gt1";
@@ -123,6 +124,22 @@ pub enum TokenRefusal {
     /// Something on the machine changed since.
     #[error("what is on the machine is not what the token is for: run xfer gate again")]
     OtherManifest,
+}
+
+impl From<TokenRefusal> for TokenReason {
+    fn from(refusal: TokenRefusal) -> Self {
+        match refusal {
+            TokenRefusal::Malformed => Self::Malformed,
+            TokenRefusal::OtherKey => Self::OtherKey,
+            TokenRefusal::BadSignature => Self::BadSignature,
+            TokenRefusal::NotYetValid => Self::NotYetValid,
+            TokenRefusal::Expired => Self::Expired,
+            TokenRefusal::ClockUncertain => Self::ClockUncertain,
+            TokenRefusal::OtherMachine => Self::OtherMachine,
+            TokenRefusal::OtherContainer => Self::OtherContainer,
+            TokenRefusal::OtherManifest => Self::OtherManifest,
+        }
+    }
 }
 
 impl Token {

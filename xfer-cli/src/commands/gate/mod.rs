@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use xfer_core::disk::state::StateDirectory;
+use xfer_core::disk::output_file::OutputFile;
 use xfer_core::engine::release::{self, GateRequest, Judged};
 use xfer_core::error::ExitClass;
 use xfer_core::gate::policy::Policy;
@@ -171,11 +171,11 @@ pub(super) fn conclude(
     }
 }
 
-/// Keeps the token where it was asked for, whole and its owner's alone.
+/// Keeps the token where it was asked for: a file is whole and its owner's alone, and what is no
+/// regular file is written to.
 fn write_token(path: &Path, token: &str) -> Result<(), CliError> {
-    let written = StateDirectory::holding(path).and_then(|(directory, name)| {
-        let unique = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
-        let mut file = directory.create(&name, unique)?;
+    let unique = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
+    let written = OutputFile::create_private(path, unique).and_then(|mut file| {
         file.write(token.as_bytes())?;
         file.commit(true)
     });
@@ -193,6 +193,26 @@ pub(super) fn tell_release(judged: &Judged, output: &Output) {
         output.event(&Body::Gate(Box::new(told::released(judged, release, None))));
         output.say(&told::proven_text(release));
     }
+}
+
+/// Tells a verdict of which nothing follows.
+pub(super) fn tell_verdict(judged: &Judged, output: &Output) {
+    output.event(&Body::Gate(Box::new(match &judged.verdict {
+        Verdict::Release(release) => told::released(judged, release, None),
+        Verdict::Hold(reasons) => told::held(judged, reasons),
+    })));
+}
+
+/// Tells what a token came to: the machine was destroyed by it, or it is refused.
+pub(super) fn tell_token(
+    machine: &PlatformMachine,
+    file: &Path,
+    per_hour: Option<f64>,
+    refused: Option<&CliError>,
+    output: &Output,
+) {
+    let token = file.as_os_str().as_encoded_bytes();
+    output.event(&Body::Gate(Box::new(told::of_token(machine, token, per_hour, refused))));
 }
 
 /// A path as events tell it.

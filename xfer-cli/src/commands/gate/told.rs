@@ -4,6 +4,7 @@ use xfer_core::engine::release::Judged;
 use xfer_core::gate::coverage::{Found, Said, Tally};
 use xfer_core::gate::reason::{At, Lost, Reason};
 use xfer_core::gate::verdict::Release;
+use xfer_core::location::PlatformMachine;
 use xfer_protocol::manifest::Timestamp;
 use xfer_protocol::path::Escaped;
 
@@ -11,6 +12,7 @@ use super::path_text;
 use crate::moment;
 use crate::output::amounts;
 use crate::output::json::{GateBody, ReasonBody};
+use crate::problem::CliError;
 
 /// Paths of one reason that are shown.
 const PATHS_SHOWN_MAX: usize = 3;
@@ -52,6 +54,34 @@ pub(super) fn held(judged: &Judged, reasons: &[Reason]) -> GateBody {
         token: None,
         life_s: None,
         per_hour: per_hour(judged),
+    }
+}
+
+/// A token that was good, or why it is not.
+pub(super) fn of_token(
+    machine: &PlatformMachine,
+    token: &[u8],
+    per_hour: Option<f64>,
+    refused: Option<&CliError>,
+) -> GateBody {
+    let reason = |error: &CliError| ReasonBody {
+        id: error.reason,
+        message: error.what.clone(),
+        remedy: error.remedies.first().map(|next| next.text.clone()).unwrap_or_default(),
+        ..ReasonBody::default()
+    };
+    let reasons: Vec<_> = refused.map(reason).into_iter().collect();
+    GateBody {
+        verdict: if reasons.is_empty() { "release" } else { "hold" },
+        machine: machine.to_string(),
+        entries: 0,
+        bytes: 0,
+        differences: reasons.len() as u64,
+        reasons,
+        destinations: Vec::new(),
+        token: Some(path_text(token)),
+        life_s: None,
+        per_hour,
     }
 }
 
@@ -131,14 +161,11 @@ pub(super) fn remedies(judged: &Judged, reasons: &[Reason]) -> Vec<String> {
 /// The same with the names of this machine and of the destination, where one is known.
 fn remedy(judged: &Judged, reason: &Reason) -> String {
     let evidence = &judged.evidence;
-    let machine = evidence.machine.name.trim_end_matches(':');
-    let text = reason.remedy().replace("MACHINE", machine);
-    match evidence.receipts.first() {
-        Some(receipt) => {
-            text.replace("DESTINATION", &Escaped(receipt.destination.name.as_bytes()).to_string())
-        }
-        None => text,
-    }
+    let destination = evidence.receipts.first().map(|receipt| &*receipt.destination.name);
+    reason.remedy_with(
+        &shown(evidence.machine.name.trim_end_matches(':')),
+        &shown(destination.unwrap_or("DESTINATION")),
+    )
 }
 
 /// What is proven, in one line.

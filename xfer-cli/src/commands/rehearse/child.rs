@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 use xfer_core::error::StopSignal;
 
 /// Ends the story early.
@@ -16,11 +17,14 @@ pub(super) struct Stop {
     /// Who asked.
     pub(super) asked: OnceLock<StopSignal>,
     running: Mutex<Option<Pid>>,
+    /// Ends what runs in this process.
+    pub(super) cancel: CancellationToken,
 }
 
 impl Stop {
     /// Ends the process that runs, where one does.
     pub(super) fn kill(&self) {
+        self.cancel.cancel();
         if let Some(process) = *self.lock() {
             // It may have ended by itself; until it is waited for, its number is its own.
             let _gone = rustix::process::kill_process(process, Signal::KILL);
@@ -98,6 +102,31 @@ impl Child {
     fn end(&mut self) -> io::Result<()> {
         *self.stop.lock() = None;
         self.process.wait().map(drop)
+    }
+}
+
+/// A process that has a file open for writing, and waits until this is dropped.
+pub(super) struct Writer(std::process::Child);
+
+impl Writer {
+    /// Starts it, an agent that is asked nothing, with the file as its log.
+    pub(super) fn start(program: &OsStr, file: impl Into<Stdio>) -> io::Result<Self> {
+        let mut command = Command::new(program);
+        command.args(["agent", "--session", &"07".repeat(16), "--silence", "60"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(file);
+        command.spawn().map(Self)
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _gone = self.0.kill();
+        let _waited = self.0.wait();
     }
 }
 

@@ -1,10 +1,13 @@
 //! `xfer rehearse`: the whole story on this machine alone, with an embedded peer.
 //!
-//! A tree is pushed to a second process of this program, over pipes. The pushing process is killed
-//! half-way, without a chance to prepare; the same command then finishes; the copy is read again
-//! and compared; and a changed byte is found. Success means that all of it held.
+//! A tree is pushed from what plays a rented machine to a second process of this program, over
+//! pipes. The pushing process is killed half-way, without a chance to prepare; the same command
+//! then finishes; the copy is read again and compared; and a changed byte is found. Then the gate
+//! is asked whether the machine may be destroyed: it says so once, and after each thing that goes
+//! wrong it does not. Success means that all of it held.
 
 mod child;
+mod gate;
 mod tree;
 
 use std::ffi::OsString;
@@ -15,6 +18,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use xfer_core::connect::Connector;
 use xfer_core::disk::scratch::Scratch;
+use xfer_core::endpoint::rehearsed::Rehearsal;
 use xfer_core::error::{ExitClass, TransferError};
 use xfer_core::location::{Location, Machine};
 use xfer_core::receipt::PathText;
@@ -119,6 +123,12 @@ pub(super) fn rehearsed_push(
         Machine::Ssh(host) if host.host == PEER => with_peer(connector, host.clone())?,
         _ => connector,
     };
+    let connector = match &source.machine {
+        Machine::Ssh(host) if host.host == gate::RENTED => {
+            gate::with_machine(connector, &source, &Rehearsal::default())
+        }
+        _ => connector,
+    };
     let settings = CopySettings::resolve(&context.merged, &context.around)?;
     transfer::copy_with(context, connector, settings, vec![source], destination)
 }
@@ -158,7 +168,7 @@ impl Story<'_> {
     fn tell(&self, seed: u64) -> Result<Told, CliError> {
         let made = tree::make(&self.stage, seed).map_err(|error| failed("the tree", error))?;
         self.say(&format!(
-            "1  made    {}, {} in {}",
+            "1  made    {}, {} on what plays a rented machine: {}",
             amounts::entries(made.entries),
             amounts::bytes(made.bytes),
             Escaped(self.stage.place(tree::SOURCE).as_os_str().as_encoded_bytes())
@@ -171,6 +181,7 @@ impl Story<'_> {
             amounts::entries(entries)
         ));
         self.change_and_verify()?;
+        gate::ask(self, seed)?;
         let moved = made.unique_bytes;
         let sent_again = (sent_before + payload).saturating_sub(moved);
         Ok(Told { manifest_root, entries, bytes, killed_at, reused, sent_again })
@@ -249,9 +260,11 @@ impl Story<'_> {
         let mut destination = OsString::from(format!("{PEER}:"));
         destination.push(self.stage.place(tree::DESTINATION));
         destination.push("/");
+        let mut source = OsString::from(format!("{}:", gate::RENTED));
+        source.push(self.stage.place(tree::SOURCE));
         vec![
             "rehearsed".into(),
-            self.stage.place(tree::SOURCE).into(),
+            source,
             destination,
             "--json".into(),
             "--bwlimit".into(),

@@ -4,21 +4,23 @@
 //! is reached; of a cluster that is on Vast.ai, Vast's own interface tells it better. What it
 //! pickles is never read: that is a program, and no answer.
 
+mod down;
 mod ports;
 mod program;
 mod status;
 mod way;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use tokio::sync::OnceCell;
 use xfer_protocol::data_port::{Carrier, InsidePort};
 
 use super::error::{ApiProblem, PlatformError};
-use super::{Configured, MachineRow, MachineState, Platform, Prices, Shown};
+use super::{Configured, MachineRow, MachineState, Ordered, Platform, Prices, Shown};
 use crate::location::{PlatformKind, PlatformMachine};
 use crate::options::MappedPort;
 use ports::OpenPort;
@@ -63,6 +65,8 @@ pub struct Sky {
     settings: SkySettings,
     vast: AskedVast,
     seed: u64,
+    /// What clusters that are to go were last seen to be called on their cloud.
+    called: Mutex<BTreeMap<String, String>>,
 }
 
 /// One machine of a cluster.
@@ -77,7 +81,7 @@ impl Sky {
     /// Asks nobody yet. `vast` is asked for clusters that are there; an error counts then alone.
     #[must_use]
     pub fn new(settings: SkySettings, vast: AskedVast, seed: u64) -> Self {
-        Self { settings, vast, seed }
+        Self { settings, vast, seed, called: Mutex::default() }
     }
 
     fn failed(&self, problem: ApiProblem) -> PlatformError {
@@ -308,6 +312,14 @@ impl Platform for Sky {
         };
         let row = self.row(&member, &endpoints, &OnceCell::new()).await?;
         Ok(Shown::Present(Box::new(row)))
+    }
+
+    async fn show_before_and_after(&self, name: &str) -> Result<Shown, PlatformError> {
+        self.at_the_cloud(name).await
+    }
+
+    async fn destroy(&self, name: &str) -> Ordered {
+        self.down(name).await
     }
 }
 

@@ -27,6 +27,18 @@ const COMPLAINT_MAX: usize = 200;
 /// # Errors
 /// Where it is not there, does not end in time, fails, or says more than anybody reads.
 pub(super) async fn run(program: &OsStr, arguments: &[&str]) -> Result<Vec<u8>, ApiProblem> {
+    run_within(program, arguments, WITHIN).await
+}
+
+/// The same with more time, for what asks a cloud.
+///
+/// # Errors
+/// As [`run`].
+pub(super) async fn run_within(
+    program: &OsStr,
+    arguments: &[&str],
+    within: Duration,
+) -> Result<Vec<u8>, ApiProblem> {
     let shown = format!("{} {}", program.display(), arguments.join(" "));
     let failed = |why: String| ApiProblem::NotRun(format!("{shown}: {why}"));
     let spawned = Command::new(program)
@@ -51,9 +63,9 @@ pub(super) async fn run(program: &OsStr, arguments: &[&str]) -> Result<Vec<u8>, 
         Ok((said, child.wait().await.map_err(|error| failed(error.to_string()))?))
     };
     let both = async { tokio::join!(finished, complaints(stderr)) };
-    let (finished, complained) = tokio::time::timeout(WITHIN, both)
+    let (finished, complained) = tokio::time::timeout(within, both)
         .await
-        .map_err(|_| failed(format!("no answer within {} s", WITHIN.as_secs())))?;
+        .map_err(|_| failed(format!("no answer within {} s", within.as_secs())))?;
     let (said, status) = finished?;
     if status.success() {
         return Ok(said);

@@ -25,6 +25,8 @@ pub struct VastSettings {
     pub home: Option<PathBuf>,
     /// What tells an instance which one it is. Default: nothing.
     pub instance: InstancePlaces,
+    /// Asks as fast as it is answered, where an interface limits nobody. Default: no.
+    pub unhurried: bool,
 }
 
 impl fmt::Debug for VastSettings {
@@ -49,6 +51,7 @@ impl VastSettings {
             directory: directory.map(|directory| directory.join("vastai")),
             home,
             instance: InstancePlaces::of_environment(&variable),
+            unhurried: false,
         }
     }
 

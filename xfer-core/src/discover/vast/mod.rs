@@ -57,7 +57,7 @@ impl Vast {
         let failed = |problem| PlatformError { place: "Vast.ai".to_owned(), problem };
         let (base, keys) = (settings.base().map_err(failed)?, settings.keys().map_err(failed)?);
         let requests = Requests::new(base, keys, clock, seed).map_err(failed)?;
-        Ok(Self { requests })
+        Ok(Self { requests: if settings.unhurried { requests.unspaced() } else { requests } })
     }
 
     async fn manage(&self, name: &str, state: &str) -> Ordered {

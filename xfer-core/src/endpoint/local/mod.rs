@@ -25,6 +25,8 @@ mod surveying;
 #[cfg(test)]
 mod tests;
 
+#[cfg(target_os = "linux")]
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -164,6 +166,18 @@ impl LocalEndpoint {
             closed: CancellationToken::new(),
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// Which of some processes of this machine can write below roots.
+    #[cfg(target_os = "linux")]
+    pub(crate) async fn survey_among(
+        &self,
+        roots: Vec<Vec<u8>>,
+        pids: BTreeSet<u32>,
+    ) -> EndpointResult<Surveyed> {
+        let dropped = self.shared.closed.child_token();
+        let _ends = dropped.clone().drop_guard();
+        self.blocking(move |shared| shared.survey_among(&roots, &pids, &dropped)).await
     }
 
     /// Runs blocking work on payload when its turn comes.

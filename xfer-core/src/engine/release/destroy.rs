@@ -76,7 +76,7 @@ pub async fn destroy(
     if !Connector::can_destroy(asked.machine.platform) || asked.machine.name().is_none() {
         return Err(UsageReason::NotDestroyed(place).into());
     }
-    let refused = |refusal| refused(&place, reason_of(refusal), &[]);
+    let refused = |refusal: TokenRefusal| refused(&place, refusal.into(), &[]);
     let state = connector.state_directory().map_err(|error| connector.unusable(error))?;
     let key = found_in(&state.path_of("")).map_err(outcome::trust)?;
     let key = key.ok_or_else(|| refused(TokenRefusal::OtherKey))?;
@@ -303,7 +303,7 @@ impl Performing<'_> {
                 error
             }
             (Outcome::Stale(refusal), _, fit) => {
-                let mut error = refused(reason_of(refusal));
+                let mut error = refused(refusal.into());
                 if let Fit::Refused(_, Some(why)) = fit {
                     error = with(error, "why", why);
                 }
@@ -404,20 +404,6 @@ fn with(error: TransferError, label: &'static str, text: String) -> TransferErro
     match error {
         TransferError::Token(failure) => TransferError::Token(failure.detail(label, text)),
         error => error,
-    }
-}
-
-fn reason_of(refusal: TokenRefusal) -> TokenReason {
-    match refusal {
-        TokenRefusal::Malformed => TokenReason::Malformed,
-        TokenRefusal::OtherKey => TokenReason::OtherKey,
-        TokenRefusal::BadSignature => TokenReason::BadSignature,
-        TokenRefusal::NotYetValid => TokenReason::NotYetValid,
-        TokenRefusal::Expired => TokenReason::Expired,
-        TokenRefusal::ClockUncertain => TokenReason::ClockUncertain,
-        TokenRefusal::OtherMachine => TokenReason::OtherMachine,
-        TokenRefusal::OtherContainer => TokenReason::OtherContainer,
-        TokenRefusal::OtherManifest => TokenReason::OtherManifest,
     }
 }
 

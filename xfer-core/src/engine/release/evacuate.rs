@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::collect::{Collecting, GateRequest};
 use super::destroy::{Destroyed, Destruction, destroy};
 use crate::connect::Connector;
-use crate::discover::{Ordered, Shown};
+use crate::discover::{MachineRow, Ordered, Shown};
 use crate::engine::outcome;
 use crate::error::TransferError;
 use crate::event::{Event, SharedObserver};
@@ -16,16 +16,25 @@ use crate::journal::tokens::TokenRecords;
 use crate::location::PlatformMachine;
 use crate::trust::found_in;
 
-/// The roots that a gate would protect, resolved on the machine: each an absolute path.
+/// What a gate would protect.
+#[derive(Clone, Debug)]
+pub struct Protected {
+    /// The roots, resolved on the machine: each an absolute path.
+    pub roots: Vec<Vec<u8>>,
+    /// The machine as its platform tells of it, where one rents it out.
+    pub row: Option<Box<MachineRow>>,
+}
+
+/// Asks a machine what a gate would protect of it.
 ///
 /// # Errors
 /// What keeps the machine from being reached.
-pub async fn roots(
+pub async fn protected(
     request: &GateRequest,
     connector: Connector,
     observer: SharedObserver,
     cancel: CancellationToken,
-) -> Result<Vec<Vec<u8>>, TransferError> {
+) -> Result<Protected, TransferError> {
     let collecting = Collecting::begin(request, connector, observer, cancel)?;
     let machine = &request.machine.machine;
     let end = tokio::select! {
@@ -34,7 +43,7 @@ pub async fn roots(
     };
     let roots = collecting.roots(request, &end).await;
     end.source.close().await;
-    roots
+    Ok(Protected { roots: roots?, row: end.rented })
 }
 
 /// Follows a destruction that an earlier run began: gone by a token that was spent here, or `None`

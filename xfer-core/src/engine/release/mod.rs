@@ -29,7 +29,7 @@ use collect::Collecting;
 
 pub use collect::GateRequest;
 pub use destroy::{Destroyed, Destruction, FOLLOWED, destroy};
-pub use evacuate::{followed, roots, stop};
+pub use evacuate::{Protected, followed, protected, stop};
 pub(super) use identity::{named, names};
 pub use look::look;
 

@@ -13,6 +13,7 @@ mod texts;
 mod trees;
 mod write_back;
 
+use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 
 use tokio_util::sync::CancellationToken;
@@ -58,7 +59,8 @@ impl Shared {
         let table = proc.and_then(container::own_mounts);
         // Without a table nothing is known of any process either, and that is told.
         let protected = Protected::of(&survey.roots, &table.clone().unwrap_or_default());
-        let processes::Found { writers, unreadable, .. } = processes::look(&protected, dropped);
+        let processes::Found { writers, unreadable, .. } =
+            processes::look(&protected, None, dropped);
         let mut surveyed = Surveyed { writers, unreadable, ..Surveyed::default() };
         let Some((proc, table)) = proc.zip(table) else { return Ok(surveyed) };
         surveyed.shared = mounts::shared(&table, &protected);
@@ -69,5 +71,21 @@ impl Shared {
             surveyed.changed = changed::changed(proc, &table, &protected, &excepted, dropped);
         }
         Ok(surveyed)
+    }
+
+    /// Which of some processes can write below roots; of nothing else is told.
+    pub(super) fn survey_among(
+        &self,
+        roots: &[Vec<u8>],
+        pids: &BTreeSet<u32>,
+        dropped: &CancellationToken,
+    ) -> Result<Surveyed, Fault> {
+        self.may_survey()?;
+        let proc = proc_files::open().ok();
+        let table = proc.and_then(|proc| container::own_mounts(proc.as_fd()));
+        let protected = Protected::of(roots, &table.unwrap_or_default());
+        let processes::Found { writers, unreadable, .. } =
+            processes::look(&protected, Some(pids), dropped);
+        Ok(Surveyed { writers, unreadable, ..Surveyed::default() })
     }
 }

@@ -42,8 +42,12 @@ pub(super) struct Found {
     bytes: usize,
 }
 
-/// Looks at all processes but this one.
-pub(super) fn look(protected: &Protected, closed: &CancellationToken) -> Found {
+/// Looks at all processes but this one, or at none but those of a list.
+pub(super) fn look(
+    protected: &Protected,
+    only: Option<&BTreeSet<u32>>,
+    closed: &CancellationToken,
+) -> Found {
     let mut found = Found::default();
     let proc = proc_files::open();
     let Some((proc, own, table)) = proc.ok().and_then(|proc| {
@@ -54,7 +58,7 @@ pub(super) fn look(protected: &Protected, closed: &CancellationToken) -> Found {
         found.is_unknown("no process can be seen: /proc is not there, or not of these processes");
         return found;
     };
-    if hides_processes(&table) {
+    if only.is_none() && hides_processes(&table) {
         found.is_unknown("processes of others are hidden: /proc is mounted with hidepid");
     }
     let own: Option<u32> = std::str::from_utf8(&own).ok().and_then(|own| own.parse().ok());
@@ -68,7 +72,7 @@ pub(super) fn look(protected: &Protected, closed: &CancellationToken) -> Found {
             looker.found.is_unknown("/proc cannot be listed");
             break;
         };
-        fresh.retain(|pid| seen.insert(*pid));
+        fresh.retain(|pid| only.is_none_or(|only| only.contains(pid)) && seen.insert(*pid));
         fresh.sort_unstable();
         if fresh.is_empty() {
             break;
