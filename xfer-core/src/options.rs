@@ -45,6 +45,8 @@ pub struct SelectionOptions {
     pub allow_secrets: bool,
     /// How an entry that exists is compared where no record of it exists.
     pub compare: Comparison,
+    /// Which entries that exist stay as they are, whatever the source has. Default: none.
+    pub leaves: Leaves,
 }
 
 /// What becomes of entries that stand at the destination and not at the source.
@@ -81,6 +83,18 @@ pub enum RemovalLimit {
     Percent(u8),
 }
 
+/// Which entries of the destination stay as they are, though the source has something else there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Leaves {
+    /// None.
+    #[default]
+    Nothing,
+    /// Files that were modified later than those of the source (`--update`).
+    Newer,
+    /// All but directories, for which there is one at the source too (`--ignore-existing`).
+    Existing,
+}
+
 /// How an entry that exists at the destination is compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Comparison {
@@ -91,6 +105,8 @@ pub enum Comparison {
     Content,
     /// By record; without one, size and modification time are believed (`--quick`).
     Quick,
+    /// By record; without one, the size is believed (`--size-only`).
+    Size,
 }
 
 /// What is preserved.

@@ -236,6 +236,10 @@ pub(crate) const FLAGS: &[Flag] = &[
     switch("dry-run", Group::Proof, "Show what would be done, and do nothing").short('n'),
     switch("checksum", Group::Proof, "Compare entries by content, always").short('c'),
     switch("quick", Group::Proof, "Believe size and modification time where no record exists"),
+    switch("size-only", Group::Proof, "Believe the size alone where no record exists"),
+    switch("update", Group::Proof, "Leave files alone that are newer at the destination")
+        .short('u'),
+    switch("ignore-existing", Group::Proof, "Leave alone what exists at the destination"),
     flag(
         "verify",
         Kind::Value("LEVEL", |v| values::verify_level(v).map(drop)),
@@ -496,9 +500,6 @@ pub(crate) const LATER_FLAGS: &[&str] = &[
     "load-check",
     "allow-keys-on-agent",
     "metrics",
-    "update",
-    "ignore-existing",
-    "size-only",
 ];
 
 /// Verbs of the contract that a later version brings.

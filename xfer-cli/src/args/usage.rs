@@ -33,9 +33,6 @@ const SYNONYMS: &[(&str, &[&str])] = &[
     ("verify", &["check", "compare", "diff"]),
 ];
 
-/// Letters of flags that a later version brings.
-const LATER_LETTERS: &[(&str, &str)] = &[("-u", "update")];
-
 /// Says why `words` were not understood.
 pub(super) fn explain(error: &clap::Error, words: &[OsString]) -> CliError {
     let verb = words.get(1).and_then(|word| word.to_str()).unwrap_or_default();
@@ -120,8 +117,7 @@ fn unknown_inner(verb: &str, inner: &str) -> CliError {
 }
 
 fn unknown_flag(error: &clap::Error, arg: &str) -> CliError {
-    let later = LATER_LETTERS.iter().find(|(letter, _)| *letter == arg).map(|(_, long)| *long);
-    let long = later.unwrap_or_else(|| arg.trim_start_matches('-'));
+    let long = arg.trim_start_matches('-');
     let long = long.strip_prefix("no-").unwrap_or(long);
     if long == "api-key" {
         return CliError::usage(
@@ -130,7 +126,7 @@ fn unknown_flag(error: &clap::Error, arg: &str) -> CliError {
         )
         .next("put the key in the platform's own key file, or in VAST_API_KEY");
     }
-    if (arg.starts_with("--") || later.is_some()) && LATER_FLAGS.contains(&long) {
+    if arg.starts_with("--") && LATER_FLAGS.contains(&long) {
         let what = format!("{} is not in this version yet", shown(arg));
         return CliError::usage("not-in-this-version", what).help();
     }
@@ -177,7 +173,7 @@ fn context(error: &clap::Error, kind: ContextKind) -> Option<String> {
 
 /// `--flag` of `--flag <VALUE>` and of `--flag=secret`.
 fn flag_only(arg: &str) -> String {
-    let end = if arg.starts_with('-') { arg.find(['=', ' ']) } else { None };
+    let end = if arg.starts_with('-') { arg.find(['=', ' ', '[']) } else { None };
     shown(&arg[..end.unwrap_or(arg.len())])
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use xfer_core::error::{TransferError, UsageReason};
 use xfer_core::location::{Location, Machine};
 use xfer_core::options::{
-    Comparison, DiskOptions, MachineOptions, MappedPort, NetworkOptions, PreserveOptions,
+    Comparison, DiskOptions, Leaves, MachineOptions, MappedPort, NetworkOptions, PreserveOptions,
     RemovalOptions, RetryOptions, RouteChoice, SelectionOptions, TransferOptions, VerifyOptions,
     Via,
 };
@@ -173,6 +173,8 @@ impl CopySettings {
     /// From merged settings; reads the files of patterns and paths that they name.
     pub(crate) fn resolve(merged: &Merged, around: &Surroundings) -> Result<Self, CliError> {
         merged.refuse_pair("checksum", "quick")?;
+        merged.refuse_pair("checksum", "size-only")?;
+        merged.refuse_pair("quick", "size-only")?;
         merged.refuse_pair("files-from", "files-from0")?;
         let connection = ConnectionSettings::resolve(merged)?;
         let kept = PreserveOptions::default();
@@ -288,6 +290,8 @@ fn selection(merged: &Merged, now: Timestamp) -> Result<SelectionOptions, CliErr
         Comparison::Content
     } else if merged.switch("quick", false) {
         Comparison::Quick
+    } else if merged.switch("size-only", false) {
+        Comparison::Size
     } else {
         Comparison::Recorded
     };
@@ -309,7 +313,23 @@ fn selection(merged: &Merged, now: Timestamp) -> Result<SelectionOptions, CliErr
         follow_links: merged.switch("copy-links", false),
         allow_secrets: merged.switch("allow-secrets", false),
         compare,
+        leaves: leaves(merged)?,
     })
+}
+
+/// What exists at the destination and stays as it is.
+fn leaves(merged: &Merged) -> Result<Leaves, CliError> {
+    let leaves = match (merged.switch("ignore-existing", false), merged.switch("update", false)) {
+        (true, _) => Leaves::Existing,
+        (false, true) => Leaves::Newer,
+        (false, false) => return Ok(Leaves::Nothing),
+    };
+    if let Via::Store(_) = via(merged)? {
+        let what = "--update and --ignore-existing do not go by way of a bucket (--via)";
+        return Err(CliError::usage("flags-conflict", what)
+            .next("leave --via out, or choose what goes with --files-from or --exclude"));
+    }
+    Ok(leaves)
 }
 
 /// The moment that an age names.

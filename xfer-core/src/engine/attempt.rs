@@ -529,6 +529,7 @@ fn context(
     };
     let policy = Policy {
         compare: options.selection.compare,
+        leaves: options.selection.leaves,
         preserve: options.preserve,
         keeps: MetadataKinds { modified, ..to.metadata },
         inodes: from.inodes && to.inodes,

@@ -53,7 +53,7 @@ pub struct Counts {
     pub unchanged: u64,
     /// Left for later.
     pub deferred: u64,
-    /// Left out by a filter, or without a counterpart at the destination.
+    /// Left out by a filter, without a counterpart at the destination, or left alone there.
     pub skipped: u64,
     /// Failed.
     pub failed: u64,
@@ -228,6 +228,13 @@ impl Ledger {
     /// Notes an entry that the destination has no kind for.
     pub(super) fn skip(&self) {
         self.lock().entries.skipped += 1;
+    }
+
+    /// Notes an entry in whose place something stays as it is.
+    pub(super) fn leave(&self, size: u64) {
+        let mut state = self.lock();
+        state.entries.skipped += 1;
+        state.bytes.skipped += size;
     }
 
     /// Notes the digest of a file that is on its way.
