@@ -302,6 +302,11 @@ impl Removals {
             }
             remove_batch(shared, cx, batch).await?;
         }
+        if cx.sink.keeps_removed() {
+            let text =
+                format!("{}: the store keeps older versions of what was deleted", self.place);
+            cx.observe(&Event::Notice(text));
+        }
         if !self.blocked.is_empty() {
             if cx.ledger.has_problems() {
                 self.withhold(cx);
