@@ -1,5 +1,7 @@
 //! Tunables, in groups of what reads them.
 
+pub mod chmod;
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +12,8 @@ use xfer_protocol::message::{FilterRules, ScanOptions};
 use xfer_protocol::path::RelPath;
 
 use crate::location::Location;
+
+use self::chmod::ModeChanges;
 
 /// Everything that a transfer can be told beside its two ends.
 #[derive(Clone, Debug, Default)]
@@ -122,11 +126,20 @@ pub struct PreserveOptions {
     pub hard_links: bool,
     /// Devices; needs root at the destination. Default: no.
     pub devices: bool,
+    /// What becomes of permissions. Default: they stay those of the source.
+    pub chmod: ModeChanges,
 }
 
 impl Default for PreserveOptions {
     fn default() -> Self {
-        Self { times: true, owner: false, xattrs: false, hard_links: true, devices: false }
+        Self {
+            times: true,
+            owner: false,
+            xattrs: false,
+            hard_links: true,
+            devices: false,
+            chmod: ModeChanges::default(),
+        }
     }
 }
 

@@ -4,7 +4,9 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use xfer_core::disk::metadata::umask;
 use xfer_core::disk::named_roots::is_root_name;
+use xfer_core::options::chmod::ModeChanges;
 use xfer_core::options::{
     Compression, MappedPort, RemovalLimit, RemovalTime, RouteChoice, VerifyLevel,
 };
@@ -177,6 +179,12 @@ pub(crate) fn removal_limit(text: &str) -> Result<RemovalLimit, Refusal> {
 }
 
 /// `auto`, `quic`, `tls`, `ssh` or `sftp`.
+/// Changes of permissions.
+pub(crate) fn chmod(text: &str) -> Result<ModeChanges, Refusal> {
+    const EXPECTED: Refusal = "expected changes such as D755,F644 or u+rwX,go-w";
+    ModeChanges::parse(text, umask()).map_err(|_| EXPECTED)
+}
+
 pub(crate) fn route(text: &str) -> Result<RouteChoice, Refusal> {
     match text {
         "auto" => Ok(RouteChoice::Auto),

@@ -177,17 +177,10 @@ impl CopySettings {
         merged.refuse_pair("quick", "size-only")?;
         merged.refuse_pair("files-from", "files-from0")?;
         let connection = ConnectionSettings::resolve(merged)?;
-        let kept = PreserveOptions::default();
         let retry = RetryOptions::default();
         let options = TransferOptions {
             selection: selection(merged, around.now)?,
-            preserve: PreserveOptions {
-                times: merged.switch("times", kept.times),
-                owner: merged.switch("owner", kept.owner),
-                xattrs: merged.switch("xattrs", kept.xattrs),
-                hard_links: merged.switch("hard-links", kept.hard_links),
-                devices: merged.switch("devices", kept.devices),
-            },
+            preserve: preserve(merged)?,
             verify: VerifyOptions {
                 level: merged.value("verify", values::verify_level)?.unwrap_or_default(),
             },
@@ -221,6 +214,24 @@ impl CopySettings {
         };
         Ok(Self { options, dry_run: merged.switch("dry-run", false) })
     }
+}
+
+/// What is preserved of entries, and what is changed.
+fn preserve(merged: &Merged) -> Result<PreserveOptions, CliError> {
+    let kept = PreserveOptions::default();
+    let preserve = PreserveOptions {
+        times: merged.switch("times", kept.times),
+        owner: merged.switch("owner", kept.owner),
+        xattrs: merged.switch("xattrs", kept.xattrs),
+        hard_links: merged.switch("hard-links", kept.hard_links),
+        devices: merged.switch("devices", kept.devices),
+        chmod: merged.value("chmod", values::chmod)?.unwrap_or(kept.chmod),
+    };
+    if preserve.chmod.sets_ids() && !preserve.owner {
+        let what = "--chmod gives setuid or setgid with --owner alone";
+        return Err(CliError::usage("flags-conflict", what).next("add --owner, or leave out the s"));
+    }
+    Ok(preserve)
 }
 
 /// What becomes of what the source does not have, and of what is replaced.

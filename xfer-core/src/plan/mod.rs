@@ -130,6 +130,9 @@ pub fn decide(
 #[must_use]
 pub fn wanted_metadata(source: &Entry, preserve: &PreserveOptions) -> Metadata {
     let mut wanted = source.metadata.clone();
+    if !matches!(source.kind, EntryKind::Symlink { .. }) {
+        wanted.mode = preserve.chmod.of(wanted.mode, source.kind == EntryKind::Directory);
+    }
     if !preserve.owner {
         wanted.owner = None;
         wanted.mode &= 0o1777;
@@ -234,6 +237,7 @@ fn keep_with(source: &Entry, found: &Entry, policy: &Policy, evidence: Evidence)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::chmod::ModeChanges;
     use xfer_protocol::manifest::{Inode, Timestamp};
     use xfer_protocol::path::RelPath;
 
@@ -246,6 +250,7 @@ mod tests {
             xattrs: false,
             hard_links: true,
             devices: false,
+            chmod: ModeChanges::NOTHING,
         },
         keeps: MetadataKinds {
             mode: true,
@@ -397,6 +402,23 @@ mod tests {
         directory.kind = EntryKind::Directory;
         let refused = Action::Refuse(FaultKind::Conflict);
         assert_eq!(decide(&file(3, 1), Some(&directory), None, &POLICY), refused);
+    }
+
+    #[test]
+    fn permissions_change_but_those_of_links() {
+        let mut entry = file(3, 1);
+        let chmod = ModeChanges::parse("D711,F600", 0o022).unwrap();
+        let changed = PreserveOptions { chmod, ..POLICY.preserve };
+        assert_eq!(wanted_metadata(&entry, &changed).mode, 0o600);
+        let policy = Policy { preserve: changed, ..POLICY };
+        let mut found = entry.clone();
+        assert!(!metadata_equal(&entry, &found, &policy));
+        found.metadata.mode = 0o600;
+        assert!(metadata_equal(&entry, &found, &policy));
+        entry.kind = EntryKind::Directory;
+        assert_eq!(wanted_metadata(&entry, &changed).mode, 0o711);
+        entry.kind = EntryKind::Symlink { content: b"x".to_vec() };
+        assert_eq!(wanted_metadata(&entry, &changed).mode, 0o644);
     }
 
     #[test]
