@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use xfer_protocol::data_port::InsidePort;
 use xfer_protocol::digest::BlockSize;
+use xfer_protocol::manifest::Timestamp;
 use xfer_protocol::message::{FilterRules, ScanOptions};
 use xfer_protocol::path::RelPath;
 
@@ -285,6 +286,19 @@ pub struct RetryOptions {
     pub stall: Duration,
     /// Time without a verified byte after which the transfer gives up. Default: 15 min.
     pub give_up: Duration,
+    /// When the transfer ends, done or not. Default: never.
+    pub deadline: Option<Deadline>,
+}
+
+/// When a transfer ends, done or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deadline {
+    /// So long after it began.
+    In(Duration),
+    /// At that time of day.
+    At(Timestamp),
+    /// 5 min before the first time that a platform tells at which a machine may end.
+    Auto,
 }
 
 impl RetryOptions {
@@ -297,7 +311,12 @@ impl RetryOptions {
 
 impl Default for RetryOptions {
     fn default() -> Self {
-        Self { retries: 10, stall: Duration::from_secs(30), give_up: Duration::from_secs(15 * 60) }
+        Self {
+            retries: 10,
+            stall: Duration::from_secs(30),
+            give_up: Duration::from_secs(15 * 60),
+            deadline: None,
+        }
     }
 }
 

@@ -130,6 +130,7 @@ impl Flag {
             "expires",
             "start",
             "backup-dir",
+            "deadline",
         ];
         self.variable().is_some() && !one_run.contains(&self.long)
     }
@@ -307,6 +308,12 @@ pub(crate) const FLAGS: &[Flag] = &[
         Kind::Value("USD", |v| values::dollars(v).map(drop)),
         Group::Travel,
         "Refuse what would cost more than USD dollars (default: no limit)",
+    ),
+    flag(
+        "deadline",
+        Kind::Value("TIME", |v| values::deadline(v).map(drop)),
+        Group::Travel,
+        "End at TIME, done or not; auto: 5 min before the machine may end",
     ),
     flag(
         "retries",
@@ -492,7 +499,6 @@ pub(crate) const FLAGS: &[Flag] = &[
 /// Long flags of the contract that a later version brings.
 pub(crate) const LATER_FLAGS: &[&str] = &[
     "remote-receipt",
-    "deadline",
     "inplace",
     "acls",
     "watch",

@@ -11,9 +11,9 @@ use std::time::Duration;
 use xfer_core::error::{TransferError, UsageReason};
 use xfer_core::location::{Location, Machine};
 use xfer_core::options::{
-    Comparison, DiskOptions, Leaves, MachineOptions, MappedPort, NetworkOptions, PreserveOptions,
-    RemovalOptions, RetryOptions, RouteChoice, SelectionOptions, TransferOptions, VerifyOptions,
-    Via,
+    Comparison, Deadline, DiskOptions, Leaves, MachineOptions, MappedPort, NetworkOptions,
+    PreserveOptions, RemovalOptions, RetryOptions, RouteChoice, SelectionOptions, TransferOptions,
+    VerifyOptions, Via,
 };
 use xfer_core::transport::ssh::SshOptions;
 use xfer_protocol::digest::BlockSize;
@@ -200,6 +200,7 @@ impl CopySettings {
             retry: RetryOptions {
                 retries: merged.value("retries", values::retries)?.unwrap_or(retry.retries),
                 stall: connection.stall,
+                deadline: deadline(merged)?,
                 ..retry
             },
             disk: DiskOptions {
@@ -326,6 +327,19 @@ fn selection(merged: &Merged, now: Timestamp) -> Result<SelectionOptions, CliErr
         compare,
         leaves: leaves(merged)?,
     })
+}
+
+/// When the transfer ends, done or not.
+fn deadline(merged: &Merged) -> Result<Option<Deadline>, CliError> {
+    let deadline = merged.value("deadline", values::deadline)?;
+    if deadline.is_some()
+        && let Via::Store(_) = via(merged)?
+    {
+        let what = "--deadline is of one way, and --via has two by way of a bucket";
+        return Err(CliError::usage("flags-conflict", what)
+            .next("push to the bucket with --deadline, and on from there by itself"));
+    }
+    Ok(deadline)
 }
 
 /// What exists at the destination and stays as it is.

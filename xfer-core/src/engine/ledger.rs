@@ -10,6 +10,7 @@ use xfer_protocol::manifest::{Entry, EntryKind, Metadata, ProofLevel, Stamp, Tim
 use xfer_protocol::message::Ticket;
 use xfer_protocol::path::RelPath;
 
+use super::Unfinished;
 use super::manifest::{Manifest, Proven};
 use crate::disk::state::{Spool, StateError};
 use crate::error::ExitClass;
@@ -507,6 +508,20 @@ pub(super) struct Totals {
     pub(super) gravest: Option<ExitClass>,
     pub(super) excluded_count: u64,
     pub(super) excluded: Digest,
+}
+
+impl Totals {
+    /// Counts as failed what was selected and is not finished.
+    pub(super) fn fail_rest(&mut self, unfinished: &mut Unfinished) {
+        let (entries, bytes) = (self.entries.unaccounted(), self.bytes.unaccounted());
+        self.entries.failed += entries;
+        self.bytes.failed += bytes;
+        self.problem_count += entries;
+        let partial = ExitClass::Partial;
+        self.gravest = Some(self.gravest.map_or(partial, |gravest| gravest.gravest(partial)));
+        unfinished.entries += entries;
+        unfinished.bytes += bytes;
+    }
 }
 
 /// All that the record and the receipt are written from.
