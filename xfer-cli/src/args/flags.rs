@@ -472,6 +472,7 @@ pub(crate) const FLAGS: &[Flag] = &[
     switch("yes", Group::Output, "Ask nothing"),
     switch("json", Group::Output, "Print events as NDJSON on standard output"),
     flag("events", Kind::File("FILE"), Group::Output, "Write events as NDJSON to FILE"),
+    flag("metrics", Kind::File("FILE"), Group::Output, "Write numbers for Prometheus to FILE"),
     flag("quiet", Kind::Count, Group::Output, "Print errors only").short('q'),
     flag("verbose", Kind::Count, Group::Output, "Print each entry; twice: decisions too")
         .short('v'),
@@ -510,7 +511,6 @@ pub(crate) const LATER_FLAGS: &[&str] = &[
     "read-back-from",
     "load-check",
     "allow-keys-on-agent",
-    "metrics",
 ];
 
 /// Verbs of the contract that a later version brings.

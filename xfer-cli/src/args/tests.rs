@@ -75,7 +75,6 @@ fn refusals_say_what_and_what_next() {
         ("push --watch a b", "not-in-this-version", "--watch is not", "--help"),
         ("push --deadline=soon a b", "bad-value", "--deadline soon: expected auto", "--help"),
         ("attach 1", "not-in-this-version", "attach is not", "--help"),
-        ("push --metrics=f a b", "not-in-this-version", "--metrics is not", "--help"),
         ("sync --delete=x a b", "bad-value", "--delete x: expected", "--help"),
         ("receipt show --watch b a", "not-in-this-version", "--watch is not", "--help"),
         ("receipt burn a", "unknown-verb", "unknown verb receipt burn", "xfer receipt --help"),

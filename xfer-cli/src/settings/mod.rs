@@ -34,6 +34,8 @@ pub(crate) struct OutputSettings {
     pub(crate) json: bool,
     /// NDJSON in a file.
     pub(crate) events: Option<PathBuf>,
+    /// Numbers for Prometheus in a file.
+    pub(crate) metrics: Option<PathBuf>,
     /// Errors only.
     pub(crate) quiet: bool,
     /// No bars and no lines of progress.
@@ -116,6 +118,7 @@ impl OutputSettings {
         Ok(Self {
             json: merged.switch("json", false),
             events: merged.path("events"),
+            metrics: merged.path("metrics"),
             quiet: merged.count("quiet") > 0,
             no_progress: !merged.switch("progress", true),
             verbose: merged.count("verbose"),
