@@ -184,3 +184,44 @@ fn metrics_are_what_the_result_says() {
     let left = fs::read_dir(&place).unwrap().count();
     assert_eq!(left, 3, "something was left beside the file");
 }
+
+#[test]
+fn a_report_says_what_the_events_say() {
+    let xfer = Xfer::new();
+    let place = xfer.home().join("place");
+    fs::create_dir_all(place.join("source")).unwrap();
+    fs::write(place.join("source/a"), "one").unwrap();
+    fs::write(place.join("source/b\u{1b}[31m"), "two").unwrap();
+    let path = |name: &str| place.join(name).into_os_string();
+    let report = |file: &str| xfer.run(["report".into(), path(file)]);
+    let copied = |flags: &[&str], to: &str| {
+        let words = ["push".into(), "--events".into(), path("events"), path("source/"), path(to)];
+        xfer.run(words.into_iter().chain(flags.iter().map(Into::into)))
+    };
+    copied(&[], "copy").expect_code(0);
+    let told = report("events").expect_code(0).stdout;
+    let line = |label: &str| {
+        let mut lines = told.lines().filter(|line| line.split(' ').next() == Some(label));
+        lines.next().unwrap_or_else(|| panic!("no {label} in\n{told}")).to_owned()
+    };
+    assert!(line("run").ends_with(" push") && line("source").contains("/place/source/"), "{told}");
+    assert!(line("ended").contains("done") && line("exit").ends_with(" 0 done"), "{told}");
+    assert!(line("moved").contains("entries, 6 B") && line("proven").ends_with("durable"));
+    assert!(!told.contains('\u{1b}'), "{told}");
+    // A run that was killed: no last event, and half a line.
+    let text = fs::read_to_string(place.join("events")).unwrap();
+    let whole = text.lines().count() - 1;
+    let cut: String = text.lines().take(whole).flat_map(|line| [line, "\n"]).collect();
+    fs::write(place.join("cut"), cut + "{\"schema\":\"xf").unwrap();
+    let told = report("cut").expect_code(0).stdout;
+    assert!(told.contains("unknown: the last event is of 20"), "{told}");
+    copied(&["--max-size", "1", "--deadline", "0s"], "other").expect_code(17);
+    let told = report("events").expect_code(0).stdout;
+    assert!(told.contains("refused") && told.contains("17 deadline"), "{told}");
+    for (name, text) in [("none", ""), ("text", "hello\n"), ("other", "{\"schema\":1}\n{}\n")] {
+        fs::write(place.join(name), text).unwrap();
+        let refused = report(name).expect_code(14);
+        assert!(refused.stderr.contains("exit 14 report-malformed"), "{}", refused.stderr);
+    }
+    report("missing").expect_code(3);
+}

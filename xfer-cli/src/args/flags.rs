@@ -514,7 +514,7 @@ pub(crate) const LATER_FLAGS: &[&str] = &[
 ];
 
 /// Verbs of the contract that a later version brings.
-pub(crate) const LATER_VERBS: &[&str] = &["transfers", "attach", "cancel", "report"];
+pub(crate) const LATER_VERBS: &[&str] = &["transfers", "attach", "cancel"];
 
 #[cfg(test)]
 mod tests {

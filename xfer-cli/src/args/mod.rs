@@ -67,6 +67,8 @@ pub(crate) enum Verb {
     Destroy { machine: OsString, token: PathBuf, confirm: Option<OsString> },
     /// `config show`
     ConfigShow { origin: bool },
+    /// `report FILE`.
+    Report { file: PathBuf },
     /// `completions`
     Completions { shell: String },
     /// `man`
@@ -152,6 +154,7 @@ impl Verb {
             Self::Install { .. } => "install",
             Self::Destroy { .. } => "destroy",
             Self::ConfigShow { .. } => "config",
+            Self::Report { .. } => "report",
             Self::Completions { .. } => "completions",
             Self::Man => "man",
             Self::Version => "version",
@@ -315,6 +318,7 @@ fn verb(
         "completions" => Verb::Completions {
             shell: matches.get_one::<String>("SHELL").cloned().unwrap_or_default(),
         },
+        "report" => Verb::Report { file: word(matches, "FILE").into() },
         "man" => Verb::Man,
         "version" => Verb::Version,
         _ => Verb::Agent {
