@@ -110,3 +110,123 @@ fn write_odd_name(directory: &Path) {
     let name = std::ffi::OsStr::from_bytes(b"odd\n\xff");
     fs::write(directory.join(name), "x").unwrap();
 }
+
+/// Samples of a file of metrics by name and labels; each has its kind before it
+fn samples(path: &Path) -> std::collections::BTreeMap<String, f64> {
+    let text = fs::read_to_string(path).unwrap();
+    let (mut kinds, mut helped) = (BTreeSet::new(), BTreeSet::new());
+    let mut found = std::collections::BTreeMap::new();
+    assert!(text.ends_with('\n'));
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            assert!(helped.insert(rest.split(' ').next().unwrap().to_owned()), "twice: {line}");
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').unwrap();
+            assert!(["counter", "gauge"].contains(&kind), "{line}");
+            assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
+            kinds.insert(name.to_owned());
+        } else {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            let family = name.split('{').next().unwrap();
+            let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
+            assert!(family.starts_with("xfer_") && family.chars().all(is_name), "{line}");
+            assert!(kinds.contains(family) && helped.contains(family), "{line}");
+            assert!(found.insert(name.to_owned(), value.parse().unwrap()).is_none(), "{line}");
+        }
+    }
+    found
+}
+
+#[test]
+fn metrics_are_what_the_result_says() {
+    let xfer = Xfer::new();
+    let place = xfer.home().join("place");
+    fs::create_dir_all(place.join("source")).unwrap();
+    fs::write(place.join("source/a"), vec![7; 3 << 20]).unwrap();
+    fs::write(place.join("source/b"), "b").unwrap();
+    let path = |name: &str| place.join(name).into_os_string();
+    let metrics = place.join("metrics.prom");
+    fs::write(&metrics, "stale").unwrap();
+    for _ in 0..2 {
+        let words = [
+            "push".into(),
+            "--json".into(),
+            "--metrics".into(),
+            metrics.clone().into_os_string(),
+            path("source/"),
+            path("copy"),
+        ];
+        let result = xfer.run(words).expect_code(0).result();
+        let found = samples(&metrics);
+        let number = |value: &Value| value.as_f64().unwrap();
+        for (name, value) in [
+            ("xfer_payload_bytes_total", &result["payload_bytes"]),
+            ("xfer_reused_bytes_total", &result["reused_bytes"]),
+            ("xfer_overhead_bytes_total", &result["overhead_bytes"]),
+            ("xfer_entries{state=\"moved\"}", &result["entries"]["moved"]),
+            ("xfer_entries{state=\"unchanged\"}", &result["entries"]["unchanged"]),
+            ("xfer_bytes{state=\"selected\"}", &result["bytes"]["selected"]),
+            ("xfer_exit_code{reason=\"done\"}", &result["exit_code"]),
+        ] {
+            assert_eq!(found[name], number(value), "{name}");
+        }
+        assert_eq!(found["xfer_finished"], 1.0);
+        assert!(found.keys().any(|name| name.starts_with("xfer_run_info{verb=\"push\",")));
+        assert!(found["xfer_updated_timestamp_seconds"] > 1.7e9);
+    }
+    let missing = [
+        "push".into(),
+        "--metrics".into(),
+        metrics.clone().into_os_string(),
+        path("nothing"),
+        path("copy"),
+    ];
+    xfer.run(missing).expect_code(4);
+    assert_eq!(samples(&metrics)["xfer_exit_code{reason=\"not-found\"}"], 4.0);
+    let nowhere = ["version".into(), "--metrics".into(), path("no/such/directory/m")];
+    let refused = xfer.run(nowhere).expect_code(3);
+    assert!(refused.stderr.contains("exit 3 output-unwritable"), "{}", refused.stderr);
+    let left = fs::read_dir(&place).unwrap().count();
+    assert_eq!(left, 3, "something was left beside the file");
+}
+
+#[test]
+fn a_report_says_what_the_events_say() {
+    let xfer = Xfer::new();
+    let place = xfer.home().join("place");
+    fs::create_dir_all(place.join("source")).unwrap();
+    fs::write(place.join("source/a"), "one").unwrap();
+    fs::write(place.join("source/b\u{1b}[31m"), "two").unwrap();
+    let path = |name: &str| place.join(name).into_os_string();
+    let report = |file: &str| xfer.run(["report".into(), path(file)]);
+    let copied = |flags: &[&str], to: &str| {
+        let words = ["push".into(), "--events".into(), path("events"), path("source/"), path(to)];
+        xfer.run(words.into_iter().chain(flags.iter().map(Into::into)))
+    };
+    copied(&[], "copy").expect_code(0);
+    let told = report("events").expect_code(0).stdout;
+    let line = |label: &str| {
+        let mut lines = told.lines().filter(|line| line.split(' ').next() == Some(label));
+        lines.next().unwrap_or_else(|| panic!("no {label} in\n{told}")).to_owned()
+    };
+    assert!(line("run").ends_with(" push") && line("source").contains("/place/source/"), "{told}");
+    assert!(line("ended").contains("done") && line("exit").ends_with(" 0 done"), "{told}");
+    assert!(line("moved").contains("entries, 6 B") && line("proven").ends_with("durable"));
+    assert!(!told.contains('\u{1b}'), "{told}");
+    // A run that was killed: no last event, and half a line.
+    let text = fs::read_to_string(place.join("events")).unwrap();
+    let whole = text.lines().count() - 1;
+    let cut: String = text.lines().take(whole).flat_map(|line| [line, "\n"]).collect();
+    fs::write(place.join("cut"), cut + "{\"schema\":\"xf").unwrap();
+    let told = report("cut").expect_code(0).stdout;
+    assert!(told.contains("unknown: the last event is of 20"), "{told}");
+    copied(&["--max-size", "1", "--deadline", "0s"], "other").expect_code(17);
+    let told = report("events").expect_code(0).stdout;
+    assert!(told.contains("refused") && told.contains("17 deadline"), "{told}");
+    for (name, text) in [("none", ""), ("text", "hello\n"), ("other", "{\"schema\":1}\n{}\n")] {
+        fs::write(place.join(name), text).unwrap();
+        let refused = report(name).expect_code(14);
+        assert!(refused.stderr.contains("exit 14 report-malformed"), "{}", refused.stderr);
+    }
+    report("missing").expect_code(3);
+}

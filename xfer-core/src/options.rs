@@ -1,15 +1,20 @@
 //! Tunables, in groups of what reads them.
 
+pub mod chmod;
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use xfer_protocol::data_port::InsidePort;
 use xfer_protocol::digest::BlockSize;
+use xfer_protocol::manifest::Timestamp;
 use xfer_protocol::message::{FilterRules, ScanOptions};
 use xfer_protocol::path::RelPath;
 
 use crate::location::Location;
+
+use self::chmod::ModeChanges;
 
 /// Everything that a transfer can be told beside its two ends.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +50,8 @@ pub struct SelectionOptions {
     pub allow_secrets: bool,
     /// How an entry that exists is compared where no record of it exists.
     pub compare: Comparison,
+    /// Which entries that exist stay as they are, whatever the source has. Default: none.
+    pub leaves: Leaves,
 }
 
 /// What becomes of entries that stand at the destination and not at the source.
@@ -81,6 +88,18 @@ pub enum RemovalLimit {
     Percent(u8),
 }
 
+/// Which entries of the destination stay as they are, though the source has something else there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Leaves {
+    /// None.
+    #[default]
+    Nothing,
+    /// Files that were modified later than those of the source (`--update`).
+    Newer,
+    /// All but directories, for which there is one at the source too (`--ignore-existing`).
+    Existing,
+}
+
 /// How an entry that exists at the destination is compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Comparison {
@@ -91,6 +110,8 @@ pub enum Comparison {
     Content,
     /// By record; without one, size and modification time are believed (`--quick`).
     Quick,
+    /// By record; without one, the size is believed (`--size-only`).
+    Size,
 }
 
 /// What is preserved.
@@ -106,11 +127,20 @@ pub struct PreserveOptions {
     pub hard_links: bool,
     /// Devices; needs root at the destination. Default: no.
     pub devices: bool,
+    /// What becomes of permissions. Default: they stay those of the source.
+    pub chmod: ModeChanges,
 }
 
 impl Default for PreserveOptions {
     fn default() -> Self {
-        Self { times: true, owner: false, xattrs: false, hard_links: true, devices: false }
+        Self {
+            times: true,
+            owner: false,
+            xattrs: false,
+            hard_links: true,
+            devices: false,
+            chmod: ModeChanges::default(),
+        }
     }
 }
 
@@ -256,6 +286,19 @@ pub struct RetryOptions {
     pub stall: Duration,
     /// Time without a verified byte after which the transfer gives up. Default: 15 min.
     pub give_up: Duration,
+    /// When the transfer ends, done or not. Default: never.
+    pub deadline: Option<Deadline>,
+}
+
+/// When a transfer ends, done or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deadline {
+    /// So long after it began.
+    In(Duration),
+    /// At that time of day.
+    At(Timestamp),
+    /// 5 min before the first time that a platform tells at which a machine may end.
+    Auto,
 }
 
 impl RetryOptions {
@@ -268,7 +311,12 @@ impl RetryOptions {
 
 impl Default for RetryOptions {
     fn default() -> Self {
-        Self { retries: 10, stall: Duration::from_secs(30), give_up: Duration::from_secs(15 * 60) }
+        Self {
+            retries: 10,
+            stall: Duration::from_secs(30),
+            give_up: Duration::from_secs(15 * 60),
+            deadline: None,
+        }
     }
 }
 

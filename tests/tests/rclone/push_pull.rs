@@ -78,6 +78,36 @@ fn a_second_push_sends_what_changed() {
     assert_eq!(fs::read(bench.there("runs/tree/empty")).expect("read"), b"not any more");
 }
 
+/// What the source does not have goes, with the directories that rclone has, and what is excluded
+/// stays
+#[test]
+fn what_the_source_does_not_have_is_deleted() {
+    let bench = Bench::new();
+    let (source, there) = (bench.path("tree"), bench.there("copy"));
+    for (root, name) in [(&source, "a"), (&source, "d/b"), (&there, "a"), (&there, "d/b")] {
+        let path = root.join(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("make a directory");
+        tree::write(&path, name.as_bytes());
+    }
+    fs::create_dir_all(there.join("old/deep/er")).expect("make a directory");
+    fs::create_dir_all(there.join("kept")).expect("make a directory");
+    for name in ["old/file", "old/deep/file", "d/old", "kept/x.log", "a b"] {
+        tree::write(&there.join(name), b"old");
+    }
+    let from = format!("{}/", source.display());
+    let flags = ["--delete", "--max-delete", "100", "--exclude", "*.log"];
+    let sync = || bench.start("sync", &from, "rclone:disk:copy/", &flags).wait();
+    let result = sync().expect_code(0).result();
+    assert_eq!(result["deleted"], 7, "{result}");
+    assert!(there.join("kept/x.log").exists() && !there.join("old").exists());
+    fs::remove_dir_all(there.join("kept")).expect("remove");
+    let _ours = fs::remove_dir_all(there.join(".xfer-receipts"));
+    let differences = oracle::rsync_changes(&source, &there);
+    let differences: Vec<_> = differences.iter().filter(|line| !line.starts_with('.')).collect();
+    assert!(differences.is_empty(), "{differences:?}");
+    assert_eq!(sync().expect_code(0).result()["deleted"], 0);
+}
+
 /// Files that others wrote are files like any, with their times
 #[test]
 fn what_others_wrote_comes() {

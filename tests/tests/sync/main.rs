@@ -1,5 +1,8 @@
 //! What `sync` leaves at a destination, judged by rsync and by what each row says
 
+mod bucket;
+mod chmod;
+mod left;
 mod rows;
 mod stand;
 mod stops;

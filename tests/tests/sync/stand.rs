@@ -65,7 +65,7 @@ impl Stand {
     }
 
     /// Makes both trees of their lines: `path=content`, `path/=` a directory, `path->` a link,
-    /// `path==` one more name of a file
+    /// `path==` one more name of a file, `path@5=content` one that was modified in that second
     pub(crate) fn trees(&self, source: &[&str], there: &[&str]) -> Trees {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         let root = self.place.path().join(format!("{number}"));
@@ -151,6 +151,7 @@ fn plant(root: &Path, lines: &[&str]) {
     fs::create_dir_all(root).expect("create");
     for line in lines {
         let (path, rest) = line.split_once(['=', '>']).expect("a line of a tree");
+        let (path, second) = path.split_once('@').unwrap_or((path, ""));
         let at = root.join(path.trim_end_matches(['/', '-']));
         fs::create_dir_all(at.parent().expect("a parent")).expect("create");
         match rest.strip_prefix('=') {
@@ -158,6 +159,9 @@ fn plant(root: &Path, lines: &[&str]) {
             None if path.ends_with('/') => fs::create_dir_all(&at).expect("create"),
             None if path.ends_with('-') => symlink(rest, &at).expect("link"),
             None => tree::write(&at, rest.as_bytes()),
+        }
+        if let Ok(second) = second.parse() {
+            tree::set_modified(&at, second, 0);
         }
     }
 }

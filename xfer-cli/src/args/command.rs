@@ -75,6 +75,12 @@ const VERBS: &[Verb] = &[
         groups: &[],
     },
     Verb {
+        name: "report",
+        about: "Print what a file of events says of a run",
+        operands: report_operands,
+        groups: PLAIN,
+    },
+    Verb {
         name: "gate",
         about: "Tell whether a machine may be destroyed: a token, or why not",
         operands: gate_operands,
@@ -398,6 +404,10 @@ fn judged(command: Command) -> Command {
             words("token", "FILE", "Write the token to FILE and not to standard output")
                 .action(ArgAction::Set),
         )
+}
+
+fn report_operands(command: Command) -> Command {
+    command.arg(operand("FILE", "What --events wrote, or --json printed; - is standard input"))
 }
 
 fn receipt_verbs(command: Command) -> Command {

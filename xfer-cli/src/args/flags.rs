@@ -131,6 +131,7 @@ impl Flag {
             "start",
             "backup-dir",
             "detach",
+            "deadline",
         ];
         self.variable().is_some() && !one_run.contains(&self.long)
     }
@@ -237,6 +238,10 @@ pub(crate) const FLAGS: &[Flag] = &[
     switch("dry-run", Group::Proof, "Show what would be done, and do nothing").short('n'),
     switch("checksum", Group::Proof, "Compare entries by content, always").short('c'),
     switch("quick", Group::Proof, "Believe size and modification time where no record exists"),
+    switch("size-only", Group::Proof, "Believe the size alone where no record exists"),
+    switch("update", Group::Proof, "Leave files alone that are newer at the destination")
+        .short('u'),
+    switch("ignore-existing", Group::Proof, "Leave alone what exists at the destination"),
     flag(
         "verify",
         Kind::Value("LEVEL", |v| values::verify_level(v).map(drop)),
@@ -265,6 +270,12 @@ pub(crate) const FLAGS: &[Flag] = &[
     on("times", Group::Preserve, "Do not preserve modification times"),
     switch("xattrs", Group::Preserve, "Preserve extended attributes"),
     switch("owner", Group::Preserve, "Preserve owner, group, setuid and setgid (root only)"),
+    flag(
+        "chmod",
+        Kind::Value("CHANGES", |v| values::chmod(v).map(drop)),
+        Group::Preserve,
+        "Change permissions, such as D755,F644 or u+rwX,go-w",
+    ),
     on("hard-links", Group::Preserve, "Do not preserve hard links"),
     flag("sparse", Kind::OldFinger, Group::Preserve, "Preserve holes, which is always done"),
     switch("devices", Group::Preserve, "Copy devices (root only)"),
@@ -298,6 +309,12 @@ pub(crate) const FLAGS: &[Flag] = &[
         Kind::Value("USD", |v| values::dollars(v).map(drop)),
         Group::Travel,
         "Refuse what would cost more than USD dollars (default: no limit)",
+    ),
+    flag(
+        "deadline",
+        Kind::Value("TIME", |v| values::deadline(v).map(drop)),
+        Group::Travel,
+        "End at TIME, done or not; auto: 5 min before the machine may end",
     ),
     flag(
         "retries",
@@ -461,6 +478,7 @@ pub(crate) const FLAGS: &[Flag] = &[
     switch("yes", Group::Output, "Ask nothing"),
     switch("json", Group::Output, "Print events as NDJSON on standard output"),
     flag("events", Kind::File("FILE"), Group::Output, "Write events as NDJSON to FILE"),
+    flag("metrics", Kind::File("FILE"), Group::Output, "Write numbers for Prometheus to FILE"),
     flag("quiet", Kind::Count, Group::Output, "Print errors only").short('q'),
     flag("verbose", Kind::Count, Group::Output, "Print each entry; twice: decisions too")
         .short('v'),
@@ -488,10 +506,8 @@ pub(crate) const FLAGS: &[Flag] = &[
 /// Long flags of the contract that a later version brings.
 pub(crate) const LATER_FLAGS: &[&str] = &[
     "remote-receipt",
-    "deadline",
     "inplace",
     "acls",
-    "chmod",
     "watch",
     "settle",
     "first",
@@ -500,14 +516,7 @@ pub(crate) const LATER_FLAGS: &[&str] = &[
     "read-back-from",
     "load-check",
     "allow-keys-on-agent",
-    "metrics",
-    "update",
-    "ignore-existing",
-    "size-only",
 ];
-
-/// Verbs of the contract that a later version brings.
-pub(crate) const LATER_VERBS: &[&str] = &["report"];
 
 #[cfg(test)]
 mod tests {

@@ -73,6 +73,8 @@ pub(crate) enum Verb {
     Cancel { id: String },
     /// `config show`
     ConfigShow { origin: bool },
+    /// `report FILE`.
+    Report { file: PathBuf },
     /// `completions`
     Completions { shell: String },
     /// `man`
@@ -161,6 +163,7 @@ impl Verb {
             Self::Attach { .. } => "attach",
             Self::Cancel { .. } => "cancel",
             Self::ConfigShow { .. } => "config",
+            Self::Report { .. } => "report",
             Self::Completions { .. } => "completions",
             Self::Man => "man",
             Self::Version => "version",
@@ -327,6 +330,7 @@ fn verb(
         "completions" => Verb::Completions {
             shell: matches.get_one::<String>("SHELL").cloned().unwrap_or_default(),
         },
+        "report" => Verb::Report { file: word(matches, "FILE").into() },
         "man" => Verb::Man,
         "version" => Verb::Version,
         _ => Verb::Agent {

@@ -7,7 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use xfer_core::location::Location;
 use xfer_protocol::path::Escaped;
 
-use super::flags::{FLAGS, Flag, LATER_FLAGS, LATER_VERBS};
+use super::flags::{FLAGS, Flag, LATER_FLAGS};
 use crate::problem::CliError;
 
 /// Values longer than this are cut: they are no help to anybody.
@@ -32,9 +32,6 @@ const SYNONYMS: &[(&str, &[&str])] = &[
     ("sync", &["mirror", "rsync"]),
     ("verify", &["check", "compare", "diff"]),
 ];
-
-/// Letters of flags that a later version brings.
-const LATER_LETTERS: &[(&str, &str)] = &[("-u", "update")];
 
 /// Says why `words` were not understood.
 pub(super) fn explain(error: &clap::Error, words: &[OsString]) -> CliError {
@@ -120,8 +117,7 @@ fn unknown_inner(verb: &str, inner: &str) -> CliError {
 }
 
 fn unknown_flag(error: &clap::Error, arg: &str) -> CliError {
-    let later = LATER_LETTERS.iter().find(|(letter, _)| *letter == arg).map(|(_, long)| *long);
-    let long = later.unwrap_or_else(|| arg.trim_start_matches('-'));
+    let long = arg.trim_start_matches('-');
     let long = long.strip_prefix("no-").unwrap_or(long);
     if long == "api-key" {
         return CliError::usage(
@@ -130,7 +126,7 @@ fn unknown_flag(error: &clap::Error, arg: &str) -> CliError {
         )
         .next("put the key in the platform's own key file, or in VAST_API_KEY");
     }
-    if (arg.starts_with("--") || later.is_some()) && LATER_FLAGS.contains(&long) {
+    if arg.starts_with("--") && LATER_FLAGS.contains(&long) {
         let what = format!("{} is not in this version yet", shown(arg));
         return CliError::usage("not-in-this-version", what).help();
     }
@@ -146,10 +142,6 @@ fn unknown_flag(error: &clap::Error, arg: &str) -> CliError {
 }
 
 fn unknown_verb(error: &clap::Error, verb: &str) -> CliError {
-    if LATER_VERBS.contains(&verb) {
-        let what = format!("{verb} is not in this version yet");
-        return CliError::usage("not-in-this-version", what).help();
-    }
     let unknown = CliError::usage("unknown-verb", format!("unknown verb {}", shown_operand(verb)));
     let synonym = SYNONYMS.iter().find(|(_, theirs)| theirs.contains(&verb)).map(|(ours, _)| *ours);
     let similar = context(error, ContextKind::SuggestedSubcommand);
@@ -177,7 +169,7 @@ fn context(error: &clap::Error, kind: ContextKind) -> Option<String> {
 
 /// `--flag` of `--flag <VALUE>` and of `--flag=secret`.
 fn flag_only(arg: &str) -> String {
-    let end = if arg.starts_with('-') { arg.find(['=', ' ']) } else { None };
+    let end = if arg.starts_with('-') { arg.find(['=', ' ', '[']) } else { None };
     shown(&arg[..end.unwrap_or(arg.len())])
 }
 

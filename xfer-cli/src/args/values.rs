@@ -4,9 +4,11 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use xfer_core::disk::metadata::umask;
 use xfer_core::disk::named_roots::is_root_name;
+use xfer_core::options::chmod::ModeChanges;
 use xfer_core::options::{
-    Compression, MappedPort, RemovalLimit, RemovalTime, RouteChoice, VerifyLevel,
+    Compression, Deadline, MappedPort, RemovalLimit, RemovalTime, RouteChoice, VerifyLevel,
 };
 use xfer_protocol::data_port::{Carrier, InsidePort};
 use xfer_protocol::limits::LEVEL_MAX;
@@ -89,6 +91,18 @@ pub(crate) fn time(text: &str) -> Result<Time, Refusal> {
     span(text)
         .map(Time::Span)
         .map_err(|_| "expected a time such as 90s, 45m, 6h, 7d or 2026-01-31T12:00:00Z")
+}
+
+/// `auto`, a span from now on, or RFC 3339.
+pub(crate) fn deadline(text: &str) -> Result<Deadline, Refusal> {
+    const EXPECTED: Refusal = "expected auto, or a time such as 45m, 6h or 2026-01-31T12:00:00Z";
+    match text {
+        "auto" => Ok(Deadline::Auto),
+        text => match time(text).map_err(|_| EXPECTED)? {
+            Time::Span(span) => Ok(Deadline::In(span)),
+            Time::Moment(moment) => Ok(Deadline::At(moment)),
+        },
+    }
 }
 
 /// `90s`, `45m`, `6h` or `7d`.
@@ -177,6 +191,12 @@ pub(crate) fn removal_limit(text: &str) -> Result<RemovalLimit, Refusal> {
 }
 
 /// `auto`, `quic`, `tls`, `ssh` or `sftp`.
+/// Changes of permissions.
+pub(crate) fn chmod(text: &str) -> Result<ModeChanges, Refusal> {
+    const EXPECTED: Refusal = "expected changes such as D755,F644 or u+rwX,go-w";
+    ModeChanges::parse(text, umask()).map_err(|_| EXPECTED)
+}
+
 pub(crate) fn route(text: &str) -> Result<RouteChoice, Refusal> {
     match text {
         "auto" => Ok(RouteChoice::Auto),

@@ -15,6 +15,7 @@ mod probe;
 mod reach;
 mod receipt;
 mod rehearse;
+mod report;
 mod serve;
 mod transfer;
 mod uploads;
@@ -56,6 +57,7 @@ pub(crate) fn perform(verb: Verb, context: &Context) -> Outcome {
         Verb::ReceiptShow { file } => receipt::show(&file, output),
         Verb::ReceiptCheck { file, trusted } => receipt::check(context, &file, &trusted),
         Verb::ReceiptExport { file } => receipt::export(&file, output),
+        Verb::Report { file } => report::show(&file, output),
         Verb::ConfigShow { origin } => config::show(context, origin),
         Verb::Completions { shell } => documents::completions(&shell, output),
         Verb::Man => documents::manual(output),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use xfer_core::connect::Connector;
 use xfer_core::engine::{self, Counts, Summary, Transfer};
-use xfer_core::error::{ExitClass, TransferError, UsageReason};
+use xfer_core::error::{ExitClass, Failure, PolicyReason, Remedy, TransferError, UsageReason};
 use xfer_core::location::Location;
 use xfer_core::options::VerifyLevel;
 use xfer_core::receipt::PathText;
@@ -111,15 +111,25 @@ pub(super) fn conclude(summary: &Summary, dry_run: bool, output: &Output) -> Exi
         let message = if dry_run { "planned, and nothing done" } else { ExitClass::Done.meaning() };
         ResultBody { message: message.to_owned(), ..result_of(ExitClass::Done, "done") }
     } else {
-        let error = CliError::from(TransferError::Partial {
-            problems: summary.problem_count,
-            gravest: summary.class,
-        });
+        let error = CliError::from(ending(summary));
         output.error(&error);
         result_of_error(&error)
     };
     output.last(counted(outcome, summary));
     summary.class
+}
+
+/// What ended a transfer that is not whole.
+fn ending(summary: &Summary) -> TransferError {
+    let Summary { problem_count: problems, class: gravest, unfinished, .. } = summary;
+    match unfinished {
+        Some(unfinished) if *gravest == ExitClass::Partial && *problems <= unfinished.entries => {
+            let next = "repeat the same command with a later deadline: it goes on";
+            let failure = Failure::new("not all of it is there", PolicyReason::DeadlineCut);
+            TransferError::Policy(failure.next(Remedy::text(next)))
+        }
+        _ => TransferError::Partial { problems: *problems, gravest: *gravest },
+    }
 }
 
 /// An outcome with what a transfer counted.

@@ -4,6 +4,7 @@
 pub(crate) mod amounts;
 pub(crate) mod json;
 pub(crate) mod machine;
+mod metrics;
 pub(crate) mod probe;
 mod sink;
 
@@ -15,6 +16,7 @@ use xfer_core::error::{ExitClass, MachineReason};
 use xfer_core::event::Phase;
 
 use self::json::{Body, Line, RemedyBody, ResultBody, SCHEMA};
+use self::metrics::Metrics;
 use self::sink::Sink;
 use crate::args::values::Color;
 use crate::moment;
@@ -35,6 +37,7 @@ struct Inner {
     stderr: Sink,
     log: Option<Sink>,
     events: Option<Sink>,
+    metrics: Option<Metrics>,
     seq: u64,
 }
 
@@ -51,7 +54,9 @@ impl Output {
         };
         let log = settings.log_file.as_deref().map(|path| Sink::file(path, true)).transpose()?;
         let events = settings.events.as_deref().map(|path| Sink::file(path, false)).transpose()?;
-        let inner = Inner { stdout: Sink::stdout(), stderr: Sink::stderr(), log, events, seq: 0 };
+        let metrics = settings.metrics.as_deref().map(Metrics::open).transpose()?;
+        let (stdout, stderr) = (Sink::stdout(), Sink::stderr());
+        let inner = Inner { stdout, stderr, log, events, metrics, seq: 0 };
         Ok(Self { inner: Mutex::new(inner), clock, settings, terminal, color })
     }
 
@@ -63,6 +68,7 @@ impl Output {
             stderr: Sink::stderr(),
             log: None,
             events: None,
+            metrics: None,
             seq: 0,
         };
         Self { inner: Mutex::new(inner), clock, settings, terminal: false, color: false }
@@ -123,6 +129,9 @@ impl Output {
     /// An event, to all who read them.
     pub(crate) fn event(&self, body: &Body) {
         let mut inner = self.lock();
+        if let Some(metrics) = &mut inner.metrics {
+            metrics.hear(body, self.clock.elapsed(), self.clock.now());
+        }
         if !self.settings.json && inner.events.is_none() {
             return;
         }
@@ -173,7 +182,9 @@ impl Output {
         let mut inner = self.lock();
         inner.flush();
         let files = [&inner.events, &inner.log];
-        inner.stdout.lost().or_else(|| files.into_iter().flatten().find_map(Sink::lost))
+        let lost = files.into_iter().flatten().find_map(Sink::lost);
+        let lost = lost.or_else(|| inner.metrics.as_ref().and_then(Metrics::lost));
+        inner.stdout.lost().or(lost)
     }
 
     fn print(&self, text: &str, plain: &str) {

@@ -11,9 +11,9 @@ use std::time::Duration;
 use xfer_core::error::{TransferError, UsageReason};
 use xfer_core::location::{Location, Machine};
 use xfer_core::options::{
-    Comparison, DiskOptions, MachineOptions, MappedPort, NetworkOptions, PreserveOptions,
-    RemovalOptions, RetryOptions, RouteChoice, SelectionOptions, TransferOptions, VerifyOptions,
-    Via,
+    Comparison, Deadline, DiskOptions, Leaves, MachineOptions, MappedPort, NetworkOptions,
+    PreserveOptions, RemovalOptions, RetryOptions, RouteChoice, SelectionOptions, TransferOptions,
+    VerifyOptions, Via,
 };
 use xfer_core::transport::ssh::SshOptions;
 use xfer_protocol::digest::BlockSize;
@@ -34,6 +34,8 @@ pub(crate) struct OutputSettings {
     pub(crate) json: bool,
     /// NDJSON in a file.
     pub(crate) events: Option<PathBuf>,
+    /// Numbers for Prometheus in a file.
+    pub(crate) metrics: Option<PathBuf>,
     /// Errors only.
     pub(crate) quiet: bool,
     /// No bars and no lines of progress.
@@ -116,6 +118,7 @@ impl OutputSettings {
         Ok(Self {
             json: merged.switch("json", false),
             events: merged.path("events"),
+            metrics: merged.path("metrics"),
             quiet: merged.count("quiet") > 0,
             no_progress: !merged.switch("progress", true),
             verbose: merged.count("verbose"),
@@ -178,19 +181,14 @@ impl CopySettings {
     /// From merged settings; reads the files of patterns and paths that they name.
     pub(crate) fn resolve(merged: &Merged, around: &Surroundings) -> Result<Self, CliError> {
         merged.refuse_pair("checksum", "quick")?;
+        merged.refuse_pair("checksum", "size-only")?;
+        merged.refuse_pair("quick", "size-only")?;
         merged.refuse_pair("files-from", "files-from0")?;
         let connection = ConnectionSettings::resolve(merged)?;
-        let kept = PreserveOptions::default();
         let retry = RetryOptions::default();
         let options = TransferOptions {
             selection: selection(merged, around.now)?,
-            preserve: PreserveOptions {
-                times: merged.switch("times", kept.times),
-                owner: merged.switch("owner", kept.owner),
-                xattrs: merged.switch("xattrs", kept.xattrs),
-                hard_links: merged.switch("hard-links", kept.hard_links),
-                devices: merged.switch("devices", kept.devices),
-            },
+            preserve: preserve(merged)?,
             verify: VerifyOptions {
                 level: merged.value("verify", values::verify_level)?.unwrap_or_default(),
             },
@@ -210,6 +208,7 @@ impl CopySettings {
             retry: RetryOptions {
                 retries: merged.value("retries", values::retries)?.unwrap_or(retry.retries),
                 stall: connection.stall,
+                deadline: deadline(merged)?,
                 ..retry
             },
             disk: DiskOptions {
@@ -224,6 +223,24 @@ impl CopySettings {
         };
         Ok(Self { options, dry_run: merged.switch("dry-run", false) })
     }
+}
+
+/// What is preserved of entries, and what is changed.
+fn preserve(merged: &Merged) -> Result<PreserveOptions, CliError> {
+    let kept = PreserveOptions::default();
+    let preserve = PreserveOptions {
+        times: merged.switch("times", kept.times),
+        owner: merged.switch("owner", kept.owner),
+        xattrs: merged.switch("xattrs", kept.xattrs),
+        hard_links: merged.switch("hard-links", kept.hard_links),
+        devices: merged.switch("devices", kept.devices),
+        chmod: merged.value("chmod", values::chmod)?.unwrap_or(kept.chmod),
+    };
+    if preserve.chmod.sets_ids() && !preserve.owner {
+        let what = "--chmod gives setuid or setgid with --owner alone";
+        return Err(CliError::usage("flags-conflict", what).next("add --owner, or leave out the s"));
+    }
+    Ok(preserve)
 }
 
 /// What becomes of what the source does not have, and of what is replaced.
@@ -293,6 +310,8 @@ fn selection(merged: &Merged, now: Timestamp) -> Result<SelectionOptions, CliErr
         Comparison::Content
     } else if merged.switch("quick", false) {
         Comparison::Quick
+    } else if merged.switch("size-only", false) {
+        Comparison::Size
     } else {
         Comparison::Recorded
     };
@@ -314,7 +333,36 @@ fn selection(merged: &Merged, now: Timestamp) -> Result<SelectionOptions, CliErr
         follow_links: merged.switch("copy-links", false),
         allow_secrets: merged.switch("allow-secrets", false),
         compare,
+        leaves: leaves(merged)?,
     })
+}
+
+/// When the transfer ends, done or not.
+fn deadline(merged: &Merged) -> Result<Option<Deadline>, CliError> {
+    let deadline = merged.value("deadline", values::deadline)?;
+    if deadline.is_some()
+        && let Via::Store(_) = via(merged)?
+    {
+        let what = "--deadline is of one way, and --via has two by way of a bucket";
+        return Err(CliError::usage("flags-conflict", what)
+            .next("push to the bucket with --deadline, and on from there by itself"));
+    }
+    Ok(deadline)
+}
+
+/// What exists at the destination and stays as it is.
+fn leaves(merged: &Merged) -> Result<Leaves, CliError> {
+    let leaves = match (merged.switch("ignore-existing", false), merged.switch("update", false)) {
+        (true, _) => Leaves::Existing,
+        (false, true) => Leaves::Newer,
+        (false, false) => return Ok(Leaves::Nothing),
+    };
+    if let Via::Store(_) = via(merged)? {
+        let what = "--update and --ignore-existing do not go by way of a bucket (--via)";
+        return Err(CliError::usage("flags-conflict", what)
+            .next("leave --via out, or choose what goes with --files-from or --exclude"));
+    }
+    Ok(leaves)
 }
 
 /// The moment that an age names.

@@ -191,6 +191,12 @@ impl Connector {
         Self { observer, ..self }
     }
 
+    /// The same, timed with another clock.
+    #[must_use]
+    pub fn timed_by(self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock, ..self }
+    }
+
     /// The clock that everything here is timed with.
     #[must_use]
     pub fn clock(&self) -> Arc<dyn Clock> {

@@ -358,6 +358,12 @@ pub trait Sink: Endpoint {
         false
     }
 
+    /// Whether the store that this is keeps older versions of what was removed. Default: no, or
+    /// nobody knows.
+    fn keeps_removed(&self) -> bool {
+        false
+    }
+
     /// Removes entries that are still what a scan told of them, children before their parents, or
     /// keeps them in a backup directory. What is not there is no fault, and no link is followed.
     /// Default: that cannot be done.

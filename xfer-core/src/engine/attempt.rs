@@ -30,7 +30,7 @@ use super::removal::{Aside, Removals, check_removal};
 use super::scanned::Scanned;
 use super::way::{Way, way};
 use super::wrap_up::{Ends, leave_receipt, wrap_up};
-use super::{MappedPath, Shared, Summary};
+use super::{MappedPath, STOP_DEADLINE, Shared, Summary};
 use crate::connect::{Connected, Connector};
 use crate::disk::state::StateDirectory;
 use crate::endpoint::passage::{Passage, Within};
@@ -51,6 +51,12 @@ const FILES_WAITING_MAX: usize = 100_000;
 
 /// How long a stop waits for what has arrived to be published.
 const FLUSH_DEADLINE: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Between two looks whether ended workers have let go.
+const RELEASE: std::time::Duration = std::time::Duration::from_millis(10);
+
+/// Looks for that at most.
+const RELEASES_AWAITED: u32 = 500;
 
 /// Both ends, open and mapped.
 struct Opened {
@@ -104,7 +110,9 @@ pub(super) async fn attempt(shared: &Shared) -> Result<Summary, Stop> {
         opened = open(shared) => opened?,
         // Nothing has arrived yet that would have to be kept.
         () = shared.cancel.cancelled() => return Err(Stop::Cancelled),
+        () = shared.deadline() => return Err(Stop::Deadline),
     };
+    shared.learn_deadline(opened.ends().filter_map(|end| end.rented.as_deref()))?;
     shared.reached.store(true, Ordering::Relaxed);
     let mut result = move_all(shared, &opened, begun).await;
     if let Some(row) = &opened.sink.rented {
@@ -337,6 +345,36 @@ async fn flush(shared: &Shared, cancel: &CancellationToken, cx: &Context) {
     }
 }
 
+/// Ends before all is moved: what has arrived is published. Only where a deadline came after
+/// something had moved there is more to be told than why it ended.
+async fn end_early(
+    shared: &Shared,
+    opened: &Opened,
+    contexts: &[Arc<Context>],
+    stop: Stop,
+) -> Result<(), Stop> {
+    if matches!(stop, Stop::Deadline) {
+        // Workers that were ended let go of what they hold a moment later.
+        for _ in 0..RELEASES_AWAITED {
+            if contexts.iter().all(|cx| Arc::strong_count(cx) == 1) {
+                break;
+            }
+            tokio::time::sleep(RELEASE).await;
+        }
+    }
+    for cx in contexts {
+        flush(shared, &opened.cancel, cx).await;
+    }
+    let moved: Vec<_> = contexts.iter().map(|cx| cx.ledger.moved()).collect();
+    let has_moved = moved.iter().any(|(entries, _)| *entries > 0);
+    let has_begun = has_moved || shared.meter.progress().payload_bytes > 0;
+    if matches!(stop, Stop::Deadline) && has_begun && !shared.transfer.plan_only {
+        return Ok(());
+    }
+    shared.note_moved(moved.into_iter());
+    Err(stop)
+}
+
 /// Stands in for a destination that a plan alone does not make, and of which nothing is known.
 fn unknown_root(shared: &Shared) -> Root {
     Root {
@@ -359,6 +397,7 @@ async fn move_all(
     let (root, early) = tokio::select! {
         there = open_destination(shared, opened) => there?,
         () = shared.cancel.cancelled() => return Err(Stop::Cancelled),
+        () = shared.deadline() => return Err(Stop::Deadline),
     };
     let early = Early { source: begun, ..early };
     let to = root.as_ref().or(opened.foreseen.as_ref()).unwrap_or(&unknown);
@@ -380,15 +419,11 @@ async fn move_all(
     let Scanned { moved: contexts, scanned, .. } = pending;
     // A plan alone leaves them as they are.
     drop(scanned);
-    let told = match moved {
-        Ok(((), told)) => told,
+    let (is_cut, told) = match moved {
+        Ok(((), told)) => (false, told),
         Err(stop) => {
-            for cx in &contexts {
-                flush(shared, &opened.cancel, cx).await;
-            }
-            let moved = contexts.iter().map(|cx| cx.ledger.moved());
-            shared.note_moved(moved);
-            return Err(stop);
+            end_early(shared, opened, &contexts, stop).await?;
+            (true, Some(provenance(shared, &both).await))
         }
     };
     shared.observer.observe(&Event::Phase(Phase::Verify));
@@ -408,8 +443,8 @@ async fn move_all(
     let route = Some(route.unwrap_or_else(Route::local));
     let overhead_bytes = opened.ends().map(|e| e.overhead_bytes()).sum();
     let shrunk_bytes = opened.ends().map(|e| e.shrunk_bytes()).sum();
-    let ends =
-        Ends { root: to.path.clone(), route, overhead_bytes, shrunk_bytes, provenance: told };
+    let (root, provenance) = (to.path.clone(), told);
+    let ends = Ends { root, route, overhead_bytes, shrunk_bytes, provenance, is_cut };
     let (summary, kept) = wrap_up(shared, contexts, ends, manifest, &state)?;
     leave_receipt(shared, &*opened.sink.sink, to.index, &summary, kept.as_deref()).await;
     Ok(summary)
@@ -435,21 +470,33 @@ async fn finish(
     finished.map_err(|e| Context::stop(Side::Destination, e))
 }
 
-/// Moves until all is there, or until more than may has crossed a proxy.
+/// Moves until all is there, until more than may has crossed a proxy, or until the time is over.
 async fn within_limits(
     shared: &Shared,
     opened: &Opened,
     moving: impl Future<Output = Result<(), Stop>>,
 ) -> Result<(), Stop> {
-    let Some(limit) = opened.proxy_limit(shared) else { return moving.await };
-    tokio::pin!(moving);
-    tokio::select! {
-        moved = &mut moving => moved,
-        stop = limit.exceeded(shared) => {
-            opened.cancel.cancel();
-            // The last of it may have come meanwhile.
-            moving.await.map_err(|_| stop)
+    let limit = opened.proxy_limit(shared);
+    let exceeded = async {
+        match &limit {
+            Some(limit) => limit.exceeded(shared).await,
+            None => std::future::pending().await,
         }
+    };
+    tokio::pin!(moving);
+    let stop = tokio::select! {
+        moved = &mut moving => return moved,
+        stop = exceeded => stop,
+        () = shared.deadline() => Stop::Deadline,
+    };
+    opened.cancel.cancel();
+    // The last of it may have come meanwhile.
+    match tokio::time::timeout(STOP_DEADLINE, moving).await {
+        Ok(Ok(())) => Ok(()),
+        Err(_) | Ok(Err(Stop::Cancelled | Stop::Lost(_))) => Err(stop),
+        // What went wrong is graver than that the time was over.
+        Ok(Err(graver)) if matches!(stop, Stop::Deadline) => Err(graver),
+        Ok(Err(_)) => Err(stop),
     }
 }
 
@@ -505,6 +552,9 @@ async fn move_mappings(
     if let Some(bill) = &bill {
         pending.make_cost_known(shared, &preflight, bill).await?;
     }
+    if shared.is_due() {
+        return Err(Stop::Deadline);
+    }
     if !shared.transfer.plan_only {
         pending.make_room_known(&preflight).await?;
         pending.remove_first(shared).await?;
@@ -533,6 +583,7 @@ fn context(
     };
     let policy = Policy {
         compare: options.selection.compare,
+        leaves: options.selection.leaves,
         preserve: options.preserve,
         keeps: MetadataKinds { modified, ..to.metadata },
         inodes: from.inodes && to.inodes,

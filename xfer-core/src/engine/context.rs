@@ -46,6 +46,8 @@ pub(super) enum Stop {
     Again,
     Bug(&'static str),
     Cancelled,
+    /// The time is over.
+    Deadline,
     Error(TransferError),
     Fault(Side, Fault),
     Lost(LostReason),

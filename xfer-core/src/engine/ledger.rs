@@ -10,6 +10,7 @@ use xfer_protocol::manifest::{Entry, EntryKind, Metadata, ProofLevel, Stamp, Tim
 use xfer_protocol::message::Ticket;
 use xfer_protocol::path::RelPath;
 
+use super::Unfinished;
 use super::manifest::{Manifest, Proven};
 use crate::disk::state::{Spool, StateError};
 use crate::error::ExitClass;
@@ -53,7 +54,7 @@ pub struct Counts {
     pub unchanged: u64,
     /// Left for later.
     pub deferred: u64,
-    /// Left out by a filter, or without a counterpart at the destination.
+    /// Left out by a filter, without a counterpart at the destination, or left alone there.
     pub skipped: u64,
     /// Failed.
     pub failed: u64,
@@ -228,6 +229,13 @@ impl Ledger {
     /// Notes an entry that the destination has no kind for.
     pub(super) fn skip(&self) {
         self.lock().entries.skipped += 1;
+    }
+
+    /// Notes an entry in whose place something stays as it is.
+    pub(super) fn leave(&self, size: u64) {
+        let mut state = self.lock();
+        state.entries.skipped += 1;
+        state.bytes.skipped += size;
     }
 
     /// Notes the digest of a file that is on its way.
@@ -500,6 +508,20 @@ pub(super) struct Totals {
     pub(super) gravest: Option<ExitClass>,
     pub(super) excluded_count: u64,
     pub(super) excluded: Digest,
+}
+
+impl Totals {
+    /// Counts as failed what was selected and is not finished.
+    pub(super) fn fail_rest(&mut self, unfinished: &mut Unfinished) {
+        let (entries, bytes) = (self.entries.unaccounted(), self.bytes.unaccounted());
+        self.entries.failed += entries;
+        self.bytes.failed += bytes;
+        self.problem_count += entries;
+        let partial = ExitClass::Partial;
+        self.gravest = Some(self.gravest.map_or(partial, |gravest| gravest.gravest(partial)));
+        unfinished.entries += entries;
+        unfinished.bytes += bytes;
+    }
 }
 
 /// All that the record and the receipt are written from.

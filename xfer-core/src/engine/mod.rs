@@ -10,6 +10,7 @@ mod bill;
 mod context;
 mod copying;
 mod create;
+mod deadline;
 mod dispatch;
 mod file;
 mod hashing;
@@ -42,14 +43,15 @@ mod way;
 mod wrap_up;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::Fault;
 use xfer_protocol::manifest::ProofLevel;
+use xfer_protocol::path::RelPath;
 
 use crate::clock::Clock;
 use crate::connect::Connector;
@@ -60,6 +62,7 @@ use crate::event::{Event, Route, SharedObserver};
 use crate::location::Location;
 use crate::options::{TransferOptions, Via};
 use context::{Pacer, Stop, pause};
+use deadline::Until;
 use meter::Meter;
 use patience::Patience;
 use waiting::Waited;
@@ -137,6 +140,19 @@ pub struct Summary {
     pub removed: u64,
     /// Entries that filters left out, and a digest of their list.
     pub excluded: (u64, Option<Digest>),
+    /// What the deadline cut off, where it came before the end.
+    pub unfinished: Option<Unfinished>,
+}
+
+/// What has not arrived by a deadline.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Entries that were found at the source; there may be more where its scan was cut.
+    pub entries: u64,
+    /// Bytes of their files.
+    pub bytes: u64,
+    /// Some of their paths at the destination.
+    pub examples: Vec<RelPath>,
 }
 
 /// What all attempts of one transfer share.
@@ -158,6 +174,8 @@ struct Shared {
     moved_earlier: std::sync::Mutex<(u64, u64)>,
     /// Times the sessions.
     began: Duration,
+    /// When it is to end, once that is known.
+    until: OnceLock<Until>,
 }
 
 /// Moves what is asked, over as many sessions as it takes.
@@ -217,7 +235,9 @@ impl Shared {
     ) -> Self {
         let clock = connector.clock();
         let limit = transfer.options.network.bandwidth_limit;
+        let until = Until::asked(transfer.options.retry.deadline, clock.elapsed());
         Self {
+            until: until.map_or_else(OnceLock::new, OnceLock::from),
             pacer: Arc::new(Pacer::new(limit, Arc::clone(&clock))),
             transfer,
             connector: connector.telling(Arc::clone(&observer)),
@@ -237,6 +257,9 @@ impl Shared {
         let mut patience = Patience::new(self.clock.elapsed());
         let (mut lost, mut waited) = (None, Waited::default());
         let mut ways_made = 0;
+        if self.is_due() {
+            return Err(self.deadline_error());
+        }
         loop {
             let before = self.meter.dealt_with();
             let stop = match self.one_attempt().await {
@@ -250,7 +273,11 @@ impl Shared {
                 ways_made += 1;
                 continue;
             }
+            let is_over = matches!(stop, Stop::Deadline);
             let error = self.error_of(stop);
+            if is_over || self.is_due() {
+                return Err(self.with_rescue(error));
+            }
             if self.is_worth_waiting(&error) {
                 let began = self.clock.elapsed();
                 let awaited = self.wait_for_machines(&mut waited).await;
@@ -270,7 +297,13 @@ impl Shared {
             }
             let Some(attempt) = next else { return Err(self.with_rescue(error)) };
             self.observer.observe(&Event::Retry { reason: error.to_string(), attempt });
-            pause(&*self.clock, attempt, self.cancel.cancelled()).await;
+            let ended = async {
+                tokio::select! {
+                    () = self.cancel.cancelled() => {}
+                    () = self.deadline() => {}
+                }
+            };
+            pause(&*self.clock, attempt, ended).await;
         }
     }
 

@@ -35,6 +35,7 @@ impl Shared {
             Stop::Again => TransferError::Internal("an entry was removed and is still in the way"),
             Stop::Bug(what) => TransferError::Internal(what),
             Stop::Cancelled => TransferError::Stopped { signal: StopSignal::Interrupt },
+            Stop::Deadline => self.deadline_error(),
             Stop::Error(error) => error,
             Stop::Fault(side, fault) => self.fault_at(self.location_of(side), side, fault),
             Stop::Lost(LostReason::Refused) => {

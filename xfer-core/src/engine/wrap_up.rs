@@ -1,5 +1,6 @@
 //! What remains of a transfer: its records, its receipt, its summary.
 
+use std::fmt::Write as _;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -15,16 +16,19 @@ use xfer_protocol::path::Escaped;
 use super::context::{Context, Stop};
 use super::ledger::{Counts, Kept, Pending, Results, Spooled, Totals};
 use super::manifest::{Manifest, Proven};
-use super::{Shared, Summary};
+use super::{Shared, Summary, Unfinished};
 use crate::disk::state::{StateDirectory, StateError};
 use crate::endpoint::Sink;
 use crate::error::{ExitClass, Failure, OutputReason, Remedy, TransferError};
-use crate::event::{Event, Route};
+use crate::event::{Event, Route, decimal};
 use crate::journal::LineReader;
 use crate::receipt::{Excluded, PathText, Provenance, ReceiptHead, SCHEMA};
 
 /// Bytes of a receipt that is left beside the data; meanwhile it is in memory.
 const RECEIPT_BYTES_MAX: u64 = 64 << 20;
+
+/// Paths that are told of what a deadline cut off.
+const EXAMPLES_MAX: usize = 16;
 
 /// What the summary says of the session.
 pub(super) struct Ends {
@@ -35,6 +39,8 @@ pub(super) struct Ends {
     pub(super) shrunk_bytes: u64,
     /// What the receipt says of both; nothing of a plan alone.
     pub(super) provenance: Option<Box<Provenance>>,
+    /// Whether a deadline came before all was moved.
+    pub(super) is_cut: bool,
 }
 
 /// Writes records and receipt; where this machine keeps the receipt comes back as well.
@@ -51,6 +57,8 @@ pub(super) fn wrap_up(
         if shared.transfer.plan_only {
             totals.entries.defer_rest();
             totals.bytes.defer_rest();
+        } else if ends.is_cut {
+            totals.fail_rest(sums.unfinished.get_or_insert_default());
         } else if totals.entries.unaccounted() > 0 {
             return Err(Stop::Bug("an entry is neither there nor failed"));
         }
@@ -59,7 +67,7 @@ pub(super) fn wrap_up(
             return Err(Stop::Bug("a worker outlived its mapping"));
         };
         if let Some(results) = cx.ledger.into_results()? {
-            manifest = settle(results, manifest)?;
+            manifest = settle(results, manifest, sums.unfinished.as_mut())?;
         }
     }
     let earlier = *shared.moved_earlier.lock().unwrap_or_else(PoisonError::into_inner);
@@ -83,7 +91,32 @@ pub(super) fn wrap_up(
         None => (None, None),
     };
     let (shown, kept) = receipt;
-    Ok((summary(shared, sums, manifest.as_ref(), ends, shown), kept))
+    let summary = summary(shared, sums, manifest.as_ref(), ends, shown);
+    tell_unfinished(shared, &summary);
+    Ok((summary, kept))
+}
+
+/// Tells what is safe where the time was over, and what is not.
+fn tell_unfinished(shared: &Shared, summary: &Summary) {
+    let Some(unfinished) = &summary.unfinished else { return };
+    let (entries, bytes) = (&summary.entries, &summary.bytes);
+    let level = summary.proof_level.map_or("received", ProofLevel::name);
+    let mut text = format!(
+        "the deadline came: at the destination, proven {level}: {} of {} entries ({}); not there: \
+         {} ({})",
+        entries.moved + entries.unchanged,
+        entries.selected,
+        decimal(bytes.moved + bytes.unchanged),
+        unfinished.entries,
+        decimal(unfinished.bytes),
+    );
+    for (nth, path) in unfinished.examples.iter().enumerate() {
+        let _never_fails = write!(text, "{}{path}", if nth == 0 { ": " } else { ", " });
+    }
+    if unfinished.entries > unfinished.examples.len() as u64 {
+        text.push_str(" and more");
+    }
+    shared.observer.observe(&Event::Notice(text));
 }
 
 /// Leaves the receipt beside what was moved, where the destination has a place for it. All has
@@ -132,15 +165,22 @@ fn receipt_lost(path: &Path, kept: &Path, error: StateError) -> Stop {
     Stop::Error(TransferError::Output(failure.because(error)))
 }
 
-/// Writes what was not known while the mapping was scanned.
-fn settle(results: Results, earlier: Option<Manifest>) -> Result<Option<Manifest>, Stop> {
+/// Writes what was not known while the mapping was scanned. Of a transfer that was cut what was
+/// finished is in the tail already, and the record keeps what it says of the rest.
+fn settle(
+    results: Results,
+    earlier: Option<Manifest>,
+    mut cut: Option<&mut Unfinished>,
+) -> Result<Option<Manifest>, Stop> {
     let Results { kept, slots, rescanned } = results;
     let Kept { mut spool, manifest, record, asked } = kept;
     let durable = asked.is_durable();
     let mut manifest = manifest.or(earlier);
     let mut lines = LineReader::unguarded(spool.reader()?);
     let Some(first) = lines.next_line::<Spooled>() else {
-        record.commit(durable)?;
+        if cut.is_none() {
+            record.commit(durable)?;
+        }
         return Ok(manifest);
     };
     let Some(writing) = manifest.as_mut() else {
@@ -164,10 +204,14 @@ fn settle(results: Results, earlier: Option<Manifest>) -> Result<Option<Manifest
                 record.add(&line.path, &known)?;
             }
             writing.add(line.path, &line.kind, &line.metadata, &proven)?;
+        } else if let Some(cut) = cut.as_mut().filter(|cut| cut.examples.len() < EXAMPLES_MAX) {
+            cut.examples.push(line.path);
         }
         next = lines.next_line();
     }
-    record.commit(durable)?;
+    if cut.is_none() {
+        record.commit(durable)?;
+    }
     Ok(manifest)
 }
 
@@ -188,7 +232,8 @@ fn receipt_head(shared: &Shared, manifest: &Manifest, sums: &Sums, ends: &Ends) 
             count: sums.excluded_count,
             digest: (sums.excluded_count > 0).then(|| sums.excluded().to_string()),
         },
-        failed: sums.entries.failed,
+        // Where its scan was cut as well, nobody knows how many there are.
+        failed: sums.entries.failed.max(u64::from(ends.is_cut)),
         provenance: ends.provenance.clone(),
         lines: Some(lines),
         key: Some(key),
@@ -223,6 +268,7 @@ fn summary(
         class,
         removed: shared.removed.load(Ordering::Relaxed),
         excluded,
+        unfinished: sums.unfinished,
     }
 }
 
@@ -236,6 +282,7 @@ struct Sums {
     gravest: Option<ExitClass>,
     excluded_count: u64,
     excluded_lists: blake3::Hasher,
+    unfinished: Option<Unfinished>,
 }
 
 impl Sums {

@@ -347,6 +347,9 @@ impl TransferError {
                 StoreReason::NoDestination => ExitClass::DestinationIo,
                 StoreReason::Nonsense | StoreReason::Refuses => ExitClass::PlatformApi,
             },
+            Self::Policy(failure) if failure.reason == PolicyReason::DeadlineCut => {
+                ExitClass::Partial
+            }
             Self::Policy(_) => ExitClass::Policy,
             Self::NotRunning(_) => ExitClass::MachineNotRunning,
             Self::Token(_) => ExitClass::Token,

@@ -211,6 +211,11 @@ reasons! {
         ProxiedOverLimit = "proxied-over-limit", "more than the limit would cross a proxy";
         /// More entries would be removed than may be.
         MaxDelete = "max-delete", "nothing sent and nothing deleted: too much would be deleted";
+        /// The time was over before anything had moved.
+        Deadline = "deadline", "nothing sent: the deadline has come";
+        /// The time was over before all had moved.
+        DeadlineCut = "deadline-cut",
+            "the deadline came before all had arrived; what has is kept, partials too";
         /// The source is empty, and what stands at the destination would all be removed.
         SourceEmpty = "source-empty",
             "nothing sent and nothing deleted: the source is empty, and the destination is not";

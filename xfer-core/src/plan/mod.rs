@@ -14,7 +14,7 @@ use xfer_protocol::message::NewKind;
 
 use crate::endpoint::{MetadataKinds, TimeGrain};
 use crate::journal::Known;
-use crate::options::{Comparison, PreserveOptions};
+use crate::options::{Comparison, Leaves, PreserveOptions};
 
 /// What must be done about one entry of the source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,12 +49,45 @@ pub struct Evidence {
 pub struct Policy {
     /// How existing files are compared.
     pub compare: Comparison,
+    /// What stays as it is.
+    pub leaves: Leaves,
     /// What is preserved.
     pub preserve: PreserveOptions,
     /// What the destination can keep, times no finer than the source tells them.
     pub keeps: MetadataKinds,
     /// Whether both ends tell of inodes: without that no record shows that a file is unchanged.
     pub inodes: bool,
+}
+
+/// What becomes of an entry of the destination that stays as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// It is what the source has: a record tells.
+    Equal(Evidence),
+    /// Nobody knows what is in it.
+    Unknown,
+    /// It stands where the source has a directory, and what lies below that has no place.
+    InTheWay,
+}
+
+/// Whether what stands there stays as it is, whatever the source has.
+#[must_use]
+pub fn left(source: &Entry, found: &Entry, known: Option<&Known>, policy: &Policy) -> Option<Left> {
+    let is_file = |entry: &Entry| matches!(entry.kind, EntryKind::File { .. });
+    let stays = match policy.leaves {
+        Leaves::Nothing => false,
+        Leaves::Newer => {
+            let (ours, theirs) = (source.metadata.modified, found.metadata.modified);
+            is_file(source) && is_file(found) && ours < theirs && !grain(policy).same(ours, theirs)
+        }
+        Leaves::Existing if found.kind == EntryKind::Directory => source.kind != found.kind,
+        Leaves::Existing => true,
+    };
+    let equal = known_of(source, found, known, policy).map(Evidence::known).map(Left::Equal);
+    stays.then(|| match source.kind {
+        EntryKind::Directory => Left::InTheWay,
+        _ => equal.unwrap_or(Left::Unknown),
+    })
 }
 
 /// Decides about one entry of the source, given what stands at its place and what is known.
@@ -97,6 +130,9 @@ pub fn decide(
 #[must_use]
 pub fn wanted_metadata(source: &Entry, preserve: &PreserveOptions) -> Metadata {
     let mut wanted = source.metadata.clone();
+    if !matches!(source.kind, EntryKind::Symlink { .. }) {
+        wanted.mode = preserve.chmod.of(wanted.mode, source.kind == EntryKind::Directory);
+    }
     if !preserve.owner {
         wanted.owner = None;
         wanted.mode &= 0o1777;
@@ -133,32 +169,50 @@ fn decide_file(
     if source.kind.size() != found.kind.size() {
         return Action::Copy;
     }
-    let known = known
-        .filter(|_| policy.inodes)
-        .filter(|k| k.source == source.stamp() && k.destination == found.stamp());
-    let grain = match policy.keeps.modified {
-        TimeGrain::Seconds => TimeGrain::Seconds,
-        TimeGrain::Nothing | TimeGrain::Nanoseconds => TimeGrain::Nanoseconds,
-    };
-    let same_time = grain.same(source.metadata.modified, found.metadata.modified);
+    let known = known_of(source, found, known, policy);
+    let same_time = grain(policy).same(source.metadata.modified, found.metadata.modified);
     match (policy.compare, known) {
         (Comparison::Content, _) | (Comparison::Recorded, None) => Action::Compare,
-        (_, Some(k)) => {
-            keep_with(source, found, policy, Evidence { digest: Some(k.digest), level: k.level })
-        }
+        (_, Some(known)) => keep_with(source, found, policy, Evidence::known(known)),
         (Comparison::Quick, None) if same_time => {
             keep_with(source, found, policy, Evidence::ASSUMED)
         }
         (Comparison::Quick, None) => Action::Compare,
+        (Comparison::Size, None) => keep_with(source, found, policy, Evidence::ASSUMED),
+    }
+}
+
+/// A record of both entries as they are now.
+fn known_of<'a>(
+    source: &Entry,
+    found: &Entry,
+    known: Option<&'a Known>,
+    policy: &Policy,
+) -> Option<&'a Known> {
+    let is_its =
+        |known: &&Known| known.source == source.stamp() && known.destination == found.stamp();
+    known.filter(|_| policy.inodes).filter(is_its)
+}
+
+/// How exactly times are compared.
+fn grain(policy: &Policy) -> TimeGrain {
+    match policy.keeps.modified {
+        TimeGrain::Seconds => TimeGrain::Seconds,
+        TimeGrain::Nothing | TimeGrain::Nanoseconds => TimeGrain::Nanoseconds,
     }
 }
 
 impl Evidence {
-    /// Size and time were believed.
+    /// The size was believed, and perhaps the time.
     pub const ASSUMED: Self = Self { digest: None, level: ProofLevel::Assumed };
 
     /// There are no bytes to prove: what the scan saw is all there is.
     pub const SEEN: Self = Self { digest: None, level: ProofLevel::Durable };
+
+    /// What a record tells.
+    fn known(known: &Known) -> Self {
+        Self { digest: Some(known.digest), level: known.level }
+    }
 }
 
 fn special(source: &Entry, found: Option<&Entry>, kind: NewKind, policy: &Policy) -> Action {
@@ -183,17 +237,20 @@ fn keep_with(source: &Entry, found: &Entry, policy: &Policy, evidence: Evidence)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::chmod::ModeChanges;
     use xfer_protocol::manifest::{Inode, Timestamp};
     use xfer_protocol::path::RelPath;
 
     const POLICY: Policy = Policy {
         compare: Comparison::Recorded,
+        leaves: Leaves::Nothing,
         preserve: PreserveOptions {
             times: true,
             owner: false,
             xattrs: false,
             hard_links: true,
             devices: false,
+            chmod: ModeChanges::NOTHING,
         },
         keeps: MetadataKinds {
             mode: true,
@@ -288,11 +345,80 @@ mod tests {
     }
 
     #[test]
+    fn by_size_alone_equal_size_is_assumed_and_a_record_is_better() {
+        let (source, found) = (file(3, 1), file(3, 9));
+        let size = Policy { compare: Comparison::Size, ..POLICY };
+        let assumed = Action::SetMetadata(Evidence::ASSUMED);
+        assert_eq!(decide(&source, Some(&found), None, &size), assumed);
+        assert_eq!(decide(&source, Some(&file(4, 1)), None, &size), Action::Copy);
+        let record = known(&source, &found);
+        let proven = Action::SetMetadata(Evidence::known(&record));
+        assert_eq!(decide(&source, Some(&found), Some(&record), &size), proven);
+    }
+
+    #[test]
+    fn what_is_newer_or_exists_stays_where_that_is_asked() {
+        let newer = Policy { leaves: Leaves::Newer, ..POLICY };
+        let existing = Policy { leaves: Leaves::Existing, ..POLICY };
+        let mut link = file(3, 9);
+        link.kind = EntryKind::Symlink { content: b"x".to_vec() };
+        let mut directory = file(0, 9);
+        directory.kind = EntryKind::Directory;
+        let source = file(3, 5);
+        for (policy, from, found, stays) in [
+            (&POLICY, &source, &file(3, 9), None),
+            (&newer, &source, &file(3, 9), Some(Left::Unknown)),
+            (&newer, &source, &file(3, 5), None),
+            (&newer, &source, &file(4, 4), None),
+            (&newer, &source, &link, None),
+            (&newer, &link, &file(3, 10), None),
+            (&newer, &file(0, 1), &directory, None),
+            (&existing, &source, &file(7, 1), Some(Left::Unknown)),
+            (&existing, &source, &link, Some(Left::Unknown)),
+            (&existing, &source, &directory, Some(Left::Unknown)),
+            (&existing, &directory, &directory, None),
+            (&existing, &directory, &source, Some(Left::InTheWay)),
+        ] {
+            assert_eq!(left(from, found, None, policy), stays, "{from:?} {found:?}");
+        }
+        let later = file(3, 9);
+        let record = known(&source, &later);
+        let equal = Some(Left::Equal(Evidence::known(&record)));
+        assert_eq!(left(&source, &later, Some(&record), &newer), equal);
+        let blind = Policy { inodes: false, ..existing };
+        assert_eq!(left(&source, &later, Some(&record), &blind), Some(Left::Unknown));
+        // What the destination cannot tell apart is not newer.
+        let keeps = MetadataKinds { modified: TimeGrain::Seconds, ..POLICY.keeps };
+        let coarse = Policy { keeps, ..newer };
+        let mut nearly = source.clone();
+        nearly.metadata.modified.nanoseconds += 1;
+        assert_eq!(left(&source, &nearly, None, &coarse), None);
+        assert_eq!(left(&source, &nearly, None, &newer), Some(Left::Unknown));
+    }
+
+    #[test]
     fn a_directory_in_the_way_of_a_file_is_never_replaced() {
         let mut directory = file(0, 1);
         directory.kind = EntryKind::Directory;
         let refused = Action::Refuse(FaultKind::Conflict);
         assert_eq!(decide(&file(3, 1), Some(&directory), None, &POLICY), refused);
+    }
+
+    #[test]
+    fn permissions_change_but_those_of_links() {
+        let mut entry = file(3, 1);
+        let chmod = ModeChanges::parse("D711,F600", 0o022).unwrap();
+        let changed = PreserveOptions { chmod, ..POLICY.preserve };
+        assert_eq!(wanted_metadata(&entry, &changed).mode, 0o600);
+        let policy = Policy { preserve: changed, ..POLICY };
+        let mut found = entry.clone();
+        assert!(!metadata_equal(&entry, &found, &policy));
+        found.metadata.mode = 0o600;
+        assert!(metadata_equal(&entry, &found, &policy));
+        entry.kind = EntryKind::Directory;
+        assert_eq!(wanted_metadata(&entry, &changed).mode, 0o711);
+        entry.kind = EntryKind::Symlink { content: b"x".to_vec() };
+        assert_eq!(wanted_metadata(&entry, &changed).mode, 0o644);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Manifests: each is read once, holds what this session changes, and is written at the end.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
@@ -38,6 +38,8 @@ struct State {
     loaded: Manifest,
     version: Version,
     changes: BTreeMap<RelPath, Described>,
+    /// Entries that this session removed.
+    removed: BTreeSet<RelPath>,
     /// Entries of `loaded`, as it was read or written last.
     entries: usize,
     /// Changes when they were last found to be many; nothing once they are written.
@@ -55,11 +57,27 @@ struct Replaced {
     linked: bool,
 }
 
+/// What one writing of a manifest changes.
+struct Changes {
+    made: BTreeMap<RelPath, Described>,
+    removed: BTreeSet<RelPath>,
+}
+
 impl Layer {
     /// What is known of an entry; what this session made of it first.
     pub(super) fn get(&self, path: &RelPath) -> Option<Described> {
         let state = guard(&self.state);
-        state.changes.get(path).or_else(|| state.loaded.get(path)).cloned()
+        let loaded = || state.loaded.get(path).filter(|_| !state.removed.contains(path));
+        state.changes.get(path).or_else(loaded).cloned()
+    }
+
+    /// Has the manifest say nothing more of an entry.
+    pub(super) fn forget(&self, path: &RelPath) {
+        let mut state = guard(&self.state);
+        state.changes.remove(path);
+        if state.loaded.get(path).is_some() {
+            state.removed.insert(path.clone());
+        }
     }
 
     /// What this session made of an entry.
@@ -68,7 +86,9 @@ impl Layer {
     }
 
     pub(super) fn change(&self, path: &RelPath, described: Described) {
-        guard(&self.state).changes.insert(path.clone(), described);
+        let mut state = guard(&self.state);
+        state.removed.remove(path);
+        state.changes.insert(path.clone(), described);
     }
 
     /// Remembers an object that is removed once the link in its place is written.
@@ -122,7 +142,8 @@ impl Layer {
         wanted: impl Fn(&Described) -> bool,
     ) -> Vec<RelPath> {
         let state = guard(&self.state);
-        let hidden = |path: &RelPath| state.changes.contains_key(path);
+        let hidden =
+            |path: &RelPath| state.changes.contains_key(path) || state.removed.contains(path);
         let loaded = state.loaded.below(under).filter(|(path, _)| !hidden(path));
         let changes = state.changes.range(under.clone()..);
         let changes = changes.take_while(|(path, _)| path.starts_with(under));
@@ -230,8 +251,11 @@ impl Shared {
     async fn write_layer(&self, layer: &Layer) -> EndpointResult<()> {
         let _one_writer = layer.writing.lock().await;
         let failed = |error| sort(error, Operation::Sync, &RelPath::root());
-        let changes = guard(&layer.state).changes.clone();
-        if changes.is_empty() {
+        let changes = {
+            let state = guard(&layer.state);
+            Changes { made: state.changes.clone(), removed: state.removed.clone() }
+        };
+        if changes.made.is_empty() && changes.removed.is_empty() {
             return self.remove_replaced(layer).await;
         }
         for _ in 0..WRITES_MAX {
@@ -253,7 +277,7 @@ impl Shared {
     async fn put_layer(
         &self,
         layer: &Layer,
-        changes: &BTreeMap<RelPath, Described>,
+        changes: &Changes,
     ) -> EndpointResult<StoreResult<Version>> {
         let (text, condition) = merged(layer, changes)?;
         if let Err(error) = self.keep_unread(layer).await {
@@ -287,12 +311,14 @@ impl Shared {
 }
 
 /// Books what was written. What came while it was under way is left for the next time.
-fn settle_layer(layer: &Layer, written: &BTreeMap<RelPath, Described>, version: Version) {
+fn settle_layer(layer: &Layer, changes: &Changes, version: Version) {
+    let written = &changes.made;
     let mut state = guard(&layer.state);
     let state = &mut *state;
     (state.version, state.problem, state.grown) = (version, None, 0);
     state.entries = state.loaded.below(&RelPath::root()).count();
     state.changes.retain(|path, described| written.get(path) != Some(described));
+    state.removed.retain(|path| !changes.removed.contains(path));
     for (path, replaced) in &mut state.replaced {
         let link = written.get(path).map(|described| &described.kind);
         replaced.linked |= matches!(link, Some(DescribedKind::Symlink { .. }));
@@ -300,17 +326,17 @@ fn settle_layer(layer: &Layer, written: &BTreeMap<RelPath, Described>, version: 
 }
 
 /// What is to be written, and over what.
-fn merged(
-    layer: &Layer,
-    changes: &BTreeMap<RelPath, Described>,
-) -> Result<(Bytes, Condition), EndpointError> {
+fn merged(layer: &Layer, changes: &Changes) -> Result<(Bytes, Condition), EndpointError> {
     let mut state = guard(&layer.state);
     if state.problem == Some(FaultKind::Unsupported) || state.problem == Some(FaultKind::Limit) {
         // A later version wrote what this one cannot keep.
         return Err(Fault::new(FaultKind::Unsupported, Operation::Sync, RelPath::root()).into());
     }
-    for (path, described) in changes {
+    for (path, described) in &changes.made {
         state.loaded.insert(path.clone(), described.clone());
+    }
+    for path in &changes.removed {
+        state.loaded.remove(path);
     }
     let condition = match (&state.version.etag, state.problem) {
         (Some(etag), _) => Condition::Has(etag.clone()),

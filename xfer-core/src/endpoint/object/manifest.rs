@@ -200,6 +200,10 @@ impl Manifest {
         self.entries.insert(path, described);
     }
 
+    pub(super) fn remove(&mut self, path: &RelPath) {
+        self.entries.remove(path);
+    }
+
     /// An entry and all below it, in the order of paths.
     pub(super) fn below<'a>(
         &'a self,

@@ -25,6 +25,7 @@ mod places;
 mod publish;
 mod readings;
 mod records;
+mod remove;
 mod roots;
 mod scanning;
 mod source;
@@ -50,6 +51,7 @@ use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::{Fault, Operation};
 use xfer_protocol::limits;
 use xfer_protocol::manifest::{ProofLevel, Timestamp};
+use xfer_protocol::message::removal::Remove;
 use xfer_protocol::message::{
     Commit, Create, Digests, FileAt, FileRead, FilesAt, Finish, HashBlocks, HashFiles, Keep,
     Locate, Located, Lock, OpenPartial, OpenRoot, Outcome, Partial, PartialIndex, Paths, Publish,
@@ -438,6 +440,18 @@ impl Sink for ObjectEndpoint {
 
     async fn remove_partials(&self, partials: Paths) -> EndpointResult<()> {
         self.whole(|shared| async move { shared.remove_partials(&partials).await }).await
+    }
+
+    fn removes(&self) -> bool {
+        true
+    }
+
+    fn keeps_removed(&self) -> bool {
+        self.shared.store.keeps_removed()
+    }
+
+    async fn remove(&self, remove: Remove) -> EndpointResult<Vec<Outcome>> {
+        self.whole(|shared| async move { shared.remove(&remove).await }).await
     }
 
     async fn finish(&self, finish: Finish) -> EndpointResult<()> {

@@ -77,6 +77,17 @@ impl OpenRoot {
         names.get(&path.parent().unwrap_or_default())?.find(path.name()?)
     }
 
+    /// Notes that nothing stands somewhere any more.
+    pub(super) fn note_gone(&self, path: &RelPath) {
+        let (Some(parent), Some(name)) = (path.parent(), path.name()) else { return };
+        let mut names = guard(&self.names);
+        names.remove(path);
+        if let Some(known) = names.get_mut(&parent) {
+            known.files.remove(name);
+            known.directories.remove(name);
+        }
+    }
+
     /// Notes what stands somewhere now.
     pub(super) fn note(&self, path: &RelPath, standing: Standing) {
         let (Some(parent), Some(name)) = (path.parent(), path.name()) else { return };

@@ -134,6 +134,16 @@ impl OpenRoot {
         self.layer.change(path, described);
     }
 
+    /// Has manifests say nothing more of an entry: this root's own, and those nearer to it. Whether
+    /// none is left that does.
+    pub(super) fn forget(&self, path: &RelPath) -> bool {
+        for (way, layer) in self.nested(path) {
+            layer.forget(&way);
+        }
+        self.layer.forget(path);
+        self.described(path).is_none_or(|left| !left.is_no_file())
+    }
+
     /// Takes what the manifest of a directory below says.
     pub(super) fn meet(&self, directory: &RelPath, layer: Arc<Layer>) {
         guard(&self.below).insert(directory.clone(), layer);

@@ -162,6 +162,15 @@ impl Beside {
         }
     }
 
+    /// Removes a directory that is empty; one that is not there is no error.
+    pub(super) async fn remove_directory(&self, file_system: &str, path: &str) -> StoreResult<()> {
+        let what = json!({ "fs": file_system, "remote": path });
+        match self.call::<Value>("operations/rmdir", &what).await {
+            Ok(_) | Err(StoreError::Missing) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Reads bytes of a file, exactly as many as are asked for.
     pub(super) async fn read(
         &self,

@@ -142,6 +142,12 @@ impl Store for RcloneStore {
         self.program.remove(&self.file_system, key.as_str()).await
     }
 
+    async fn remove_directory(&self, prefix: &str) -> StoreResult<()> {
+        self.listings.clear();
+        let path = prefix.strip_suffix('/').unwrap_or(prefix);
+        self.program.remove_directory(&self.file_system, path).await
+    }
+
     async fn list(&self, list: List<'_>) -> StoreResult<Page> {
         self.page(list).await
     }

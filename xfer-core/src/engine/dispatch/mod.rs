@@ -1,6 +1,7 @@
 //! From entries to work: each entry of the source is decided about, grouped, and handed to a
 //! worker.
 
+mod left;
 mod links;
 
 use std::collections::HashMap;
@@ -31,7 +32,7 @@ use crate::event::{EntryAction, Event};
 use crate::journal::Recorded;
 use crate::options::{RemovalTime, VerifyLevel};
 use crate::plan::secrets::{is_credential, may_hold_keys};
-use crate::plan::{Action, Evidence, decide, metadata_equal, wanted_metadata};
+use crate::plan::{Action, Evidence, decide, left, metadata_equal, wanted_metadata};
 
 /// Entries created in one request.
 const CREATED: Most = Most::entries(512);
@@ -114,7 +115,14 @@ impl Dispatcher {
         found: Option<Entry>,
         recorded: Option<Recorded>,
     ) -> Result<(), Stop> {
+        let known = recorded.as_ref().map(|recorded| &recorded.known);
         let mut found = found;
+        if let Some(there) = &found
+            && let Some(left) = left(&source, there, known, &self.cx.policy)
+        {
+            self.leave(left, &source, path, found, recorded.as_ref());
+            return self.open_barrier_if_due().await;
+        }
         if let Some(removals) = &mut self.removals
             && removals.makes_way(&self.cx, &source, &path, found.as_ref())?
         {
@@ -129,7 +137,6 @@ impl Dispatcher {
         if self.cx.withholds_secrets && self.withholds(&source, &path) {
             return self.open_barrier_if_due().await;
         }
-        let known = recorded.as_ref().map(|recorded| &recorded.known);
         let action = decide(&source, found.as_ref(), known, &self.cx.policy);
         let wanted = wanted_metadata(&source, &self.cx.options.preserve);
         match action {

@@ -52,6 +52,8 @@ pub(super) struct Removals {
     forgotten: u64,
     /// Directories in which something stays.
     holding: HashSet<RelPath>,
+    /// What stays as it is with all below it, that was come to last.
+    left: Option<RelPath>,
     /// Entries of the destination in whose place the source has one of another kind.
     blocked: Vec<RelPath>,
     /// Entries that stand at the destination, below the mapped one.
@@ -84,6 +86,7 @@ impl Removals {
             undecided: false,
             forgotten: 0,
             holding: HashSet::new(),
+            left: None,
             blocked: Vec::new(),
             standing: 0,
             selected: 0,
@@ -121,7 +124,8 @@ impl Removals {
         let below = entry.path.strip_prefix(&cx.mapping.top).filter(|below| !below.is_root());
         let (Some(below), Some(protection)) = (below, &mut self.protection) else { return false };
         let standing = protection.standing(entry, &below);
-        if standing == Standing::Protected || protection.holds_backup(&entry.path) {
+        let is_left = self.left.as_ref().is_some_and(|left| entry.path.starts_with(left));
+        if is_left || standing == Standing::Protected || protection.holds_backup(&entry.path) {
             self.stays(&entry.path);
             return false;
         }
@@ -162,6 +166,15 @@ impl Removals {
         let _counted = self.foreign(cx, found);
         self.blocked.push(path.clone());
         Ok(true)
+    }
+
+    /// Notes an entry of the source in whose place something stays as it is.
+    pub(super) fn leaves(&mut self, source: &Entry, path: &RelPath) {
+        self.selected += 1;
+        if let Some(protection) = &mut self.protection {
+            protection.selected(source);
+        }
+        self.left = Some(path.clone());
     }
 
     fn stays(&mut self, path: &RelPath) {
@@ -288,6 +301,11 @@ impl Removals {
                 return Err(cx.halt.take().unwrap_or(Stop::Cancelled));
             }
             remove_batch(shared, cx, batch).await?;
+        }
+        if cx.sink.keeps_removed() {
+            let text =
+                format!("{}: the store keeps older versions of what was deleted", self.place);
+            cx.observe(&Event::Notice(text));
         }
         if !self.blocked.is_empty() {
             if cx.ledger.has_problems() {

@@ -416,6 +416,18 @@ impl Store for MemoryBucket {
         .await
     }
 
+    async fn remove_if(&self, key: &Key, etag: &str) -> StoreResult<()> {
+        self.serve(Request::Remove, |state| {
+            let found = state.objects.get(key.as_str());
+            if found.is_some_and(|found| found.object.version.etag.as_deref() != Some(etag)) {
+                return Err(StoreError::Changed);
+            }
+            state.objects.remove(key.as_str());
+            Ok(())
+        })
+        .await
+    }
+
     async fn list(&self, list: List<'_>) -> StoreResult<Page> {
         self.serve(Request::List, |state| Ok(page(state, &list))).await
     }

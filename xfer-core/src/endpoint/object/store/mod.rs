@@ -408,6 +408,24 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Removes an object; one that is not there is no error.
     async fn remove(&self, key: &Key) -> StoreResult<()>;
 
+    /// Removes an object that has this entity tag. A store that cannot be told so removes it as it
+    /// is: whoever asks has just looked.
+    async fn remove_if(&self, key: &Key, etag: &str) -> StoreResult<()> {
+        let _untold = etag;
+        self.remove(key).await
+    }
+
+    /// Removes a directory in which nothing is left and that is told all the same; `prefix` ends
+    /// with its `/`.
+    async fn remove_directory(&self, _prefix: &str) -> StoreResult<()> {
+        Err(StoreError::Unsupported)
+    }
+
+    /// Whether something that was removed is kept as an older version, as far as a store has said.
+    fn keeps_removed(&self) -> bool {
+        false
+    }
+
     /// One page of what is there.
     async fn list(&self, list: List<'_>) -> StoreResult<Page>;
 

@@ -330,6 +330,18 @@ impl Store for Patient {
         self.patiently(Ask::LIGHT, || self.store.remove(key)).await.0
     }
 
+    fn keeps_removed(&self) -> bool {
+        self.store.keeps_removed()
+    }
+
+    async fn remove_directory(&self, prefix: &str) -> StoreResult<()> {
+        self.patiently(Ask::LIGHT, || self.store.remove_directory(prefix)).await.0
+    }
+
+    async fn remove_if(&self, key: &Key, etag: &str) -> StoreResult<()> {
+        self.patiently(Ask::LIGHT, || self.store.remove_if(key, etag)).await.0
+    }
+
     async fn list(&self, list: List<'_>) -> StoreResult<Page> {
         self.patiently(Ask::LIGHT, || self.store.list(list.clone())).await.0
     }

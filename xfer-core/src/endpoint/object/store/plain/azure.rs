@@ -234,6 +234,12 @@ impl Azure {
         self.0.ask(asking).await.map(drop)
     }
 
+    pub(super) async fn remove_if(&self, key: &Key, etag: &str) -> StoreResult<()> {
+        let headers = conditional(Condition::Has(etag.to_owned())).into_iter().collect();
+        let (method, key) = (Method::DELETE, Some(key));
+        self.0.ask(Asking { method, key, headers, ..Asking::default() }).await.map(drop)
+    }
+
     pub(super) async fn list(
         &self,
         _objects: &Arc<dyn ObjectStore>,

@@ -218,6 +218,14 @@ impl Store for PlainStore {
         }
     }
 
+    async fn remove_if(&self, key: &Key, etag: &str) -> StoreResult<()> {
+        let Rest::Azure(azure) = &self.rest else { return self.remove(key).await };
+        match azure.remove_if(key, etag).await.map_err(repeatable) {
+            Err(StoreError::Missing) => Ok(()),
+            other => other,
+        }
+    }
+
     async fn list(&self, list: List<'_>) -> StoreResult<Page> {
         rest!(self, rest => rest.list(&self.objects, list).await)
     }

@@ -18,6 +18,7 @@ mod tests;
 mod there;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -48,6 +49,8 @@ pub struct SignedStore {
     checksums: bool,
     signing: Signing,
     web: Web,
+    /// Whether an object that was removed was kept as an older version.
+    keeps_removed: AtomicBool,
 }
 
 impl std::fmt::Debug for SignedStore {
@@ -70,6 +73,7 @@ impl SignedStore {
             checksums: settings.checksums,
             signing: Signing::new(settings)?,
             web,
+            keeps_removed: AtomicBool::new(false),
         })
     }
 
@@ -276,11 +280,19 @@ impl Store for SignedStore {
     }
 
     async fn remove(&self, key: &Key) -> StoreResult<()> {
-        let answer = self.ask(Asking::new(Method::DELETE, Some(key)), Twice::Same).await;
-        match answer {
-            Ok(answer) => drained(answer, Twice::Same).await,
-            Err(StoreError::Missing) => Ok(()),
-            Err(error) => Err(error),
+        self.removed(Asking::new(Method::DELETE, Some(key))).await
+    }
+
+    fn keeps_removed(&self) -> bool {
+        self.keeps_removed.load(Ordering::Relaxed)
+    }
+
+    async fn remove_if(&self, key: &Key, etag: &str) -> StoreResult<()> {
+        let asking = || Asking::new(Method::DELETE, Some(key));
+        match self.removed(asking().header("if-match", &quoted(etag))?).await {
+            // Many a store knows no condition here, and says so in one way or another.
+            Err(StoreError::Unsupported | StoreError::Failed(_)) => self.removed(asking()).await,
+            other => other,
         }
     }
 
@@ -341,6 +353,23 @@ impl Store for SignedStore {
 
     async fn uploads(&self, prefix: &str) -> StoreResult<Vec<Upload>> {
         self.uploads_under_way(prefix).await
+    }
+}
+
+impl SignedStore {
+    /// Has an object removed; one that is not there is no error.
+    async fn removed(&self, asking: Asking<'_>) -> StoreResult<()> {
+        match self.ask(asking, Twice::Same).await {
+            Ok(answer) => {
+                let marked = answer.headers.get("x-amz-delete-marker");
+                if marked.is_some_and(|marked| marked.as_bytes() == b"true") {
+                    self.keeps_removed.store(true, Ordering::Relaxed);
+                }
+                drained(answer, Twice::Same).await
+            }
+            Err(StoreError::Missing) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 }
 
