@@ -10,6 +10,7 @@ mod bill;
 mod context;
 mod copying;
 mod create;
+mod delta;
 mod dispatch;
 mod file;
 mod hashing;

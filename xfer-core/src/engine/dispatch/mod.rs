@@ -18,6 +18,7 @@ use super::Shared;
 use super::batch::{Batch, Most, batches};
 use super::context::{Context, Stop, fault};
 use super::create::create;
+use super::delta::may_pay;
 use super::file::{copy_file, find_equal};
 use super::late::Late;
 use super::ledger::{Finished, Side};
@@ -65,6 +66,10 @@ pub(super) struct Dispatcher {
     is_secret_told: bool,
     removals: Option<Removals>,
     late: Late,
+    /// Large files that wait until all that stands at the destination is listed: they may have
+    /// another name there.
+    unlisted: Vec<FileWork>,
+    is_more_there: bool,
     links: Vec<Link>,
     first_names: HashMap<(u64, u64), FirstName>,
 }
@@ -96,6 +101,8 @@ impl Dispatcher {
             is_secret_told: false,
             removals,
             late: Late::default(),
+            unlisted: Vec::new(),
+            is_more_there: false,
             links: Vec::new(),
             first_names: HashMap::new(),
         }
@@ -115,6 +122,7 @@ impl Dispatcher {
         recorded: Option<Recorded>,
     ) -> Result<(), Stop> {
         let mut found = found;
+        found.iter().for_each(|found| self.cx.bases.note(found));
         if let Some(removals) = &mut self.removals
             && removals.makes_way(&self.cx, &source, &path, found.as_ref())?
         {
@@ -158,8 +166,14 @@ impl Dispatcher {
         self.removals.as_mut()
     }
 
+    /// Takes whether entries of the destination are still to be listed.
+    pub(super) fn more_there(&mut self, is_more_there: bool) {
+        self.is_more_there = is_more_there;
+    }
+
     /// Notes an entry of the destination that the source does not have.
     pub(super) fn foreign(&mut self, entry: &Entry) {
+        self.cx.bases.note(entry);
         if let Some(removals) = &mut self.removals
             && removals.foreign(&self.cx, entry)
         {
@@ -179,6 +193,9 @@ impl Dispatcher {
     pub(super) async fn scanned(&mut self) -> Result<(), Stop> {
         self.flush_small().await?;
         self.flush_creates().await?;
+        for work in std::mem::take(&mut self.unlisted) {
+            self.hand(Work::CopyLarge(work)).await?;
+        }
         self.preflight.scanned(self.cx.ledger.selected());
         Ok(())
     }
@@ -390,6 +407,11 @@ impl Dispatcher {
 
     async fn send(&mut self, work: FileWork) -> Result<(), Stop> {
         if work.is_large() {
+            let may_be_there = work.basis.is_none() && self.is_more_there && may_pay(&self.cx);
+            if may_be_there && !self.plan_only {
+                self.unlisted.push(work);
+                return Ok(());
+            }
             return self.hand(Work::CopyLarge(work)).await;
         }
         match self.pack.push(work) {
@@ -451,6 +473,7 @@ impl Dispatcher {
             stamp: source.stamp(),
             wanted,
             found: found.map(|f| (f.stamp(), metadata_equal(source, f, &self.cx.policy))),
+            basis: found.filter(|f| matches!(f.kind, EntryKind::File { .. })).map(Entry::stamp),
             changes: 0,
         }
     }
