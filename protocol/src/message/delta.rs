@@ -19,6 +19,15 @@ pub struct Sign {
     pub block: u32,
 }
 
+impl Sign {
+    /// Bytes of the sums that answer this.
+    #[must_use]
+    pub fn length_of_sums(&self) -> u64 {
+        let count = self.range.len() / u64::from(self.block.max(1));
+        count.saturating_mul(limits::SUM_BYTES as u64)
+    }
+}
+
 /// Asks which bytes of a file are those of blocks whose sums are the payload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Match {

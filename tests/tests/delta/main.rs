@@ -70,7 +70,10 @@ fn a_file_under_another_name_is_not_sent() {
             let stand = Stand::new();
             let file = noise(9 * MIB + 77, 7);
             for flags in [&[][..], &["--delete", "--max-delete=9"]] {
-                let payload = stand.moves(way, &[(before, &file)], &[(after, &file)], flags);
+                // Where nothing would stay, nothing is deleted.
+                let kept = ("kept", &b"kept"[..]);
+                let there = [(before, &file[..]), kept];
+                let payload = stand.moves(way, &there, &[(after, &file), kept], flags);
                 assert_eq!(payload, 0, "{way:?}: {before} to {after}, {flags:?}");
             }
         }
@@ -94,7 +97,7 @@ fn a_likely_version_before_is_used() {
     for way in BOTH {
         let stand = Stand::new();
         let old = noise(12 * MIB, 9);
-        let new = append(&edited(&old, &[5 * MIB as usize]), &noise(1000, 10));
+        let new = append(&edited(&old, &[5 << 20]), &noise(1000, 10));
         let names = [("run/step-100.pt", &old[..]), ("run/step-200.pt", &new[..])];
         let payload = stand.moves(way, &names[..1], &names, &[]);
         assert!(payload <= 64 * KIB, "{way:?}: {payload}");
@@ -104,10 +107,10 @@ fn a_likely_version_before_is_used() {
 /// Files made so that looking for what they have in common costs most are sent once and whole.
 #[test]
 fn what_cannot_be_spared_is_sent_once() {
-    let zeros = vec![0; 8 * MIB as usize];
+    let zeros = vec![0; 8 << 20];
     let shifted = [&[1], &zeros[..]].concat();
     let old = noise(8 * MIB, 11);
-    let edges: Vec<_> = (0..old.len()).step_by(16 * KIB as usize).collect();
+    let edges: Vec<_> = (0..old.len()).step_by(16 << 10).collect();
     let other = noise(8 * MIB, 12);
     for way in BOTH {
         let stand = Stand::new();
@@ -141,11 +144,32 @@ fn a_partial_is_finished_from_its_basis() {
     let stand = Stand::new();
     let old = noise(24 * MIB, 14);
     let new = edited(&old, &[7_000_000, 20_000_000]);
-    let trees = stand.plant(Way::Push, &[("f", &old)], &[("f", &new)]);
+    let trees = stand.plant(&[("f", &old)], &[("f", &new)]);
     // What an earlier session left, of which one half is right.
     let partial = trees.there.join(stand::partial_name("f"));
     fs::write(&partial, [&new[..12 << 20], &noise(3 * MIB, 15)[..]].concat()).expect("write");
     let payload = stand.run(Way::Push, &trees, &[]);
     assert!(payload <= 64 * KIB, "{payload}");
     assert!(!partial.exists());
+}
+
+/// What is copied from may change at any moment: what no longer fits is sent, and the file is whole.
+#[test]
+fn a_basis_that_changes_meanwhile_harms_nothing() {
+    for way in BOTH {
+        let stand = Stand::new();
+        let old = noise(16 * MIB, 16);
+        let edits: Vec<_> = (0..320).map(|n| n * 50_003).collect();
+        let new = edited(&old, &edits);
+        let trees = stand.plant(&[("f", &old)], &[("f", &new)]);
+        let running = stand.start(way, &trees, &["--bwlimit=2MiB/s"]);
+        let moving = running.next_event(|event| event["payload_bytes"].as_u64() > Some(0));
+        assert!(moving.is_some(), "{way:?}: nothing moved");
+        // In place, so that it is the same file that is copied from.
+        stand::overwrite(&trees.there.join("f"), &noise(10 * MIB, 17));
+        let ended = running.wait().expect_code(0);
+        let payload = ended.result()["payload_bytes"].as_u64().expect("a number");
+        assert!(payload > 320 * 16 * KIB, "{way:?}: nothing was sent for it: {payload}");
+        assert!(fs::read(trees.there.join("f")).expect("read") == new, "{way:?}: it differs");
+    }
 }

@@ -3,14 +3,16 @@
 use std::cell::Cell;
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, UNIX_EPOCH};
 
 use tempfile::TempDir;
 use xfer_tests::oracle;
 use xfer_tests::random::Random;
 use xfer_tests::sshd::Sshd;
-use xfer_tests::xfer::Xfer;
+use xfer_tests::xfer::{Running, Xfer};
 
 pub(crate) const KIB: u64 = 1 << 10;
 pub(crate) const MIB: u64 = 1 << 20;
@@ -50,7 +52,7 @@ impl Stand {
         self.crossed.get()
     }
 
-    pub(crate) fn plant(&self, _way: Way, there: &[(&str, &[u8])], new: &[(&str, &[u8])]) -> Trees {
+    pub(crate) fn plant(&self, there: &[(&str, &[u8])], new: &[(&str, &[u8])]) -> Trees {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         let root = self.place.path().join(format!("{number}"));
         let trees = Trees { source: root.join("source"), there: root.join("there") };
@@ -60,13 +62,16 @@ impl Stand {
                 let at = place.join(name);
                 fs::create_dir_all(at.parent().expect("a parent")).expect("create");
                 fs::write(&at, bytes).expect("write");
+                let file = fs::File::options().write(true).open(&at).expect("open");
+                // To correct the time of a file is to change it.
+                let then = UNIX_EPOCH + Duration::from_secs(1_600_000_000);
+                file.set_modified(then).expect("set the time");
             }
         }
         trees
     }
 
-    /// Makes a destination equal to a source, and tells how many bytes of files crossed
-    pub(crate) fn run(&self, way: Way, trees: &Trees, flags: &[&str]) -> u64 {
+    fn words(way: Way, trees: &Trees, flags: &[&str]) -> Vec<OsString> {
         let location = |path: &Path, is_far: bool| {
             let mut location = OsString::from(if is_far { "host:" } else { "" });
             location.push(path);
@@ -78,7 +83,16 @@ impl Stand {
         let mut words: Vec<_> =
             ["sync", "--json"].iter().chain(flags).map(OsString::from).collect();
         words.extend([source, there]);
-        let ended = self.xfer.run(words).expect_code(0);
+        words
+    }
+
+    pub(crate) fn start(&self, way: Way, trees: &Trees, flags: &[&str]) -> Running {
+        self.xfer.start(Self::words(way, trees, flags))
+    }
+
+    /// Makes a destination equal to a source, and tells how many bytes of files crossed
+    pub(crate) fn run(&self, way: Way, trees: &Trees, flags: &[&str]) -> u64 {
+        let ended = self.xfer.run(Self::words(way, trees, flags)).expect_code(0);
         let result = ended.result();
         let number = |name: &str| result[name].as_u64().unwrap_or_default();
         self.crossed.set(number("payload_bytes") + number("overhead_bytes"));
@@ -93,7 +107,7 @@ impl Stand {
         new: &[(&str, &[u8])],
         flags: &[&str],
     ) -> u64 {
-        let trees = self.plant(way, there, new);
+        let trees = self.plant(there, new);
         let payload = self.run(way, &trees, flags);
         if flags.is_empty() {
             for (name, bytes) in new {
@@ -121,6 +135,12 @@ pub(crate) fn partial_name(name: &str) -> OsString {
     let mut bytes = above.into_bytes();
     bytes.extend(xfer_core::disk::partial_name(last.as_bytes()));
     OsString::from_vec(bytes)
+}
+
+/// Writes other bytes over the first ones of a file
+pub(crate) fn overwrite(path: &Path, bytes: &[u8]) {
+    let file = fs::OpenOptions::new().write(true).open(path).expect("open");
+    file.write_all_at(bytes, 0).expect("write");
 }
 
 pub(crate) fn noise(length: u64, seed: u64) -> Vec<u8> {

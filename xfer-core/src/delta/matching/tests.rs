@@ -1,5 +1,7 @@
 //! Matching against a matcher that is slow and plain, and against files made to be slow.
 
+#![expect(clippy::cast_possible_truncation, reason = "all of it is in memory")]
+
 use proptest::prelude::*;
 
 use super::super::sums_of;

@@ -246,11 +246,11 @@ impl Endpoint for RemoteEndpoint {
     }
 
     async fn sign(&self, sign: Sign) -> EndpointResult<Bytes> {
-        let count = sign.range.len() / u64::from(sign.block.max(1));
-        let length = count.saturating_mul(limits::SUM_BYTES as u64);
+        let length = sign.length_of_sums();
         match self.call(Request::Sign(sign), Bytes::new(), length).await? {
             (Reply::Sums(told), sums)
-                if u64::from(told) == count && sums.len() as u64 == length =>
+                if u64::from(told) * limits::SUM_BYTES as u64 == length
+                    && sums.len() as u64 == length =>
             {
                 // They are no bytes of a file.
                 self.shared.overhead.add(sums.len());

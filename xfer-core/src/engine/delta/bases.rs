@@ -62,16 +62,15 @@ impl Bases {
         }
     }
 
-    /// What a file may have bytes in common with, the likeliest first: that which it replaces, and
-    /// only without one what else there is.
+    /// What a file may have bytes in common with, the likeliest first: that which it replaces, what
+    /// is as long, and what looks like the version before.
     pub(super) fn of(&self, work: &FileWork) -> Vec<Known> {
-        if let Some(stamp) = work.basis {
-            return vec![(work.path.clone(), stamp)];
-        }
         let listed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let others = |known: &&Known| known.0 != work.path;
         let same_size = listed.by_size.get(&work.size).into_iter().flatten().filter(others);
-        let mut all: Vec<_> = same_size.take(SAME_SIZE_MAX).cloned().collect();
+        let own = work.basis.map(|stamp| (work.path.clone(), stamp));
+        let mut all: Vec<_> =
+            own.into_iter().chain(same_size.take(SAME_SIZE_MAX).cloned()).collect();
         let place = place_of(&work.path);
         let mut similar: Vec<_> = place
             .and_then(|place| listed.by_place.get(&place))

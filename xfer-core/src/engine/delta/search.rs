@@ -25,8 +25,12 @@ const WORTH: u64 = 1 << 20;
 /// Bytes of the blocks that are looked for at their own places.
 const FINE: u32 = 16 << 10;
 
+/// The share of a sample from which whole blocks of [`COARSE`] are likely to be equal.
+const NEARLY_ALL: f64 = 0.99;
+
 /// Places that are looked at before anything else is, and their bytes.
 const SAMPLES: u64 = 24;
+const SAMPLED_AT_ONCE: usize = 24;
 const SAMPLED: u64 = 64 << 10;
 
 /// Bytes that one request compares.
@@ -35,7 +39,7 @@ const COMPARED: u64 = 64 << 20;
 /// Bytes in which shifted blocks are looked for at a time.
 const LOOKED: u64 = 128 << 20;
 
-/// How far from where they are expected blocks are looked for, where their sums have to be sent.
+/// How far from where they are expected blocks are looked for, where their sums have to be told.
 const SLACK: u64 = 16 << 20;
 
 /// Requests under way for one file.
@@ -62,28 +66,30 @@ pub(in crate::engine) async fn find(
         return Ok(None);
     }
     let ours = cx.source_file(&work.source_path, work.stamp);
-    let mut best: Option<(Search<'_>, f64)> = None;
+    let mut best: Option<(Search<'_>, f64, bool)> = None;
     for (path, stamp) in cx.bases.of(work) {
+        let is_own = path == work.path;
         let basis = FileAt { root: cx.sink_root, path, stamp };
         let delta = Delta { basis, copies: Copies::default(), known: Default::default() };
         let search = Search { cx, ours: ours.clone(), delta, missing };
         let Some(share) = search.sample().await? else { continue };
-        let is_better = best.as_ref().is_none_or(|(_, before)| share > *before);
-        if is_better {
-            best = Some((search, share));
+        if best.as_ref().is_none_or(|(_, before, _)| share > *before) {
+            best = Some((search, share, is_own));
         }
-        if share > 0.9 {
+        if share > NEARLY_ALL || is_own && share > 0.0 {
             break;
         }
     }
-    let Some((mut search, share)) = best else { return Ok(None) };
-    if share > 0.9 {
+    let Some((mut search, share, is_own)) = best else { return Ok(None) };
+    if share > NEARLY_ALL {
         search.compare().await?;
     }
     if share > 0.0 {
         search.look_in_place().await?;
     }
-    search.look_for_shifts().await?;
+    if share > 0.0 || is_own {
+        search.look_for_shifts().await?;
+    }
     let delta = search.delta;
     Ok((delta.copies.bytes() >= LEAST).then_some(delta))
 }
@@ -128,10 +134,9 @@ impl Search<'_> {
             }
         });
         let found: Vec<_> =
-            stream::iter(each).buffer_unordered(SAMPLES as usize).try_collect().await?;
+            stream::iter(each).buffer_unordered(SAMPLED_AT_ONCE).try_collect().await?;
         let Some(found) = found.into_iter().collect::<Option<Vec<_>>>() else { return Ok(None) };
         let equal: u64 = found.iter().flatten().map(|copy| copy.length).sum();
-        #[expect(clippy::cast_precision_loss, reason = "a share need not be exact")]
         Ok(Some(equal as f64 / looked as f64))
     }
 
@@ -235,19 +240,24 @@ impl Search<'_> {
         let size = self.delta.basis.stamp.size;
         let block = shifted_block(size);
         let count = size / u64::from(block);
-        let uncovered = self.uncovered();
+        // To look at a short range costs more sums than it spares bytes.
+        let near = 2 * SLACK / u64::from(block) * limits::SUM_BYTES as u64;
+        let least = (near * GAIN).max(4 * u64::from(block));
+        let is_long = |range: &ByteRange| range.len() >= least;
+        let uncovered: Vec<_> = self.uncovered().into_iter().filter(is_long).collect();
         let left: u64 = uncovered.iter().map(|range| range.len()).sum();
         let told = count.saturating_mul(limits::SUM_BYTES as u64);
         let is_too_much = usize::try_from(count).map_or(true, |count| count > limits::SUMS_MAX);
         if count == 0 || is_too_much || left < WORTH.max(told.saturating_mul(GAIN)) {
             return Ok(());
         }
+        let Some(first) = self.try_shifts(block, &uncovered).await? else { return Ok(()) };
         let Some(sums) = self.sums_of_basis(block).await? else { return Ok(()) };
-        let Some(first) = self.try_shifts(block, &sums, &uncovered).await? else { return Ok(()) };
         let pieces: Vec<_> = self
             .missing
             .iter()
             .flat_map(|r| self.delta.copies.missing_from(r).iter().collect::<Vec<_>>())
+            .filter(is_long)
             .flat_map(|range| pieces_of(range, LOOKED))
             .collect();
         let search = &*self;
@@ -279,29 +289,32 @@ impl Search<'_> {
         Ok(Some(sums.freeze()))
     }
 
-    /// The first copy that is found at one of a few places.
+    /// The first copy that is found at one of a few places, of blocks that are not far away: to
+    /// look further costs a pass over the whole basis, which is worth it once there is one.
     async fn try_shifts(
         &self,
         block: u32,
-        sums: &Bytes,
         uncovered: &[ByteRange],
     ) -> Result<Option<CopiedRange>, Stop> {
-        let left: u64 = uncovered.iter().map(|range| range.len()).sum();
-        for eighth in [1, 3, 5, 7] {
-            let mut offset = left / 8 * eighth;
-            let at = uncovered.iter().find_map(|range| match offset.checked_sub(range.len()) {
-                Some(rest) => {
-                    offset = rest;
-                    None
-                }
-                None => Some(range.start() + offset),
-            });
-            let end = |at: u64| at.saturating_add(block.into()).min(self.ours.stamp.size);
-            let Some(Ok(range)) = at.map(|at| ByteRange::new(at, end(at))) else { continue };
-            match self.look(range, block, 0, sums.clone(), true).await? {
+        let size = self.delta.basis.stamp.size;
+        let (length, reach) = (u64::from(block), SLACK.max(size / 64));
+        for at in places(uncovered) {
+            let start = at.saturating_sub(reach) / length * length;
+            let Ok(near) = ByteRange::new(start, at.saturating_add(reach).min(size)) else {
+                continue;
+            };
+            let end = at.saturating_add(length).min(self.ours.stamp.size);
+            let Ok(range) = ByteRange::new(at, end) else { continue };
+            let sign = Sign { file: self.delta.basis.clone(), range: near, block };
+            let Some(sums) = self.there(self.cx.sink.sign(sign).await)? else { return Ok(None) };
+            match self.look(range, block, start, sums, true).await? {
                 None => return Ok(None),
-                Some(found) if found.is_empty() => {}
-                Some(found) => return Ok(found.first().copied()),
+                Some(found) => {
+                    let shifted = found.into_iter().find(|copy| copy.from != copy.to);
+                    if shifted.is_some() {
+                        return Ok(shifted);
+                    }
+                }
             }
         }
         Ok(None)
@@ -322,6 +335,19 @@ impl Search<'_> {
         let near = sums.slice(start * limits::SUM_BYTES..end * limits::SUM_BYTES);
         (start as u64 * block, near)
     }
+}
+
+/// A few places within ranges, evenly apart.
+fn places(ranges: &[ByteRange]) -> impl Iterator<Item = u64> {
+    let left: u64 = ranges.iter().map(|range| range.len()).sum();
+    [1, 3, 5, 7].into_iter().filter_map(move |eighth| {
+        let mut offset = left / 8 * eighth;
+        ranges.iter().find_map(|range| {
+            let here = (offset < range.len()).then(|| range.start() + offset);
+            offset = offset.saturating_sub(range.len());
+            here
+        })
+    })
 }
 
 /// Bytes of the blocks by which a whole file is described: about as many blocks as bytes in each.
