@@ -43,6 +43,10 @@ pub const FEATURE_SURVEYS: u64 = 1 << 5;
 /// Of an agent: it removes entries (`Remove`).
 pub const FEATURE_REMOVALS: u64 = 1 << 6;
 
+/// Of an agent: it finds what two versions of a file have in common, and copies that (`Sign`,
+/// `Match`, `ReadParts`, `Patch`).
+pub const FEATURE_DELTA: u64 = 1 << 7;
+
 /// What one side says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {

@@ -114,6 +114,31 @@ pub const SPANS_MAX: usize = 96;
 /// Ranges in one message: a partial riddled with more holes is reported coarser.
 pub const RANGES_MAX: usize = 16 * 1024;
 
+/// Bytes of one sum: four that roll, and eight of a digest. It finds what may be equal, and proves
+/// nothing.
+pub const SUM_BYTES: usize = 12;
+
+/// Sums in one payload.
+pub const SUMS_MAX: usize = PAYLOAD_BYTES_MAX / SUM_BYTES;
+
+/// Bytes of the blocks that sums are told of: below, the sums cost more than they spare.
+pub const SUMMED_MIN: u32 = 1024;
+
+/// See [`SUMMED_MIN`]. Above, a single changed byte costs as much as a block that is sent.
+pub const SUMMED_MAX: u32 = 1024 * 1024;
+
+/// Bytes that one request looks through.
+pub const MATCHED_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// Bytes that one request patches, most of which are copied: no answer takes long.
+pub const PATCH_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Digests of one patch: one for each 64 KiB.
+pub const PATCH_DIGESTS_MAX: usize = 1024;
+
+/// Copied ranges in one message: they fit its header, however long their numbers are.
+pub const COPIES_MAX: usize = 16 * 1024;
+
 /// Bytes of a symbolic link's content: `PATH_MAX`.
 pub const SYMLINK_BYTES_MAX: usize = 4096;
 

@@ -5,6 +5,7 @@
 pub mod agent;
 pub mod clock;
 pub mod connect;
+pub mod delta;
 pub mod discover;
 pub mod disk;
 pub mod endpoint;

@@ -1,6 +1,6 @@
 //! What the fields of a message may hold, beyond what their types already rule out.
 
-use super::{FrameError, errands, surveys};
+use super::{FrameError, deltas, errands, surveys};
 use crate::digest::spans;
 use crate::encoding::{Accepts, Encoded};
 use crate::limits;
@@ -36,6 +36,9 @@ pub enum FieldError {
     /// A key, a name or a moment of a login that is none.
     #[error("words of a login that cannot be")]
     Login,
+    /// Sums of blocks of no length, or copies that overlap, are empty or lead beyond their files.
+    #[error("copies that cannot be")]
+    Copies,
     /// An address, a header or a reason of a carried request that cannot be, or a body where there
     /// is none.
     #[error("an errand that cannot be")]
@@ -167,6 +170,10 @@ fn check_request(request: &Request) -> Result<u64, FieldError> {
         }
         Request::Dispose(parcels) => check_length(parcels, limits::BATCH_ENTRIES_MAX)?,
         Request::Remove(remove) => check_remove(remove)?,
+        Request::Sign(sign) => deltas::check_sign(sign)?,
+        Request::Match(looked) => return deltas::check_match(looked),
+        Request::ReadParts(read) => deltas::check_read_parts(read)?,
+        Request::Patch(patch) => return deltas::check_patch(patch),
         Request::Begin(begin) => check_begin(begin)?,
         Request::RemovePartials(paths) => {
             check_length(&paths.paths, limits::BATCH_ENTRIES_MAX)?;
@@ -217,7 +224,8 @@ fn check_encoded(encoded: Encoded, decoded: u64, payload: u64) -> Result<u64, Fi
 }
 
 fn check_accepting(request: &Request, accepts: Accepts) -> Result<u64, FieldError> {
-    let asks_payload = matches!(request, Request::ReadBlock(_) | Request::ReadPack(_));
+    let asks_payload =
+        matches!(request, Request::ReadBlock(_) | Request::ReadPack(_) | Request::ReadParts(_));
     if asks_payload && (1..=limits::LEVEL_MAX).contains(&accepts.level) {
         check_request(request)
     } else {
@@ -250,6 +258,9 @@ fn check_reply(reply: &Reply) -> Result<u64, FieldError> {
         }
         Reply::Carried(carried) => errands::check_carried(carried)?,
         Reply::Supplied(length) => return check_trial_payload(*length),
+        Reply::Sums(count) => return deltas::check_sums(*count),
+        Reply::Copies(copies) => deltas::check_copies(copies)?,
+        Reply::Parts(digests, length) => return deltas::check_parts(digests, *length),
         Reply::Listening(listening) => check_length(&listening.ports, limits::DATA_PORTS_MAX)?,
         Reply::Digests(digests) => check_length(&digests.digests, limits::DIGESTS_MAX)?,
         Reply::FileDigests(digests, _) => check_length(digests, limits::BATCH_ENTRIES_MAX)?,
@@ -449,7 +460,7 @@ pub(super) fn check_length<T>(list: &[T], max: usize) -> Result<(), FieldError> 
     if list.len() <= max { Ok(()) } else { Err(FieldError::ListLength(list.len())) }
 }
 
-fn check_ranges(ranges: &[ByteRange]) -> Result<(), FieldError> {
+pub(super) fn check_ranges(ranges: &[ByteRange]) -> Result<(), FieldError> {
     check_length(ranges, limits::RANGES_MAX)?;
     match ranges.windows(2).find(|pair| pair[1].start() < pair[0].end()) {
         Some(pair) => Err(FieldError::RangeOrder(pair[1])),
@@ -483,7 +494,7 @@ fn check_below_root(path: &RelPath) -> Result<(), FieldError> {
     if path.is_root() { Err(FieldError::RootItself) } else { Ok(()) }
 }
 
-fn check_file(file: &FileAt) -> Result<(), FieldError> {
+pub(super) fn check_file(file: &FileAt) -> Result<(), FieldError> {
     check_stamp(&file.stamp)
 }
 

@@ -4,6 +4,7 @@
 //! endian), the header, which is one encoded [`Message`], and the payload's raw bytes. A reader
 //! parses the head, then knows before it makes any room how much may follow.
 
+pub mod deltas;
 mod errands;
 mod fields;
 mod surveys;

@@ -3,6 +3,7 @@
 //! The near side asks, the far side answers; a payload, where a message has one, follows its header
 //! in the same frame. Every request may be repeated: the second time it changes nothing.
 
+pub mod delta;
 pub mod errand;
 pub mod passage;
 pub mod removal;
@@ -21,6 +22,7 @@ use crate::manifest::{Device, Metadata, ScanItem, Stamp};
 use crate::path::RelPath;
 use crate::range::ByteRange;
 use crate::survey::Survey;
+use delta::{Match, Patch, ReadParts, Sign};
 use errand::{Carry, Gather, RedeemAll};
 use passage::{Forward, Lend, ParcelIndex, Purpose, Reach, ReachByLogin, Redeem};
 use removal::Remove;
@@ -172,6 +174,17 @@ pub enum Request {
     WriteBack(RootIndex),
     /// Removes entries. Answered by [`Reply::Outcomes`]; none of them has a stamp.
     Remove(Remove),
+    /// Sums of a file's blocks. Answered by [`Reply::Sums`] with them as payload.
+    Sign(Sign),
+    /// What of a file stands in another one, the sums of its blocks as payload. Answered by
+    /// [`Reply::Copies`].
+    Match(Match),
+    /// Digests of a range, and some of its bytes. Answered by [`Reply::Parts`] with these as
+    /// payload.
+    ReadParts(ReadParts),
+    /// Writes a range of a partial; what is not copied from its basis is the payload. Answered by
+    /// [`Reply::Done`].
+    Patch(Patch),
 }
 
 /// Asks what stands at a path.

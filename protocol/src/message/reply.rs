@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::delta::CopiedRange;
 use super::errand::{Carried, Gathered};
 use super::passage::{Forwarded, Reached};
 use super::{
@@ -86,4 +87,17 @@ pub enum Reply {
     Container(Container),
     /// What a survey found; nothing while it is under way, and it may be asked for again.
     Surveyed(Option<Box<Surveyed>>),
+    /// So many sums of blocks, as payload.
+    Sums(u32),
+    /// What of a file stands in another one.
+    Copies(
+        #[serde(deserialize_with = "bounded::list::<_, _, { limits::COPIES_MAX }>")]
+        Vec<CopiedRange>,
+    ),
+    /// The digest of each block, and how many bytes of the parts follow as payload.
+    Parts(
+        #[serde(deserialize_with = "bounded::list::<_, _, { limits::PATCH_DIGESTS_MAX }>")]
+        Vec<Digest>,
+        u32,
+    ),
 }

@@ -1,5 +1,7 @@
 //! Frames that every reader must refuse, and why.
 
+mod deltas;
+
 use xfer_protocol::digest::BlockSize;
 use xfer_protocol::encoding::{Accepts, Encoded, Encoding};
 use xfer_protocol::hello::SessionId;
@@ -37,6 +39,7 @@ pub(crate) fn frames() -> Vec<Refused> {
     all.extend(impossible_passages());
     all.extend(impossible_errands());
     all.extend(impossible_answers());
+    all.extend(deltas::frames());
     all
 }
 

@@ -3,6 +3,7 @@
 use xfer_protocol::data_port::{Carrier, DataPort, InsidePort, KeyDigest, Listening, PortRefusal};
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::manifest::{Device, Entry, EntryKind, Inode, ScanItem};
+use xfer_protocol::message::delta::CopiedRange;
 use xfer_protocol::message::errand::{Carried, CarryProblem, CarryProblemKind, Gathered, Head};
 use xfer_protocol::message::passage::{Forwarded, Reached};
 use xfer_protocol::message::{
@@ -70,6 +71,7 @@ pub(super) fn samples() -> Vec<Sample> {
     .collect::<Vec<_>>();
     all.extend(errands());
     all.extend(surveys());
+    all.extend(deltas());
     all.extend(faults());
     all
 }
@@ -140,6 +142,22 @@ fn surveys() -> Vec<Sample> {
     replies
         .map(|(name, reply)| Sample::new(name, Message::Reply(RequestId(77), Ok(reply)), b""))
         .collect()
+}
+
+fn deltas() -> Vec<Sample> {
+    let copies = vec![
+        CopiedRange { to: 0, from: 1 << 20, length: 65_536 },
+        CopiedRange { to: 65_537, from: 0, length: 1 },
+    ];
+    let replies = [
+        ("reply-sums", Reply::Sums(2), &[7; 24][..]),
+        ("reply-copies", Reply::Copies(copies), b""),
+        ("reply-parts", Reply::Parts(vec![digest(1), digest(2)], 3), b"abc"),
+    ];
+    let sample = |(name, reply, payload): (_, _, &[u8])| {
+        Sample::new(name, Message::Reply(RequestId(77), Ok(reply)), payload)
+    };
+    replies.into_iter().map(sample).collect()
 }
 
 fn facts() -> Facts {

@@ -6,6 +6,7 @@ use xfer_protocol::data_port::{Carrier, Dial, InsidePort, KeyDigest, Listen};
 use xfer_protocol::digest::BlockSize;
 use xfer_protocol::hello::SessionId;
 use xfer_protocol::manifest::Device;
+use xfer_protocol::message::delta::{CopiedRange, Match, Patch, ReadParts, Sign};
 use xfer_protocol::message::errand::{CarriedMethod, Carry, Gather, Keeping, RedeemAll, Slice};
 use xfer_protocol::message::passage::{
     Forward, ForwardedRead, Lend, ParcelIndex, Purpose, Reach, ReachByLogin, Redeem, RedeemedWrite,
@@ -38,6 +39,7 @@ pub(super) fn samples() -> Vec<Sample> {
     all.extend(errands());
     all.extend(surveys());
     all.extend(removals());
+    all.extend(deltas());
     let numbered = all.into_iter().zip(0_u64..);
     numbered
         .map(|((name, request, payload), id)| {
@@ -353,5 +355,41 @@ fn removals() -> Vec<Named> {
     vec![
         ("request-remove", Request::Remove(remove), vec![]),
         ("request-remove-backup", Request::Remove(moved), vec![]),
+    ]
+}
+
+fn deltas() -> Vec<Named> {
+    let sign = Sign { file: file(3 << 20), range: range(65_536, 3 << 20), block: 16_384 };
+    let looked = Match {
+        file: file(300_000),
+        range: range(1, 300_000),
+        block: 1024,
+        from: 7,
+        sums: 2,
+        anywhere: true,
+    };
+    let read = ReadParts {
+        file: file(300_000),
+        range: range(262_144, 300_000),
+        block: BlockSize::MIN,
+        parts: vec![range(262_145, 262_147), range(299_999, 300_000)],
+    };
+    let copies = vec![
+        CopiedRange { to: 0, from: 1, length: 131_069 },
+        CopiedRange { to: 131_071, from: 0, length: 1 },
+    ];
+    let patch = Patch {
+        partial: PARTIAL,
+        range: range(0, 131_072),
+        block: BlockSize::MIN,
+        digests: vec![digest(1), digest(2)],
+        basis: file(200_000),
+        copies,
+    };
+    vec![
+        ("request-sign", Request::Sign(sign), vec![]),
+        ("request-match", Request::Match(looked), vec![7; 24]),
+        ("request-read-parts", Request::ReadParts(read), vec![]),
+        ("request-patch", Request::Patch(patch), b"ab".to_vec()),
     ]
 }

@@ -8,6 +8,7 @@ pub mod binary;
 pub mod bootstrap;
 mod condition;
 mod data_ports;
+mod deltas;
 mod errands;
 mod in_memory;
 mod lending;

@@ -12,8 +12,8 @@ use xfer_protocol::codec::FrameError;
 use xfer_protocol::encoding::{Accepts, Encoded};
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::hello::{
-    FEATURE_ENCODED_PAYLOAD, FEATURE_ERRANDS, FEATURE_MAPPED_PORTS, FEATURE_PASSAGES,
-    FEATURE_PROBES, FEATURE_REMOVALS, FEATURE_SURVEYS, Hello, Role, SessionId,
+    FEATURE_DELTA, FEATURE_ENCODED_PAYLOAD, FEATURE_ERRANDS, FEATURE_MAPPED_PORTS,
+    FEATURE_PASSAGES, FEATURE_PROBES, FEATURE_REMOVALS, FEATURE_SURVEYS, Hello, Role, SessionId,
 };
 use xfer_protocol::message::errand::RedeemAll;
 use xfer_protocol::message::passage::{ParcelIndex, Purpose, Redeem, RedeemedWrite};
@@ -23,6 +23,7 @@ use xfer_protocol::session::handshake::AwaitHello;
 
 use super::condition;
 use super::data_ports::DataPorts;
+use super::deltas;
 use super::errands::Errands;
 use super::lending;
 use super::parcels::{self, Parcels};
@@ -263,7 +264,7 @@ impl<E: Source + Sink + 'static> Served<E> {
         let passages = if self.passage.is_some() { FEATURE_PASSAGES } else { 0 };
         let errands = if self.errands.is_some() { FEATURE_ERRANDS } else { 0 };
         let surveys = if self.surveys.is_some() { FEATURE_SURVEYS } else { 0 };
-        let always = FEATURE_ENCODED_PAYLOAD | FEATURE_PROBES | FEATURE_REMOVALS;
+        let always = FEATURE_ENCODED_PAYLOAD | FEATURE_PROBES | FEATURE_REMOVALS | FEATURE_DELTA;
         let features = features | passages | errands | surveys | always;
         self.serve(greeted(stream, features, &*self.clock).await?).await
     }
@@ -636,6 +637,9 @@ async fn answer<E: Source + Sink>(
         Request::SetMetadata(r) => endpoint.set_metadata(r).await.map(outcomes),
         Request::RemovePartials(r) => endpoint.remove_partials(r).await.map(done),
         Request::Remove(r) => endpoint.remove(r).await.map(outcomes),
+        Request::Sign(_) | Request::Match(_) | Request::ReadParts(_) | Request::Patch(_) => {
+            deltas::answer(endpoint, request, payload).await
+        }
         Request::Finish(r) => endpoint.finish(r).await.map(done),
         Request::Sink(_) => Ok(plain(Reply::Done)),
         Request::Supply(length) => Ok((Reply::Supplied(length), filler(length))),

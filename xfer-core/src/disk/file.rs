@@ -89,6 +89,44 @@ pub fn write_at(file: impl AsFd, bytes: &[u8], offset: u64) -> Result<(), Errno>
     Ok(())
 }
 
+/// Has the system copy bytes from one file to another, without a pass through this process, or
+/// share their blocks; returns how many, which is fewer where the first file ends before.
+///
+/// # Errors
+/// Any error, also of a system that cannot do it; what is copied by then is not told.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub fn copy_between(
+    from: impl AsFd,
+    mut offset: u64,
+    to: impl AsFd,
+    mut at: u64,
+    length: u64,
+) -> Result<u64, Errno> {
+    let (from, to) = (from.as_fd(), to.as_fd());
+    let mut done = 0;
+    while done < length {
+        let left = usize::try_from(length - done).unwrap_or(usize::MAX);
+        match rustix::fs::copy_file_range(from, Some(&mut offset), to, Some(&mut at), left) {
+            Ok(0) => break,
+            Ok(count) => done += u64::try_from(count).unwrap_or(u64::MAX),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(done)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub fn copy_between(
+    _from: impl AsFd,
+    _offset: u64,
+    _to: impl AsFd,
+    _at: u64,
+    _length: u64,
+) -> Result<u64, Errno> {
+    Err(Errno::NOSYS)
+}
+
 /// Cuts or extends a file; what is added is a hole.
 pub fn set_length(file: impl AsFd, length: u64) -> Result<(), Errno> {
     rustix::io::retry_on_intr(|| rustix::fs::ftruncate(file.as_fd(), length))

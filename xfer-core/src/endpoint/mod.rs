@@ -35,6 +35,7 @@ use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::manifest::{ProofLevel, Timestamp};
 use xfer_protocol::message::FilesAt;
+use xfer_protocol::message::delta::{CopiedRange, Match, Patch, ReadParts, Sign};
 use xfer_protocol::message::removal::Remove;
 use xfer_protocol::message::{
     Begin, Begun, Commit, Create, Digests, FileAt, FileRead, Finish, HashBlocks, HashFiles, Keep,
@@ -208,6 +209,23 @@ pub trait Endpoint: Send + Sync {
         None
     }
 
+    /// Whether what is read or written here crosses a link, so that it is worth sparing. Default:
+    /// it does not.
+    fn is_far(&self) -> bool {
+        false
+    }
+
+    /// Whether this endpoint finds what two versions of a file have in common, and copies that;
+    /// constant over a session. Default: it does not.
+    fn makes_deltas(&self) -> bool {
+        false
+    }
+
+    /// The sums of a file's whole blocks, one behind the other. Default: that cannot be told.
+    async fn sign(&self, _sign: Sign) -> EndpointResult<Bytes> {
+        Err(unsupported())
+    }
+
     /// What stands at a path, one row for each match of its patterns; a path without patterns has
     /// exactly one row, whether something is there or not.
     async fn locate(&self, locate: Locate) -> EndpointResult<Vec<Located>>;
@@ -287,6 +305,18 @@ pub trait Source: Endpoint {
     /// Those that this source knows more of, such as a digest, have been held to it.
     async fn read_pack(&self, files: FilesAt) -> EndpointResult<(Vec<FileRead>, Bytes)>;
 
+    /// Bytes of a file that seem to be those of the blocks whose sums are given, in order. Default:
+    /// that cannot be told.
+    async fn find_copies(&self, _looked: Match, _sums: Bytes) -> EndpointResult<Vec<CopiedRange>> {
+        Err(unsupported())
+    }
+
+    /// The digest of each block of a range, and some of its bytes, one behind the other. Default:
+    /// that cannot be read.
+    async fn read_parts(&self, _read: ReadParts) -> EndpointResult<(Vec<Digest>, Bytes)> {
+        Err(unsupported())
+    }
+
     /// Holds a file that was read in blocks to what this source knows of it beside its bytes: a
     /// digest that was written with it, a checksum that a store computed. `root` is the digest of
     /// what arrived; another than it should be is the fault `Mismatch`, and nothing is published.
@@ -327,6 +357,13 @@ pub trait Sink: Endpoint {
 
     /// Checks one block against its digests and writes it.
     async fn write_block(&self, write: WriteBlock, payload: Bytes) -> EndpointResult<()>;
+
+    /// Writes a range, of which what is not given is copied from a file here. What was written is
+    /// hashed; where it is not what the digests say, the fault is `Mismatch`, and nothing of it
+    /// counts. Default: that cannot be done.
+    async fn patch(&self, _patch: Patch, _payload: Bytes) -> EndpointResult<()> {
+        Err(unsupported())
+    }
 
     /// Stages a partial whose every byte was written or kept, if its root is the one given.
     async fn commit(&self, commit: Commit) -> EndpointResult<()>;

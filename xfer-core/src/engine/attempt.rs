@@ -13,6 +13,7 @@ use super::ahead::{LOCKED, ahead, beginning, guess};
 use super::batch::batches;
 use super::bill::Bill;
 use super::context::{Budget, Context, Halt, Stop};
+use super::delta::Bases;
 use super::dispatch::Dispatcher;
 use super::in_step::{Early, scan_one};
 use super::ledger::{Kept, Ledger, Side};
@@ -602,6 +603,7 @@ fn context(
         unsynced,
         meter: Arc::clone(&shared.meter),
         publisher: Publisher::numbered_from(at as u64 * PARTIALS_SPAN),
+        bases: Bases::default(),
         aside: Aside::default(),
         passage: opened.passage.clone(),
         within: opened.within.clone(),

@@ -9,6 +9,7 @@ use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::message::{FileAt, RootIndex};
 use xfer_protocol::path::RelPath;
 
+use super::delta::Bases;
 use super::ledger::{Ledger, Side};
 use super::meter::Meter;
 use super::publisher::Publisher;
@@ -89,6 +90,8 @@ pub(super) struct Context {
     pub(super) unsynced: Option<Unsynced>,
     pub(super) meter: Arc<Meter>,
     pub(super) publisher: Publisher,
+    /// What files may be copied from in part.
+    pub(super) bases: Bases,
     /// What is kept before it is replaced.
     pub(super) aside: Aside,
     pub(super) budget: Budget,

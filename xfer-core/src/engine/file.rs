@@ -13,6 +13,7 @@ use xfer_protocol::range::{ByteRange, RangeSet};
 
 use super::context::{Context, Stop, fault};
 use super::copying::{copy_within, unchanged_within};
+use super::delta::{self, Delta, Outcome, Patched};
 use super::ledger::Side;
 use super::pack::{FileWork, keep_aside, settle_equal, source_failed};
 use super::payload::Payload;
@@ -155,6 +156,10 @@ struct Copy<'a> {
     grain: u64,
     tree: TreeAssembler,
     done: u64,
+    /// What is copied at the destination instead of sent.
+    delta: Option<Delta>,
+    /// What could not be copied.
+    refused: RangeSet,
 }
 
 async fn copy_once(cx: &Arc<Context>, work: &FileWork) -> Result<Ended, Stop> {
@@ -170,7 +175,8 @@ async fn copy_once(cx: &Arc<Context>, work: &FileWork) -> Result<Ended, Stop> {
     let block = block_length(cx);
     let grain = if grid(cx) <= BlockSize::MIN.bytes() { BlockSize::MIN.bytes() } else { block };
     let tree = TreeAssembler::new(work.size);
-    let mut copy = Copy { cx, work, partial, block, grain, tree, done: 0 };
+    let refused = RangeSet::new();
+    let mut copy = Copy { cx, work, partial, block, grain, tree, done: 0, delta: None, refused };
     let kept = match copy.keep_held(opened.held).await {
         Ok(kept) => kept,
         Err((side, error)) => return Ok(Ended::Failed(side, cx.sort(side, error)?)),
@@ -184,7 +190,8 @@ async fn copy_once(cx: &Arc<Context>, work: &FileWork) -> Result<Ended, Stop> {
         Ok(data) => data,
         Err(error) => return Ok(Ended::Failed(Side::Source, cx.sort(Side::Source, error)?)),
     };
-    if let Some(ended) = copy.send_missing(&kept, &data).await? {
+    copy.delta = copy.find_delta(&kept, &data).await?;
+    if let Some(ended) = copy.send_missing(kept, &data).await? {
         return Ok(ended);
     }
     copy.commit().await
@@ -304,17 +311,35 @@ impl Copy<'_> {
         Ok(data.into_iter().filter_map(|r| widen(r, self.grain, self.work.size)).collect())
     }
 
+    /// What of the missing data need not be sent. What passes elsewhere has a way of its own.
+    async fn find_delta(&self, kept: &RangeSet, data: &RangeSet) -> Result<Option<Delta>, Stop> {
+        if self.cx.passage.is_some() || self.cx.within.is_some() {
+            return Ok(None);
+        }
+        let mut missing = data.clone();
+        kept.iter().for_each(|range| missing.remove(range));
+        delta::find(self.cx, self.work, &missing).await
+    }
+
     /// Sends every block that is not kept; some outcome where the file cannot be finished.
     async fn send_missing(
         &mut self,
-        kept: &RangeSet,
+        mut kept: RangeSet,
         data: &RangeSet,
     ) -> Result<Option<Ended>, Stop> {
-        let mut blocks = JoinSet::new();
-        let sent = self.send_each(&mut blocks, kept, data).await;
-        // A block that is given up still holds the transfer until its task has ended.
-        blocks.shutdown().await;
-        sent
+        loop {
+            let mut blocks = JoinSet::new();
+            let sent = self.send_each(&mut blocks, &kept, data).await;
+            // A block that is given up still holds the transfer until its task has ended.
+            blocks.shutdown().await;
+            let refused = std::mem::take(&mut self.refused);
+            if refused.is_empty() || !matches!(sent, Ok(None)) {
+                return sent;
+            }
+            // What could not be copied is sent, and nothing else again.
+            kept = ByteRange::whole(self.work.size).into_iter().collect();
+            refused.iter().for_each(|range| kept.remove(range));
+        }
     }
 
     async fn send_each(
@@ -325,16 +350,13 @@ impl Copy<'_> {
     ) -> Result<Option<Ended>, Stop> {
         let mut start = 0;
         while start < self.work.size {
-            let (range, hole) = match self.next_piece(start, kept, data) {
-                Piece::Kept(range) => {
-                    start = range.end();
-                    continue;
-                }
-                Piece::Data(range) => (range, false),
-                Piece::Hole(range) => (range, true),
-            };
+            let piece = self.next_piece(start, kept, data);
+            let range = piece.range();
             start = range.end();
-            let Some(room) = self.cx.budget.block(if hole { 0 } else { range.len() }).await else {
+            if let Piece::Kept(_) = piece {
+                continue;
+            }
+            let Some(room) = self.cx.budget.block(piece.weight()).await else {
                 return Err(Stop::Cancelled);
             };
             if self.cx.halt.is_halted() {
@@ -342,9 +364,10 @@ impl Copy<'_> {
             }
             let (cx, work, partial) = (Arc::clone(self.cx), self.work.clone(), self.partial);
             blocks.spawn(async move {
-                let sent = send_block(&cx, &work, partial, range, hole).await;
+                let payload = piece.payload();
+                let sent = send_piece(&cx, &work, partial, piece).await;
                 drop(room);
-                (range, hole, sent)
+                Sent { range, payload, digests: sent }
             });
             while let Some(finished) = blocks.try_join_next() {
                 if let Some(ended) = self.book(finished)? {
@@ -375,7 +398,11 @@ impl Copy<'_> {
         let boundary = |length: u64| (start / length + 1).saturating_mul(length).min(next_kept);
         match data.first_after(start) {
             Some(data) if data.start() <= start => {
-                Piece::Data(until(data.end().min(boundary(block_length(self.cx)))))
+                let (length, end) = (block_length(self.cx), data.end().min(next_kept));
+                match self.delta.as_ref().and_then(|d| d.next(start, end.min(size), size, length)) {
+                    Some(patched) => Piece::Patched(patched),
+                    None => Piece::Data(until(data.end().min(boundary(length)))),
+                }
             }
             Some(data) => Piece::Hole(until(data.start().min(boundary(HOLE_BYTES)))),
             None => Piece::Hole(until(boundary(HOLE_BYTES))),
@@ -386,25 +413,27 @@ impl Copy<'_> {
         &mut self,
         finished: Result<Sent, tokio::task::JoinError>,
     ) -> Result<Option<Ended>, Stop> {
-        let Ok((range, hole, sent)) = finished else { return Err(Stop::Cancelled) };
-        match sent {
+        let Ok(Sent { range, payload, digests }) = finished else { return Err(Stop::Cancelled) };
+        match digests {
             Ok(digests) => {
-                for (span, digest) in
-                    xfer_protocol::digest::spans(range, self.work.size).zip(digests)
-                {
+                for (span, digest) in digests {
                     if self.tree.add(span, digest).is_err() {
                         let found = fault(FaultKind::Protocol, Operation::Read, &self.work.path);
                         return Ok(Some(Ended::Failed(Side::Source, found)));
                     }
                 }
-                if hole {
-                    self.cx.meter.spared(range.len());
-                } else {
-                    self.cx.meter.payload(range.len());
-                }
+                self.cx.meter.payload(payload.sent);
+                self.cx.meter.reused(payload.copied);
+                self.cx.meter.spared(range.len() - payload.sent);
                 self.done += range.len();
                 let path = self.work.path.clone();
                 self.cx.observe(&Event::FileProgress { path, done: self.done });
+                Ok(None)
+            }
+            Err(SendError::Refused(failed)) => {
+                self.cx.meter.wasted(payload.sent);
+                self.delta.iter_mut().for_each(|delta| delta.refuse(range, &failed));
+                self.refused.insert(range);
                 Ok(None)
             }
             Err(SendError::Entry(side, failed)) => Ok(Some(Ended::Failed(side, failed))),
@@ -448,6 +477,43 @@ enum Piece {
     Kept(ByteRange),
     Data(ByteRange),
     Hole(ByteRange),
+    /// The sink has most of it elsewhere.
+    Patched(Patched),
+}
+
+impl Piece {
+    fn range(&self) -> ByteRange {
+        match self {
+            Self::Kept(range) | Self::Data(range) | Self::Hole(range) => *range,
+            Self::Patched(patched) => patched.range,
+        }
+    }
+
+    /// Bytes that it counts for among those in flight.
+    fn weight(&self) -> u64 {
+        match self {
+            Self::Kept(_) | Self::Hole(_) => 0,
+            Self::Data(range) => range.len(),
+            Self::Patched(patched) => patched.weight(),
+        }
+    }
+
+    fn payload(&self) -> Moved {
+        match self {
+            Self::Kept(_) | Self::Hole(_) => Moved { sent: 0, copied: 0 },
+            Self::Data(range) => Moved { sent: range.len(), copied: 0 },
+            Self::Patched(patched) => {
+                let sent = patched.literal();
+                Moved { sent, copied: patched.range.len() - sent }
+            }
+        }
+    }
+}
+
+/// Bytes of a piece that cross the link, and those that the sink copies.
+struct Moved {
+    sent: u64,
+    copied: u64,
 }
 
 /// The smallest range on a grid that holds another, within a file.
@@ -456,12 +522,39 @@ fn widen(range: ByteRange, grid: u64, size: u64) -> Option<ByteRange> {
     ByteRange::new(range.start() / grid * grid, end.min(size)).ok()
 }
 
-/// A block that was sent: its range, whether it is a hole, and its digests.
-type Sent = (ByteRange, bool, Result<Vec<Digest>, SendError>);
+/// A piece that was sent, and the digests of what it is made of.
+struct Sent {
+    range: ByteRange,
+    payload: Moved,
+    digests: Result<Vec<(ByteRange, Digest)>, SendError>,
+}
 
 enum SendError {
     Entry(Side, Fault),
+    /// The sink cannot copy it.
+    Refused(Fault),
     Stop(Stop),
+}
+
+async fn send_piece(
+    cx: &Arc<Context>,
+    work: &FileWork,
+    partial: PartialIndex,
+    piece: Piece,
+) -> Result<Vec<(ByteRange, Digest)>, SendError> {
+    let (range, hole) = match piece {
+        Piece::Patched(patched) => {
+            return match patched.send(cx, work, partial).await.map_err(SendError::Stop)? {
+                Outcome::Written(digests) => Ok(digests),
+                Outcome::Refused(failed) => Err(SendError::Refused(failed)),
+                Outcome::Failed(side, failed) => Err(SendError::Entry(side, failed)),
+            };
+        }
+        Piece::Hole(range) => (range, true),
+        Piece::Data(range) | Piece::Kept(range) => (range, false),
+    };
+    let digests = send_block(cx, work, partial, range, hole).await?;
+    Ok(xfer_protocol::digest::spans(range, work.size).zip(digests).collect())
 }
 
 /// Moves one block; damaged on its way, it is fetched and sent once more.

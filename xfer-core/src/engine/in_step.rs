@@ -96,6 +96,7 @@ pub(super) async fn scan_one(
                 };
                 let found = there.find(cx, &path, &mut dispatcher).await?;
                 let recorded = records.find(&path);
+                dispatcher.more_there(!there.ended);
                 dispatcher.entry(entry, path, found, recorded).await?;
             }
             ScanItem::Excluded(path) => {

@@ -11,6 +11,7 @@ mod context;
 mod copying;
 mod create;
 mod deadline;
+mod delta;
 mod dispatch;
 mod file;
 mod hashing;

@@ -51,6 +51,8 @@ pub(super) struct FileWork {
     pub(super) wanted: Metadata,
     /// What stands at the destination, and whether its metadata is what is wanted.
     pub(super) found: Option<(Stamp, bool)>,
+    /// The file that it replaces, whatever was found out about that.
+    pub(super) basis: Option<Stamp>,
     pub(super) changes: u32,
 }
 

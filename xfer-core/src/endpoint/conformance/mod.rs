@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a clause fails by a panic")]
 
+pub mod deltas;
 pub mod entries;
 pub mod locks;
 pub mod names;
@@ -74,6 +75,8 @@ pub async fn all<F: Fixture>(make: impl AsyncFn() -> F) {
             symbolic_links_hold_their_bytes,
             hard_links_share_a_file, special_files_are_made, what_stands_in_the_way_is_kept,
             nothing_is_written_through_a_link, metadata_survives, a_source_is_never_written;
+        deltas: what_is_common_is_found, ranges_are_copied_from_a_basis, what_was_copied_is_proven,
+            patches_outside_the_rules_are_refused;
         removal: what_is_as_it_was_is_removed, what_changed_stays,
             nothing_is_removed_through_a_link, what_goes_can_be_kept;
         names: awkward_names_survive, long_paths_survive, reserved_names_are_refused;

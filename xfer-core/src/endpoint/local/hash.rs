@@ -188,6 +188,15 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// Works on pieces of about a MiB, as many at a time as there are processors; in order.
+pub(super) fn in_pieces<R: Send>(
+    pieces: &[ByteRange],
+    work: impl Fn(ByteRange) -> R + Sync,
+) -> Vec<R> {
+    let share = |share: &[ByteRange]| share.iter().map(|piece| work(*piece)).collect();
+    in_threads(pieces, BLOCKS_PER_THREAD, cores().min(THREADS_MAX), share)
+}
+
 /// Cuts items into shares of at least `least` and works on up to `threads` shares at a time.
 fn in_threads<T: Sync, R: Send>(
     items: &[T],

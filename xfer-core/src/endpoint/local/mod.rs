@@ -7,6 +7,7 @@
 mod buffers;
 mod claims;
 mod create;
+mod deltas;
 mod directories;
 mod hash;
 mod locate;
@@ -38,6 +39,7 @@ use xfer_protocol::fault::Fault;
 use xfer_protocol::limits;
 use xfer_protocol::manifest::ProofLevel;
 use xfer_protocol::message::TryDisk;
+use xfer_protocol::message::delta::{CopiedRange, Match, Patch, ReadParts, Sign};
 use xfer_protocol::message::removal::Remove;
 use xfer_protocol::message::{
     Commit, Create, Digests, FileAt, FileRead, FilesAt, Finish, HashBlocks, HashFiles, Keep,
@@ -258,6 +260,14 @@ impl Endpoint for LocalEndpoint {
         &self.shared.capabilities
     }
 
+    fn makes_deltas(&self) -> bool {
+        true
+    }
+
+    async fn sign(&self, sign: Sign) -> EndpointResult<Bytes> {
+        self.in_turn(move |shared| shared.sign(&sign)).await
+    }
+
     async fn locate(&self, locate: Locate) -> EndpointResult<Vec<Located>> {
         self.blocking(move |shared| shared.locate(&locate)).await
     }
@@ -346,6 +356,14 @@ impl Source for LocalEndpoint {
     async fn read_pack(&self, files: FilesAt) -> EndpointResult<(Vec<FileRead>, Bytes)> {
         self.in_turn(move |shared| shared.read_pack(&files)).await
     }
+
+    async fn find_copies(&self, looked: Match, sums: Bytes) -> EndpointResult<Vec<CopiedRange>> {
+        self.in_turn(move |shared| shared.find_copies(&looked, &sums)).await
+    }
+
+    async fn read_parts(&self, read: ReadParts) -> EndpointResult<(Vec<Digest>, Bytes)> {
+        self.in_turn(move |shared| shared.read_parts(&read)).await
+    }
 }
 
 #[async_trait]
@@ -368,6 +386,10 @@ impl Sink for LocalEndpoint {
 
     async fn write_block(&self, write: WriteBlock, payload: Bytes) -> EndpointResult<()> {
         self.in_turn(move |shared| shared.write_block(&write, &payload)).await
+    }
+
+    async fn patch(&self, patch: Patch, payload: Bytes) -> EndpointResult<()> {
+        self.in_turn(move |shared| shared.patch(&patch, &payload)).await
     }
 
     async fn commit(&self, commit: Commit) -> EndpointResult<()> {

@@ -1,5 +1,7 @@
 //! Large files being assembled.
 
+mod patching;
+
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

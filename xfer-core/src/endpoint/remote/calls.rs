@@ -6,8 +6,10 @@ use xfer_protocol::data_port::{Dial, KeyDigest, Listen, Listening};
 use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::Fault;
 use xfer_protocol::hello::{
-    FEATURE_PASSAGES, FEATURE_PROBES, FEATURE_REMOVALS, FEATURE_SURVEYS, SessionId,
+    FEATURE_DELTA, FEATURE_PASSAGES, FEATURE_PROBES, FEATURE_REMOVALS, FEATURE_SURVEYS, SessionId,
 };
+use xfer_protocol::limits;
+use xfer_protocol::message::delta::{CopiedRange, Match, Patch, ReadParts, Sign};
 use xfer_protocol::message::passage::{
     Forward, Forwarded, Lend, ParcelIndex, Purpose, Reach, ReachByLogin, Reached, Redeem,
     RedeemedWrite,
@@ -45,6 +47,15 @@ fn may_stand_at(asked: &Locate, rows: &[Located]) -> bool {
 
 /// Whether each file of a pack came with its bytes or its fault. One that is longer or shorter now
 /// has changed, and has none.
+/// Whether a copy lies within what was looked through, and within the blocks that were told.
+fn may_be_found(asked: &Match, copy: &CopiedRange) -> bool {
+    let block = u64::from(asked.block);
+    let blocks = asked.from.saturating_add(block.saturating_mul(asked.sums.into()));
+    let end = asked.range.end().saturating_add(block).min(asked.file.stamp.size);
+    let is_read = copy.from >= asked.from && copy.from.saturating_add(copy.length) <= blocks;
+    copy.to >= asked.range.start() && copy.end() <= end && is_read
+}
+
 pub(crate) fn are_whole(reads: &[FileRead], sizes: &[u64]) -> bool {
     reads.len() == sizes.len() && reads.iter().zip(sizes).all(|(read, &size)| is_whole(read, size))
 }
@@ -226,6 +237,29 @@ impl Endpoint for RemoteEndpoint {
         self.longest_block()
     }
 
+    fn is_far(&self) -> bool {
+        true
+    }
+
+    fn makes_deltas(&self) -> bool {
+        self.offers(FEATURE_DELTA)
+    }
+
+    async fn sign(&self, sign: Sign) -> EndpointResult<Bytes> {
+        let length = sign.length_of_sums();
+        match self.call(Request::Sign(sign), Bytes::new(), length).await? {
+            (Reply::Sums(told), sums)
+                if u64::from(told) * limits::SUM_BYTES as u64 == length
+                    && sums.len() as u64 == length =>
+            {
+                // They are no bytes of a file.
+                self.shared.overhead.add(sums.len());
+                Ok(sums)
+            }
+            _ => Err(MISMATCH),
+        }
+    }
+
     async fn locate(&self, locate: Locate) -> EndpointResult<Vec<Located>> {
         let asked = locate.clone();
         match self.ask(Request::Locate(locate)).await? {
@@ -360,6 +394,32 @@ impl Source for RemoteEndpoint {
             _ => Err(MISMATCH),
         }
     }
+
+    async fn find_copies(&self, looked: Match, sums: Bytes) -> EndpointResult<Vec<CopiedRange>> {
+        let asked = Match { file: looked.file.clone(), ..looked };
+        self.shared.overhead.add(sums.len());
+        match self.call(Request::Match(looked), sums, 0).await? {
+            (Reply::Copies(copies), payload)
+                if payload.is_empty() && copies.iter().all(|copy| may_be_found(&asked, copy)) =>
+            {
+                Ok(copies)
+            }
+            _ => Err(MISMATCH),
+        }
+    }
+
+    async fn read_parts(&self, read: ReadParts) -> EndpointResult<(Vec<Digest>, Bytes)> {
+        let blocks = read.range.len().div_ceil(read.block.bytes());
+        let length = read.parts.iter().map(|part| part.len()).sum();
+        match self.call(Request::ReadParts(read), Bytes::new(), length).await? {
+            (Reply::Parts(digests, _), parts)
+                if digests.len() as u64 == blocks && parts.len() as u64 == length =>
+            {
+                Ok((digests, parts))
+            }
+            _ => Err(MISMATCH),
+        }
+    }
 }
 
 #[async_trait]
@@ -405,6 +465,13 @@ impl Sink for RemoteEndpoint {
 
     async fn write_block(&self, write: WriteBlock, payload: Bytes) -> EndpointResult<()> {
         match self.call(Request::WriteBlock(write), payload, 0).await? {
+            (Reply::Done, payload) if payload.is_empty() => Ok(()),
+            _ => Err(MISMATCH),
+        }
+    }
+
+    async fn patch(&self, patch: Patch, payload: Bytes) -> EndpointResult<()> {
+        match self.call(Request::Patch(patch), payload, 0).await? {
             (Reply::Done, payload) if payload.is_empty() => Ok(()),
             _ => Err(MISMATCH),
         }

@@ -101,7 +101,9 @@ impl Compressing {
         payload: &Bytes,
     ) -> (Coding, Bytes) {
         let Some(accepts) = self.accepts(features) else { return (Coding::Plain, payload.clone()) };
-        if matches!(request, Request::ReadBlock(_) | Request::ReadPack(_)) {
+        let asks_payload =
+            matches!(request, Request::ReadBlock(_) | Request::ReadPack(_) | Request::ReadParts(_));
+        if asks_payload {
             return (Coding::Accepting(accepts), Bytes::new());
         }
         if payload.is_empty() {

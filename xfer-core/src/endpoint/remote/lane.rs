@@ -349,6 +349,8 @@ fn payload_of_reply(request: &Request) -> u64 {
         Request::ReadPack(files) => {
             files.files.iter().fold(0, |sum: u64, (_, stamp)| sum.saturating_add(stamp.size))
         }
+        Request::Sign(sign) => sign.length_of_sums(),
+        Request::ReadParts(read) => read.parts.iter().map(|part| part.len()).sum(),
         _ => 0,
     }
 }

@@ -19,6 +19,7 @@ use super::Shared;
 use super::batch::{Batch, Most, batches};
 use super::context::{Context, Stop, fault};
 use super::create::create;
+use super::delta::may_pay;
 use super::file::{copy_file, find_equal};
 use super::late::Late;
 use super::ledger::{Finished, Side};
@@ -66,6 +67,10 @@ pub(super) struct Dispatcher {
     is_secret_told: bool,
     removals: Option<Removals>,
     late: Late,
+    /// Large files that wait until all that stands at the destination is listed: they may have
+    /// another name there.
+    unlisted: Vec<FileWork>,
+    is_more_there: bool,
     links: Vec<Link>,
     first_names: HashMap<(u64, u64), FirstName>,
 }
@@ -97,6 +102,8 @@ impl Dispatcher {
             is_secret_told: false,
             removals,
             late: Late::default(),
+            unlisted: Vec::new(),
+            is_more_there: false,
             links: Vec::new(),
             first_names: HashMap::new(),
         }
@@ -117,6 +124,7 @@ impl Dispatcher {
     ) -> Result<(), Stop> {
         let known = recorded.as_ref().map(|recorded| &recorded.known);
         let mut found = found;
+        found.iter().for_each(|found| self.cx.bases.note(found));
         if let Some(there) = &found
             && let Some(left) = left(&source, there, known, &self.cx.policy)
         {
@@ -165,8 +173,14 @@ impl Dispatcher {
         self.removals.as_mut()
     }
 
+    /// Takes whether entries of the destination are still to be listed.
+    pub(super) fn more_there(&mut self, is_more_there: bool) {
+        self.is_more_there = is_more_there;
+    }
+
     /// Notes an entry of the destination that the source does not have.
     pub(super) fn foreign(&mut self, entry: &Entry) {
+        self.cx.bases.note(entry);
         if let Some(removals) = &mut self.removals
             && removals.foreign(&self.cx, entry)
         {
@@ -186,6 +200,9 @@ impl Dispatcher {
     pub(super) async fn scanned(&mut self) -> Result<(), Stop> {
         self.flush_small().await?;
         self.flush_creates().await?;
+        for work in std::mem::take(&mut self.unlisted) {
+            self.hand(Work::CopyLarge(work)).await?;
+        }
         self.preflight.scanned(self.cx.ledger.selected());
         Ok(())
     }
@@ -397,6 +414,11 @@ impl Dispatcher {
 
     async fn send(&mut self, work: FileWork) -> Result<(), Stop> {
         if work.is_large() {
+            let may_be_there = work.basis.is_none() && self.is_more_there && may_pay(&self.cx);
+            if may_be_there && !self.plan_only {
+                self.unlisted.push(work);
+                return Ok(());
+            }
             return self.hand(Work::CopyLarge(work)).await;
         }
         match self.pack.push(work) {
@@ -458,6 +480,7 @@ impl Dispatcher {
             stamp: source.stamp(),
             wanted,
             found: found.map(|f| (f.stamp(), metadata_equal(source, f, &self.cx.policy))),
+            basis: found.filter(|f| matches!(f.kind, EntryKind::File { .. })).map(Entry::stamp),
             changes: 0,
         }
     }

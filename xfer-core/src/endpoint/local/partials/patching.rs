@@ -1,0 +1,154 @@
+//! Ranges of a partial that are copied from a file beside it, but for what is sent.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use xfer_protocol::codec::deltas::check_patch;
+use xfer_protocol::digest::Digest;
+use xfer_protocol::fault::{Fault, FaultKind, Operation};
+use xfer_protocol::message::delta::{CopiedRange, Patch, gaps};
+use xfer_protocol::range::{ByteRange, RangeSet};
+
+use super::super::hash::{Readable, hash_all};
+use super::super::source::changed;
+use super::super::{Shared, guard};
+use super::{PartialFile, Progress};
+use crate::disk::fault::fault;
+use crate::disk::file;
+
+/// Bytes that pass through this process at a time.
+const PASSED_BYTES: u64 = 1 << 20;
+
+/// Bytes from which the system is asked to copy: it may share blocks of files instead.
+const COPIED_LEAST: u64 = 1 << 16;
+
+impl Shared {
+    pub(in super::super) fn patch(&self, patch: &Patch, payload: &[u8]) -> Result<(), Fault> {
+        let Some(partial) = self.partial(patch.partial, Operation::Write)? else { return Ok(()) };
+        let blocks = partial.patched(patch, payload)?;
+        let range = patch.range;
+        let _claim = partial.claim(range);
+        {
+            let mut progress = partial.progress();
+            if progress.present.contains(range) {
+                return Ok(());
+            }
+            partial.usable(&progress, Operation::Write)?;
+            // What is proven is never written over by what is not.
+            if progress.present.missing_from(range) != RangeSet::from_iter([range]) {
+                return Err(partial.fault(FaultKind::Protocol, Operation::Write));
+            }
+            progress.rewrites(range);
+        }
+        let basis = self.open_at(&patch.basis, Operation::Read)?;
+        self.reading(&patch.basis, &basis, || partial.fill(patch, payload, &basis))?;
+        let readable = Readable::Cached(Arc::clone(&partial.file));
+        let written = RangeSet::from_iter([range]);
+        let found = hash_all(&readable, &blocks, partial.size, &written)
+            .map_err(|errno| fault(errno, Operation::Hash, &partial.path))?;
+        if found.as_ref() != Some(&patch.digests) {
+            return Err(partial.fault(FaultKind::Mismatch, Operation::Write));
+        }
+        let added = partial.progress().add_blocks(range, &blocks, &patch.digests);
+        added.ok_or_else(|| partial.fault(FaultKind::Protocol, Operation::Write))
+    }
+}
+
+impl PartialFile {
+    /// The blocks of a patch, checked against the file and the payload.
+    fn patched(&self, patch: &Patch, payload: &[u8]) -> Result<Vec<ByteRange>, Fault> {
+        let protocol = || self.fault(FaultKind::Protocol, Operation::Write);
+        let expected = check_patch(patch).map_err(|_| protocol())?;
+        let (range, block) = (patch.range, patch.block.bytes());
+        let on_grid = range.end() == self.size || range.end().is_multiple_of(block);
+        if !on_grid || range.end() > self.size || expected != payload.len() as u64 {
+            return Err(protocol());
+        }
+        let starts = (0..range.len().div_ceil(block)).map(|number| range.start() + number * block);
+        let block = |start| ByteRange::new(start, range.end().min(start + block));
+        starts.map(|start| block(start).map_err(|_| protocol())).collect()
+    }
+
+    fn fill(&self, patch: &Patch, payload: &[u8], basis: &OwnedFd) -> Result<(), Fault> {
+        for copy in &patch.copies {
+            self.copy(patch, *copy, basis)?;
+        }
+        let mut rest = payload;
+        for gap in gaps(patch.range, &patch.copies) {
+            let length = usize::try_from(gap.len()).unwrap_or(usize::MAX);
+            // The payload is as long as all gaps.
+            let Some((bytes, behind)) = rest.split_at_checked(length) else {
+                return Err(self.fault(FaultKind::Protocol, Operation::Write));
+            };
+            self.write(bytes, gap.start())?;
+            rest = behind;
+        }
+        Ok(())
+    }
+
+    fn copy(&self, patch: &Patch, copy: CopiedRange, basis: &OwnedFd) -> Result<(), Fault> {
+        let CopiedRange { to, from, length } = copy;
+        if length >= COPIED_LEAST {
+            let writing = guard(&self.writing);
+            let copied = file::copy_between(basis, from, self.file(), to, length);
+            drop(writing);
+            match copied {
+                Ok(done) if done == length => return Ok(()),
+                Ok(_) => return Err(changed(&patch.basis.path)),
+                // Whatever it is, writing tells it better.
+                Err(_) => {}
+            }
+        }
+        let mut bytes = Vec::new();
+        let mut done = 0;
+        while done < length {
+            let step = PASSED_BYTES.min(length - done);
+            bytes.clear();
+            let count = usize::try_from(step).unwrap_or(usize::MAX);
+            let read = file::read_at(basis, &mut bytes, from + done, count)
+                .map_err(|errno| fault(errno, Operation::Read, &patch.basis.path))?;
+            if read < count {
+                return Err(changed(&patch.basis.path));
+            }
+            self.write(&bytes, to + done)?;
+            done += step;
+        }
+        Ok(())
+    }
+
+    fn write(&self, bytes: &[u8], at: u64) -> Result<(), Fault> {
+        let writing = guard(&self.writing);
+        let written = file::write_at(self.file(), bytes, at);
+        drop(writing);
+        written.map_err(|errno| self.write_failed(errno))
+    }
+}
+
+impl Progress {
+    /// Notes that a range is about to hold bytes that nobody has proven.
+    fn rewrites(&mut self, range: ByteRange) {
+        self.stale.insert(range);
+        self.dirty = true;
+        self.forget_hashed(range);
+    }
+
+    /// Adds the digests of blocks that tile a range; `None` if they do not fit.
+    fn add_blocks(
+        &mut self,
+        range: ByteRange,
+        blocks: &[ByteRange],
+        digests: &[Digest],
+    ) -> Option<()> {
+        for (block, digest) in blocks.iter().zip(digests) {
+            self.tree.add(*block, *digest).ok()?;
+        }
+        self.settle(range);
+        Some(())
+    }
+
+    /// Forgets the digests of blocks that share a byte with a range.
+    fn forget_hashed(&mut self, range: ByteRange) {
+        let shares = |block: ByteRange| block.intersection(range).is_some();
+        self.hashed.retain(|_, (block, _)| !shares(*block));
+    }
+}

@@ -1,0 +1,357 @@
+//! The search for what a file has in common with its basis: a sample first, then what stands at
+//! its own place, and where that leaves much, what was shifted.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use xfer_protocol::digest::BlockSize;
+use xfer_protocol::limits;
+use xfer_protocol::message::delta::{CopiedRange, Match, Sign};
+use xfer_protocol::message::{FileAt, HashBlocks, Reading, Subject};
+use xfer_protocol::range::{ByteRange, RangeSet};
+
+use super::copies::Copies;
+use super::{COARSE, Delta, LEAST};
+use crate::endpoint::EndpointResult;
+use crate::engine::context::{Context, Stop};
+use crate::engine::ledger::Side;
+use crate::engine::pack::FileWork;
+use crate::engine::pieces::pieces_of;
+
+/// Bytes to be sent below which nothing is looked for.
+const WORTH: u64 = 1 << 20;
+
+/// Bytes of the blocks that are looked for at their own places.
+const FINE: u32 = 16 << 10;
+
+/// The share of a sample from which whole blocks of [`COARSE`] are likely to be equal.
+const NEARLY_ALL: f64 = 0.99;
+
+/// Places that are looked at before anything else is, and their bytes.
+const SAMPLES: u64 = 24;
+const SAMPLED_AT_ONCE: usize = 24;
+const SAMPLED: u64 = 64 << 10;
+
+/// Bytes that one request compares.
+const COMPARED: u64 = 64 << 20;
+
+/// Bytes in which shifted blocks are looked for at a time.
+const LOOKED: u64 = 128 << 20;
+
+/// How far from where they are expected blocks are looked for, where their sums have to be told.
+const SLACK: u64 = 16 << 20;
+
+/// Requests under way for one file.
+const ASKED: usize = 3;
+
+/// What is to be gained, in sums that have to be told for it.
+const GAIN: u64 = 16;
+
+/// Whether anything may be gained between these two ends.
+pub(in crate::engine) fn may_pay(cx: &Context) -> bool {
+    let is_far = cx.source.is_far() || cx.sink.is_far();
+    let capabilities = cx.sink.capabilities();
+    let is_fine = capabilities.write_grid.max(capabilities.part_min) <= LEAST;
+    is_far && is_fine && cx.source.makes_deltas() && cx.sink.makes_deltas()
+}
+
+/// Finds what need not be sent of a file, of which some ranges are missing at the destination.
+pub(in crate::engine) async fn find(
+    cx: &Arc<Context>,
+    work: &FileWork,
+    missing: &RangeSet,
+) -> Result<Option<Delta>, Stop> {
+    if missing.bytes() < WORTH || !may_pay(cx) {
+        return Ok(None);
+    }
+    let ours = cx.source_file(&work.source_path, work.stamp);
+    let mut best: Option<(Search<'_>, f64, bool)> = None;
+    for (path, stamp) in cx.bases.of(work) {
+        let is_own = path == work.path;
+        let basis = FileAt { root: cx.sink_root, path, stamp };
+        let delta = Delta { basis, copies: Copies::default(), known: Default::default() };
+        let search = Search { cx, ours: ours.clone(), delta, missing };
+        let Some(share) = search.sample().await? else { continue };
+        if best.as_ref().is_none_or(|(_, before, _)| share > *before) {
+            best = Some((search, share, is_own));
+        }
+        if share > NEARLY_ALL || is_own && share > 0.0 {
+            break;
+        }
+    }
+    let Some((mut search, share, is_own)) = best else { return Ok(None) };
+    if share > NEARLY_ALL {
+        search.compare().await?;
+    }
+    if share > 0.0 {
+        search.look_in_place().await?;
+    }
+    if share > 0.0 || is_own {
+        search.look_for_shifts().await?;
+    }
+    let delta = search.delta;
+    Ok((delta.copies.bytes() >= LEAST).then_some(delta))
+}
+
+struct Search<'a> {
+    cx: &'a Arc<Context>,
+    ours: FileAt,
+    delta: Delta,
+    missing: &'a RangeSet,
+}
+
+impl Search<'_> {
+    /// Bytes that both files have.
+    fn common(&self) -> u64 {
+        self.ours.stamp.size.min(self.delta.basis.stamp.size)
+    }
+
+    /// What is missing of the bytes that both files have, and nothing brings yet.
+    fn uncovered(&self) -> Vec<ByteRange> {
+        let Some(common) = ByteRange::whole(self.common()) else { return Vec::new() };
+        let missing = self.missing.iter().filter_map(|range| range.intersection(common));
+        missing
+            .flat_map(|range| self.delta.copies.missing_from(range).iter().collect::<Vec<_>>())
+            .collect()
+    }
+
+    /// Which share of what was looked at is equal at its own place; `None` where one of the two
+    /// cannot be read.
+    async fn sample(&self) -> Result<Option<f64>, Stop> {
+        let common = self.common();
+        if common < SAMPLED {
+            return Ok(None);
+        }
+        let last = (common - SAMPLED) / LEAST;
+        let mut places: Vec<_> = (0..SAMPLES).map(|n| last * n / (SAMPLES - 1) * LEAST).collect();
+        places.dedup();
+        let looked = SAMPLED * places.len() as u64;
+        let each = places.into_iter().map(|start| async move {
+            match ByteRange::at(start, SAMPLED) {
+                Ok(range) => self.in_place(range).await,
+                Err(_) => Ok(None),
+            }
+        });
+        let found: Vec<_> =
+            stream::iter(each).buffer_unordered(SAMPLED_AT_ONCE).try_collect().await?;
+        let Some(found) = found.into_iter().collect::<Option<Vec<_>>>() else { return Ok(None) };
+        let equal: u64 = found.iter().flatten().map(|copy| copy.length).sum();
+        Ok(Some(equal as f64 / looked as f64))
+    }
+
+    /// What is equal at its own place, by sums; `None` where one of the two cannot be read.
+    async fn in_place(&self, range: ByteRange) -> Result<Option<Vec<CopiedRange>>, Stop> {
+        let sign = Sign { file: self.delta.basis.clone(), range, block: FINE };
+        let Some(sums) = self.there(self.cx.sink.sign(sign).await)? else { return Ok(None) };
+        self.look(range, FINE, range.start(), sums, false).await
+    }
+
+    async fn look(
+        &self,
+        range: ByteRange,
+        block: u32,
+        from: u64,
+        sums: Bytes,
+        anywhere: bool,
+    ) -> Result<Option<Vec<CopiedRange>>, Stop> {
+        let count = u32::try_from(sums.len() / limits::SUM_BYTES).unwrap_or(u32::MAX);
+        let looked = Match { file: self.ours.clone(), range, block, from, sums: count, anywhere };
+        let found = self.cx.source.find_copies(looked, sums).await;
+        if self.cx.halt.is_halted() {
+            return Err(Stop::Cancelled);
+        }
+        self.sorted(Side::Source, found)
+    }
+
+    fn there<T>(&self, answer: EndpointResult<T>) -> Result<Option<T>, Stop> {
+        self.sorted(Side::Destination, answer)
+    }
+
+    /// What one file's own fault keeps from being known is not known; the file is sent.
+    fn sorted<T>(&self, side: Side, answer: EndpointResult<T>) -> Result<Option<T>, Stop> {
+        match answer {
+            Ok(found) => Ok(Some(found)),
+            Err(error) => self.cx.sort(side, error).map(|_| None),
+        }
+    }
+
+    /// Compares large blocks at their own places, where most are equal.
+    async fn compare(&mut self) -> Result<(), Stop> {
+        let same_size = self.ours.stamp.size == self.delta.basis.stamp.size;
+        let common = if same_size { self.common() } else { self.common() / COARSE * COARSE };
+        let Some(whole) = ByteRange::whole(common) else { return Ok(()) };
+        let pieces: Vec<_> = pieces_of(whole, COMPARED)
+            .filter(|piece| self.missing.iter().any(|range| range.intersection(*piece).is_some()))
+            .collect();
+        let search = &*self;
+        let each = pieces.into_iter().map(|piece| search.compare_piece(piece));
+        let equal: Vec<_> = stream::iter(each).buffered(ASKED).try_collect().await?;
+        for (block, digest) in equal.into_iter().flatten() {
+            let (to, length) = (block.start(), block.len());
+            self.delta.copies.add(CopiedRange { to, from: to, length });
+            self.delta.known.insert(to, digest);
+        }
+        Ok(())
+    }
+
+    async fn compare_piece(
+        &self,
+        range: ByteRange,
+    ) -> Result<Vec<(ByteRange, xfer_protocol::digest::Digest)>, Stop> {
+        let zeros = u8::try_from(COARSE.trailing_zeros()).unwrap_or(0);
+        let Ok(block) = BlockSize::from_log(zeros) else { return Ok(Vec::new()) };
+        let request = |file: &FileAt| {
+            let (subject, reading) = (Subject::File(file.clone()), Reading::Cached);
+            HashBlocks { subject, range, block, reading }
+        };
+        let (ours, theirs) = tokio::join!(
+            self.cx.source.hash_blocks(request(&self.ours)),
+            self.cx.sink.hash_blocks(request(&self.delta.basis)),
+        );
+        if self.cx.halt.is_halted() {
+            return Err(Stop::Cancelled);
+        }
+        let ours = self.sorted(Side::Source, ours)?;
+        let theirs = self.there(theirs)?;
+        let (Some(ours), Some(theirs)) = (ours, theirs) else { return Ok(Vec::new()) };
+        self.cx.meter.verified(range.len());
+        let blocks = pieces_of(range, block.bytes());
+        let both = blocks.zip(ours.digests).zip(theirs.digests);
+        Ok(both.filter(|((_, ours), theirs)| ours == theirs).map(|(equal, _)| equal).collect())
+    }
+
+    /// Looks at what is not known to be equal, block by small block.
+    async fn look_in_place(&mut self) -> Result<(), Stop> {
+        let fine = u64::from(FINE);
+        let start = |range: &ByteRange| range.start() / fine * fine;
+        let ranges = self.uncovered();
+        let ranges = ranges.iter().filter_map(|r| ByteRange::new(start(r), r.end()).ok());
+        let pieces: Vec<_> = ranges.flat_map(|range| pieces_of(range, COMPARED)).collect();
+        let search = &*self;
+        let each = pieces.into_iter().map(|piece| search.in_place(piece));
+        let found: Vec<_> = stream::iter(each).buffered(ASKED).try_collect().await?;
+        found.into_iter().flatten().flatten().for_each(|copy| self.delta.copies.add(copy));
+        Ok(())
+    }
+
+    /// Looks for blocks that are elsewhere in the basis, where much is left and a try finds one.
+    async fn look_for_shifts(&mut self) -> Result<(), Stop> {
+        let size = self.delta.basis.stamp.size;
+        let block = shifted_block(size);
+        let count = size / u64::from(block);
+        // To look at a short range costs more sums than it spares bytes.
+        let near = 2 * SLACK / u64::from(block) * limits::SUM_BYTES as u64;
+        let least = (near * GAIN).max(4 * u64::from(block));
+        let is_long = |range: &ByteRange| range.len() >= least;
+        let uncovered: Vec<_> = self.uncovered().into_iter().filter(is_long).collect();
+        let left: u64 = uncovered.iter().map(|range| range.len()).sum();
+        let told = count.saturating_mul(limits::SUM_BYTES as u64);
+        let is_too_much = usize::try_from(count).map_or(true, |count| count > limits::SUMS_MAX);
+        if count == 0 || is_too_much || left < WORTH.max(told.saturating_mul(GAIN)) {
+            return Ok(());
+        }
+        let Some(first) = self.try_shifts(block, &uncovered).await? else { return Ok(()) };
+        let Some(sums) = self.sums_of_basis(block).await? else { return Ok(()) };
+        let pieces: Vec<_> = self
+            .missing
+            .iter()
+            .flat_map(|r| self.delta.copies.missing_from(r).iter().collect::<Vec<_>>())
+            .filter(is_long)
+            .flat_map(|range| pieces_of(range, LOOKED))
+            .collect();
+        let search = &*self;
+        let each = pieces.into_iter().map(|piece| {
+            let (from, near) = search.near(piece, first, block, &sums);
+            search.look(piece, block, from, near, true)
+        });
+        let found: Vec<_> = stream::iter(each).buffered(ASKED).try_collect().await?;
+        found.into_iter().flatten().flatten().for_each(|copy| self.delta.copies.add(copy));
+        Ok(())
+    }
+
+    async fn sums_of_basis(&self, block: u32) -> Result<Option<Bytes>, Stop> {
+        let Some(whole) = ByteRange::whole(self.delta.basis.stamp.size) else { return Ok(None) };
+        let each = pieces_of(whole, COMPARED).map(|range| async move {
+            let sign = Sign { file: self.delta.basis.clone(), range, block };
+            let sums = self.cx.sink.sign(sign).await;
+            if self.cx.halt.is_halted() {
+                return Err(Stop::Cancelled);
+            }
+            self.there(sums)
+        });
+        let pieces: Vec<_> = stream::iter(each).buffered(ASKED).try_collect().await?;
+        let mut sums = BytesMut::new();
+        for piece in pieces {
+            let Some(piece) = piece else { return Ok(None) };
+            sums.extend_from_slice(&piece);
+        }
+        Ok(Some(sums.freeze()))
+    }
+
+    /// The first copy that is found at one of a few places, of blocks that are not far away: to
+    /// look further costs a pass over the whole basis, which is worth it once there is one.
+    async fn try_shifts(
+        &self,
+        block: u32,
+        uncovered: &[ByteRange],
+    ) -> Result<Option<CopiedRange>, Stop> {
+        let size = self.delta.basis.stamp.size;
+        let (length, reach) = (u64::from(block), SLACK.max(size / 64));
+        for at in places(uncovered) {
+            let start = at.saturating_sub(reach) / length * length;
+            let Ok(near) = ByteRange::new(start, at.saturating_add(reach).min(size)) else {
+                continue;
+            };
+            let end = at.saturating_add(length).min(self.ours.stamp.size);
+            let Ok(range) = ByteRange::new(at, end) else { continue };
+            let sign = Sign { file: self.delta.basis.clone(), range: near, block };
+            let Some(sums) = self.there(self.cx.sink.sign(sign).await)? else { return Ok(None) };
+            match self.look(range, block, start, sums, true).await? {
+                None => return Ok(None),
+                Some(found) => {
+                    let shifted = found.into_iter().find(|copy| copy.from != copy.to);
+                    if shifted.is_some() {
+                        return Ok(shifted);
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The sums that are told to find a piece by, and where the first of their blocks begins: all,
+    /// or those near where the piece is expected if they have to cross a link.
+    fn near(&self, piece: ByteRange, first: CopiedRange, block: u32, sums: &Bytes) -> (u64, Bytes) {
+        if !self.cx.source.is_far() {
+            return (0, sums.clone());
+        }
+        let block = u64::from(block);
+        let count = sums.len() / limits::SUM_BYTES;
+        let expected = |at: u64| at.saturating_add(first.from).saturating_sub(first.to);
+        let number = |at: u64| usize::try_from(at / block).map_or(count, |n| n.min(count));
+        let start = number(expected(piece.start()).saturating_sub(SLACK));
+        let end = number(expected(piece.end()).saturating_add(SLACK)).max(start);
+        let near = sums.slice(start * limits::SUM_BYTES..end * limits::SUM_BYTES);
+        (start as u64 * block, near)
+    }
+}
+
+/// A few places within ranges, evenly apart.
+fn places(ranges: &[ByteRange]) -> impl Iterator<Item = u64> {
+    let left: u64 = ranges.iter().map(|range| range.len()).sum();
+    [1, 3, 5, 7].into_iter().filter_map(move |eighth| {
+        let mut offset = left / 8 * eighth;
+        ranges.iter().find_map(|range| {
+            let here = (offset < range.len()).then(|| range.start() + offset);
+            offset = offset.saturating_sub(range.len());
+            here
+        })
+    })
+}
+
+/// Bytes of the blocks by which a whole file is described: about as many blocks as bytes in each.
+fn shifted_block(size: u64) -> u32 {
+    let log = size.max(1).ilog2().div_ceil(2).clamp(12, limits::SUMMED_MAX.ilog2());
+    1 << log
+}
