@@ -43,6 +43,9 @@ pub const FEATURE_SURVEYS: u64 = 1 << 5;
 /// Of an agent: it removes entries (`Remove`).
 pub const FEATURE_REMOVALS: u64 = 1 << 6;
 
+/// Of an agent: it tells which files are still being written (`Settling`).
+pub const FEATURE_SETTLING: u64 = 1 << 8;
+
 /// What one side says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {

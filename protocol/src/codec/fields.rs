@@ -116,6 +116,7 @@ fn check_request(request: &Request) -> Result<u64, FieldError> {
         | Request::Facts
         | Request::Identify(_)
         | Request::WriteBack(_)
+        | Request::Settling(_)
         | Request::MakeKey
         | Request::MakeLogin
         | Request::Reclaim(_) => {}
@@ -265,6 +266,10 @@ fn check_reply(reply: &Reply) -> Result<u64, FieldError> {
         Reply::Pack(files) => return check_read_pack(files),
         Reply::Container(container) => surveys::check_container(container)?,
         Reply::Surveyed(Some(found)) => surveys::check_surveyed(found)?,
+        Reply::Settling(settling) => {
+            check_length(&settling.open, limits::SETTLING_FILES_MAX)?;
+            check_time(&settling.now)?;
+        }
         Reply::Partial(partial) => check_ranges(&partial.held)?,
         Reply::Ranges(ranges) => check_ranges(ranges)?,
         Reply::Root(Root { path, .. }) => check_location(path)?,

@@ -7,6 +7,7 @@ pub mod errand;
 pub mod passage;
 pub mod removal;
 mod reply;
+pub mod settling;
 
 use serde::{Deserialize, Serialize};
 
@@ -172,6 +173,9 @@ pub enum Request {
     WriteBack(RootIndex),
     /// Removes entries. Answered by [`Reply::Outcomes`]; none of them has a stamp.
     Remove(Remove),
+    /// Asks what time it is there, and which files may still be written to. Answered by
+    /// [`Reply::Settling`].
+    Settling(RootIndex),
 }
 
 /// Asks what stands at a path.

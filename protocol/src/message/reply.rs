@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::errand::{Carried, Gathered};
 use super::passage::{Forwarded, Reached};
+use super::settling::Settling;
 use super::{
     Begun, Digests, FileRead, Located, Outcome, Partial, Root, ScanBatch, ScanIndex, Space,
 };
@@ -86,4 +87,6 @@ pub enum Reply {
     Container(Container),
     /// What a survey found; nothing while it is under way, and it may be asked for again.
     Surveyed(Option<Box<Surveyed>>),
+    /// What is still being written.
+    Settling(Settling),
 }

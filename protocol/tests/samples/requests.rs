@@ -38,6 +38,7 @@ pub(super) fn samples() -> Vec<Sample> {
     all.extend(errands());
     all.extend(surveys());
     all.extend(removals());
+    all.push(("request-settling", Request::Settling(ROOT), vec![]));
     let numbered = all.into_iter().zip(0_u64..);
     numbered
         .map(|((name, request, payload), id)| {

@@ -6,13 +6,15 @@ use xfer_protocol::data_port::{Dial, KeyDigest, Listen, Listening};
 use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::Fault;
 use xfer_protocol::hello::{
-    FEATURE_PASSAGES, FEATURE_PROBES, FEATURE_REMOVALS, FEATURE_SURVEYS, SessionId,
+    FEATURE_PASSAGES, FEATURE_PROBES, FEATURE_REMOVALS, FEATURE_SETTLING, FEATURE_SURVEYS,
+    SessionId,
 };
 use xfer_protocol::message::passage::{
     Forward, Forwarded, Lend, ParcelIndex, Purpose, Reach, ReachByLogin, Reached, Redeem,
     RedeemedWrite,
 };
 use xfer_protocol::message::removal::Remove;
+use xfer_protocol::message::settling::Settling;
 use xfer_protocol::message::{
     Begin, Begun, Commit, Create, Digests, FileAt, FileRead, FilesAt, Finish, HashBlocks,
     HashFiles, Keep, Locate, Located, Lock, OpenPartial, OpenRoot, Outcome, Partial, PartialIndex,
@@ -301,6 +303,16 @@ impl Endpoint for RemoteEndpoint {
     async fn try_disk(&self, trial: TryDisk) -> EndpointResult<DiskTrial> {
         match self.ask(Request::TryDisk(trial)).await? {
             Reply::DiskTrial(tried) => Ok(tried),
+            _ => Err(MISMATCH),
+        }
+    }
+
+    async fn settling(&self, root: RootIndex) -> EndpointResult<Settling> {
+        if !self.offers(FEATURE_SETTLING) {
+            return Err(crate::endpoint::unsupported());
+        }
+        match self.ask(Request::Settling(root)).await? {
+            Reply::Settling(settling) => Ok(settling),
             _ => Err(MISMATCH),
         }
     }
