@@ -10,6 +10,7 @@ mod hosts;
 mod inspect;
 mod install;
 mod machines;
+mod onstart;
 mod probe;
 mod reach;
 mod receipt;
