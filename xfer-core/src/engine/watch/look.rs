@@ -28,6 +28,8 @@ pub(super) struct Look {
     pub(super) print: Digest,
     /// When the first of those has settled.
     pub(super) ready: Option<Duration>,
+    /// How long it took, once the sources were reached.
+    pub(super) took: Duration,
 }
 
 /// Sources that are open to be looked at.
@@ -70,6 +72,7 @@ impl Looker {
 
     pub(super) async fn look(&mut self, shared: &Shared) -> Result<Look, Stop> {
         self.looks += 1;
+        let began = shared.clock.elapsed();
         let mut print = blake3::Hasher::new();
         let mut ready: Option<Duration> = None;
         for (at, located) in locate(shared, &self.sources, &self.of_request).await? {
@@ -103,7 +106,8 @@ impl Looker {
                 }
             }
         }
-        Ok(Look { print: Digest::from_bytes(*print.finalize().as_bytes()), ready })
+        let took = shared.clock.elapsed().saturating_sub(began);
+        Ok(Look { print: Digest::from_bytes(*print.finalize().as_bytes()), ready, took })
     }
 }
 

@@ -131,10 +131,7 @@ impl Watch {
 
     async fn go_on(mut self) -> Result<Infallible, TransferError> {
         loop {
-            let began = self.now();
-            let found = self.look().await;
-            let took = self.now().saturating_sub(began);
-            let look = match found {
+            let look = match self.look().await {
                 Ok(look) => look,
                 Err(error) => {
                     self.outlast(error).await?;
@@ -156,7 +153,7 @@ impl Watch {
                     }
                 }
             }
-            self.wait(&look, took).await?;
+            self.wait(&look).await?;
         }
     }
 
@@ -237,13 +234,13 @@ impl Watch {
     }
 
     /// Waits until it is time to look again.
-    async fn wait(&mut self, look: &Look, took: Duration) -> Result<(), TransferError> {
+    async fn wait(&mut self, look: &Look) -> Result<(), TransferError> {
         let began = self.now();
-        let latest = self.eyes.interval().max(took * LOOKING_PART);
+        let latest = self.eyes.interval().max(look.took * LOOKING_PART);
         let ready = look.ready.map_or(latest, |ready| ready.min(latest));
         loop {
             let due = self.due.unwrap_or(began + ready).min(began + ready);
-            let left = due.max(began + took).saturating_sub(self.now());
+            let left = due.max(began + look.took).saturating_sub(self.now());
             if left.is_zero() {
                 return Ok(());
             }
