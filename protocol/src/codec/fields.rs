@@ -169,12 +169,14 @@ fn check_request(request: &Request) -> Result<u64, FieldError> {
         Request::Dispose(parcels) => check_length(parcels, limits::BATCH_ENTRIES_MAX)?,
         Request::Remove(remove) => check_remove(remove)?,
         Request::Begin(begin) => check_begin(begin)?,
-        Request::RemovePartials(paths) => {
-            check_length(&paths.paths, limits::BATCH_ENTRIES_MAX)?;
-            paths.paths.iter().try_for_each(check_below_root)?;
-        }
+        Request::RemovePartials(partials) => check_partials(&partials.paths)?,
     }
     Ok(0)
+}
+
+fn check_partials(paths: &[RelPath]) -> Result<(), FieldError> {
+    check_length(paths, limits::BATCH_ENTRIES_MAX)?;
+    paths.iter().try_for_each(check_below_root)
 }
 
 fn check_remove(remove: &Remove) -> Result<(), FieldError> {

@@ -124,15 +124,13 @@ pub(super) async fn scan_one(
                         return Err(Stop::MISMATCHED);
                     }
                 };
+                let found = there.find(cx, &path, &mut dispatcher).await?;
                 if source.leaves(&entry).is_some() {
                     dispatcher.defer(&entry, &path);
-                    let _stays = there.find(cx, &path, &mut dispatcher).await?;
-                    nothing_yet = false;
-                    continue;
+                } else {
+                    let recorded = records.find(&path);
+                    dispatcher.entry(entry, path, found, recorded).await?;
                 }
-                let found = there.find(cx, &path, &mut dispatcher).await?;
-                let recorded = records.find(&path);
-                dispatcher.entry(entry, path, found, recorded).await?;
             }
             ScanItem::Excluded(path) => {
                 if let Some(removals) = dispatcher.removals() {
