@@ -47,6 +47,9 @@ pub const FEATURE_REMOVALS: u64 = 1 << 6;
 /// `Match`, `ReadParts`, `Patch`).
 pub const FEATURE_DELTA: u64 = 1 << 7;
 
+/// Of an agent: it tells which files are still being written (`Settling`).
+pub const FEATURE_SETTLING: u64 = 1 << 8;
+
 /// What one side says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {

@@ -86,6 +86,9 @@ pub const SURVEY_PROCESSES_MAX: usize = 256;
 /// Trees and mounts that a survey tells; more are told as the trees that hold them.
 pub const SURVEY_TREES_MAX: usize = 256;
 
+/// Files that are told to be open for writing: more than a machine's training and its logs have.
+pub const SETTLING_FILES_MAX: usize = 4096;
+
 /// Bytes of a process's command.
 pub const SURVEY_COMMAND_BYTES_MAX: usize = 256;
 

@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use xfer_core::error::{ExitClass, fault_id};
 use xfer_core::event::{
-    Cost, EntryAction, Event, Observer, Phase, PlanTotals, Progress, Route, RouteTrial,
+    Cost, EntryAction, Event, Observer, Phase, PlanTotals, Progress, Route, RouteTrial, WatchRound,
 };
 use xfer_core::location::Location;
+use xfer_core::options::VerifyLevel;
 use xfer_core::receipt::PathText;
 use xfer_protocol::fault::Fault;
+use xfer_protocol::manifest::ProofLevel;
 use xfer_protocol::path::{Escaped, RelPath};
 
 use crate::output::json::{
-    Body, CostBody, CountsBody, FileBody, Mapping, ProgressBody, RetryBody, RouteBody,
+    Body, CostBody, CountsBody, FileBody, Mapping, ProgressBody, RetryBody, RouteBody, WatchBody,
 };
 use crate::output::{Output, amounts, phase_name};
 use crate::progress::{Display, View};
@@ -76,6 +78,12 @@ pub(crate) struct State {
     /// The class of the gravest.
     pub(crate) gravest: Option<ExitClass>,
     is_cost_told: bool,
+    /// Whether a watch waits for something to do.
+    is_idle: bool,
+    /// What the last round of a watch came to.
+    watch: WatchBody,
+    /// The level that is asked for, where the reporter tells what was proven.
+    asked: VerifyLevel,
     mapping: Vec<Mapping>,
     files: BTreeMap<RelPath, (u64, u64)>,
     phase: Option<Phase>,
@@ -112,6 +120,9 @@ impl Reporter {
 
     fn show(&self, state: &mut State, now: bool) {
         let elapsed = self.output.clock().elapsed();
+        if state.is_idle && !now {
+            return;
+        }
         state.speed.record(elapsed, state.progress.payload_bytes);
         if now || elapsed >= state.next_event {
             state.next_event = elapsed + EVENT_EVERY;
@@ -155,6 +166,66 @@ impl Reporter {
             sources: locations.iter().map(|l| PathText::from(&l.to_bytes()[..])).collect(),
             destination: None,
         });
+    }
+
+    /// Takes the level to which each round of a watch proves.
+    pub(crate) fn proves(&self, level: VerifyLevel) {
+        self.lock().asked = level;
+    }
+
+    /// Tells what a round of a watch came to.
+    fn round(&self, state: &mut State, round: &WatchRound) {
+        let seconds = |time: Duration| time.as_secs_f64();
+        state.watch = WatchBody {
+            rounds: round.number,
+            moved: round.entries_moved,
+            moved_bytes: round.bytes_moved,
+            waiting: round.entries_waiting,
+            waiting_bytes: round.bytes_waiting,
+            failed: round.failed,
+            deleted: round.removed,
+            elapsed_s: seconds(round.elapsed),
+            lag_s: seconds(round.lag),
+            cadence_s: round.cadence.map(seconds),
+            late: false,
+        };
+        let proof_level = round.proof_level.map(ProofLevel::name);
+        let manifest_root = round.manifest_root.map(|root| root.to_string());
+        self.output.event(&Body::Verify {
+            asked: state.asked.name(),
+            proof_level,
+            entries: round.proven.0,
+            bytes: round.proven.1,
+        });
+        if let Some(path) = &round.receipt {
+            let path = PathText::from(path.as_os_str().as_encoded_bytes());
+            self.output.event(&Body::Receipt { path, manifest_root, proof_level });
+        }
+        self.told_of_watch(state);
+        let line = round_text(round);
+        let is_quiet = round.entries_moved + round.removed + round.failed == 0;
+        let level = u32::from(is_quiet && round.number > 1);
+        if self.output.settings().verbose >= level {
+            self.print(state, &line);
+        }
+        state.is_idle = true;
+    }
+
+    /// Tells, whatever was said of being quiet, that something waits for too long.
+    fn late(&self, state: &mut State, lag: Duration) {
+        state.watch.late = true;
+        state.watch.lag_s = lag.as_secs_f64();
+        self.told_of_watch(state);
+        let line = format!(
+            "xfer: LATE: something has waited {} to be moved, and only this machine has it\n",
+            amounts::span(lag)
+        );
+        self.warn(state, &line);
+    }
+
+    fn told_of_watch(&self, state: &mut State) {
+        let body = ProgressBody { watch: Some(state.watch.clone()), ..state.progress_body() };
+        self.output.event(&Body::Progress(Box::new(body)));
     }
 
     /// Takes counts that no event told.
@@ -234,6 +305,7 @@ impl Reporter {
     fn entry(&self, state: &mut State, path: &RelPath, action: EntryAction, size: u64) {
         let (name, sign) = match action {
             EntryAction::Compare => ("compare", '?'),
+            EntryAction::Deferred => ("deferred", '.'),
             EntryAction::Removed if self.dry_run => ("delete", '-'),
             EntryAction::Removed => ("deleted", '-'),
             _ if self.dry_run && action != EntryAction::Unchanged => ("planned", '+'),
@@ -242,10 +314,10 @@ impl Reporter {
             EntryAction::Metadata => ("metadata", '~'),
         };
         let moved = action == EntryAction::Moved;
-        let (entries, bytes) = if moved {
-            (&mut state.entries.moved, &mut state.bytes.moved)
-        } else {
-            (&mut state.entries.unchanged, &mut state.bytes.unchanged)
+        let (entries, bytes) = match action {
+            EntryAction::Moved => (&mut state.entries.moved, &mut state.bytes.moved),
+            EntryAction::Deferred => (&mut state.entries.deferred, &mut state.bytes.deferred),
+            _ => (&mut state.entries.unchanged, &mut state.bytes.unchanged),
         };
         if action == EntryAction::Removed {
             state.deleted += u64::from(!self.dry_run);
@@ -273,6 +345,35 @@ impl Reporter {
             self.print(state, &line);
         }
     }
+}
+
+/// A round of a watch, in a line.
+fn round_text(round: &WatchRound) -> String {
+    let mut text = format!(
+        "xfer: round {}: {} moved, {}, in {}",
+        round.number,
+        amounts::entries(round.entries_moved),
+        amounts::bytes(round.bytes_moved),
+        amounts::span(round.elapsed),
+    );
+    if round.removed > 0 {
+        text.push_str(&format!("; {} deleted", amounts::entries(round.removed)));
+    }
+    if round.failed > 0 {
+        text.push_str(&format!("; {} failed, and will be tried again", round.failed));
+    }
+    if round.entries_waiting > 0 {
+        let (entries, bytes) = (round.entries_waiting, round.bytes_waiting);
+        text.push_str(&format!(
+            "; still being written: {}, {}",
+            amounts::entries(entries),
+            amounts::bytes(bytes)
+        ));
+    }
+    if let Some(cadence) = round.cadence {
+        text.push_str(&format!("; {} after the one before", amounts::span(cadence)));
+    }
+    text + "\n"
 }
 
 impl Observer for Reporter {
@@ -328,11 +429,14 @@ impl Observer for Reporter {
             }
             Event::Phase(phase) => {
                 if *phase == Phase::Connect {
+                    state.is_idle = false;
                     state.begin_session();
                 }
                 state.phase = state.phase.max_by_order(*phase);
                 self.told(state, None, None);
             }
+            Event::Round(round) => self.round(state, round),
+            Event::Late(lag) => self.late(state, *lag),
             _ => {}
         }
         self.show(state, false);
@@ -381,6 +485,7 @@ impl State {
                 .collect(),
             notice: None,
             retry: None,
+            watch: None,
         }
     }
 

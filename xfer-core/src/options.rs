@@ -23,6 +23,8 @@ pub struct TransferOptions {
     pub selection: SelectionOptions,
     /// What is preserved.
     pub preserve: PreserveOptions,
+    /// What is moved first.
+    pub order: OrderOptions,
     /// How it is proven.
     pub verify: VerifyOptions,
     /// How bytes travel.
@@ -52,6 +54,58 @@ pub struct SelectionOptions {
     pub compare: Comparison,
     /// Which entries that exist stay as they are, whatever the source has. Default: none.
     pub leaves: Leaves,
+    /// Which files are left for later.
+    pub settle: SettleOptions,
+}
+
+/// Files that are still being written, and are left for later.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SettleOptions {
+    /// How long a file has to be left alone, by its source's clock; with any such time, one that
+    /// is open for writing waits too, where that can be told, and one that changes while it is
+    /// read. Default: none is left for later.
+    pub time: Duration,
+    /// Whether a file that is gone before it could be read is left for later as well, and not a
+    /// problem: where somebody removes old ones all the time. Default: no.
+    pub gone: bool,
+}
+
+/// How a transfer goes on for as long as nobody stops it.
+#[derive(Clone, Copy, Debug)]
+pub struct WatchOptions {
+    /// Rounds that may fail in a row because somebody is away. Default: any number.
+    pub failures: Option<u32>,
+    /// How long something may wait to be moved before that is told. Default: 5 min.
+    pub lag: Duration,
+}
+
+impl Default for WatchOptions {
+    fn default() -> Self {
+        Self { failures: None, lag: Duration::from_secs(300) }
+    }
+}
+
+/// What is moved first, of what is to be moved from one source. Any order but that of names waits
+/// for the whole scan, and costs about 400 bytes of memory a file.
+#[derive(Clone, Debug, Default)]
+pub struct OrderOptions {
+    /// Default: by name, which waits for nothing.
+    pub by: Order,
+    /// Globs of what goes before all other, of every source: those with a `/` match paths below a
+    /// source, others names. Default: none.
+    pub first: Vec<String>,
+}
+
+/// Orders of files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// By their paths, as they are listed.
+    #[default]
+    Name,
+    /// By their modification times, the latest first.
+    Newest,
+    /// By their sizes, the smallest first.
+    Smallest,
 }
 
 /// What becomes of entries that stand at the destination and not at the source.

@@ -119,6 +119,7 @@ fn check_request(request: &Request) -> Result<u64, FieldError> {
         | Request::Facts
         | Request::Identify(_)
         | Request::WriteBack(_)
+        | Request::Settling(_)
         | Request::MakeKey
         | Request::MakeLogin
         | Request::Reclaim(_) => {}
@@ -175,12 +176,14 @@ fn check_request(request: &Request) -> Result<u64, FieldError> {
         Request::ReadParts(read) => deltas::check_read_parts(read)?,
         Request::Patch(patch) => return deltas::check_patch(patch),
         Request::Begin(begin) => check_begin(begin)?,
-        Request::RemovePartials(paths) => {
-            check_length(&paths.paths, limits::BATCH_ENTRIES_MAX)?;
-            paths.paths.iter().try_for_each(check_below_root)?;
-        }
+        Request::RemovePartials(partials) => check_partials(&partials.paths)?,
     }
     Ok(0)
+}
+
+fn check_partials(paths: &[RelPath]) -> Result<(), FieldError> {
+    check_length(paths, limits::BATCH_ENTRIES_MAX)?;
+    paths.iter().try_for_each(check_below_root)
 }
 
 fn check_remove(remove: &Remove) -> Result<(), FieldError> {
@@ -276,6 +279,10 @@ fn check_reply(reply: &Reply) -> Result<u64, FieldError> {
         Reply::Pack(files) => return check_read_pack(files),
         Reply::Container(container) => surveys::check_container(container)?,
         Reply::Surveyed(Some(found)) => surveys::check_surveyed(found)?,
+        Reply::Settling(settling) => {
+            check_length(&settling.open, limits::SETTLING_FILES_MAX)?;
+            check_time(&settling.now)?;
+        }
         Reply::Partial(partial) => check_ranges(&partial.held)?,
         Reply::Ranges(ranges) => check_ranges(ranges)?,
         Reply::Root(Root { path, .. }) => check_location(path)?,

@@ -8,6 +8,7 @@ pub mod errand;
 pub mod passage;
 pub mod removal;
 mod reply;
+pub mod settling;
 
 use serde::{Deserialize, Serialize};
 
@@ -185,6 +186,9 @@ pub enum Request {
     /// Writes a range of a partial; what is not copied from its basis is the payload. Answered by
     /// [`Reply::Done`].
     Patch(Patch),
+    /// Asks what time it is there, and which files may still be written to. Answered by
+    /// [`Reply::Settling`].
+    Settling(RootIndex),
 }
 
 /// Asks what stands at a path.

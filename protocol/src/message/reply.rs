@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::delta::CopiedRange;
 use super::errand::{Carried, Gathered};
 use super::passage::{Forwarded, Reached};
+use super::settling::Settling;
 use super::{
     Begun, Digests, FileRead, Located, Outcome, Partial, Root, ScanBatch, ScanIndex, Space,
 };
@@ -100,4 +101,6 @@ pub enum Reply {
         Vec<Digest>,
         u32,
     ),
+    /// What is still being written.
+    Settling(Settling),
 }

@@ -2,10 +2,11 @@
 
 use xfer_protocol::data_port::{Carrier, DataPort, InsidePort, KeyDigest, Listening, PortRefusal};
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
-use xfer_protocol::manifest::{Device, Entry, EntryKind, Inode, ScanItem};
+use xfer_protocol::manifest::{Device, Entry, EntryKind, Inode, ScanItem, Timestamp};
 use xfer_protocol::message::delta::CopiedRange;
 use xfer_protocol::message::errand::{Carried, CarryProblem, CarryProblemKind, Gathered, Head};
 use xfer_protocol::message::passage::{Forwarded, Reached};
+use xfer_protocol::message::settling::Settling;
 use xfer_protocol::message::{
     Begun, Digests, Located, LocatedKind, Message, Outcome, Partial, ReadFile, Reply, RequestId,
     Root, RootIndex, ScanBatch, ScanIndex, Space, Ticket,
@@ -132,11 +133,14 @@ fn surveys() -> Vec<Sample> {
         mounts: None,
         changed: Some(vec![tree(Some(digest(4))), tree(None)]),
     };
+    let open = vec![(0x2b, 812), (0x2b, 1 << 40)];
+    let settling = Settling { now: Timestamp { seconds: -5, nanoseconds: 999_999_999 }, open };
     let replies = [
         ("reply-container", Reply::Container(container)),
         ("reply-container-unknown", Reply::Container(Container::default())),
         ("reply-survey-under-way", Reply::Surveyed(None)),
         ("reply-surveyed", Reply::Surveyed(Some(Box::new(found)))),
+        ("reply-settling", Reply::Settling(settling)),
     ];
     let replies = replies.into_iter();
     replies

@@ -40,6 +40,7 @@ pub(super) fn samples() -> Vec<Sample> {
     all.extend(surveys());
     all.extend(removals());
     all.extend(deltas());
+    all.push(("request-settling", Request::Settling(ROOT), vec![]));
     let numbered = all.into_iter().zip(0_u64..);
     numbered
         .map(|((name, request, payload), id)| {

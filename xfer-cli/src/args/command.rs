@@ -20,6 +20,18 @@ const TRANSFER: &[Group] = &[
     Group::Removal,
     Group::Preserve,
     Group::Travel,
+    Group::Watch,
+    Group::Connection,
+    Group::Output,
+    Group::OldFingers,
+];
+/// Those of a transfer that ends by itself.
+const EVACUATE: &[Group] = &[
+    Group::Selection,
+    Group::Proof,
+    Group::Removal,
+    Group::Preserve,
+    Group::Travel,
     Group::Connection,
     Group::Output,
     Group::OldFingers,
@@ -114,7 +126,7 @@ const VERBS: &[Verb] = &[
         name: "evacuate",
         about: "Copy a machine's files, read them back, ask the gate, and destroy it if asked to",
         operands: evacuate_operands,
-        groups: TRANSFER,
+        groups: EVACUATE,
     },
     Verb {
         name: "destroy",

@@ -60,6 +60,8 @@ pub(crate) enum Group {
     Preserve,
     /// `push` and `pull`: how bytes travel.
     Travel,
+    /// `push`, `pull` and `sync`: how they go on.
+    Watch,
     /// `push` and `pull`: accepted for those who come from other tools.
     OldFingers,
     /// Whatever reaches another machine.
@@ -81,6 +83,7 @@ impl Group {
             Self::Removal => "What is deleted",
             Self::Preserve => "What is preserved",
             Self::Travel => "How bytes travel",
+            Self::Watch => "How it goes on",
             Self::OldFingers => "Accepted, and without effect",
             Self::Connection => "How machines are reached",
             Self::Probe => "What is measured, and what that may cost",
@@ -132,6 +135,8 @@ impl Flag {
             "backup-dir",
             "detach",
             "deadline",
+            "watch",
+            "print-onstart",
         ];
         self.variable().is_some() && !one_run.contains(&self.long)
     }
@@ -140,7 +145,8 @@ impl Flag {
     /// key or a place to write to, because it comes with somebody's repository.
     pub(crate) fn in_project(&self) -> bool {
         let filters = self.group == Group::Selection && self.in_files();
-        filters && self.long != "copy-links"
+        let selects = ["copy-links", "settle", "order", "first"];
+        filters && !selects.contains(&self.long)
             || ["streams", "bwlimit", "compress", "verify", "proxy-limit"].contains(&self.long)
     }
 }
@@ -232,6 +238,24 @@ pub(crate) const FLAGS: &[Flag] = &[
         Kind::Value("TIME", |v| values::time(v).map(drop)),
         Group::Selection,
         "Leave out files modified longer ago than TIME, or before it",
+    ),
+    flag(
+        "settle",
+        Kind::Value("TIME", |v| values::settle(v).map(drop)),
+        Group::Selection,
+        "Leave files for later that changed within TIME, or are open for writing (default 0)",
+    ),
+    flag(
+        "order",
+        Kind::Value("ORDER", |v| values::order(v).map(drop)),
+        Group::Selection,
+        "Move the newest or the smallest files first, or by name (default)",
+    ),
+    flag(
+        "first",
+        Kind::Values("GLOB", |v| values::first(v).map(drop)),
+        Group::Selection,
+        "Move files that match GLOB before all others; a name, or with a / a path",
     ),
     switch("copy-links", Group::Selection, "Copy what symbolic links point to, within the source")
         .short('L'),
@@ -343,6 +367,16 @@ pub(crate) const FLAGS: &[Flag] = &[
         Kind::Value("SIZE", |v| values::size(v).map(drop)),
         Group::Travel,
         "Leave SIZE free at the destination (default 512MiB)",
+    ),
+    switch(
+        "watch",
+        Group::Watch,
+        "Go on with what comes later, as soon as it is finished, until stopped",
+    ),
+    switch(
+        "print-onstart",
+        Group::Watch,
+        "Print a script that starts this watch where a machine starts, and do nothing else",
     ),
     flag(
         "route",

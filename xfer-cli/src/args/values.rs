@@ -8,13 +8,16 @@ use xfer_core::disk::metadata::umask;
 use xfer_core::disk::named_roots::is_root_name;
 use xfer_core::options::chmod::ModeChanges;
 use xfer_core::options::{
-    Compression, Deadline, MappedPort, RemovalLimit, RemovalTime, RouteChoice, VerifyLevel,
+    Compression, Deadline, MappedPort, Order, RemovalLimit, RemovalTime, RouteChoice, VerifyLevel,
 };
 use xfer_protocol::data_port::{Carrier, InsidePort};
 use xfer_protocol::limits::LEVEL_MAX;
 use xfer_protocol::manifest::Timestamp;
 
 use crate::moment;
+
+/// Bytes of a pattern of what goes first.
+const FIRST_BYTES_MAX: usize = 4096;
 
 /// Streams beyond which no route gains: stores admit 64, SSH four logins of 8 channels.
 const STREAMS_MAX: usize = 64;
@@ -121,6 +124,31 @@ pub(crate) fn span(text: &str) -> Result<Duration, Refusal> {
             Ok(Duration::from_millis(milliseconds))
         }
         _ => Err("the time is too long"),
+    }
+}
+
+/// How long a file has to be left alone; nothing needs no unit.
+pub(crate) fn settle(text: &str) -> Result<Duration, Refusal> {
+    if text == "0" { Ok(Duration::ZERO) } else { span(text) }
+}
+
+/// What is moved first.
+pub(crate) fn order(text: &str) -> Result<Order, Refusal> {
+    match text {
+        "name" => Ok(Order::Name),
+        "newest" => Ok(Order::Newest),
+        "smallest" => Ok(Order::Smallest),
+        _ => Err("expected newest, smallest or name"),
+    }
+}
+
+/// A pattern of what is moved before all other.
+pub(crate) fn first(text: &str) -> Result<String, Refusal> {
+    let fits = text.len() <= FIRST_BYTES_MAX && !text.is_empty();
+    if fits && xfer_core::engine::is_first_pattern(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("expected a pattern such as 'best*.pt' or 'run7/**/best.pt'")
     }
 }
 

@@ -11,6 +11,7 @@ mod hosts;
 mod inspect;
 mod install;
 mod machines;
+mod onstart;
 mod probe;
 mod reach;
 mod receipt;

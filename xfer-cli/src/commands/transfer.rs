@@ -6,11 +6,11 @@ use xfer_core::connect::Connector;
 use xfer_core::engine::{self, Counts, Summary, Transfer};
 use xfer_core::error::{ExitClass, Failure, PolicyReason, Remedy, TransferError, UsageReason};
 use xfer_core::location::Location;
-use xfer_core::options::VerifyLevel;
+use xfer_core::options::{VerifyLevel, WatchOptions};
 use xfer_core::receipt::PathText;
 use xfer_protocol::manifest::ProofLevel;
 
-use super::{Context, reach};
+use super::{Context, onstart, reach};
 use crate::Outcome;
 use crate::args::Copying;
 use crate::output::json::{Body, CountsBody, ResultBody, RouteBody};
@@ -29,9 +29,32 @@ pub(super) fn copy(
     if copying == Copying::Pull && !destination.is_here() {
         return Err(TransferError::from(UsageReason::PullElsewhere(destination)).into());
     }
+    let mut settings = CopySettings::resolve(&context.merged, &context.around)?;
+    let [watches, prints] =
+        ["watch", "print-onstart"].map(|flag| context.merged.switch(flag, false));
+    if !watches && !prints {
+        return copy_with(context, reach::connector(context)?, settings, sources, destination);
+    }
+    let watch = settings.watch(&context.merged)?;
+    let CopySettings { options, dry_run } = settings;
+    let transfer = Transfer { sources, destination, options, plan_only: dry_run };
+    engine::check_watch(&transfer)?;
+    if prints { onstart::print(context) } else { copy_on(context, transfer, watch) }
+}
+
+/// Copies until it is stopped.
+fn copy_on(context: &Context, transfer: Transfer, watch: WatchOptions) -> Outcome {
+    let output = &context.output;
     let connector = reach::connector(context)?;
-    let settings = CopySettings::resolve(&context.merged, &context.around)?;
-    copy_with(context, connector, settings, sources, destination)
+    let reporter = Reporter::new(Arc::clone(output), context.verb, false);
+    reporter.proves(transfer.options.verify.level);
+    let ended = reach::run(connector, &reporter, |reach| {
+        engine::watch(transfer, watch, reach.connector, reach.observer, reach.cancel)
+    });
+    let Err(error) = ended;
+    let error = reach::stopped(error);
+    output_failure(&reporter, &error, output);
+    Ok(error.class)
 }
 
 /// Copies by a connector, as the settings say.
@@ -205,6 +228,10 @@ pub(super) fn summary_text(summary: &Summary) -> String {
     }
     if summary.removed > 0 {
         line("deleted", amounts::entries(summary.removed));
+    }
+    if summary.entries.deferred > 0 {
+        let (entries, bytes) = (summary.entries.deferred, summary.bytes.deferred);
+        line("deferred", format!("{}, {}", amounts::entries(entries), amounts::bytes(bytes)));
     }
     if summary.entries.skipped > 0 {
         line("left out", amounts::entries(summary.entries.skipped));

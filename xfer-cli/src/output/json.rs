@@ -272,6 +272,34 @@ pub(crate) struct ProgressBody {
     /// Why something is tried again, and for which time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) retry: Option<RetryBody>,
+    /// How a watch gets on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) watch: Option<WatchBody>,
+}
+
+/// How a watch gets on: what a round came to, or that something has waited for too long.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct WatchBody {
+    /// Rounds that ended.
+    pub(crate) rounds: u64,
+    /// Entries that the last of them moved, and their bytes.
+    pub(crate) moved: u64,
+    pub(crate) moved_bytes: u64,
+    /// Files that it left for later, and their bytes.
+    pub(crate) waiting: u64,
+    pub(crate) waiting_bytes: u64,
+    /// Entries that it failed to move.
+    pub(crate) failed: u64,
+    /// Entries of the destination that it deleted.
+    pub(crate) deleted: u64,
+    /// Seconds that it took.
+    pub(crate) elapsed_s: f64,
+    /// Seconds for which the oldest waits that is to be moved.
+    pub(crate) lag_s: f64,
+    /// Seconds between the last two rounds that moved anything.
+    pub(crate) cadence_s: Option<f64>,
+    /// Whether that is too long.
+    pub(crate) late: bool,
 }
 
 /// A large file under way.

@@ -11,9 +11,9 @@ use std::time::Duration;
 use xfer_core::error::{TransferError, UsageReason};
 use xfer_core::location::{Location, Machine};
 use xfer_core::options::{
-    Comparison, Deadline, DiskOptions, Leaves, MachineOptions, MappedPort, NetworkOptions,
-    PreserveOptions, RemovalOptions, RetryOptions, RouteChoice, SelectionOptions, TransferOptions,
-    VerifyOptions, Via,
+    Comparison, Deadline, DiskOptions, Leaves, MachineOptions, MappedPort, NetworkOptions, Order,
+    OrderOptions, PreserveOptions, RemovalOptions, RetryOptions, RouteChoice, SelectionOptions,
+    SettleOptions, TransferOptions, VerifyOptions, Via, WatchOptions,
 };
 use xfer_core::transport::ssh::SshOptions;
 use xfer_protocol::digest::BlockSize;
@@ -178,6 +178,25 @@ impl ProbeSettings {
 }
 
 impl CopySettings {
+    /// Goes on for as long as nobody stops it: with the defaults of that, where nobody says
+    /// otherwise.
+    pub(crate) fn watch(&mut self, merged: &Merged) -> Result<WatchOptions, CliError> {
+        const SETTLE: Duration = Duration::from_secs(10);
+        const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 86_400);
+        let options = &mut self.options;
+        let is_said = |id| !merged.all(id).is_empty();
+        options.selection.settle.gone = true;
+        if !is_said("settle") {
+            options.selection.settle.time = SETTLE;
+        }
+        if !is_said("order") {
+            options.order.by = Order::Newest;
+        }
+        options.machine.wait.get_or_insert(FOR_EVER);
+        let failures = merged.value("retries", values::retries)?;
+        Ok(WatchOptions { failures, ..WatchOptions::default() })
+    }
+
     /// From merged settings; reads the files of patterns and paths that they name.
     pub(crate) fn resolve(merged: &Merged, around: &Surroundings) -> Result<Self, CliError> {
         merged.refuse_pair("checksum", "quick")?;
@@ -189,6 +208,10 @@ impl CopySettings {
         let options = TransferOptions {
             selection: selection(merged, around.now)?,
             preserve: preserve(merged)?,
+            order: OrderOptions {
+                by: merged.value("order", values::order)?.unwrap_or_default(),
+                first: merged.values("first", values::first)?,
+            },
             verify: VerifyOptions {
                 level: merged.value("verify", values::verify_level)?.unwrap_or_default(),
             },
@@ -334,6 +357,10 @@ fn selection(merged: &Merged, now: Timestamp) -> Result<SelectionOptions, CliErr
         allow_secrets: merged.switch("allow-secrets", false),
         compare,
         leaves: leaves(merged)?,
+        settle: SettleOptions {
+            time: merged.value("settle", values::settle)?.unwrap_or_default(),
+            gone: false,
+        },
     })
 }
 

@@ -13,7 +13,8 @@ use xfer_protocol::encoding::{Accepts, Encoded};
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::hello::{
     FEATURE_DELTA, FEATURE_ENCODED_PAYLOAD, FEATURE_ERRANDS, FEATURE_MAPPED_PORTS,
-    FEATURE_PASSAGES, FEATURE_PROBES, FEATURE_REMOVALS, FEATURE_SURVEYS, Hello, Role, SessionId,
+    FEATURE_PASSAGES, FEATURE_PROBES, FEATURE_REMOVALS, FEATURE_SETTLING, FEATURE_SURVEYS, Hello,
+    Role, SessionId,
 };
 use xfer_protocol::message::errand::RedeemAll;
 use xfer_protocol::message::passage::{ParcelIndex, Purpose, Redeem, RedeemedWrite};
@@ -264,7 +265,8 @@ impl<E: Source + Sink + 'static> Served<E> {
         let passages = if self.passage.is_some() { FEATURE_PASSAGES } else { 0 };
         let errands = if self.errands.is_some() { FEATURE_ERRANDS } else { 0 };
         let surveys = if self.surveys.is_some() { FEATURE_SURVEYS } else { 0 };
-        let always = FEATURE_ENCODED_PAYLOAD | FEATURE_PROBES | FEATURE_REMOVALS | FEATURE_DELTA;
+        let always = FEATURE_ENCODED_PAYLOAD | FEATURE_PROBES | FEATURE_REMOVALS;
+        let always = always | FEATURE_DELTA | FEATURE_SETTLING;
         let features = features | passages | errands | surveys | always;
         self.serve(greeted(stream, features, &*self.clock).await?).await
     }
@@ -623,6 +625,7 @@ async fn answer<E: Source + Sink>(
             .await
             .map(|(digests, past_cache)| plain(Reply::FileDigests(digests, past_cache))),
         Request::Lock(r) => endpoint.lock(r).await.map(done),
+        Request::Settling(r) => endpoint.settling(r).await.map(|s| plain(Reply::Settling(s))),
         Request::Space(r) => endpoint.space(r).await.map(|space| plain(Reply::Space(space))),
         Request::Create(r) => endpoint.create(r).await.map(outcomes),
         Request::OpenPartial(r) => {

@@ -8,6 +8,8 @@
 pub(crate) mod authorized_keys;
 pub mod base;
 pub mod boot;
+#[cfg(target_os = "linux")]
+pub mod changes;
 pub mod confine;
 pub mod descriptor;
 pub mod detached;

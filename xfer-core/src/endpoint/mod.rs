@@ -37,6 +37,7 @@ use xfer_protocol::manifest::{ProofLevel, Timestamp};
 use xfer_protocol::message::FilesAt;
 use xfer_protocol::message::delta::{CopiedRange, Match, Patch, ReadParts, Sign};
 use xfer_protocol::message::removal::Remove;
+use xfer_protocol::message::settling::Settling;
 use xfer_protocol::message::{
     Begin, Begun, Commit, Create, Digests, FileAt, FileRead, Finish, HashBlocks, HashFiles, Keep,
     Locate, Located, Lock, OpenPartial, OpenRoot, Outcome, Partial, PartialIndex, Paths, Publish,
@@ -254,6 +255,12 @@ pub trait Endpoint: Send + Sync {
 
     /// Free space.
     async fn space(&self, root: RootIndex) -> EndpointResult<Space>;
+
+    /// The time at the endpoint, and which files of a root may still be written to. Default: that
+    /// cannot be told.
+    async fn settling(&self, _root: RootIndex) -> EndpointResult<Settling> {
+        Err(unsupported())
+    }
 
     /// What the machine is. Default: that cannot be told.
     async fn facts(&self) -> EndpointResult<Facts> {

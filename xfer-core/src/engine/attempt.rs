@@ -15,9 +15,8 @@ use super::bill::Bill;
 use super::context::{Budget, Context, Halt, Stop};
 use super::delta::Bases;
 use super::dispatch::Dispatcher;
-use super::in_step::{Early, scan_one};
+use super::in_step::{Early, SourceList, scan_one};
 use super::ledger::{Kept, Ledger, Side};
-use super::listing::Listing;
 use super::manifest::Manifest;
 use super::preflight::Preflight;
 use super::provenance::{TwoEnds, provenance};
@@ -101,7 +100,7 @@ impl Opened {
 /// A scan that began before its destination was reached.
 struct Begun {
     root: Root,
-    listing: Listing,
+    listing: SourceList,
 }
 
 pub(super) async fn attempt(shared: &Shared) -> Result<Summary, Stop> {
@@ -125,7 +124,7 @@ pub(super) async fn attempt(shared: &Shared) -> Result<Summary, Stop> {
     result
 }
 
-async fn open(shared: &Shared) -> Result<(Opened, Option<Listing>), Stop> {
+async fn open(shared: &Shared) -> Result<(Opened, Option<SourceList>), Stop> {
     let transfer = &shared.transfer;
     let (to, network) = (&transfer.destination, &transfer.options.network);
     let between = shared.connector.goes_between(&transfer.sources, to, network);
@@ -235,7 +234,7 @@ async fn begin_early(
     let open = OpenRoot { path, access: Access::Read };
     let root = source.source.open_root(open).await.ok()?;
     let scan = Scan { root: root.index, under, options: transfer.options.source_scan() };
-    let listing = Listing::begin(Arc::clone(&source.source), scan).await.ok()?;
+    let listing = SourceList::begin(shared, &source.source, scan).await.ok()?;
     Some(Begun { root, listing })
 }
 
@@ -244,7 +243,7 @@ fn is_far(machine: &Machine) -> bool {
 }
 
 /// Finds every source, with its place in the request.
-async fn locate(
+pub(super) async fn locate(
     shared: &Shared,
     sources: &[Connected],
     of_request: &[usize],
@@ -391,7 +390,7 @@ fn unknown_root(shared: &Shared) -> Root {
 async fn move_all(
     shared: &Shared,
     opened: &Opened,
-    begun: Option<Listing>,
+    begun: Option<SourceList>,
 ) -> Result<Summary, Stop> {
     let state = shared.connector.state_directory().map_err(Stop::State)?;
     let unknown = unknown_root(shared);
@@ -534,7 +533,7 @@ async fn move_mappings(
         let may_lead = pending.scanned.is_empty();
         let plan_only = shared.transfer.plan_only;
         let removals = Removals::of(shared, &cx)?;
-        let dispatcher = Dispatcher::new(&cx, &preflight, removals, may_lead, plan_only);
+        let dispatcher = Dispatcher::new(&cx, &preflight, removals, may_lead, plan_only)?;
         let early = std::mem::take(&mut pending.early);
         let scanned = scan_one(shared, &cx, dispatcher, record, is_there, beside, early).await;
         let scanned = scanned.map_err(|stop| shared.of_source(mapping.source, stop))?;

@@ -153,6 +153,16 @@ impl Context {
         }
     }
 
+    /// Whether a file that fails so at the source is left for later.
+    pub(super) fn puts_off(&self, kind: FaultKind) -> bool {
+        let settle = &self.options.selection.settle;
+        match kind {
+            FaultKind::Changed => !settle.time.is_zero(),
+            FaultKind::NotFound => settle.gone,
+            _ => false,
+        }
+    }
+
     /// Notes that the destination failed to sync, and lost nobody knows what.
     pub(super) fn note_unsynced(&self) {
         self.unsynced.iter().for_each(Unsynced::note);

@@ -15,8 +15,9 @@ use super::dispatch::Dispatcher;
 use super::ledger::Side;
 use super::listing::Listing;
 use super::refusals::refuse_recursion;
+use super::settling::{Settled, Unsettled};
 use crate::disk::is_partial_name;
-use crate::endpoint::{EndpointError, EndpointResult};
+use crate::endpoint::{EndpointError, EndpointResult, Source};
 use crate::journal::RecordReader;
 use crate::options::TransferOptions;
 use crate::plan::mapping::Mapping;
@@ -25,13 +26,42 @@ use crate::plan::mapping::Mapping;
 #[derive(Default)]
 pub(super) struct Early {
     /// Of the source.
-    pub(super) source: Option<Listing>,
+    pub(super) source: Option<SourceList>,
     /// Of what stands at the destination, in the order of [`lists_of`].
     pub(super) there: Option<Lists>,
 }
 
 /// The first batch of each list, or why there is none.
 type Lists = Vec<Result<(ScanIndex, ScanBatch), Fault>>;
+
+/// The list of a source, and which of its files are still being written.
+pub(super) struct SourceList {
+    listing: Listing,
+    settled: Option<Settled>,
+}
+
+impl SourceList {
+    /// Asks what is being written, and begins to list: whatever changes meanwhile is later.
+    pub(super) async fn begin(
+        shared: &Shared,
+        source: &Arc<dyn Source>,
+        scan: Scan,
+    ) -> EndpointResult<Self> {
+        let age = shared.transfer.options.selection.settle.time;
+        let (finished, clock) = (&shared.finished, &*shared.clock);
+        let settled = Settled::ask(&**source, scan.root, age, finished, clock).await?;
+        Ok(Self { listing: Listing::begin(Arc::clone(source), scan).await?, settled })
+    }
+
+    pub(super) async fn next(&mut self) -> EndpointResult<Option<ScanItem>> {
+        self.listing.next().await
+    }
+
+    /// Why a file is left for later, where it is.
+    pub(super) fn leaves(&self, entry: &Entry) -> Option<Unsettled> {
+        self.settled.as_ref().and_then(|settled| settled.of(entry))
+    }
+}
 
 /// What is listed at the destination of a mapping: the entry itself, and the partial beside it that
 /// an earlier session may have left.
@@ -68,7 +98,7 @@ pub(super) async fn scan_one(
         None => {
             let (root, under) = (cx.source_root, cx.mapping.under.clone());
             let scan = Scan { root, under, options: cx.options.source_scan() };
-            Listing::begin(Arc::clone(&cx.source), scan).await.map_err(stop)?
+            SourceList::begin(shared, &cx.source, scan).await.map_err(stop)?
         }
     };
     let (mut there, held) = match is_there {
@@ -95,9 +125,13 @@ pub(super) async fn scan_one(
                     }
                 };
                 let found = there.find(cx, &path, &mut dispatcher).await?;
-                let recorded = records.find(&path);
                 dispatcher.more_there(!there.ended);
-                dispatcher.entry(entry, path, found, recorded).await?;
+                if source.leaves(&entry).is_some() {
+                    dispatcher.defer(&entry, &path);
+                } else {
+                    let recorded = records.find(&path);
+                    dispatcher.entry(entry, path, found, recorded).await?;
+                }
             }
             ScanItem::Excluded(path) => {
                 if let Some(removals) = dispatcher.removals() {
@@ -244,10 +278,11 @@ impl Destination {
         }
     }
 
-    /// Removes partials that nothing will resume: all but those of entries that failed.
+    /// Removes partials that nothing will resume: all but those of entries that failed, or are left
+    /// for later.
     pub(super) async fn remove_partials(self, cx: &Context) -> Result<(), Stop> {
-        let failed = cx.ledger.failed_paths();
-        let kept: Vec<_> = failed.iter().filter_map(partial_of).collect();
+        let left = cx.ledger.left_paths();
+        let kept: Vec<_> = left.iter().filter_map(partial_of).collect();
         let stale = self.partials.into_iter().filter(|p| !kept.contains(p));
         for paths in batches(stale, Most::entries(1024)) {
             let paths = Paths { root: cx.sink_root, paths };

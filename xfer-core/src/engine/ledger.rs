@@ -164,7 +164,7 @@ struct State {
     problem_count: u64,
     /// The class of the gravest problem.
     gravest: Option<ExitClass>,
-    failed_paths: Vec<RelPath>,
+    left_paths: Vec<RelPath>,
     excluded: blake3::Hasher,
     excluded_count: u64,
     buffer: Vec<u8>,
@@ -224,6 +224,27 @@ impl Ledger {
         state.excluded.update(path.as_bytes()).update(b"\0");
         state.excluded_count += 1;
         state.entries.skipped += 1;
+    }
+
+    /// Notes a selected file that is left for later.
+    pub(super) fn defer(&self, path: &RelPath, source: &Entry) {
+        let mut state = self.lock();
+        state.select(source);
+        state.count_deferred(path, source.kind.size());
+    }
+
+    /// Notes that a file which was to be moved is left for later.
+    pub(super) fn put_off(&self, ticket: Ticket, path: &RelPath, size: u64) {
+        let mut state = self.lock();
+        let Some(slot) = state.slot(ticket).filter(|slot| slot.flags & (FAILED | DONE) == 0) else {
+            return;
+        };
+        // Nothing more is done in its name.
+        slot.flags = FAILED;
+        state.count_deferred(path, size);
+        drop(state);
+        let (path, action) = (path.clone(), EntryAction::Deferred);
+        self.observer.observe(&Event::Entry { path, action, size });
     }
 
     /// Notes an entry that the destination has no kind for.
@@ -329,9 +350,7 @@ impl Ledger {
         if before & FAILED == 0 {
             state.entries.failed += 1;
             state.bytes.failed += size;
-            if state.failed_paths.len() < PROBLEMS_KEPT {
-                state.failed_paths.push(path.clone());
-            }
+            state.is_left(path);
         }
         drop(state);
         self.problem(side, fault);
@@ -392,9 +411,9 @@ impl Ledger {
         self.lock().problem_count > 0
     }
 
-    /// The paths that failed, up to a bound.
-    pub(super) fn failed_paths(&self) -> Vec<RelPath> {
-        self.lock().failed_paths.clone()
+    /// The paths that failed or are left for later, up to a bound.
+    pub(super) fn left_paths(&self) -> Vec<RelPath> {
+        self.lock().left_paths.clone()
     }
 
     pub(super) fn selected(&self) -> (u64, u64, u64) {
@@ -421,6 +440,18 @@ impl State {
     fn select(&mut self, source: &Entry) {
         self.entries.selected += 1;
         self.bytes.selected += source.kind.size();
+    }
+
+    fn count_deferred(&mut self, path: &RelPath, size: u64) {
+        self.entries.deferred += 1;
+        self.bytes.deferred += size;
+        self.is_left(path);
+    }
+
+    fn is_left(&mut self, path: &RelPath) {
+        if self.left_paths.len() < PROBLEMS_KEPT {
+            self.left_paths.push(path.clone());
+        }
     }
 
     fn slot(&mut self, ticket: Ticket) -> Option<&mut Slot> {

@@ -38,8 +38,11 @@ pub mod release;
 mod removal;
 mod rescue;
 mod scanned;
+mod settling;
 mod vigil;
 mod waiting;
+#[cfg(target_os = "linux")]
+mod watch;
 mod way;
 mod wrap_up;
 
@@ -66,11 +69,15 @@ use context::{Pacer, Stop, pause};
 use deadline::Until;
 use meter::Meter;
 use patience::Patience;
+use settling::Finished;
 use waiting::Waited;
 
+pub use dispatch::is_first_pattern;
 pub use inspect::{Inspection, Verified};
 pub use ledger::{Counts, Side};
 pub use outcome::MappedPath;
+#[cfg(target_os = "linux")]
+pub use watch::{check_watch, watch};
 
 /// How much longer than its silence allows a far side that lost us may hold its locks.
 const SILENCE_MARGIN: Duration = Duration::from_secs(10);
@@ -169,6 +176,8 @@ struct Shared {
     reached: AtomicBool,
     /// When a machine that was waited for began to run, in ns of the clock; 0 where none was.
     woke: AtomicU64,
+    /// Files that need not settle any more.
+    finished: Arc<Finished>,
     /// Entries that were removed, in all sessions.
     removed: AtomicU64,
     /// Entries and bytes that sessions moved which were lost.
@@ -193,18 +202,37 @@ pub async fn run(
     observer: SharedObserver,
     cancel: CancellationToken,
 ) -> Result<Summary, TransferError> {
-    if transfer.destination.is_source_only() {
-        return Err(UsageReason::SourceOnly(transfer.destination).into());
-    }
-    removal::check_request(&transfer)?;
+    check(&transfer)?;
     let begun = Event::Begun {
         sources: transfer.sources.clone(),
         destination: transfer.destination.clone(),
     };
     observer.observe(&begun);
+    run_round(transfer, connector, observer, cancel, Arc::default()).await
+}
+
+/// Refuses what makes no sense whatever stands where.
+fn check(transfer: &Transfer) -> Result<(), TransferError> {
+    if transfer.destination.is_source_only() {
+        return Err(UsageReason::SourceOnly(transfer.destination.clone()).into());
+    }
+    removal::check_request(transfer)
+}
+
+/// The same where some files need not settle.
+async fn run_round(
+    transfer: Transfer,
+    connector: Connector,
+    observer: SharedObserver,
+    cancel: CancellationToken,
+    finished: Arc<Finished>,
+) -> Result<Summary, TransferError> {
     match transfer.options.network.via.clone() {
         Via::Store(way) => relay::relay(transfer, &way, connector, observer, cancel).await,
-        Via::Nothing | Via::Here => run_once(transfer, connector, observer, cancel).await,
+        Via::Nothing | Via::Here => {
+            let shared = Shared::new(transfer, connector, observer, cancel);
+            Shared { finished, ..shared }.until_done().await
+        }
     }
 }
 
@@ -246,6 +274,7 @@ impl Shared {
             cancel,
             reached: AtomicBool::new(false),
             woke: AtomicU64::new(0),
+            finished: Arc::default(),
             removed: AtomicU64::new(0),
             moved_earlier: std::sync::Mutex::default(),
             began: clock.elapsed(),

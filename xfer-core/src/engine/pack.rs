@@ -182,13 +182,17 @@ async fn copy_once(cx: &Arc<Context>, files: Vec<FileWork>) -> Result<Vec<Again>
 }
 
 /// A file that could not be read: what changed, and still is a file of at most so many bytes, is
-/// copied anew; the rest has failed.
+/// copied anew, unless it has to settle; the rest has failed.
 pub(super) async fn source_failed(
     cx: &Arc<Context>,
     file: FileWork,
     fault: Fault,
     size_max: u64,
 ) -> Result<Option<FileWork>, Stop> {
+    if cx.puts_off(fault.kind) {
+        cx.ledger.put_off(file.ticket, &file.path, file.size);
+        return Ok(None);
+    }
     if fault.kind == FaultKind::Changed && file.changes < CHANGES_MAX {
         let event = Event::Retry { reason: fault.to_string(), attempt: file.changes + 1 };
         cx.observe(&event);

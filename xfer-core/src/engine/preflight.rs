@@ -119,7 +119,7 @@ impl Preflight {
                 totals.entries_to_remove += 1;
                 return;
             }
-            EntryAction::Unchanged | EntryAction::Metadata => return,
+            EntryAction::Unchanged | EntryAction::Metadata | EntryAction::Deferred => return,
         };
         *entries += 1;
         *sum += bytes;

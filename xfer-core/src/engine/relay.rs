@@ -21,7 +21,7 @@ use crate::connect::Connector;
 use crate::error::{ExitClass, TransferError, UsageReason};
 use crate::event::{Event, SharedObserver};
 use crate::location::{Location, Machine};
-use crate::options::{TransferOptions, VerifyLevel, Via};
+use crate::options::{SettleOptions, TransferOptions, VerifyLevel, Via};
 
 /// What every leg is run with.
 struct Relay {
@@ -142,10 +142,13 @@ impl Relay {
         };
         self.tell(format!("first to {directory}"));
         let there = self.run(there, Told::Progress).await?;
+        let mut onward = selected(&options, missing);
+        // What lies in the bucket is finished, however new.
+        onward.selection.settle = SettleOptions::default();
         let onwards = Transfer {
             sources: vec![from_there(&transfer.sources, directory)],
             destination: onwards_to(transfer),
-            options: selected(&options, missing),
+            options: onward,
             plan_only: false,
         };
         self.tell(format!("from {directory} on to {}", transfer.destination));

@@ -87,8 +87,13 @@ impl Scanned {
         Ok(())
     }
 
-    /// Moves what is scanned, one mapping after the other.
+    /// Moves what is scanned, one mapping after the other; of all of them first what goes before
+    /// all other.
     pub(super) async fn move_scanned(&mut self, shared: &Shared) -> Result<(), Stop> {
+        for (cx, dispatcher, _) in &mut self.scanned {
+            let finished = dispatcher.finish_first().await;
+            finished.map_err(|stop| shared.of_source(cx.mapping.source, stop))?;
+        }
         for (cx, mut dispatcher, there) in std::mem::take(&mut self.scanned) {
             let finished = dispatcher.finish_files().await;
             finished.map_err(|stop| shared.of_source(cx.mapping.source, stop))?;

@@ -72,6 +72,12 @@ pub enum UsageReason {
     /// A destination at which nothing can be kept aside.
     #[error("{0}: nothing can be kept aside there, for it cannot rename below one root")]
     CannotBackUp(Location),
+    /// A source that nobody can watch.
+    #[error("{0}: only files of machines can be watched")]
+    NotWatched(Location),
+    /// A plan that would never end.
+    #[error("--watch goes on for ever, and --dry-run does nothing: one of them has to go")]
+    WatchedPlan,
 }
 
 impl UsageReason {
@@ -91,6 +97,8 @@ impl UsageReason {
             Self::NotRemoved(_) => "delete-with",
             Self::CannotRemove(_) => "cannot-delete",
             Self::CannotBackUp(_) => "cannot-back-up",
+            Self::NotWatched(_) => "not-watched",
+            Self::WatchedPlan => "flags-conflict",
             Self::RouteOfPeer(_) => "route-of-peer",
             Self::SeveralDirectories(_) => "several-directories",
             Self::NoWay(_) => "bad-way",
@@ -117,6 +125,8 @@ impl UsageReason {
             Self::NotRemoved(_) => "repeat without it, or without --delete and --backup-dir",
             Self::CannotRemove(_) => "repeat without --delete; its program may be an older xfer",
             Self::CannotBackUp(_) => "repeat without --backup-dir",
+            Self::NotWatched(_) => "repeat without --watch, from time to time",
+            Self::WatchedPlan => "repeat with one of them",
             Self::RouteOfPeer(_) => "repeat with --route auto, or without it",
             Self::SeveralDirectories(_) => "verify them one directory at a time",
             Self::NoWay(_) => "name a bucket, as --via s3://BUCKET/tmp, or --via here",

@@ -5,9 +5,13 @@
 
 mod cost;
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::Fault;
+use xfer_protocol::manifest::ProofLevel;
 use xfer_protocol::path::RelPath;
 
 use crate::error::ExitClass;
@@ -102,6 +106,43 @@ pub enum Event {
     Notice(String),
     /// The transfer entered another phase.
     Phase(Phase),
+    /// A round of a watch ended.
+    Round(Box<WatchRound>),
+    /// Something has waited so long to be moved that somebody should know.
+    Late(Duration),
+}
+
+/// What a round of a watch came to.
+#[derive(Clone, Debug)]
+pub struct WatchRound {
+    /// Counts from 1.
+    pub number: u64,
+    /// Entries that are proven to be there, and their bytes.
+    pub proven: (u64, u64),
+    /// Entries that were made or replaced.
+    pub entries_moved: u64,
+    /// Their bytes.
+    pub bytes_moved: u64,
+    /// Files that are still being written.
+    pub entries_waiting: u64,
+    /// Their bytes.
+    pub bytes_waiting: u64,
+    /// Entries that failed, and are tried again.
+    pub failed: u64,
+    /// Entries of the destination that were removed.
+    pub removed: u64,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// How long something waits already that came meanwhile, or failed.
+    pub lag: Duration,
+    /// Between the last two rounds that moved anything.
+    pub cadence: Option<Duration>,
+    /// The weakest level at which any entry is proven.
+    pub proof_level: Option<ProofLevel>,
+    /// The root of the manifest of all that was selected and is not waiting.
+    pub manifest_root: Option<Digest>,
+    /// Where its receipt is.
+    pub receipt: Option<PathBuf>,
 }
 
 /// The chosen route.
@@ -230,6 +271,8 @@ pub enum EntryAction {
     Compare,
     /// Removed, for the source does not have it.
     Removed,
+    /// Left for later, for it is still being written.
+    Deferred,
 }
 
 /// Phases of a transfer, which overlap; each is announced when it begins.

@@ -41,6 +41,8 @@ use xfer_protocol::manifest::ProofLevel;
 use xfer_protocol::message::TryDisk;
 use xfer_protocol::message::delta::{CopiedRange, Match, Patch, ReadParts, Sign};
 use xfer_protocol::message::removal::Remove;
+#[cfg(target_os = "linux")]
+use xfer_protocol::message::settling::Settling;
 use xfer_protocol::message::{
     Commit, Create, Digests, FileAt, FileRead, FilesAt, Finish, HashBlocks, HashFiles, Keep,
     Locate, Located, Lock, OpenPartial, OpenRoot, Outcome, Partial, PartialIndex, Paths, Publish,
@@ -313,6 +315,11 @@ impl Endpoint for LocalEndpoint {
     async fn try_disk(&self, trial: TryDisk) -> EndpointResult<DiskTrial> {
         let _alone = self.shared.trials.acquire().await;
         self.blocking(move |shared| shared.try_disk(trial)).await
+    }
+
+    #[cfg(target_os = "linux")]
+    async fn settling(&self, root: RootIndex) -> EndpointResult<Settling> {
+        self.blocking(move |shared| shared.settling(root)).await
     }
 
     #[cfg(target_os = "linux")]

@@ -6,7 +6,8 @@ use xfer_protocol::data_port::{Dial, KeyDigest, Listen, Listening};
 use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::Fault;
 use xfer_protocol::hello::{
-    FEATURE_DELTA, FEATURE_PASSAGES, FEATURE_PROBES, FEATURE_REMOVALS, FEATURE_SURVEYS, SessionId,
+    FEATURE_DELTA, FEATURE_PASSAGES, FEATURE_PROBES, FEATURE_REMOVALS, FEATURE_SETTLING,
+    FEATURE_SURVEYS, SessionId,
 };
 use xfer_protocol::limits;
 use xfer_protocol::message::delta::{CopiedRange, Match, Patch, ReadParts, Sign};
@@ -15,6 +16,7 @@ use xfer_protocol::message::passage::{
     RedeemedWrite,
 };
 use xfer_protocol::message::removal::Remove;
+use xfer_protocol::message::settling::Settling;
 use xfer_protocol::message::{
     Begin, Begun, Commit, Create, Digests, FileAt, FileRead, FilesAt, Finish, HashBlocks,
     HashFiles, Keep, Locate, Located, Lock, OpenPartial, OpenRoot, Outcome, Partial, PartialIndex,
@@ -335,6 +337,16 @@ impl Endpoint for RemoteEndpoint {
     async fn try_disk(&self, trial: TryDisk) -> EndpointResult<DiskTrial> {
         match self.ask(Request::TryDisk(trial)).await? {
             Reply::DiskTrial(tried) => Ok(tried),
+            _ => Err(MISMATCH),
+        }
+    }
+
+    async fn settling(&self, root: RootIndex) -> EndpointResult<Settling> {
+        if !self.offers(FEATURE_SETTLING) {
+            return Err(crate::endpoint::unsupported());
+        }
+        match self.ask(Request::Settling(root)).await? {
+            Reply::Settling(settling) => Ok(settling),
             _ => Err(MISMATCH),
         }
     }

@@ -3,6 +3,7 @@
 
 mod left;
 mod links;
+mod order;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +16,7 @@ use xfer_protocol::message::{NewEntry, NewKind, Ticket};
 use xfer_protocol::path::RelPath;
 
 use self::links::{FirstName, Link};
+use self::order::{Ordered, Ordering};
 use super::Shared;
 use super::batch::{Batch, Most, batches};
 use super::context::{Context, Stop, fault};
@@ -73,6 +75,15 @@ pub(super) struct Dispatcher {
     is_more_there: bool,
     links: Vec<Link>,
     first_names: HashMap<(u64, u64), FirstName>,
+    order: Option<Ordering>,
+    /// Files that wait to be put in order.
+    gathered: usize,
+}
+
+/// Whether a pattern can name what is moved before all other ([`crate::options::OrderOptions`]).
+#[must_use]
+pub fn is_first_pattern(glob: &str) -> bool {
+    order::is_pattern(glob)
 }
 
 /// Outcomes under this ticket are nobody's.
@@ -87,8 +98,8 @@ impl Dispatcher {
         removals: Option<Removals>,
         may_lead: bool,
         plan_only: bool,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, Stop> {
+        Ok(Self {
             cx: Arc::clone(cx),
             workers: JoinSet::new(),
             waiting: Vec::new(),
@@ -106,7 +117,9 @@ impl Dispatcher {
             is_more_there: false,
             links: Vec::new(),
             first_names: HashMap::new(),
-        }
+            order: Ordering::of(&cx.options.order)?,
+            gathered: 0,
+        })
     }
 
     /// Counts bytes that partials of earlier sessions hold.
@@ -166,6 +179,16 @@ impl Dispatcher {
             Action::Copy => self.copy(&source, path, found.as_ref(), wanted).await?,
         }
         self.open_barrier_if_due().await
+    }
+
+    /// Leaves a file of the source for later.
+    pub(super) fn defer(&mut self, source: &Entry, path: &RelPath) {
+        if let Some(removals) = &mut self.removals {
+            removals.deferred(&self.cx, source, path);
+        }
+        self.cx.ledger.defer(path, source);
+        let (path, action, size) = (path.clone(), EntryAction::Deferred, source.kind.size());
+        self.cx.observe(&Event::Entry { path, action, size });
     }
 
     /// What is to be removed, where anything may be.
@@ -413,6 +436,7 @@ impl Dispatcher {
     }
 
     async fn send(&mut self, work: FileWork) -> Result<(), Stop> {
+        self.gathered += 1;
         if work.is_large() {
             let may_be_there = work.basis.is_none() && self.is_more_there && may_pay(&self.cx);
             if may_be_there && !self.plan_only {
@@ -444,6 +468,7 @@ impl Dispatcher {
     }
 
     async fn compare(&mut self, work: FileWork) -> Result<(), Stop> {
+        self.gathered += 1;
         if work.is_large() {
             return self.hand(Work::CopyLarge(work)).await;
         }
@@ -528,6 +553,9 @@ impl Dispatcher {
         if self.barrier_open || self.plan_only || !self.may_lead {
             return self.check_halt();
         }
+        if self.order.is_some() {
+            return self.move_many().await;
+        }
         if self.preflight.may_begin(self.cx.clock.elapsed()) {
             let selected = self.cx.ledger.selected();
             self.cx.observe(&Event::Plan(self.preflight.so_far(selected)));
@@ -539,10 +567,12 @@ impl Dispatcher {
     async fn open_barrier(&mut self) -> Result<(), Stop> {
         self.barrier_open = true;
         let waiting = std::mem::take(&mut self.waiting);
-        self.begin_all(waiting).await
+        let Some(order) = &self.order else { return self.begin_all(waiting).await };
+        let Ordered { first, rest } = order.arrange(waiting);
+        self.begin_all(first.into_iter().chain(rest)).await
     }
 
-    async fn begin_all(&mut self, all: Vec<Work>) -> Result<(), Stop> {
+    async fn begin_all(&mut self, all: impl IntoIterator<Item = Work>) -> Result<(), Stop> {
         for work in all {
             self.begin(work).await?;
         }

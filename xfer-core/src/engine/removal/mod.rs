@@ -118,6 +118,14 @@ impl Removals {
         }
     }
 
+    /// Notes a file of the source that is left for later: what stands in its place stays.
+    pub(super) fn deferred(&mut self, cx: &Context, source: &Entry, path: &RelPath) {
+        self.selected += u64::from(*path != cx.mapping.top);
+        if let Some(protection) = &mut self.protection {
+            protection.deferred(source, path.clone());
+        }
+    }
+
     /// Notes an entry that the source does not have, and tells whether it may go. They come in the
     /// order of their paths.
     pub(super) fn foreign(&mut self, cx: &Context, entry: &Entry) -> bool {

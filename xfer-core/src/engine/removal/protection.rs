@@ -74,6 +74,12 @@ impl Protection {
         self.excluded.push_back(path);
     }
 
+    /// Notes a file of the source that is left for later.
+    pub(super) fn deferred(&mut self, source: &Entry, path: RelPath) {
+        self.selected(source);
+        self.excluded.push_back(path);
+    }
+
     fn is_ignore_file(&self, path: &RelPath) -> bool {
         let honoured = [self.rules.xferignore, self.rules.gitignore];
         let named = |kind: &std::ffi::CStr| path.name() == Some(kind.to_bytes());

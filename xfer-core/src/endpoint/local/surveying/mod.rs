@@ -5,6 +5,7 @@ mod container;
 mod excepted;
 mod mount_table;
 mod mounts;
+mod open_files;
 mod processes;
 mod protected;
 #[cfg(test)]
@@ -19,12 +20,14 @@ use std::os::fd::AsFd;
 use tokio_util::sync::CancellationToken;
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::message::RootIndex;
+use xfer_protocol::message::settling::Settling;
 use xfer_protocol::path::RelPath;
 use xfer_protocol::survey::{Container, Survey, Surveyed};
 
 use self::excepted::Excepted;
 use self::protected::Protected;
 use super::Shared;
+use crate::clock::SystemClock;
 use crate::disk::proc_files;
 
 impl Shared {
@@ -46,6 +49,13 @@ impl Shared {
         let root = self.root(root, Operation::Sync)?;
         write_back::write_back(root.place(), root.path())
             .map_err(|errno| root.fault(errno, Operation::Sync))
+    }
+
+    /// The time, taken first, and what is being written.
+    pub(super) fn settling(&self, root: RootIndex) -> Result<Settling, Fault> {
+        let root = self.root(root, Operation::List)?;
+        let now = SystemClock::shared().now();
+        Ok(Settling { now, open: open_files::open_files(&root, self.reach.is_some()) })
     }
 
     pub(super) fn survey(
