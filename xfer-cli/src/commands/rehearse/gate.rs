@@ -65,6 +65,11 @@ pub(super) fn ask(story: &Story<'_>, seed: u64) -> Result<(), CliError> {
     let stage = &story.stage;
     let released = gate.releases()?;
     story.say(&format!("6  gate    {released}: the machine may be destroyed"));
+    story.say("   here    this story's processes and directory are all that the machine has;");
+    story.say("           on a rented machine all are looked at, and all that lies outside");
+    if gate.request.policy.durability < Durability::D2 {
+        story.say("   here    the copy is in memory, which no gate takes for a safe place");
+    }
     let below = |place: &str, name: &str| format!("{place}/{name}");
     let unmade = |error| failed("a change", error);
 
