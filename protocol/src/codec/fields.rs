@@ -163,18 +163,13 @@ fn check_request(request: &Request) -> Result<u64, FieldError> {
         | Request::ListenFor(..)
         | Request::ReachByLogin(_)
         | Request::Lend(_) => return check_passage(request),
-        Request::Gather(gather) => check_forwarded(&gather.read)?,
-        Request::Carry(carry) => errands::check_carry(carry)?,
-        Request::RedeemAll(redeem) => {
-            check_length(&redeem.parcels, limits::BATCH_ENTRIES_MAX)?;
-            check_redeemed(&redeem.write)?;
+        Request::Gather(_) | Request::Carry(_) | Request::RedeemAll(_) | Request::Dispose(_) => {
+            check_errand(request)?
         }
-        Request::Dispose(parcels) => check_length(parcels, limits::BATCH_ENTRIES_MAX)?,
         Request::Remove(remove) => check_remove(remove)?,
-        Request::Sign(sign) => deltas::check_sign(sign)?,
-        Request::Match(looked) => return deltas::check_match(looked),
-        Request::ReadParts(read) => deltas::check_read_parts(read)?,
-        Request::Patch(patch) => return deltas::check_patch(patch),
+        Request::Sign(_) | Request::Match(_) | Request::ReadParts(_) | Request::Patch(_) => {
+            return check_delta(request);
+        }
         Request::Begin(begin) => check_begin(begin)?,
         Request::RemovePartials(partials) => check_partials(&partials.paths)?,
     }
@@ -184,6 +179,30 @@ fn check_request(request: &Request) -> Result<u64, FieldError> {
 fn check_partials(paths: &[RelPath]) -> Result<(), FieldError> {
     check_length(paths, limits::BATCH_ENTRIES_MAX)?;
     paths.iter().try_for_each(check_below_root)
+}
+
+fn check_errand(request: &Request) -> Result<(), FieldError> {
+    match request {
+        Request::Gather(gather) => check_forwarded(&gather.read),
+        Request::Carry(carry) => errands::check_carry(carry),
+        Request::RedeemAll(redeem) => {
+            check_length(&redeem.parcels, limits::BATCH_ENTRIES_MAX)?;
+            check_redeemed(&redeem.write)
+        }
+        Request::Dispose(parcels) => check_length(parcels, limits::BATCH_ENTRIES_MAX),
+        _ => Ok(()),
+    }
+}
+
+/// Checks a request of a delta, and returns its payload's length.
+fn check_delta(request: &Request) -> Result<u64, FieldError> {
+    match request {
+        Request::Sign(sign) => deltas::check_sign(sign).map(|()| 0),
+        Request::Match(looked) => deltas::check_match(looked),
+        Request::ReadParts(read) => deltas::check_read_parts(read).map(|()| 0),
+        Request::Patch(patch) => deltas::check_patch(patch),
+        _ => Ok(0),
+    }
 }
 
 fn check_remove(remove: &Remove) -> Result<(), FieldError> {

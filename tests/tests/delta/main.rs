@@ -153,7 +153,7 @@ fn a_partial_is_finished_from_its_basis() {
     assert!(!partial.exists());
 }
 
-/// What is copied from may change at any moment: what no longer fits is sent, and the file is whole.
+/// What is copied from may change at any moment: what no longer fits is sent.
 #[test]
 fn a_basis_that_changes_meanwhile_harms_nothing() {
     for way in BOTH {

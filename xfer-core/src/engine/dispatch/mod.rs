@@ -49,7 +49,7 @@ const HALT_GRACE: Duration = Duration::from_secs(1);
 /// A unit of work for one worker.
 enum Work {
     Copy(Vec<FileWork>),
-    CopyLarge(FileWork),
+    CopyLarge(Box<FileWork>),
     Compare(Vec<FileWork>),
     Create(Vec<NewEntry>),
 }
@@ -224,7 +224,7 @@ impl Dispatcher {
         self.flush_small().await?;
         self.flush_creates().await?;
         for work in std::mem::take(&mut self.unlisted) {
-            self.hand(Work::CopyLarge(work)).await?;
+            self.hand(Work::CopyLarge(Box::new(work))).await?;
         }
         self.preflight.scanned(self.cx.ledger.selected());
         Ok(())
@@ -255,7 +255,7 @@ impl Dispatcher {
             let (cx, different) = (Arc::clone(&self.cx), Arc::clone(&different));
             self.spawn(async move {
                 let found = match work {
-                    Work::CopyLarge(file) => find_equal(&cx, file).await?.into_iter().collect(),
+                    Work::CopyLarge(file) => find_equal(&cx, *file).await?.into_iter().collect(),
                     Work::Compare(files) => compare_files(&cx, files).await?,
                     other => return perform(&cx, other).await,
                 };
@@ -272,7 +272,7 @@ impl Dispatcher {
             self.preflight.moves(self.cx.mapping.source, file.size);
         }
         for file in large {
-            self.waiting.push(Work::CopyLarge(FileWork { found: None, ..file }));
+            self.waiting.push(Work::CopyLarge(Box::new(FileWork { found: None, ..file })));
         }
         self.waiting.extend(batches(small, PACK).into_iter().map(Work::Copy));
         Ok(())
@@ -443,7 +443,7 @@ impl Dispatcher {
                 self.unlisted.push(work);
                 return Ok(());
             }
-            return self.hand(Work::CopyLarge(work)).await;
+            return self.hand(Work::CopyLarge(Box::new(work))).await;
         }
         match self.pack.push(work) {
             Some(full) => self.hand(Work::Copy(full)).await,
@@ -470,7 +470,7 @@ impl Dispatcher {
     async fn compare(&mut self, work: FileWork) -> Result<(), Stop> {
         self.gathered += 1;
         if work.is_large() {
-            return self.hand(Work::CopyLarge(work)).await;
+            return self.hand(Work::CopyLarge(Box::new(work))).await;
         }
         match self.compare.push(work) {
             Some(full) => self.hand(Work::Compare(full)).await,
@@ -689,7 +689,7 @@ async fn perform(cx: &Arc<Context>, work: Work) -> Result<(), Stop> {
             drop(room);
             copied
         }
-        Work::CopyLarge(file) => copy_file(cx, file).await,
+        Work::CopyLarge(file) => copy_file(cx, *file).await,
         Work::Compare(files) => compare_pack(cx, files).await,
         Work::Create(entries) => create(cx, entries, &[]).await.map(drop),
     }
