@@ -103,7 +103,7 @@ async fn evacuate(
     let mut transfer = Transfer::new([source.clone()], destination);
     transfer.options.verify.level = VerifyLevel::ReadBack;
     let options = transfer.options.clone();
-    run(transfer, connector.clone(), observer.clone(), cancel.clone()).await?;
+    run(transfer, connector.clone(), Arc::clone(&observer), cancel.clone()).await?;
     let request = GateRequest {
         machine: source,
         roots: Vec::new(),

@@ -20,12 +20,12 @@ impl Slow {
         let (source, copy) = (xfer.home().join("source"), xfer.home().join("copy"));
         let bytes: Vec<u8> =
             (0..24u32 << 20).map(|at| (at ^ (at >> 11)).to_le_bytes()[0]).collect();
-        fs::write(&source, bytes).unwrap();
+        fs::write(&source, bytes).expect("write");
         Self { xfer, source, copy }
     }
 
     fn push(&self, flags: &[&str]) -> Ended {
-        let places = [self.source.to_str().unwrap(), self.copy.to_str().unwrap()];
+        let places = [self.source.to_str().expect("text"), self.copy.to_str().expect("text")];
         self.xfer.run([&["push"], flags, &places].concat())
     }
 
@@ -44,7 +44,7 @@ impl Slow {
     }
 
     fn is_copied(&self) -> bool {
-        fs::read(&self.copy).unwrap() == fs::read(&self.source).unwrap()
+        fs::read(&self.copy).expect("a copy") == fs::read(&self.source).expect("a source")
     }
 }
 

@@ -409,7 +409,8 @@ async fn move_all(
     }
     shared.observer.observe(&Event::Phase(Phase::Scan));
     let mut pending = Scanned { early, is_there: root.is_some(), ..Scanned::default() };
-    let moving = move_mappings(shared, opened, to, &state, &mut manifest, &mut pending);
+    // On the heap: who calls this from futures of its own has a type that stays in bounds.
+    let moving = Box::pin(move_mappings(shared, opened, to, &state, &mut manifest, &mut pending));
     let both = opened.two(to);
     // Asked meanwhile, so that nobody waits for it at the end.
     let asking = async {

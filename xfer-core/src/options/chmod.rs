@@ -139,14 +139,14 @@ fn symbolic(text: &str, umask: u32) -> Result<(Change, Change), NoModeChanges> {
         }
     }
     let (of, bits) = match of {
-        0 => (0o111, 0o111 * what & !umask),
+        0 => (0o111, (0o111 * what) & !umask),
         of => (of, of * what),
     };
     let bits = bits | top;
     let change = match operator {
         "+" => Change { keep: BITS, set: bits },
         "-" => Change { keep: BITS & !bits, set: 0 },
-        _ => Change { keep: BITS & !(of * 7 | if top == 0 { 0 } else { tops }), set: bits },
+        _ => Change { keep: BITS & !((of * 7) | if top == 0 { 0 } else { tops }), set: bits },
     };
     let spared = if spares { Change { set: change.set & !0o111, ..change } } else { change };
     Ok((change, spared))

@@ -53,7 +53,7 @@ fn body(record: &Record) -> Result<TransferBody, CliError> {
 
 fn line(body: &TransferBody) -> String {
     let code = body.exit_code.filter(|code| *code != 0);
-    let state = code.map_or(body.state.to_owned(), |code| format!("exit {code}"));
+    let state = code.map_or_else(|| body.state.to_owned(), |code| format!("exit {code}"));
     let began = body.began.as_deref().unwrap_or("-");
     let sent = body.payload_bytes.map_or_else(|| "-".to_owned(), amounts::bytes);
     let places: Vec<_> = body.sources.iter().chain(&body.destination).map(shown).collect();

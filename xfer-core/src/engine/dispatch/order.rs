@@ -66,7 +66,7 @@ impl Ordering {
             match work {
                 Work::Copy(pack) => files.extend(pack.into_iter().map(|file| (false, file))),
                 Work::Compare(pack) => files.extend(pack.into_iter().map(|file| (true, file))),
-                Work::CopyLarge(file) => files.push((false, file)),
+                Work::CopyLarge(file) => files.push((false, *file)),
                 creates @ Work::Create(_) => ordered.first.push(creates),
             }
         }
@@ -74,7 +74,7 @@ impl Ordering {
             // They come in the order of their paths, and the sort keeps it among equals.
             Order::Name => files.sort_by(|(_, a), (_, b)| a.source_path.cmp(&b.source_path)),
             Order::Newest => {
-                files.sort_by(|(_, a), (_, b)| b.stamp.modified.cmp(&a.stamp.modified));
+                files.sort_by_key(|(_, file)| std::cmp::Reverse(file.stamp.modified));
             }
             Order::Smallest => files.sort_by_key(|(_, file)| file.size),
         }
@@ -137,7 +137,7 @@ fn pack(files: Vec<(bool, FileWork)>, out: &mut Vec<Work>) {
     for (is_compared, file) in files {
         if file.is_large() {
             flush(&mut copies, &mut compares, out);
-            out.push(Work::CopyLarge(file));
+            out.push(Work::CopyLarge(Box::new(file)));
         } else if is_compared {
             out.extend(compares.push(file).map(Work::Compare));
         } else {
@@ -171,6 +171,7 @@ mod tests {
             stamp: Stamp { size, modified, ..Stamp::default() },
             wanted: Metadata::default(),
             found: None,
+            basis: None,
             changes: 0,
         }
     }
@@ -190,7 +191,7 @@ mod tests {
         let ordering = Ordering::of(&OrderOptions { by, first }).ok().flatten().expect("an order");
         let waiting = vec![
             Work::Copy(vec![file(("a", 3, 10)), file(("d/b", 1, 30))]),
-            Work::CopyLarge(file(("d/large", LARGE, 20))),
+            Work::CopyLarge(Box::new(file(("d/large", LARGE, 20)))),
             Work::Create(Vec::new()),
             Work::Compare(vec![file(("e/best.pt", 2, 5)), file(("z", 9, 40))]),
         ];
