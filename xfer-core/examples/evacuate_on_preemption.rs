@@ -14,7 +14,7 @@ use xfer_core::connect::Connector;
 use xfer_core::discover::{DangerClock, MachineRow, MachineState};
 use xfer_core::engine::release::{self, GateRequest};
 use xfer_core::engine::{Transfer, run};
-use xfer_core::event::Event;
+use xfer_core::event::{Event, SharedObserver};
 use xfer_core::gate::policy::Policy;
 use xfer_core::gate::reason::Reason;
 use xfer_core::gate::verdict::Verdict;
@@ -94,7 +94,7 @@ async fn evacuate(
     source: Location,
     destination: Location,
 ) -> Result<Option<String>, Failed> {
-    let observer = Arc::new(|event: &Event| {
+    let observer: SharedObserver = Arc::new(|event: &Event| {
         if let Event::Notice(text) = event {
             eprintln!("{text}");
         }

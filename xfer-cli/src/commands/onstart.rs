@@ -126,8 +126,8 @@ mod tests {
     ];
 
     fn bash(script: &[u8], more: &[&str]) -> std::process::Output {
-        let file = tempfile::NamedTempFile::new().expect("temp file");
-        std::fs::write(file.path(), script).expect("write");
+        let mut file = tempfile::NamedTempFile::new().expect("temp file");
+        std::io::Write::write_all(&mut file, script).expect("write");
         let mut command = Command::new("bash");
         command.args(more).arg(file.path()).stdin(Stdio::null());
         command.output().expect("bash")
