@@ -1,6 +1,6 @@
 //! Transfers whose time is over, by a clock that is turned by hand.
 
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::fs;
 use std::path::Path;

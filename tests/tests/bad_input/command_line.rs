@@ -36,7 +36,7 @@ fn verbs_and_flags() {
         ("B-C1", &["push", "--xattrs=1", "@s", "@d"], 2, "bad-value"),
         ("B-C1", &["evacuate", "@s", "@d"], 2, "not-a-machine"),
         ("B-C1", &["destroy", "vast:1"], 2, "missing-operand"),
-        ("B-C1", &["push", "--watch", "@s", "@d"], 2, "not-in-this-version"),
+        ("B-C1", &["push", "--inplace", "@s", "@d"], 2, "not-in-this-version"),
         ("B-C1", &["push", "--allow-keys-on-agent", "@s", "@d"], 2, "not-in-this-version"),
         ("B-C1", &["push", "--compress", "gzip", "@s", "@d"], 2, "bad-value"),
         ("B-C1", &["push", "--compress", "zstd:0", "@s", "@d"], 2, "bad-value"),

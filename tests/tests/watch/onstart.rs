@@ -46,7 +46,10 @@ impl Started {
     fn file(&self, end: &str) -> PathBuf {
         let entries = fs::read_dir(self.state()).expect("list").flatten();
         let mut paths = entries.map(|entry| entry.path());
-        let is_it = |path: &PathBuf| path.to_string_lossy().ends_with(end);
+        let is_it = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with("watch-") && name.ends_with(end)
+        };
         paths.find(is_it).unwrap_or_else(|| panic!("no {end}"))
     }
 }

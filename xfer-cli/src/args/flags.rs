@@ -538,19 +538,8 @@ pub(crate) const FLAGS: &[Flag] = &[
 ];
 
 /// Long flags of the contract that a later version brings.
-pub(crate) const LATER_FLAGS: &[&str] = &[
-    "remote-receipt",
-    "inplace",
-    "acls",
-    "watch",
-    "settle",
-    "first",
-    "order",
-    "print-onstart",
-    "read-back-from",
-    "load-check",
-    "allow-keys-on-agent",
-];
+pub(crate) const LATER_FLAGS: &[&str] =
+    &["remote-receipt", "inplace", "acls", "read-back-from", "load-check", "allow-keys-on-agent"];
 
 #[cfg(test)]
 mod tests {

@@ -47,7 +47,8 @@ exec 9>>"$state/$name.lock"
 if command -v flock >/dev/null; then
     flock -n 9
 else
-    runs=$(cat -- "$state/$name.pid" 2>/dev/null) && ! kill -0 "$runs" 2>/dev/null || [ -z "${runs-}" ]
+    runs=$(cat -- "$state/$name.pid" 2>/dev/null)
+    [ -z "$runs" ] || ! kill -0 "$runs" 2>/dev/null
 fi || {
     echo "it runs already; its log is $log"
     exit 0

@@ -609,7 +609,6 @@ async fn answer<E: Source + Sink>(
     let done = |()| (Reply::Done, Bytes::new());
     let outcomes = |rows| (Reply::Outcomes(rows), Bytes::new());
     let answered = match request {
-        Request::Ping => Ok(plain(Reply::Done)),
         Request::Locate(r) => endpoint.locate(r).await.map(|rows| plain(Reply::Located(rows))),
         Request::OpenRoot(r) => endpoint.open_root(r).await.map(|root| plain(Reply::Root(root))),
         Request::Scan(r) => endpoint.scan(r).await.map(|index| plain(Reply::Scan(index))),
@@ -644,7 +643,7 @@ async fn answer<E: Source + Sink>(
             deltas::answer(endpoint, request, payload).await
         }
         Request::Finish(r) => endpoint.finish(r).await.map(done),
-        Request::Sink(_) => Ok(plain(Reply::Done)),
+        Request::Ping | Request::Sink(_) => Ok(plain(Reply::Done)),
         Request::Supply(length) => Ok((Reply::Supplied(length), filler(length))),
         Request::Facts => endpoint.facts().await.map(|facts| plain(Reply::Facts(facts))),
         Request::TryDisk(r) => endpoint.try_disk(r).await.map(|t| plain(Reply::DiskTrial(t))),

@@ -1,6 +1,6 @@
 //! One attempt: both ends opened, every source mapped, and each mapping moved.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use tokio_util::sync::CancellationToken;
@@ -39,7 +39,7 @@ use crate::event::{Event, Phase, Route};
 use crate::journal::{
     RecordDraft, RecordKey, RecordReader, Tail, Unsynced, fold_tail, forget_unused,
 };
-use crate::location::Machine;
+use crate::location::{Location, Machine};
 use crate::plan::Policy;
 use crate::plan::mapping::{Mapping, MappingError, begin_of, map_sources};
 
@@ -77,6 +77,8 @@ struct Opened {
     passage: Option<Arc<Passage>>,
     /// The store that copies what it can.
     within: Option<Arc<Within>>,
+    /// How often was published.
+    publishings: Arc<AtomicU64>,
     /// Stops what moves, where the user does or a limit is met.
     cancel: CancellationToken,
 }
@@ -130,15 +132,7 @@ async fn open(shared: &Shared) -> Result<(Opened, Option<SourceList>), Stop> {
     let between = shared.connector.goes_between(&transfer.sources, to, network);
     let control = between.then(|| Connector::control_only(&transfer.options));
     let options = control.as_ref().unwrap_or(&transfer.options);
-    let mut machines: Vec<&Machine> = Vec::new();
-    let mut of_request = Vec::new();
-    for source in &transfer.sources {
-        let at = machines.iter().position(|m| **m == source.machine).unwrap_or_else(|| {
-            machines.push(&source.machine);
-            machines.len() - 1
-        });
-        of_request.push(at);
-    }
+    let (machines, of_request) = machines_of(&transfer.sources);
     let mut sources = Vec::new();
     for machine in machines {
         let here = transfer.sources.iter().filter(|source| source.machine == *machine);
@@ -190,9 +184,23 @@ async fn open(shared: &Shared) -> Result<(Opened, Option<SourceList>), Stop> {
         between,
         passage,
         within,
+        publishings: Arc::default(),
         cancel,
     };
     Ok((opened, begun))
+}
+
+/// The machines of sources, each once, and which of them is whose.
+fn machines_of(sources: &[Location]) -> (Vec<&Machine>, Vec<usize>) {
+    let mut machines: Vec<&Machine> = Vec::new();
+    let of_request = sources.iter().map(|source| {
+        machines.iter().position(|machine| **machine == source.machine).unwrap_or_else(|| {
+            machines.push(&source.machine);
+            machines.len() - 1
+        })
+    });
+    let of_request = of_request.collect();
+    (machines, of_request)
 }
 
 /// Tells how both ends were reached; a way from one to the other is told as it is opened.
@@ -602,7 +610,10 @@ fn context(
         tail,
         unsynced,
         meter: Arc::clone(&shared.meter),
-        publisher: Publisher::numbered_from(at as u64 * PARTIALS_SPAN),
+        publisher: Publisher::numbered_from(
+            at as u64 * PARTIALS_SPAN,
+            Arc::clone(&opened.publishings),
+        ),
         bases: Bases::default(),
         aside: Aside::default(),
         passage: opened.passage.clone(),

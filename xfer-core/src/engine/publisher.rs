@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
@@ -78,7 +78,8 @@ pub(super) struct Publisher {
     /// One publishing at a time: a second would only wait for the same disk.
     running: tokio::sync::Mutex<()>,
     partials: AtomicU64,
-    publishings: AtomicU64,
+    /// Of all mappings of a session: a sink answers none that comes after a later one.
+    publishings: Arc<AtomicU64>,
 }
 
 impl Publisher {
@@ -122,10 +123,10 @@ impl Publisher {
         PartialIndex(self.partials.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// A publisher whose partials and publishings are numbered from `first` on.
-    pub(super) fn numbered_from(first: u64) -> Self {
-        let [partials, publishings] = [first, first].map(AtomicU64::new);
-        Self { partials, publishings, ..Self::default() }
+    /// A publisher whose partials are numbered from `first` on, and its publishings with those of
+    /// the session's others.
+    pub(super) fn numbered_from(first: u64, publishings: Arc<AtomicU64>) -> Self {
+        Self { partials: AtomicU64::new(first), publishings, ..Self::default() }
     }
 
     fn is_due(&self) -> bool {

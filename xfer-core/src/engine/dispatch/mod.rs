@@ -4,6 +4,7 @@
 mod left;
 mod links;
 mod order;
+mod proof;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +18,7 @@ use xfer_protocol::path::RelPath;
 
 use self::links::{FirstName, Link};
 use self::order::{Ordered, Ordering};
+use self::proof::{falls_short, kept, past_cache};
 use super::Shared;
 use super::batch::{Batch, Most, batches};
 use super::context::{Context, Stop, fault};
@@ -24,7 +26,7 @@ use super::create::create;
 use super::delta::may_pay;
 use super::file::{copy_file, find_equal};
 use super::late::Late;
-use super::ledger::{Finished, Side};
+use super::ledger::Side;
 use super::pack::{
     FileWork, PACK, PACK_FILES, compare_files, compare_pack, copy_pack, set_metadata,
 };
@@ -33,7 +35,7 @@ use super::publisher::publish;
 use super::removal::{Removals, note_replaced};
 use crate::event::{EntryAction, Event};
 use crate::journal::Recorded;
-use crate::options::{RemovalTime, VerifyLevel};
+use crate::options::RemovalTime;
 use crate::plan::secrets::{is_credential, may_hold_keys};
 use crate::plan::{Action, Evidence, decide, left, metadata_equal, wanted_metadata};
 
@@ -650,36 +652,6 @@ impl Dispatcher {
     }
 }
 
-/// Whether an earlier proof is less than what is asked now. What `--quick` assumes is assumed
-/// still, short of reading back.
-fn falls_short(proven: ProofLevel, asked: VerifyLevel) -> bool {
-    match asked {
-        VerifyLevel::Received => false,
-        VerifyLevel::Durable => proven == ProofLevel::Received,
-        VerifyLevel::ReadBack => proven < ProofLevel::ReadBackCached,
-    }
-}
-
-/// What stands there and is not touched.
-fn kept(found: &Entry, evidence: Evidence) -> Finished {
-    Finished {
-        digest: evidence.digest,
-        changed: found.inode.changed,
-        inode: found.inode.number,
-        read_back: past_cache(evidence.level),
-        assumed: evidence.level == ProofLevel::Assumed,
-    }
-}
-
-/// Whether a file was read back past the cache; `None` where it was not read back.
-fn past_cache(proven: ProofLevel) -> Option<bool> {
-    match proven {
-        ProofLevel::Assumed | ProofLevel::Received | ProofLevel::Durable => None,
-        ProofLevel::ReadBackCached => Some(false),
-        ProofLevel::ReadBack => Some(true),
-    }
-}
-
 async fn perform(cx: &Arc<Context>, work: Work) -> Result<(), Stop> {
     match work {
         Work::Copy(files) => {
@@ -692,23 +664,5 @@ async fn perform(cx: &Arc<Context>, work: Work) -> Result<(), Stop> {
         Work::CopyLarge(file) => copy_file(cx, *file).await,
         Work::Compare(files) => compare_pack(cx, files).await,
         Work::Create(entries) => create(cx, entries, &[]).await.map(drop),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A file that was only received is proven anew before it is called durable.
-    #[test]
-    fn a_weaker_proof_than_asked_does_not_do() {
-        use ProofLevel::{Assumed, Durable, ReadBack, ReadBackCached, Received};
-        let short = |asked| {
-            let all = [Assumed, Received, Durable, ReadBackCached, ReadBack];
-            all.into_iter().filter(|proven| falls_short(*proven, asked)).collect::<Vec<_>>()
-        };
-        assert_eq!(short(VerifyLevel::Received), []);
-        assert_eq!(short(VerifyLevel::Durable), [Received]);
-        assert_eq!(short(VerifyLevel::ReadBack), [Assumed, Received, Durable]);
     }
 }
