@@ -266,8 +266,9 @@ impl<E: Source + Sink + 'static> Served<E> {
         let errands = if self.errands.is_some() { FEATURE_ERRANDS } else { 0 };
         let surveys = if self.surveys.is_some() { FEATURE_SURVEYS } else { 0 };
         let always = FEATURE_ENCODED_PAYLOAD | FEATURE_PROBES | FEATURE_REMOVALS;
-        let always = always | FEATURE_DELTA | FEATURE_SETTLING;
-        let features = features | passages | errands | surveys | always;
+        let deltas = if self.endpoint.makes_deltas() { FEATURE_DELTA } else { 0 };
+        let always = always | FEATURE_SETTLING;
+        let features = features | passages | errands | surveys | deltas | always;
         self.serve(greeted(stream, features, &*self.clock).await?).await
     }
 
