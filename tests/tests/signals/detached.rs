@@ -117,5 +117,6 @@ fn a_refusal_comes_before_it_is_left_alone() {
     let kept = fs::read_to_string(&events).unwrap();
     assert_eq!(kept.matches("\"type\":\"result\"").count(), 1, "{kept}");
     slow.push(&["--detach", "--dry-run"]).expect_code(2);
+    slow.push(&["--detach", "--print-onstart"]).expect_code(2);
     slow.xfer.run(["attach", "ffffffff"]).expect_code(4);
 }

@@ -71,6 +71,9 @@ impl Shared {
 
     /// Returns once the transfer is to end; never where nobody said when.
     pub(super) async fn deadline(&self) {
+        if self.transfer.options.retry.deadline.is_none() {
+            return std::future::pending().await;
+        }
         while !self.is_due() {
             tokio::time::sleep(LOOK).await;
         }

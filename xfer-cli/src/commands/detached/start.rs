@@ -21,6 +21,7 @@ const WATCHED: Duration = Duration::from_secs(10);
 /// Starts the same command in a session of its own, and leaves it as soon as it has a plan.
 pub(in crate::commands) fn start(context: &Context) -> Outcome {
     context.merged.refuse_pair("detach", "dry-run")?;
+    context.merged.refuse_pair("detach", "print-onstart")?;
     let records = Records::open(context)?;
     records.prune(context.output.clock().now().seconds)?;
     let record = records.begin()?;
