@@ -59,7 +59,7 @@ pub(super) struct FileWork {
 impl FileWork {
     /// Bytes that it takes at the destination, holes not counted.
     pub(super) fn written(&self) -> u64 {
-        self.size.min(self.allocated.max(1).next_multiple_of(4096))
+        self.size.min(self.allocated.max(1).checked_next_multiple_of(4096).unwrap_or(u64::MAX))
     }
 
     /// Whether it is cut into blocks.
