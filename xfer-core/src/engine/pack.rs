@@ -52,7 +52,7 @@ pub(super) struct FileWork {
     /// What stands at the destination, and whether its metadata is what is wanted.
     pub(super) found: Option<(Stamp, bool)>,
     /// The file that it replaces, whatever was found out about that.
-    pub(super) basis: Option<Stamp>,
+    pub(super) basis: Option<Box<Stamp>>,
     pub(super) changes: u32,
 }
 

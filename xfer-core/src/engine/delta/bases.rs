@@ -68,7 +68,7 @@ impl Bases {
         let listed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let others = |known: &&Known| known.0 != work.path;
         let same_size = listed.by_size.get(&work.size).into_iter().flatten().filter(others);
-        let own = work.basis.map(|stamp| (work.path.clone(), stamp));
+        let own = work.basis.as_deref().map(|stamp| (work.path.clone(), *stamp));
         let mut all: Vec<_> =
             own.into_iter().chain(same_size.take(SAME_SIZE_MAX).cloned()).collect();
         let place = place_of(&work.path);

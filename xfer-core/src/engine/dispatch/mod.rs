@@ -507,7 +507,9 @@ impl Dispatcher {
             stamp: source.stamp(),
             wanted,
             found: found.map(|f| (f.stamp(), metadata_equal(source, f, &self.cx.policy))),
-            basis: found.filter(|f| matches!(f.kind, EntryKind::File { .. })).map(Entry::stamp),
+            basis: found
+                .filter(|f| matches!(f.kind, EntryKind::File { .. }))
+                .map(|f| Box::new(f.stamp())),
             changes: 0,
         }
     }
