@@ -54,6 +54,7 @@ pub fn sentinel(bytes: &[u8]) {
     let Some((mark, noise)) = bytes.split_first_chunk::<32>() else { return };
     let letter = |byte: &u8| byte % 3;
     let mark: Vec<u8> = mark.iter().map(letter).collect();
+    let noise = &noise[..noise.len().min(limits::NOISE_BYTES_MAX)];
     let noise: Vec<u8> = [noise.iter().map(letter).collect::<Vec<_>>(), mark.clone()].concat();
     let expected = noise.windows(32).position(|window| window == mark).map(|start| start + 32);
     let sentinel = Sentinel(mark.try_into().unwrap());
