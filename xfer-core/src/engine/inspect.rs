@@ -235,7 +235,7 @@ impl Inspection {
                     match expected.judge(&path, &entry.kind, digest) {
                         Judgement::Equal => {
                             verified.equal += 1;
-                            verified.bytes += entry.kind.size();
+                            verified.bytes = verified.bytes.saturating_add(entry.kind.size());
                         }
                         Judgement::Beside => {}
                         Judgement::Unexpected => {

@@ -65,19 +65,20 @@ impl Counts {
     pub(super) fn with_earlier(&mut self, moved: u64) {
         let found = moved.min(self.unchanged);
         self.unchanged -= found;
-        self.moved += found;
+        self.moved = self.moved.saturating_add(found);
     }
 
     /// What nothing was done about is left for later.
     pub fn defer_rest(&mut self) {
-        self.deferred += self.unaccounted();
+        self.deferred = self.deferred.saturating_add(self.unaccounted());
     }
 
     /// Selected entries of which nobody said what became of them: an outcome that was lost must not
     /// pass for success.
     pub(super) fn unaccounted(&self) -> u64 {
-        let told = self.moved + self.unchanged + self.deferred + self.failed;
-        self.selected.saturating_sub(told)
+        [self.moved, self.unchanged, self.deferred, self.failed]
+            .into_iter()
+            .fold(self.selected, u64::saturating_sub)
     }
 }
 
@@ -199,7 +200,7 @@ impl Ledger {
         let mut state = self.lock();
         state.select(source);
         state.entries.unchanged += 1;
-        state.bytes.unchanged += source.kind.size();
+        add(&mut state.bytes.unchanged, source.kind.size());
         if state.spooled || !state.may_settle() {
             let Evidence { digest, level } = evidence;
             let pending = Pending::Known { digest, destination, level };
@@ -256,7 +257,7 @@ impl Ledger {
     pub(super) fn leave(&self, size: u64) {
         let mut state = self.lock();
         state.entries.skipped += 1;
-        state.bytes.skipped += size;
+        add(&mut state.bytes.skipped, size);
     }
 
     /// Notes the digest of a file that is on its way.
@@ -303,7 +304,7 @@ impl Ledger {
             let flags = slot.flags;
             let (entries, bytes) = state.counted(flags);
             *entries += 1;
-            *bytes += size;
+            add(bytes, size);
         }
         drop(state);
         if first {
@@ -349,7 +350,7 @@ impl Ledger {
         }
         if before & FAILED == 0 {
             state.entries.failed += 1;
-            state.bytes.failed += size;
+            add(&mut state.bytes.failed, size);
             state.is_left(path);
         }
         drop(state);
@@ -439,12 +440,12 @@ impl Ledger {
 impl State {
     fn select(&mut self, source: &Entry) {
         self.entries.selected += 1;
-        self.bytes.selected += source.kind.size();
+        add(&mut self.bytes.selected, source.kind.size());
     }
 
     fn count_deferred(&mut self, path: &RelPath, size: u64) {
         self.entries.deferred += 1;
-        self.bytes.deferred += size;
+        add(&mut self.bytes.deferred, size);
         self.is_left(path);
     }
 
@@ -546,12 +547,12 @@ impl Totals {
     pub(super) fn fail_rest(&mut self, unfinished: &mut Unfinished) {
         let (entries, bytes) = (self.entries.unaccounted(), self.bytes.unaccounted());
         self.entries.failed += entries;
-        self.bytes.failed += bytes;
+        add(&mut self.bytes.failed, bytes);
         self.problem_count += entries;
         let partial = ExitClass::Partial;
         self.gravest = Some(self.gravest.map_or(partial, |gravest| gravest.gravest(partial)));
         unfinished.entries += entries;
-        unfinished.bytes += bytes;
+        add(&mut unfinished.bytes, bytes);
     }
 }
 
@@ -560,4 +561,9 @@ pub(super) struct Results {
     pub(super) kept: Kept,
     pub(super) slots: Vec<Slot>,
     pub(super) rescanned: HashMap<u32, (Stamp, Metadata)>,
+}
+
+/// Adds up sizes. A peer may name any size for any number of files, and a sum is no reason to end.
+fn add(total: &mut u64, size: u64) {
+    *total = total.saturating_add(size);
 }

@@ -67,7 +67,7 @@ impl Manifest {
     ) -> Result<(), StateError> {
         self.level = Some(self.level.map_or(proven.level, |l| l.min(proven.level)));
         self.entries += 1;
-        self.bytes += kind.size();
+        self.bytes = self.bytes.saturating_add(kind.size());
         let entry = manifest_entry(path, kind, metadata, proven.digest);
         self.root.add(&entry);
         self.buffer.clear();
