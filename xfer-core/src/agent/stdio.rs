@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 
@@ -46,20 +47,22 @@ pub struct AgentOptions {
 ///
 /// # Errors
 /// When stdin and stdout are no streams, or no session comes about on them.
-pub async fn run(options: AgentOptions) -> io::Result<()> {
-    let mut stream = pipe::standard()?;
-    stream.writer.write_all(&options.sentinel).await?;
-    stream.writer.flush().await?;
-    if !options.opening.is_empty() {
-        let opening = io::Cursor::new(options.opening.clone());
-        stream.reader = Box::new(opening.chain(stream.reader));
-    }
-    if options.join {
-        let ends = [rustix::stdio::stdin(), rustix::stdio::stdout()];
-        hand_over(&options.session, ends, options.deliveries).await
-    } else {
-        begin(stream, options).await
-    }
+pub fn run(options: AgentOptions) -> BoxFuture<'static, io::Result<()>> {
+    Box::pin(async move {
+        let mut stream = pipe::standard()?;
+        stream.writer.write_all(&options.sentinel).await?;
+        stream.writer.flush().await?;
+        if !options.opening.is_empty() {
+            let opening = io::Cursor::new(options.opening.clone());
+            stream.reader = Box::new(opening.chain(stream.reader));
+        }
+        if options.join {
+            let ends = [rustix::stdio::stdin(), rustix::stdio::stdout()];
+            hand_over(&options.session, ends, options.deliveries).await
+        } else {
+            begin(stream, options).await
+        }
+    })
 }
 
 /// The class of what ended a session badly.

@@ -31,6 +31,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use xfer_protocol::data_port::Listen;
@@ -233,45 +234,47 @@ impl Connector {
     ///
     /// # Errors
     /// Configuration, login, network, or no agent for that machine.
-    pub async fn connect(
-        &self,
-        machine: &Machine,
-        options: &TransferOptions,
-    ) -> Result<Connected, TransferError> {
-        self.connect_ahead(machine, options, &[]).await
+    pub fn connect<'a>(
+        &'a self,
+        machine: &'a Machine,
+        options: &'a TransferOptions,
+    ) -> BoxFuture<'a, Result<Connected, TransferError>> {
+        Box::pin(async move { self.connect_ahead(machine, options, &[]).await })
     }
 
     /// The same with what will be asked there first: asked ahead, it is answered sooner.
     ///
     /// # Errors
     /// As [`Self::connect`].
-    pub async fn connect_ahead(
-        &self,
-        machine: &Machine,
-        options: &TransferOptions,
-        ahead: &[Request],
-    ) -> Result<Connected, TransferError> {
-        if let Some(stand) = self.stands.get(machine) {
-            return stand();
-        }
-        match machine {
-            Machine::Local => {
-                Ok(Connected::here(Arc::new(itself::local(Base::WorkingDirectory, options))))
+    pub fn connect_ahead<'a>(
+        &'a self,
+        machine: &'a Machine,
+        options: &'a TransferOptions,
+        ahead: &'a [Request],
+    ) -> BoxFuture<'a, Result<Connected, TransferError>> {
+        Box::pin(async move {
+            if let Some(stand) = self.stands.get(machine) {
+                return stand();
             }
-            Machine::Peer(host) => self.peer(host, options, ahead).await,
-            Machine::Platform(machine) if machine.which == Which::Itself => {
-                self.on_itself(machine.platform, options).await
+            match machine {
+                Machine::Local => {
+                    Ok(Connected::here(Arc::new(itself::local(Base::WorkingDirectory, options))))
+                }
+                Machine::Peer(host) => self.peer(host, options, ahead).await,
+                Machine::Platform(machine) if machine.which == Which::Itself => {
+                    self.on_itself(machine.platform, options).await
+                }
+                Machine::Platform(machine) => self.platform(machine, options, ahead).await,
+                Machine::Store(bucket) => self.store(bucket, options, ahead).await,
+                Machine::Rclone(remote) => self.rclone(remote, options, ahead).await,
+                Machine::Web(place) => self.web_file(place, options).await,
+                Machine::Hub(repository) => self.hub(repository, options).await,
+                Machine::Ssh(host) => match self.processes.get(host) {
+                    Some(command) => self.process(host, command, options, ahead).await,
+                    None => self.ssh(host, options, ahead).await,
+                },
             }
-            Machine::Platform(machine) => self.platform(machine, options, ahead).await,
-            Machine::Store(bucket) => self.store(bucket, options, ahead).await,
-            Machine::Rclone(remote) => self.rclone(remote, options, ahead).await,
-            Machine::Web(place) => self.web_file(place, options).await,
-            Machine::Hub(repository) => self.hub(repository, options).await,
-            Machine::Ssh(host) => match self.processes.get(host) {
-                Some(command) => self.process(host, command, options, ahead).await,
-                None => self.ssh(host, options, ahead).await,
-            },
-        }
+        })
     }
 
     async fn ssh(

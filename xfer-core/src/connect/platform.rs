@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use tokio::sync::OnceCell;
 use xfer_protocol::message::Request;
 
@@ -137,27 +138,37 @@ impl Connector {
     ///
     /// # Errors
     /// Where the platform cannot be asked, or its list is not known to be complete.
-    pub async fn machines(&self, platform: PlatformKind) -> Result<Vec<MachineRow>, TransferError> {
-        let asked = self.platforms.of(platform, self).await?;
-        asked.list().await.map_err(|error| api_error(&format!("{}:", platform.name()), error))
+    pub fn machines<'a>(
+        &'a self,
+        platform: PlatformKind,
+    ) -> BoxFuture<'a, Result<Vec<MachineRow>, TransferError>> {
+        Box::pin(async move {
+            let asked = self.platforms.of(platform, self).await?;
+            asked.list().await.map_err(|error| api_error(&format!("{}:", platform.name()), error))
+        })
     }
 
     /// One machine of a platform as it is now.
     ///
     /// # Errors
     /// Where the platform cannot be asked, or the machine is gone.
-    pub async fn machine(&self, machine: &PlatformMachine) -> Result<MachineRow, TransferError> {
-        if machine.which == Which::Itself {
-            return self.itself(machine.platform).await.map(|itself| itself.row);
-        }
-        let name = named(machine)?;
-        let asked = self.platforms.of(machine.platform, self).await?;
-        let shown =
-            asked.show(name).await.map_err(|error| api_error(&machine.to_string(), error))?;
-        match shown {
-            Shown::Present(row) => Ok(*row),
-            Shown::Gone => Err(not_running(&machine.to_string(), None)),
-        }
+    pub fn machine<'a>(
+        &'a self,
+        machine: &'a PlatformMachine,
+    ) -> BoxFuture<'a, Result<MachineRow, TransferError>> {
+        Box::pin(async move {
+            if machine.which == Which::Itself {
+                return self.itself(machine.platform).await.map(|itself| itself.row);
+            }
+            let name = named(machine)?;
+            let asked = self.platforms.of(machine.platform, self).await?;
+            let shown =
+                asked.show(name).await.map_err(|error| api_error(&machine.to_string(), error))?;
+            match shown {
+                Shown::Present(row) => Ok(*row),
+                Shown::Gone => Err(not_running(&machine.to_string(), None)),
+            }
+        })
     }
 
     pub(super) async fn platform(

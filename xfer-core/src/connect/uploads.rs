@@ -12,6 +12,7 @@ use crate::endpoint::{EndpointError, LostReason};
 use crate::error::TransferError;
 use crate::location::{Bucket, Location, Machine, StoreKind};
 use crate::options::TransferOptions;
+use futures_util::future::BoxFuture;
 
 /// What an upload is after it was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,34 +46,39 @@ impl Connector {
     ///
     /// # Errors
     /// Where the bucket cannot be reached, or its uploads not be listed.
-    pub async fn uploads(
-        &self,
-        location: &Location,
-        options: &TransferOptions,
+    pub fn uploads<'a>(
+        &'a self,
+        location: &'a Location,
+        options: &'a TransferOptions,
         stale: Option<Duration>,
-    ) -> Result<UploadList, TransferError> {
-        let Machine::Store(bucket) = &location.machine else {
-            return Err(TransferError::Internal("uploads are listed of buckets alone"));
-        };
-        let path = &location.path[..];
-        let prefix = path.strip_prefix(b"/").unwrap_or(path);
-        let prefix = String::from_utf8_lossy(prefix);
-        let (patient, _) = self.patient_store(bucket, options, &prefix).await?;
-        let objects = self.object_options(options);
-        let objects = ObjectEndpoint::new(patient as Arc<dyn Store>, objects);
-        let found = objects.uploads(path).await.map_err(|error| failed(location, bucket, error))?;
-        let now = self.clock().now().seconds;
-        let mut ours = Vec::with_capacity(found.ours.len());
-        for upload in found.ours {
-            let state = match stale {
-                None => UploadState::Unfinished,
-                Some(stale) if is_stale(&upload, now, stale) => aborted(&objects, &upload).await,
-                Some(_) => UploadState::Kept,
+    ) -> BoxFuture<'a, Result<UploadList, TransferError>> {
+        Box::pin(async move {
+            let Machine::Store(bucket) = &location.machine else {
+                return Err(TransferError::Internal("uploads are listed of buckets alone"));
             };
-            ours.push((upload, state));
-        }
-        let notices = notices(bucket.kind, found.others.is_some());
-        Ok(UploadList { ours, others: found.others, notices })
+            let path = &location.path[..];
+            let prefix = path.strip_prefix(b"/").unwrap_or(path);
+            let prefix = String::from_utf8_lossy(prefix);
+            let (patient, _) = self.patient_store(bucket, options, &prefix).await?;
+            let objects = self.object_options(options);
+            let objects = ObjectEndpoint::new(patient as Arc<dyn Store>, objects);
+            let found =
+                objects.uploads(path).await.map_err(|error| failed(location, bucket, error))?;
+            let now = self.clock().now().seconds;
+            let mut ours = Vec::with_capacity(found.ours.len());
+            for upload in found.ours {
+                let state = match stale {
+                    None => UploadState::Unfinished,
+                    Some(stale) if is_stale(&upload, now, stale) => {
+                        aborted(&objects, &upload).await
+                    }
+                    Some(_) => UploadState::Kept,
+                };
+                ours.push((upload, state));
+            }
+            let notices = notices(bucket.kind, found.others.is_some());
+            Ok(UploadList { ours, others: found.others, notices })
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::{Fault, FaultKind};
@@ -62,6 +63,9 @@ fn class_of(fault: &Fault) -> ExitClass {
     }
 }
 
+/// Takes what is found, one after the other.
+type Each<'a, T> = Box<dyn FnMut(T) + Send + 'a>;
+
 /// A location that is looked at.
 pub struct Inspection {
     shared: Shared,
@@ -75,90 +79,114 @@ impl Inspection {
     ///
     /// # Errors
     /// What keeps it from being reached.
-    pub async fn open(
-        location: &Location,
+    pub fn open<'a>(
+        location: &'a Location,
         options: TransferOptions,
         connector: Connector,
         observer: SharedObserver,
         cancel: CancellationToken,
-    ) -> Result<Self, TransferError> {
-        let transfer = Transfer {
-            sources: vec![location.clone()],
-            destination: location.clone(),
-            options,
-            plan_only: true,
-        };
-        let shared = Shared::new(transfer, connector, observer, cancel);
-        let machine = &location.machine;
-        let stopped = || TransferError::Stopped { signal: StopSignal::Interrupt };
-        // A bucket is asked first about what is named; elsewhere nothing is gained by it.
-        let locate = || Request::Locate(Locate { path: location.path.clone(), expand: true });
-        let asks = matches!(machine, Machine::Store(_) | Machine::Rclone(_));
-        let ahead: Vec<_> = asks.then(locate).into_iter().collect();
-        let options = &shared.transfer.options;
-        let end = tokio::select! {
-            end = shared.connector.connect_ahead(machine, options, &ahead) => end?,
-            () = shared.cancel.cancelled() => return Err(stopped()),
-        };
-        let is_store = matches!(machine, Machine::Store(_) | Machine::Rclone(_));
-        if is_store || matches!(machine, Machine::Web(_) | Machine::Hub(_)) {
-            let tell = |text: &String| shared.observer.observe(&Event::Notice(text.clone()));
-            end.notices.iter().for_each(tell);
-        }
-        let route = end.route_now().unwrap_or_else(Route::local);
-        shared.observer.observe(&Event::Route(route));
-        let places = tokio::select! {
-            places = shared.locate_all(&end, location) => places?,
-            () = shared.cancel.cancelled() => return Err(stopped()),
-        };
-        Ok(Self { shared, end, places })
+    ) -> BoxFuture<'a, Result<Self, TransferError>> {
+        Box::pin(async move {
+            let transfer = Transfer {
+                sources: vec![location.clone()],
+                destination: location.clone(),
+                options,
+                plan_only: true,
+            };
+            let shared = Shared::new(transfer, connector, observer, cancel);
+            let machine = &location.machine;
+            let stopped = || TransferError::Stopped { signal: StopSignal::Interrupt };
+            // A bucket is asked first about what is named; elsewhere nothing is gained by it.
+            let locate = || Request::Locate(Locate { path: location.path.clone(), expand: true });
+            let asks = matches!(machine, Machine::Store(_) | Machine::Rclone(_));
+            let ahead: Vec<_> = asks.then(locate).into_iter().collect();
+            let options = &shared.transfer.options;
+            let end = tokio::select! {
+                end = shared.connector.connect_ahead(machine, options, &ahead) => end?,
+                () = shared.cancel.cancelled() => return Err(stopped()),
+            };
+            let is_store = matches!(machine, Machine::Store(_) | Machine::Rclone(_));
+            if is_store || matches!(machine, Machine::Web(_) | Machine::Hub(_)) {
+                let tell = |text: &String| shared.observer.observe(&Event::Notice(text.clone()));
+                end.notices.iter().for_each(tell);
+            }
+            let route = end.route_now().unwrap_or_else(Route::local);
+            shared.observer.observe(&Event::Route(route));
+            let places = tokio::select! {
+                places = shared.locate_all(&end, location) => places?,
+                () = shared.cancel.cancelled() => return Err(stopped()),
+            };
+            Ok(Self { shared, end, places })
+        })
     }
 
     /// Hands on every entry, in the order of paths.
     ///
     /// # Errors
     /// What ended the listing; one entry's own problem goes to `problem`.
-    pub async fn list(
-        &self,
-        mut entry: impl FnMut(Entry),
-        mut problem: impl FnMut(Fault),
-    ) -> Result<(), TransferError> {
-        for place in &self.places {
-            let mut listing = self.listing(place).await?;
-            while let Some(item) = self.unless_stopped(listing.next()).await? {
-                match item {
-                    ScanItem::Entry(found) => entry(found),
-                    ScanItem::Problem(fault) => problem(fault),
-                    ScanItem::Excluded(_) | ScanItem::Partial { .. } => {}
+    pub fn list<'a>(
+        &'a self,
+        entry: impl FnMut(Entry) + Send + 'a,
+        problem: impl FnMut(Fault) + Send + 'a,
+    ) -> BoxFuture<'a, Result<(), TransferError>> {
+        self.listed(Box::new(entry), Box::new(problem))
+    }
+
+    fn listed<'a>(
+        &'a self,
+        mut entry: Each<'a, Entry>,
+        mut problem: Each<'a, Fault>,
+    ) -> BoxFuture<'a, Result<(), TransferError>> {
+        Box::pin(async move {
+            for place in &self.places {
+                let mut listing = self.listing(place).await?;
+                while let Some(item) = self.unless_stopped(listing.next()).await? {
+                    match item {
+                        ScanItem::Entry(found) => entry(found),
+                        ScanItem::Problem(fault) => problem(fault),
+                        ScanItem::Excluded(_) | ScanItem::Partial { .. } => {}
+                    }
                 }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Hashes every file and hands it on with its digest; other entries come without one.
     ///
     /// # Errors
     /// As [`Self::list`].
-    pub async fn hash(
-        &self,
+    pub fn hash<'a>(
+        &'a self,
         reading: Reading,
-        mut each: impl FnMut(Entry, Option<Digest>),
-        mut problem: impl FnMut(Fault),
-    ) -> Result<bool, TransferError> {
-        let mut past_cache = true;
-        for place in &self.places {
-            past_cache &= self.hash_place(place, reading, &mut each, &mut problem).await?;
-        }
-        Ok(past_cache)
+        mut each: impl FnMut(Entry, Option<Digest>) + Send + 'a,
+        problem: impl FnMut(Fault) + Send + 'a,
+    ) -> BoxFuture<'a, Result<bool, TransferError>> {
+        let each = move |(entry, digest)| each(entry, digest);
+        self.hashed(reading, Box::new(each), Box::new(problem))
+    }
+
+    fn hashed<'a>(
+        &'a self,
+        reading: Reading,
+        mut each: Each<'a, (Entry, Option<Digest>)>,
+        mut problem: Each<'a, Fault>,
+    ) -> BoxFuture<'a, Result<bool, TransferError>> {
+        Box::pin(async move {
+            let mut past_cache = true;
+            for place in &self.places {
+                past_cache &= self.hash_place(place, reading, &mut each, &mut problem).await?;
+            }
+            Ok(past_cache)
+        })
     }
 
     async fn hash_place(
         &self,
         place: &(Root, RelPath),
         reading: Reading,
-        each: &mut impl FnMut(Entry, Option<Digest>),
-        problem: &mut impl FnMut(Fault),
+        each: &mut Each<'_, (Entry, Option<Digest>)>,
+        problem: &mut Each<'_, Fault>,
     ) -> Result<bool, TransferError> {
         let mut listing = self.listing(place).await?;
         let mut past_cache = true;
@@ -181,7 +209,7 @@ impl Inspection {
                 past_cache &= batch_past_cache;
                 for (entry, digest) in rows {
                     match digest {
-                        Ok(digest) => each(entry, digest),
+                        Ok(digest) => each((entry, digest)),
                         Err(fault) => problem(fault),
                     }
                 }
@@ -210,52 +238,62 @@ impl Inspection {
     ///
     /// # Errors
     /// As [`Self::list`].
-    pub async fn verify(
-        &self,
+    pub fn verify<'a>(
+        &'a self,
         expected: Expected,
-        mut unexpected: impl FnMut(RelPath),
-    ) -> Result<Verified, TransferError> {
-        let Some((root, under)) = self.places.first() else { return Ok(Verified::default()) };
-        self.check_one_directory()?;
-        // Of several places the first stands for all: they lie in one directory.
-        let under = if self.places.len() == 1 { under.clone() } else { RelPath::root() };
-        let mut expected = expected.seen_from(&root.path, &under);
-        expected.retain(|path| self.is_named(path));
-        let mut verified = Verified {
-            failed: expected.failed(),
-            nothing_expected: expected.is_empty(),
-            ..Verified::default()
-        };
-        let mut problems = Vec::new();
-        let past_cache = self
-            .hash(
-                Reading::PastCache,
-                |entry, digest| {
-                    let path = entry.path;
-                    match expected.judge(&path, &entry.kind, digest) {
-                        Judgement::Equal => {
-                            verified.equal += 1;
-                            verified.bytes = verified.bytes.saturating_add(entry.kind.size());
+        unexpected: impl FnMut(RelPath) + Send + 'a,
+    ) -> BoxFuture<'a, Result<Verified, TransferError>> {
+        self.verified(expected, Box::new(unexpected))
+    }
+
+    fn verified<'a>(
+        &'a self,
+        expected: Expected,
+        mut unexpected: Each<'a, RelPath>,
+    ) -> BoxFuture<'a, Result<Verified, TransferError>> {
+        Box::pin(async move {
+            let Some((root, under)) = self.places.first() else { return Ok(Verified::default()) };
+            self.check_one_directory()?;
+            // Of several places the first stands for all: they lie in one directory.
+            let under = if self.places.len() == 1 { under.clone() } else { RelPath::root() };
+            let mut expected = expected.seen_from(&root.path, &under);
+            expected.retain(|path| self.is_named(path));
+            let mut verified = Verified {
+                failed: expected.failed(),
+                nothing_expected: expected.is_empty(),
+                ..Verified::default()
+            };
+            let mut problems = Vec::new();
+            let past_cache = self
+                .hash(
+                    Reading::PastCache,
+                    |entry, digest| {
+                        let path = entry.path;
+                        match expected.judge(&path, &entry.kind, digest) {
+                            Judgement::Equal => {
+                                verified.equal += 1;
+                                verified.bytes = verified.bytes.saturating_add(entry.kind.size());
+                            }
+                            Judgement::Beside => {}
+                            Judgement::Unexpected => {
+                                verified.unexpected += 1;
+                                unexpected(path);
+                            }
+                            Judgement::Unproven => verified.unproven.push(path),
+                            Judgement::Different(fault) => problems.push(fault),
                         }
-                        Judgement::Beside => {}
-                        Judgement::Unexpected => {
-                            verified.unexpected += 1;
-                            unexpected(path);
-                        }
-                        Judgement::Unproven => verified.unproven.push(path),
-                        Judgement::Different(fault) => problems.push(fault),
-                    }
-                },
-                |fault| self.observe(fault),
-            )
-            .await?;
-        verified.past_cache = past_cache;
-        problems.extend(expected.missing());
-        for fault in &problems {
-            self.observe(fault.clone());
-        }
-        verified.problems = problems;
-        Ok(verified)
+                    },
+                    |fault| self.observe(fault),
+                )
+                .await?;
+            verified.past_cache = past_cache;
+            problems.extend(expected.missing());
+            for fault in &problems {
+                self.observe(fault.clone());
+            }
+            verified.problems = problems;
+            Ok(verified)
+        })
     }
 
     fn observe(&self, fault: Fault) {
@@ -267,18 +305,20 @@ impl Inspection {
     ///
     /// # Errors
     /// As [`Self::list`].
-    pub async fn expectations(&self) -> Result<Expected, TransferError> {
-        self.check_one_directory()?;
-        let mut entries = BTreeMap::new();
-        self.hash(
-            Reading::Cached,
-            |entry, digest| {
-                entries.insert(entry.path, Expectation::of(&entry.kind, digest));
-            },
-            |fault| self.observe(fault),
-        )
-        .await?;
-        Ok(Expected::of_entries(entries))
+    pub fn expectations<'a>(&'a self) -> BoxFuture<'a, Result<Expected, TransferError>> {
+        Box::pin(async move {
+            self.check_one_directory()?;
+            let mut entries = BTreeMap::new();
+            self.hash(
+                Reading::Cached,
+                |entry, digest| {
+                    entries.insert(entry.path, Expectation::of(&entry.kind, digest));
+                },
+                |fault| self.observe(fault),
+            )
+            .await?;
+            Ok(Expected::of_entries(entries))
+        })
     }
 
     /// One name below several directories would stand for several entries.
@@ -293,8 +333,10 @@ impl Inspection {
     }
 
     /// Lets go of the location.
-    pub async fn close(self) {
-        self.end.source.close().await;
+    pub fn close(self) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            self.end.source.close().await;
+        })
     }
 
     /// A single file is known by its own name, everything else by its path below the root.

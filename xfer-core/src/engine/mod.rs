@@ -51,6 +51,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use futures_util::future::LocalBoxFuture;
 use tokio_util::sync::CancellationToken;
 use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::Fault;
@@ -196,19 +197,21 @@ struct Shared {
 ///
 /// # Errors
 /// What ended the transfer as a whole.
-pub async fn run(
+pub fn run(
     transfer: Transfer,
     connector: Connector,
     observer: SharedObserver,
     cancel: CancellationToken,
-) -> Result<Summary, TransferError> {
-    check(&transfer)?;
-    let begun = Event::Begun {
-        sources: transfer.sources.clone(),
-        destination: transfer.destination.clone(),
-    };
-    observer.observe(&begun);
-    run_round(transfer, connector, observer, cancel, Arc::default()).await
+) -> LocalBoxFuture<'static, Result<Summary, TransferError>> {
+    Box::pin(async move {
+        check(&transfer)?;
+        let begun = Event::Begun {
+            sources: transfer.sources.clone(),
+            destination: transfer.destination.clone(),
+        };
+        observer.observe(&begun);
+        run_round(transfer, connector, observer, cancel, Arc::default()).await
+    })
 }
 
 /// Refuses what makes no sense whatever stands where.

@@ -12,6 +12,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
@@ -80,10 +81,12 @@ impl StandingPeer {
     }
 
     /// Serves until it is dropped.
-    pub async fn run(self) {
-        let Self { listener, acceptor, port, places, sessions, .. } = self;
-        let tcp = over_tcp(listener, acceptor, places.clone(), Arc::clone(&sessions));
-        tokio::join!(tcp, over_udp(port, places, sessions));
+    pub fn run(self) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            let Self { listener, acceptor, port, places, sessions, .. } = self;
+            let tcp = over_tcp(listener, acceptor, places.clone(), Arc::clone(&sessions));
+            tokio::join!(tcp, over_udp(port, places, sessions));
+        })
     }
 }
 

@@ -28,6 +28,7 @@ use std::time::Duration;
 use super::object::store::{Key, StoreError, StoreResult, UploadId};
 use crate::clock::Clock;
 use crate::location::RcloneRemote;
+use futures_util::future::BoxFuture;
 
 use self::beside::Beside;
 use self::listing::Listings;
@@ -72,24 +73,26 @@ impl RcloneStore {
     ///
     /// # Errors
     /// No rclone, one that is too old, no such remote, or one that cannot be opened.
-    pub async fn open(
-        remote: &RcloneRemote,
+    pub fn open<'a>(
+        remote: &'a RcloneRemote,
         options: RcloneOptions,
-        clock: &dyn Clock,
-    ) -> Result<Self, OpenProblem> {
-        let program = Beside::start(&options, clock).await?;
-        let file_system = remote.file_system();
-        let features = program.features(&file_system).await?;
-        Ok(Self {
-            name: remote.to_string(),
-            file_system,
-            program,
-            features,
-            options,
-            counted: AtomicU64::new(0),
-            listings: Listings::default(),
-            ahead: Arc::default(),
-            uploads: Mutex::default(),
+        clock: &'a dyn Clock,
+    ) -> BoxFuture<'a, Result<Self, OpenProblem>> {
+        Box::pin(async move {
+            let program = Beside::start(&options, clock).await?;
+            let file_system = remote.file_system();
+            let features = program.features(&file_system).await?;
+            Ok(Self {
+                name: remote.to_string(),
+                file_system,
+                program,
+                features,
+                options,
+                counted: AtomicU64::new(0),
+                listings: Listings::default(),
+                ahead: Arc::default(),
+                uploads: Mutex::default(),
+            })
         })
     }
 

@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use tokio::task::JoinSet;
 use xfer_protocol::fault::FaultKind;
 use xfer_protocol::hello::{FEATURE_MAPPED_PORTS, SessionId};
@@ -103,67 +104,71 @@ struct Shared {
 
 impl RemoteEndpoint {
     /// Greets the agent at the far end of the first stream and begins a session.
-    pub async fn open(
+    pub fn open(
         stream: Stream,
         capabilities: Capabilities,
         options: SessionOptions,
         clock: Arc<dyn Clock>,
-    ) -> EndpointResult<Self> {
-        let opening = Opening::new(SessionId(options.random), options.compression, &[]);
-        Self::open_with(stream, capabilities, options, clock, opening, None).await
+    ) -> BoxFuture<'static, EndpointResult<Self>> {
+        Box::pin(async move {
+            let opening = Opening::new(SessionId(options.random), options.compression, &[]);
+            Self::open_with(stream, capabilities, options, clock, opening, None).await
+        })
     }
 
     /// The same with what was said ahead: the requests in it have their answers sooner.
     ///
     /// `round_trip` is what is known of the link's delay. Where that is nothing, or so little that
     /// it may be the delay of a relay nearby, the far side itself is asked.
-    pub async fn open_with(
+    pub fn open_with(
         stream: Stream,
         capabilities: Capabilities,
         options: SessionOptions,
         clock: Arc<dyn Clock>,
         opening: Opening,
         round_trip: Option<Duration>,
-    ) -> EndpointResult<Self> {
-        let session = SessionId(options.random);
-        let (was_said, index) = (opening.was_said(), opening.index());
-        let holding = opening.asks(begins_to_hold);
-        let (said, first_id, foretold) = opening.begin();
-        let seed = options.random.iter().fold(0, |seed, &b| (seed << 8) ^ u64::from(b));
-        let shared = Arc::new(Shared {
-            lanes: Lanes::default(),
-            next_id: AtomicU64::new(first_id),
-            flights: Flights::new(WINDOW_BYTES, options.stall, seed, Arc::clone(&clock)),
-            window: AtomicU64::new(WINDOW_BYTES),
-            expecting: AtomicBool::new(false),
-            holding: AtomicBool::new(holding),
-            pace: Mutex::default(),
-            compressing: Compressing::new(options.compression, Coder::new(Arc::clone(&clock))),
-            foretold,
-            overhead: Arc::default(),
-            room: Room::new(usize::try_from(WINDOW_BYTES_MAX).unwrap_or(usize::MAX) * 2),
-            clock,
-            stall: options.stall,
-            closed: tokio_util::sync::CancellationToken::new(),
-        });
-        let known = round_trip.filter(|&time| time >= FAR);
-        let mut began = shared.clock.elapsed();
-        let lane = Lane::open(stream, session, index, said, &shared);
-        lane.greeted().await?;
-        if was_said && known.is_none() {
-            began = shared.clock.elapsed();
-            let asked = lane.ask(shared.next_id(), Request::Ping, Coding::Plain, Bytes::new());
-            let answered = tokio::time::timeout(options.stall, asked).await;
-            answered.map_err(|_| EndpointError::Lost(LostReason::Stalled))?;
-        }
-        let measured = shared.clock.elapsed().saturating_sub(began);
-        shared.lanes.add(lane, Tier::First, &shared.flights);
-        let round_trip = known.unwrap_or(measured);
-        shared.widen(round_trip, 0);
-        let mut watch = JoinSet::new();
-        watch.spawn(watch::watch(Arc::clone(&shared)));
-        watch.spawn(watch::fit_window(Arc::clone(&shared), round_trip));
-        Ok(Self { shared, capabilities, session, round_trip, _watch: watch })
+    ) -> BoxFuture<'static, EndpointResult<Self>> {
+        Box::pin(async move {
+            let session = SessionId(options.random);
+            let (was_said, index) = (opening.was_said(), opening.index());
+            let holding = opening.asks(begins_to_hold);
+            let (said, first_id, foretold) = opening.begin();
+            let seed = options.random.iter().fold(0, |seed, &b| (seed << 8) ^ u64::from(b));
+            let shared = Arc::new(Shared {
+                lanes: Lanes::default(),
+                next_id: AtomicU64::new(first_id),
+                flights: Flights::new(WINDOW_BYTES, options.stall, seed, Arc::clone(&clock)),
+                window: AtomicU64::new(WINDOW_BYTES),
+                expecting: AtomicBool::new(false),
+                holding: AtomicBool::new(holding),
+                pace: Mutex::default(),
+                compressing: Compressing::new(options.compression, Coder::new(Arc::clone(&clock))),
+                foretold,
+                overhead: Arc::default(),
+                room: Room::new(usize::try_from(WINDOW_BYTES_MAX).unwrap_or(usize::MAX) * 2),
+                clock,
+                stall: options.stall,
+                closed: tokio_util::sync::CancellationToken::new(),
+            });
+            let known = round_trip.filter(|&time| time >= FAR);
+            let mut began = shared.clock.elapsed();
+            let lane = Lane::open(stream, session, index, said, &shared);
+            lane.greeted().await?;
+            if was_said && known.is_none() {
+                began = shared.clock.elapsed();
+                let asked = lane.ask(shared.next_id(), Request::Ping, Coding::Plain, Bytes::new());
+                let answered = tokio::time::timeout(options.stall, asked).await;
+                answered.map_err(|_| EndpointError::Lost(LostReason::Stalled))?;
+            }
+            let measured = shared.clock.elapsed().saturating_sub(began);
+            shared.lanes.add(lane, Tier::First, &shared.flights);
+            let round_trip = known.unwrap_or(measured);
+            shared.widen(round_trip, 0);
+            let mut watch = JoinSet::new();
+            watch.spawn(watch::watch(Arc::clone(&shared)));
+            watch.spawn(watch::fit_window(Arc::clone(&shared), round_trip));
+            Ok(Self { shared, capabilities, session, round_trip, _watch: watch })
+        })
     }
 
     /// How long the far side takes to answer, as far as that was known when the session began.
@@ -179,24 +184,31 @@ impl RemoteEndpoint {
     }
 
     /// Adds a stream to the session; no two have one index, not even one after the other.
-    pub async fn add_stream(&self, stream: Stream, index: u16, tier: Tier) -> EndpointResult<()> {
-        let theirs = self.shared.lanes.control().map_or(0, |lane| lane.features());
-        let ours = self.shared.compressing.features();
-        let opening = Opening::of_stream(self.session, ours, index, theirs);
-        let lane = Lane::open(stream, self.session, index, opening, &self.shared);
-        // Who answers on a data port has proven its key, and who answers on a login its mark, so
-        // payload need not wait for the greeting.
-        let is_better = self.shared.lanes.members().iter().all(|member| tier < member.tier);
-        self.shared.lanes.add(Arc::clone(&lane), tier, &self.shared.flights);
-        if is_better {
-            self.shared.pace().begin();
-        }
-        self.shared.fit_flights();
-        let greeted = lane.greeted().await;
-        if greeted.is_err() {
-            self.shared.forget(&lane);
-        }
-        greeted
+    pub fn add_stream<'a>(
+        &'a self,
+        stream: Stream,
+        index: u16,
+        tier: Tier,
+    ) -> BoxFuture<'a, EndpointResult<()>> {
+        Box::pin(async move {
+            let theirs = self.shared.lanes.control().map_or(0, |lane| lane.features());
+            let ours = self.shared.compressing.features();
+            let opening = Opening::of_stream(self.session, ours, index, theirs);
+            let lane = Lane::open(stream, self.session, index, opening, &self.shared);
+            // Who answers on a data port has proven its key, and who answers on a login its mark, so
+            // payload need not wait for the greeting.
+            let is_better = self.shared.lanes.members().iter().all(|member| tier < member.tier);
+            self.shared.lanes.add(Arc::clone(&lane), tier, &self.shared.flights);
+            if is_better {
+                self.shared.pace().begin();
+            }
+            self.shared.fit_flights();
+            let greeted = lane.greeted().await;
+            if greeted.is_err() {
+                self.shared.forget(&lane);
+            }
+            greeted
+        })
     }
 
     /// Has payload wait for a lane on a data port, or go with what there is.
@@ -260,8 +272,10 @@ impl RemoteEndpoint {
     }
 
     /// Waits until the session is closed on this side.
-    pub async fn closed(&self) {
-        self.shared.closed.cancelled().await;
+    pub fn closed<'a>(&'a self) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            self.shared.closed.cancelled().await;
+        })
     }
 
     /// Streams that carry payload.

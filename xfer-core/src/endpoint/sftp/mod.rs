@@ -31,6 +31,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use xfer_protocol::digest::Digest;
@@ -115,24 +116,26 @@ struct Shared {
 
 impl SftpEndpoint {
     /// Greets the server on a stream, such as the channel of the subsystem `sftp`.
-    pub async fn open(stream: Stream, options: SftpOptions) -> EndpointResult<Self> {
-        let begun = Sftp::begin(stream, options.stall).await;
-        let root = RelPath::root();
-        let sftp = begun.map_err(|error| fault::sort(error, Operation::Open, &root))?;
-        let shared = Shared {
-            capabilities: capabilities(sftp.extensions(), &options),
-            sftp,
-            claims: Claims::default(),
-            files: OpenFiles::default(),
-            handles: Semaphore::new(FILES_OPEN_MAX),
-            locks: Locks::default(),
-            partials: Partials::default(),
-            roots: Roots::default(),
-            scans: Scans::default(),
-            closed: CancellationToken::new(),
-            options,
-        };
-        Ok(Self { shared: Arc::new(shared) })
+    pub fn open(stream: Stream, options: SftpOptions) -> BoxFuture<'static, EndpointResult<Self>> {
+        Box::pin(async move {
+            let begun = Sftp::begin(stream, options.stall).await;
+            let root = RelPath::root();
+            let sftp = begun.map_err(|error| fault::sort(error, Operation::Open, &root))?;
+            let shared = Shared {
+                capabilities: capabilities(sftp.extensions(), &options),
+                sftp,
+                claims: Claims::default(),
+                files: OpenFiles::default(),
+                handles: Semaphore::new(FILES_OPEN_MAX),
+                locks: Locks::default(),
+                partials: Partials::default(),
+                roots: Roots::default(),
+                scans: Scans::default(),
+                closed: CancellationToken::new(),
+                options,
+            };
+            Ok(Self { shared: Arc::new(shared) })
+        })
     }
 
     /// Bytes on the wire beside payload.

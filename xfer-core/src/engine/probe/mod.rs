@@ -13,6 +13,7 @@ mod requests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use xfer_protocol::message::Space;
 use xfer_protocol::probe::Facts;
@@ -208,29 +209,31 @@ struct Looker {
 ///
 /// # Errors
 /// When it is stopped. A location that is not reached is told among the others.
-pub async fn probe(
+pub fn probe(
     probe: Probe,
     connector: Connector,
     observer: SharedObserver,
     cancel: CancellationToken,
-) -> Result<Findings, TransferError> {
-    // On a worker of its own: what moves much is not to wait for the main thread.
-    let leftover = Leftover::default();
-    let (teller, looked) = (Arc::clone(&observer), leftover.clone());
-    let looking = tokio::spawn(look(probe, connector, observer, looked));
-    let stop = looking.abort_handle();
-    tokio::select! {
-        found = looking => {
-            found.map_err(|_| TransferError::Internal("a look ended before its time"))
-        }
-        () = cancel.cancelled() => {
-            stop.abort();
-            if let Err(stays) = leftover.take_back().await {
-                teller.observe(&Event::Notice(stays_behind(&stays)));
+) -> BoxFuture<'static, Result<Findings, TransferError>> {
+    Box::pin(async move {
+        // On a worker of its own: what moves much is not to wait for the main thread.
+        let leftover = Leftover::default();
+        let (teller, looked) = (Arc::clone(&observer), leftover.clone());
+        let looking = tokio::spawn(look(probe, connector, observer, looked));
+        let stop = looking.abort_handle();
+        tokio::select! {
+            found = looking => {
+                found.map_err(|_| TransferError::Internal("a look ended before its time"))
             }
-            Err(TransferError::Stopped { signal: StopSignal::Interrupt })
+            () = cancel.cancelled() => {
+                stop.abort();
+                if let Err(stays) = leftover.take_back().await {
+                    teller.observe(&Event::Notice(stays_behind(&stays)));
+                }
+                Err(TransferError::Stopped { signal: StopSignal::Interrupt })
+            }
         }
-    }
+    })
 }
 
 async fn look(

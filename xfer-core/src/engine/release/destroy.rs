@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::look::{Looking, Unseen};
@@ -66,47 +67,49 @@ pub struct Destroyed {
 /// # Errors
 /// Everything else. `Token` and what keeps the machine from being looked at come before anything is
 /// spent or asked, but for `TokenReason::Spent`; `Destroy` says what is known of the end.
-pub async fn destroy(
+pub fn destroy(
     asked: Destruction,
     connector: Connector,
     observer: SharedObserver,
     cancel: CancellationToken,
-) -> Result<Destroyed, TransferError> {
-    let place = asked.machine.to_string();
-    if !Connector::can_destroy(asked.machine.platform) || asked.machine.name().is_none() {
-        return Err(UsageReason::NotDestroyed(place).into());
-    }
-    let refused = |refusal: TokenRefusal| refused(&place, refusal.into(), &[]);
-    let state = connector.state_directory().map_err(|error| connector.unusable(error))?;
-    let key = found_in(&state.path_of("")).map_err(outcome::trust)?;
-    let key = key.ok_or_else(|| refused(TokenRefusal::OtherKey))?;
-    let token = Token::read(&asked.token, &key).map_err(refused)?;
-    if token.machine != place {
-        return Err(refused(TokenRefusal::OtherMachine));
-    }
-    let records = TokenRecords::of(&state).map_err(|error| connector.unusable(error))?;
-    let held = records.hold(&token.name).map_err(|error| match error {
-        TokenError::State(error) => connector.unusable(error),
-        _ => TransferError::Destroy(Failure::new(&place, DestroyReason::Busy)),
-    })?;
-    let machine = Machine::Platform(asked.machine.clone());
-    let connector = connector.strictly();
-    let looking = Looking::new(&machine, asked.options, connector, observer, cancel);
-    let performing = Performing {
-        machine: asked.machine,
-        place,
-        token,
-        held,
-        until: looking.shared.clock.elapsed() + asked.followed,
-        followed: asked.followed,
-        follows_only: asked.follows_only,
-        looking,
-        asked: Asked::No,
-        said: None,
-        row: None,
-        looks: 0,
-    };
-    performing.perform().await
+) -> BoxFuture<'static, Result<Destroyed, TransferError>> {
+    Box::pin(async move {
+        let place = asked.machine.to_string();
+        if !Connector::can_destroy(asked.machine.platform) || asked.machine.name().is_none() {
+            return Err(UsageReason::NotDestroyed(place).into());
+        }
+        let refused = |refusal: TokenRefusal| refused(&place, refusal.into(), &[]);
+        let state = connector.state_directory().map_err(|error| connector.unusable(error))?;
+        let key = found_in(&state.path_of("")).map_err(outcome::trust)?;
+        let key = key.ok_or_else(|| refused(TokenRefusal::OtherKey))?;
+        let token = Token::read(&asked.token, &key).map_err(refused)?;
+        if token.machine != place {
+            return Err(refused(TokenRefusal::OtherMachine));
+        }
+        let records = TokenRecords::of(&state).map_err(|error| connector.unusable(error))?;
+        let held = records.hold(&token.name).map_err(|error| match error {
+            TokenError::State(error) => connector.unusable(error),
+            _ => TransferError::Destroy(Failure::new(&place, DestroyReason::Busy)),
+        })?;
+        let machine = Machine::Platform(asked.machine.clone());
+        let connector = connector.strictly();
+        let looking = Looking::new(&machine, asked.options, connector, observer, cancel);
+        let performing = Performing {
+            machine: asked.machine,
+            place,
+            token,
+            held,
+            until: looking.shared.clock.elapsed() + asked.followed,
+            followed: asked.followed,
+            follows_only: asked.follows_only,
+            looking,
+            asked: Asked::No,
+            said: None,
+            row: None,
+            looks: 0,
+        };
+        performing.perform().await
+    })
 }
 
 /// What is seen of the machine in this breath.

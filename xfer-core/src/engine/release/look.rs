@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use xfer_protocol::fault::{Fault, FaultKind};
 
@@ -39,21 +40,23 @@ impl From<TransferError> for Unseen {
 ///
 /// # Errors
 /// What keeps it from being reached or read.
-pub async fn look(
-    machine: &Machine,
-    roots: &[Vec<u8>],
+pub fn look<'a>(
+    machine: &'a Machine,
+    roots: &'a [Vec<u8>],
     options: TransferOptions,
     connector: Connector,
     observer: SharedObserver,
     cancel: CancellationToken,
-) -> Result<Seen, TransferError> {
-    let looking = Looking::new(machine, options, connector, observer, cancel);
-    looking.look(roots).await.map_err(|unseen| match unseen {
-        Unseen::Failed(error) => error,
-        Unseen::Changed(why) => {
-            let failure = Failure::new(looking.place(), ProtocolFailure::Unlisted);
-            TransferError::Protocol(failure.detail("why", why))
-        }
+) -> BoxFuture<'a, Result<Seen, TransferError>> {
+    Box::pin(async move {
+        let looking = Looking::new(machine, options, connector, observer, cancel);
+        looking.look(roots).await.map_err(|unseen| match unseen {
+            Unseen::Failed(error) => error,
+            Unseen::Changed(why) => {
+                let failure = Failure::new(looking.place(), ProtocolFailure::Unlisted);
+                TransferError::Protocol(failure.detail("why", why))
+            }
+        })
     })
 }
 

@@ -13,6 +13,7 @@ mod quick;
 mod receipts;
 mod roots;
 
+use futures_util::future::LocalBoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::outcome;
@@ -57,30 +58,32 @@ pub struct Judged {
 ///
 /// # Errors
 /// What kept it from being decided at all; whatever is not known is no error, but holds.
-pub async fn gate(
+pub fn gate(
     request: GateRequest,
     connector: Connector,
     observer: SharedObserver,
     cancel: CancellationToken,
-) -> Result<Judged, TransferError> {
-    let collecting = Collecting::begin(&request, connector, observer, cancel)?;
-    let (evidence, row) = collecting.collect(&request).await?;
-    let verdict = evaluate(&evidence, &request.policy, &collecting.moment());
-    let token = match &verdict {
-        Verdict::Hold(_) => None,
-        Verdict::Release(release) => {
-            let mut name = [0; 32];
-            getrandom::fill(&mut name)
-                .map_err(|_| TransferError::Internal("the system gives no random bytes"))?;
-            let token = Token::of(release, collecting.key.public(), name, None);
-            let token = token.ok_or(TransferError::Internal("a release without a moment"))?;
-            let text = token.sign(&collecting.key);
-            let roots: Vec<_> = evidence.roots.iter().map(|root| root.path.clone()).collect();
-            let records = TokenRecords::of(&collecting.state).map_err(outcome::state)?;
-            let unique = collecting.connector.unique();
-            records.issue(&name, &text, &roots, unique).map_err(outcome::state)?;
-            Some(text)
-        }
-    };
-    Ok(Judged { verdict, token, evidence, row })
+) -> LocalBoxFuture<'static, Result<Judged, TransferError>> {
+    Box::pin(async move {
+        let collecting = Collecting::begin(&request, connector, observer, cancel)?;
+        let (evidence, row) = collecting.collect(&request).await?;
+        let verdict = evaluate(&evidence, &request.policy, &collecting.moment());
+        let token = match &verdict {
+            Verdict::Hold(_) => None,
+            Verdict::Release(release) => {
+                let mut name = [0; 32];
+                getrandom::fill(&mut name)
+                    .map_err(|_| TransferError::Internal("the system gives no random bytes"))?;
+                let token = Token::of(release, collecting.key.public(), name, None);
+                let token = token.ok_or(TransferError::Internal("a release without a moment"))?;
+                let text = token.sign(&collecting.key);
+                let roots: Vec<_> = evidence.roots.iter().map(|root| root.path.clone()).collect();
+                let records = TokenRecords::of(&collecting.state).map_err(outcome::state)?;
+                let unique = collecting.connector.unique();
+                records.issue(&name, &text, &roots, unique).map_err(outcome::state)?;
+                Some(text)
+            }
+        };
+        Ok(Judged { verdict, token, evidence, row })
+    })
 }

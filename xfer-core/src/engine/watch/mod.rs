@@ -13,6 +13,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::LocalBoxFuture;
 use tokio_util::sync::CancellationToken;
 use xfer_protocol::digest::Digest;
 
@@ -39,20 +40,22 @@ const LOOKING_PART: u32 = 20;
 ///
 /// # Errors
 /// What ended it: a stop, a mistake, or something that does not pass.
-pub async fn watch(
+pub fn watch(
     transfer: Transfer,
     options: WatchOptions,
     connector: Connector,
     observer: SharedObserver,
     cancel: CancellationToken,
-) -> Result<Infallible, TransferError> {
-    check_watch(&transfer)?;
-    let begun = Event::Begun {
-        sources: transfer.sources.clone(),
-        destination: transfer.destination.clone(),
-    };
-    observer.observe(&begun);
-    Watch::new(transfer, options, connector, observer, cancel).await.go_on().await
+) -> LocalBoxFuture<'static, Result<Infallible, TransferError>> {
+    Box::pin(async move {
+        check_watch(&transfer)?;
+        let begun = Event::Begun {
+            sources: transfer.sources.clone(),
+            destination: transfer.destination.clone(),
+        };
+        observer.observe(&begun);
+        Watch::new(transfer, options, connector, observer, cancel).await.go_on().await
+    })
 }
 
 /// Refuses what cannot be watched, or makes no sense whatever stands where.

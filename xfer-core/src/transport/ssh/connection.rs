@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use russh::client::{Handle, Msg};
 use russh::keys::PublicKey;
 use russh::{Channel, ChannelMsg, Disconnect};
@@ -64,9 +65,14 @@ impl SshConnection {
     ///
     /// One dial at a time goes out for all clones of `options`. A host that takes no further logins
     /// is asked again with growing pauses until `busy_budget` is spent.
-    pub async fn connect(target: &SshTarget, options: &SshOptions) -> Result<Self, SshError> {
-        let _one_at_a_time = options.dialling.lock().await;
-        connect_hop(target, options, Vec::new()).await
+    pub fn connect<'a>(
+        target: &'a SshTarget,
+        options: &'a SshOptions,
+    ) -> BoxFuture<'a, Result<Self, SshError>> {
+        Box::pin(async move {
+            let _one_at_a_time = options.dialling.lock().await;
+            connect_hop(target, options, Vec::new()).await
+        })
     }
 
     /// Logs in once more where this connection leads, by the same jump host and with what this
@@ -74,8 +80,8 @@ impl SshConnection {
     ///
     /// A host that takes no further logins is asked again with growing pauses until `busy_budget`
     /// is spent; others of the clones of `options` may dial in between.
-    pub async fn again(&self, options: &SshOptions) -> Result<Self, SshError> {
-        connect_again(self, options).await
+    pub fn again<'a>(&'a self, options: &'a SshOptions) -> BoxFuture<'a, Result<Self, SshError>> {
+        Box::pin(async move { connect_again(self, options).await })
     }
 
     /// Why there may be no further login beside this one, where that is so
@@ -162,13 +168,15 @@ impl SshConnection {
 
     /// Opens channels ahead of their use, as many as the host grants: what is started next begins
     /// on one of them, a round trip sooner
-    pub async fn open_ahead(&self, channels: usize) {
-        let opening = (0..channels).map(|_| async {
-            if let Ok(channel) = self.inner.handle.channel_open_session().await {
-                self.ahead().push(channel);
-            }
-        });
-        futures_util::future::join_all(opening).await;
+    pub fn open_ahead<'a>(&'a self, channels: usize) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let opening = (0..channels).map(|_| async {
+                if let Ok(channel) = self.inner.handle.channel_open_session().await {
+                    self.ahead().push(channel);
+                }
+            });
+            futures_util::future::join_all(opening).await;
+        })
     }
 
     fn ahead(&self) -> MutexGuard<'_, Vec<Channel<Msg>>> {
@@ -176,37 +184,58 @@ impl SshConnection {
     }
 
     /// Starts a command; the host's login shell reads it
-    pub async fn exec(&self, command: impl Into<Vec<u8>>) -> Result<Exec, SshError> {
-        let command = command.into();
-        let start = async |channel: &Channel<Msg>| channel.exec(true, command).await;
-        self.start(ChannelUse::Command, start).await
+    pub fn exec(&self, command: impl Into<Vec<u8>>) -> BoxFuture<'_, Result<Exec, SshError>> {
+        self.started(command.into())
+    }
+
+    fn started(&self, command: Vec<u8>) -> BoxFuture<'_, Result<Exec, SshError>> {
+        Box::pin(async move {
+            let start = async |channel: &Channel<Msg>| channel.exec(true, command).await;
+            self.start(ChannelUse::Command, start).await
+        })
     }
 
     /// Runs a command to its end with `stdin`, and collects at most `output_limit` bytes of its
     /// stdout
-    pub async fn run(
+    pub fn run(
         &self,
         command: impl Into<Vec<u8>>,
         stdin: impl Into<Bytes>,
         output_limit: usize,
-    ) -> Result<Output, SshError> {
-        let exec = self.exec(command).await?;
-        let host = self.inner.config.host_and_port();
-        collect(exec, stdin.into(), output_limit, host).await
+    ) -> BoxFuture<'_, Result<Output, SshError>> {
+        self.run_to_end(command.into(), stdin.into(), output_limit)
+    }
+
+    fn run_to_end(
+        &self,
+        command: Vec<u8>,
+        stdin: Bytes,
+        output_limit: usize,
+    ) -> BoxFuture<'_, Result<Output, SshError>> {
+        Box::pin(async move {
+            let exec = self.started(command).await?;
+            let host = self.inner.config.host_and_port();
+            collect(exec, stdin, output_limit, host).await
+        })
     }
 
     /// Starts a subsystem, such as `sftp`
-    pub async fn subsystem(&self, name: &str) -> Result<Stream, SshError> {
-        let start =
-            async |channel: &Channel<Msg>| channel.request_subsystem(true, name.to_owned()).await;
-        Ok(self.start(ChannelUse::Subsystem, start).await?.stream)
+    pub fn subsystem<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Stream, SshError>> {
+        Box::pin(async move {
+            let start = async |channel: &Channel<Msg>| {
+                channel.request_subsystem(true, name.to_owned()).await
+            };
+            Ok(self.start(ChannelUse::Subsystem, start).await?.stream)
+        })
     }
 
     /// Says goodbye; streams that are still open end
-    pub async fn close(&self) {
-        let farewell = self.inner.handle.disconnect(Disconnect::ByApplication, "", "en");
-        // A peer that is gone needs no farewell.
-        drop(timeout(CLOSE_WITHIN, farewell).await);
+    pub fn close<'a>(&'a self) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let farewell = self.inner.handle.disconnect(Disconnect::ByApplication, "", "en");
+            // A peer that is gone needs no farewell.
+            drop(timeout(CLOSE_WITHIN, farewell).await);
+        })
     }
 
     /// A tunnel to `host`, as jump hosts make it

@@ -17,6 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
@@ -63,8 +64,12 @@ impl Dialler {
     ///
     /// # Errors
     /// When nobody answers, or not the holder of the key.
-    pub async fn dial(&self, address: SocketAddr, limit: Duration) -> Result<Stream, TlsError> {
-        dial(Arc::clone(&self.0), address, limit).await
+    pub fn dial<'a>(
+        &'a self,
+        address: SocketAddr,
+        limit: Duration,
+    ) -> BoxFuture<'a, Result<Stream, TlsError>> {
+        Box::pin(async move { dial(Arc::clone(&self.0), address, limit).await })
     }
 }
 
@@ -140,8 +145,8 @@ impl Acceptor {
     ///
     /// # Errors
     /// When the other side is not the holder of the key, or too slow.
-    pub async fn accept(&self, socket: TcpStream) -> Result<Stream, TlsError> {
-        self.accept_within(PROVEN_WITHIN, socket).await
+    pub fn accept<'a>(&'a self, socket: TcpStream) -> BoxFuture<'a, Result<Stream, TlsError>> {
+        Box::pin(async move { self.accept_within(PROVEN_WITHIN, socket).await })
     }
 
     async fn accept_within(&self, limit: Duration, socket: TcpStream) -> Result<Stream, TlsError> {
