@@ -23,6 +23,16 @@ fn over_ssh_every_row_ends_as_it_says() {
     all(&Stand::new(Side::Ssh));
 }
 
+/// With this route nothing is moved but over the data port.
+#[test]
+fn over_tls_every_row_ends_as_it_says() {
+    let stand = Stand::new(Side::Tls);
+    all(&stand);
+    let connecting = ROWS.iter().filter(|row| row.reason.is_none()).count() as u64;
+    let packets = stand.packets_to_data_port();
+    assert!(packets > 4 * connecting, "{packets} packets for {connecting} rows");
+}
+
 #[test]
 fn at_a_standing_peer_every_row_ends_as_it_says() {
     all(&Stand::new(Side::Peer));

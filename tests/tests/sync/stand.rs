@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
+use xfer_tests::net::{Direction, Lab, Mapping, Protocol, Weather};
 use xfer_tests::sshd::Sshd;
 use xfer_tests::tree;
 use xfer_tests::xfer::{Ended, Running, Xfer};
@@ -17,8 +18,16 @@ use xfer_tests::xfer::{Ended, Running, Xfer};
 pub(crate) enum Side {
     Here,
     Ssh,
+    /// By a login, with payload on a data port alone
+    Tls,
     Peer,
 }
+
+/// The data port of the far machine, inside and outside
+const DATA_PORT: (u16, u16) = (8081, 30_526);
+
+/// What has payload go over that port, or nowhere
+const OVER_TLS: [&str; 4] = ["--route", "tls", "--data-port", "8081:30526/tcp"];
 
 /// A program with a home, and what it reaches
 pub(crate) struct Stand {
@@ -27,6 +36,7 @@ pub(crate) struct Stand {
     side: Side,
     address: String,
     _server: Option<Sshd>,
+    lab: Option<Lab>,
     peer: Option<(Xfer, Running)>,
     made: AtomicU32,
 }
@@ -41,9 +51,19 @@ impl Stand {
     pub(crate) fn new(side: Side) -> Self {
         let place = TempDir::new().expect("temp dir");
         let (mut xfer, mut address) = (Xfer::new(), String::new());
-        let server = (side == Side::Ssh).then(|| Sshd::start(""));
+        // In hosts of their own, where no other program takes the data port.
+        let lab = (side == Side::Tls).then(|| Lab::new(&Weather::default()));
+        let server = match &lab {
+            Some(lab) => Some(Sshd::start_within(&lab.far, lab.link.far(), "")),
+            None => (side == Side::Ssh).then(|| Sshd::start("")),
+        };
         if let Some(server) = &server {
             xfer = xfer.ssh_config(server.client_config("host"));
+        }
+        if let Some(lab) = &lab {
+            let (inside, outside) = DATA_PORT;
+            lab.link.map_ports(&[Mapping { protocol: Protocol::Tcp, outside, inside }]);
+            xfer = xfer.within(&lab.near);
         }
         let mut peer = None;
         if side == Side::Peer {
@@ -52,7 +72,7 @@ impl Stand {
             peer = Some((host, running));
         }
         let made = AtomicU32::new(0);
-        Self { xfer, place, side, address, _server: server, peer, made }
+        Self { xfer, place, side, address, _server: server, lab, peer, made }
     }
 
     pub(crate) fn home(&self) -> &Path {
@@ -76,7 +96,9 @@ impl Stand {
     }
 
     pub(crate) fn arguments(&self, trees: &Trees, flags: &[&str]) -> Vec<OsString> {
-        let mut words: Vec<_> = ["sync"].iter().chain(flags).map(OsString::from).collect();
+        let route = if self.side == Side::Tls { &OVER_TLS[..] } else { &[] };
+        let words = ["sync"].iter().chain(route).chain(flags);
+        let mut words: Vec<_> = words.map(OsString::from).collect();
         let mut from = trees.source.clone().into_os_string();
         from.push("/");
         words.extend([from, self.location(&trees.there)]);
@@ -87,7 +109,7 @@ impl Stand {
     pub(crate) fn location(&self, path: &Path) -> OsString {
         let mut location = OsString::from(match self.side {
             Side::Here => "",
-            Side::Ssh => "host:",
+            Side::Ssh | Side::Tls => "host:",
             Side::Peer => return self.at_peer(path),
         });
         location.push(path);
@@ -97,6 +119,11 @@ impl Stand {
     fn at_peer(&self, path: &Path) -> OsString {
         let below = path.strip_prefix(self.place.path()).expect("below the place");
         format!("xfer://{}/data/{}", self.address, below.display()).into()
+    }
+
+    /// Packets that went to the data port until now, where there is one
+    pub(crate) fn packets_to_data_port(&self) -> u64 {
+        self.lab.as_ref().map_or(0, |lab| lab.link.counts(Direction::Out).remapped)
     }
 
     pub(crate) fn sync(&self, trees: &Trees, flags: &[&str]) -> Ended {
