@@ -90,6 +90,22 @@ fn a_machine_that_runs_nothing_is_reached_without_being_asked_to() {
     assert_eq!(ended.result()["reason"], "agent-failed");
 }
 
+/// A link is made under a partial's name, and whoever made it may have been killed then.
+#[test]
+fn a_link_that_a_killed_push_left_goes() {
+    let pair = Pair::with(FORCED);
+    let [source, there] = ["source", "there"].map(|name| pair.path(name));
+    for root in [&source, &there] {
+        fs::create_dir(root).expect("create");
+        tree::write(&root.join("a"), b"1");
+    }
+    let left = there.join(".xfer-partial-0123456789abcdef0123456789abcdef");
+    std::os::unix::fs::symlink("nowhere", &left).expect("link");
+    let locations = [inside(source.clone()), remote(&there)];
+    pair.xfer.run(arguments("push", &[], &locations)).expect_code(0);
+    oracle::assert_nothing_of_xfer(&there);
+}
+
 #[test]
 fn a_server_without_sftp_or_commands_tells_of_the_agent() {
     let pair = Pair::with("ForceCommand echo no");

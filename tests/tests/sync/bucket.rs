@@ -96,7 +96,7 @@ impl<'a> Bucket<'a> {
 /// A bucket has neither further names of a file nor another name for what goes, and takes no
 /// entries by the name of our own
 fn concerns(row: &Row) -> bool {
-    let is_other = |line: &&str| line.contains("==") || line.starts_with(".xfer-receipts");
+    let is_other = |line: &&str| line.contains("==") || line.contains(".xfer-");
     let other = |lines: &[&str]| lines.iter().any(is_other);
     let left_elsewhere = row.name == "what is left alone in the place of a directory";
     let backs_up = row.flags.contains(&"--backup-dir");

@@ -170,6 +170,17 @@ pub(crate) const ROWS: &[Row] = &[
         Tree(&["a=1", ".xfer-receipts/old.ndjson=1"]),
     ),
     row(
+        "what a killed one left goes",
+        &["a=1", "d/l->a"],
+        &[
+            "a=1",
+            ".xfer-partial-0123456789abcdef0123456789abcdef=0",
+            "d/.xfer-partial-0123456789abcdef0123456789abcdef->a",
+        ],
+        &["--delete"],
+        Equal,
+    ),
+    row(
         "what goes is kept",
         &["a=1"],
         &["a=1", "b=2", "d/c=3"],

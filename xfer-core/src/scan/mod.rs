@@ -414,10 +414,14 @@ fn opening(wanted: &Wanted) -> level::Opening {
     }
 }
 
+/// Links and special files are made under such names too; a directory never is.
 fn partial(stat: &Stat, path: RelPath) -> ScanItem {
     match stat::kind_without_content(stat) {
+        Some(EntryKind::Directory) => {
+            ScanItem::Problem(Fault::new(FaultKind::Unsafe, Operation::List, path))
+        }
         Some(EntryKind::File { allocated, .. }) => ScanItem::Partial { path, allocated },
-        _ => ScanItem::Problem(Fault::new(FaultKind::Unsafe, Operation::List, path)),
+        _ => ScanItem::Partial { path, allocated: 0 },
     }
 }
 

@@ -108,10 +108,14 @@ impl Walk {
         self.problems(problems);
         let kind = found.attributes.kind();
         if path.name().is_some_and(is_partial_name) {
-            let allocated = found.attributes.size.unwrap_or_default();
+            let size = found.attributes.size.unwrap_or_default();
             self.items.push(match kind {
-                Some(FileKind::Regular) => ScanItem::Partial { path, allocated },
-                _ => ScanItem::Problem(Fault::new(FaultKind::Unsafe, Operation::List, path)),
+                None | Some(FileKind::Directory) => {
+                    ScanItem::Problem(Fault::new(FaultKind::Unsafe, Operation::List, path))
+                }
+                Some(FileKind::Regular) => ScanItem::Partial { path, allocated: size },
+                // Links are made under such names too.
+                Some(_) => ScanItem::Partial { path, allocated: 0 },
             });
             return Ok(());
         }
