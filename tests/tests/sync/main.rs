@@ -117,6 +117,23 @@ fn times_of_directories_are_the_sources() {
     }
 }
 
+/// One file under two names cannot have the times of two files; where they agree it may stay one.
+#[test]
+fn names_of_one_file_become_the_files_that_they_are() {
+    for side in [Side::Here, Side::Ssh] {
+        let stand = Stand::new(side);
+        for (first, second) in [("a@5=1", "b@6=1"), ("a@6=1", "b@5=1"), ("a@7=1", "b@6=1")] {
+            let trees = stand.trees(&[first, second], &["a@5=1", "b==a", "c==a"]);
+            stand.sync(&trees, &["--delete"]).expect_code(0);
+            oracle::assert_equal(&trees.source, &trees.there);
+        }
+        let trees = stand.trees(&["a@5=1", "b@5=1", "c@5=2"], &["a@5=1", "b==a", "c==a"]);
+        let ended = stand.sync(&trees, &["--delete", "--json"]).expect_code(0);
+        assert_eq!(ended.result()["bytes"]["moved"], 1, "{}", ended.stdout);
+        assert_eq!(oracle::rsync_changes(&trees.source, &trees.there), Vec::<String>::new());
+    }
+}
+
 /// A limit is held to the very entry.
 #[test]
 fn the_limit_is_exact() {

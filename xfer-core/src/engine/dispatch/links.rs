@@ -1,6 +1,7 @@
 //! Hard links: the second name of a file waits for the first.
 
 use std::collections::VecDeque;
+use std::collections::hash_map::Entry as Place;
 
 use xfer_protocol::manifest::{Entry, EntryKind, Stamp};
 use xfer_protocol::message::{NewEntry, NewKind, Ticket};
@@ -14,7 +15,7 @@ use crate::engine::ledger::Finished;
 use crate::engine::pack::FileWork;
 use crate::engine::removal::note_replaced;
 use crate::event::{EntryAction, Event};
-use crate::plan::wanted_metadata;
+use crate::plan::{metadata_equal, wanted_metadata};
 
 /// A hard link to make once its first name is there.
 pub(super) struct Link {
@@ -38,7 +39,36 @@ pub(super) struct FirstName {
     kept: Option<Finished>,
 }
 
+/// The file of the source that stands at the first of several names of one at the destination.
+pub(super) struct Holder {
+    /// Device and inode, where it has several names itself.
+    file: Option<(u64, u64)>,
+    /// Whether it leaves the metadata of that file as they are.
+    leaves: bool,
+}
+
 impl Dispatcher {
+    /// Whether what stands there is another file of the source under a further name, which cannot
+    /// be both: it has to be a file of its own here. Two that agree in their metadata stay one.
+    pub(super) fn is_held_by_another(&mut self, source: &Entry, found: Option<&Entry>) -> bool {
+        let is_file = |entry: &Entry| matches!(entry.kind, EntryKind::File { .. });
+        let shared = found.filter(|f| is_file(f) && is_file(source) && f.inode.links > 1);
+        let Some(found) = shared else { return false };
+        let file = (source.inode.links > 1).then(|| identity(source));
+        let leaves = metadata_equal(source, found, &self.cx.policy);
+        match self.holders.entry(identity(found)) {
+            Place::Vacant(place) => {
+                place.insert(Holder { file, leaves });
+                false
+            }
+            Place::Occupied(place) => {
+                let holder = place.get();
+                let is_same = file.is_some() && file == holder.file;
+                !(is_same || leaves && holder.leaves)
+            }
+        }
+    }
+
     /// A second name of a file that is already dealt with becomes a link to the first.
     pub(super) fn link_to_first(
         &mut self,

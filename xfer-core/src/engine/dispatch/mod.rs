@@ -16,7 +16,7 @@ use xfer_protocol::manifest::{Entry, EntryKind, Metadata, ProofLevel};
 use xfer_protocol::message::{NewEntry, NewKind, Ticket};
 use xfer_protocol::path::RelPath;
 
-use self::links::{FirstName, Link};
+use self::links::{FirstName, Holder, Link};
 use self::order::{Ordered, Ordering};
 use self::proof::{falls_short, kept, past_cache};
 use super::Shared;
@@ -77,6 +77,8 @@ pub(super) struct Dispatcher {
     is_more_there: bool,
     links: Vec<Link>,
     first_names: HashMap<(u64, u64), FirstName>,
+    /// By device and inode at the destination.
+    holders: HashMap<(u64, u64), Holder>,
     order: Option<Ordering>,
     /// Files that wait to be put in order.
     gathered: usize,
@@ -119,6 +121,7 @@ impl Dispatcher {
             is_more_there: false,
             links: Vec::new(),
             first_names: HashMap::new(),
+            holders: HashMap::new(),
             order: Ordering::of(&cx.options.order)?,
             gathered: 0,
         })
@@ -140,6 +143,7 @@ impl Dispatcher {
         let known = recorded.as_ref().map(|recorded| &recorded.known);
         let mut found = found;
         found.iter().for_each(|found| self.cx.bases.note(found));
+        let is_held = self.is_held_by_another(&source, found.as_ref());
         if let Some(there) = &found
             && let Some(left) = left(&source, there, known, &self.cx.policy)
         {
@@ -160,7 +164,10 @@ impl Dispatcher {
         if self.cx.withholds_secrets && self.withholds(&source, &path) {
             return self.open_barrier_if_due().await;
         }
-        let action = decide(&source, found.as_ref(), known, &self.cx.policy);
+        let action = match is_held {
+            true => Action::Copy,
+            false => decide(&source, found.as_ref(), known, &self.cx.policy),
+        };
         let wanted = wanted_metadata(&source, &self.cx.options.preserve);
         match action {
             Action::Compare => self.compare_entry(&source, path, found.as_ref(), wanted).await?,
