@@ -307,11 +307,8 @@ impl Shared {
                 continue;
             }
             // What would be tried again ends by the deadline, whoever noticed first.
-            let stop = if self.is_due() && matches!(stop, Stop::Lost(_)) {
-                Stop::Deadline
-            } else {
-                stop
-            };
+            let stop =
+                if self.is_due() && matches!(stop, Stop::Lost(_)) { Stop::Deadline } else { stop };
             let is_over = matches!(stop, Stop::Deadline);
             let error = self.error_of(stop);
             if is_over || self.is_due() {

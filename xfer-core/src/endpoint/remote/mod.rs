@@ -195,8 +195,8 @@ impl RemoteEndpoint {
             let ours = self.shared.compressing.features();
             let opening = Opening::of_stream(self.session, ours, index, theirs);
             let lane = Lane::open(stream, self.session, index, opening, &self.shared);
-            // Who answers on a data port has proven its key, and who answers on a login its mark, so
-            // payload need not wait for the greeting.
+            // Who answers on a data port has proven its key, and who answers on a login its mark,
+            // so payload need not wait for the greeting.
             let is_better = self.shared.lanes.members().iter().all(|member| tier < member.tier);
             self.shared.lanes.add(Arc::clone(&lane), tier, &self.shared.flights);
             if is_better {
