@@ -104,7 +104,8 @@ fn a_likely_version_before_is_used() {
     }
 }
 
-/// Files made so that looking for what they have in common costs most are sent once and whole.
+/// Files made so that looking for what they have in common costs most are sent once and whole, and
+/// cost no more than where nothing stands at the destination.
 #[test]
 fn what_cannot_be_spared_is_sent_once() {
     let zeros = vec![0; 8 << 20];
@@ -112,18 +113,24 @@ fn what_cannot_be_spared_is_sent_once() {
     let old = noise(8 * MIB, 11);
     let edges: Vec<_> = (0..old.len()).step_by(16 << 10).collect();
     let other = noise(8 * MIB, 12);
+    let [equal_sums, of_equal_sums] = [19, 20].map(|seed| stand::equal_sums(8 * MIB, seed));
     for way in BOTH {
         let stand = Stand::new();
         for (name, before, after) in [
             ("zeros", &zeros, &shifted),
             ("edges", &old, &edited(&old, &edges)),
             ("another", &old, &other),
+            ("equal sums", &equal_sums, &of_equal_sums),
         ] {
+            stand.moves(way, &[], &[("f", after)], &[]);
+            let plain = stand.crossed();
             let payload = stand.moves(way, &[("f", before)], &[("f", after)], &[]);
             let crossed = stand.crossed();
             let size = after.len() as u64;
+            println!("{way:?} {name}: {payload} of {size}, {crossed} crossed, {plain} plain");
             assert!(payload <= size, "{way:?} {name}: {payload}");
             assert!(crossed <= size + size / 8, "{way:?} {name}: {crossed}");
+            assert!(crossed <= 2 * plain, "{way:?} {name}: {crossed}, and {plain} plain");
         }
     }
 }

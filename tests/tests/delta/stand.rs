@@ -159,3 +159,17 @@ pub(crate) fn edited(bytes: &[u8], places: &[usize]) -> Vec<u8> {
 pub(crate) fn append(bytes: &[u8], more: &[u8]) -> Vec<u8> {
     [bytes, more].concat()
 }
+
+/// Different bytes of which all blocks of whole KiB have one rolling sum
+///
+/// A sequence of Thue and Morse and its complement have one sum, whatever is multiplied with modulo
+/// 2⁶⁴ (1,024 of them where that is odd), so that only what the two letters add up to counts.
+pub(crate) fn equal_sums(length: u64, seed: u64) -> Vec<u8> {
+    let letters = noise(length / KIB, seed);
+    let kibibyte = |letter: &u8| {
+        let letter = *letter;
+        let other = 255 - letter;
+        (0..1024_u32).map(move |at| if at.count_ones() % 2 == 0 { letter } else { other })
+    };
+    letters.iter().flat_map(kibibyte).collect()
+}

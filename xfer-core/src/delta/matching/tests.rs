@@ -4,6 +4,7 @@
 
 use proptest::prelude::*;
 
+use super::super::sums::HASHED;
 use super::super::sums_of;
 use super::*;
 
@@ -151,6 +152,50 @@ fn equal_sums_are_given_up() {
     index.find(&new, 0, new.len(), &mut found);
     // As many bytes were hashed in vain as there are, and no more.
     assert_eq!((found.allowance, found.copies.len()), (0, 0));
+}
+
+/// Bytes of which every block of whole KiB has one rolling sum: a sequence of Thue and Morse and
+/// its complement cannot be told apart modulo 2⁶⁴.
+fn of_one_sum(kibibytes: usize, seed: u64) -> Vec<u8> {
+    let letters = noise(kibibytes, seed);
+    let kibibyte = |letter: &u8| {
+        let letters = [*letter, 255 - *letter];
+        (0..1024_u32).map(move |at| letters[(at.count_ones() % 2) as usize])
+    };
+    letters.iter().flat_map(kibibyte).collect()
+}
+
+/// Whatever the two files are, no more is hashed than twice what is looked at.
+#[test]
+fn looking_costs_two_passes_at_most() {
+    let block = 4 * BLOCK;
+    let (zeros, old) = (vec![0; 512 * BLOCK], noise(512 * BLOCK, 7));
+    let edges = |edge: usize| {
+        let mut new = old.clone();
+        new.iter_mut().skip(edge).step_by(block).for_each(|byte| *byte ^= 1);
+        new
+    };
+    let equal = of_one_sum(512, 8);
+    let sums = sums_of(&equal, block);
+    let distinct: std::collections::HashSet<_> = sums.chunks(SUM_BYTES).collect();
+    let one = |sum: &&[u8]| sum[..4] == sums[..4];
+    assert!(distinct.iter().all(one) && distinct.len() == 128, "{}", distinct.len());
+    let shifted = [&[1], &zeros[..]].concat();
+    for (what, new, basis) in [
+        ("zeros", &shifted, &zeros),
+        ("first bytes", &edges(0), &old),
+        ("last bytes", &edges(block - 1), &old),
+        ("equal sums", &of_one_sum(512, 9), &equal),
+        ("equal sums shifted", &[&[3], &equal[..]].concat(), &equal),
+    ] {
+        let sums = sums_of(basis, block);
+        let mut found = Found::new(new.len() as u64);
+        let before = HASHED.get();
+        Index::new(&sums, block, 0).find(new, 0, new.len(), &mut found);
+        let hashed = HASHED.get() - before;
+        left(new, basis, &found.into_copies());
+        assert!(hashed <= 2 * new.len(), "{what}: {hashed} of {}", new.len());
+    }
 }
 
 /// What was sent as sums may be cut short, or be no sums at all.
