@@ -16,7 +16,8 @@ use crate::measure::{Cost, timed};
 use crate::options::Options;
 
 /// One cipher for everybody, and room for peers that open many connections
-const SSHD: &str = "Ciphers aes128-gcm@openssh.com\nCompression no\nMaxStartups 100:30:200";
+pub(crate) const SSHD: &str =
+    "Ciphers aes128-gcm@openssh.com\nCompression no\nMaxStartups 100:30:200";
 
 const SEED: u64 = 2026;
 const FILES_A_DIRECTORY: usize = 200;

@@ -1,13 +1,13 @@
 //! Races of the program against its peers, and of its tuner against fixed settings:
-//! `cargo run --release -p xfer-benches -- ssh|direct|wan|regret|company|buckets`
+//! `cargo run --release -p xfer-benches -- ssh|direct|wan|regret|company|buckets|sync`
 //!
 //! `ssh` is trees over a private sshd with one cipher; `direct` one file over the loopback, also
 //! by ways past ssh; `wan` one file over links of the network laboratory; `regret` the tuner over
 //! such links beside every fixed setting; `company` the program there with a crowd at its port,
-//! and beside a flow of CUBIC; `buckets` files to a store of
-//! S3 and back. Everything runs on this machine, in turns, so that only ratios
-//! within one race mean anything. Nothing here is a test of time: `--quick` shows that the races
-//! themselves work. `XFER_TEST_BINARY` names the program that races, else it is built.
+//! and beside a flow of CUBIC; `buckets` files to a store of S3 and back; `sync` trees and files to
+//! a destination that has nearly all of them. Everything runs on this machine, in turns, so that
+//! only ratios within one race mean anything. Nothing here is a test of time: `--quick` shows that
+//! the races themselves work. `XFER_TEST_BINARY` names the program that races, else it is built.
 
 mod buckets;
 mod company;
@@ -25,6 +25,7 @@ mod race;
 mod raw;
 mod regret;
 mod report;
+mod sync;
 mod wan;
 
 use std::process::ExitCode;
@@ -58,6 +59,8 @@ fn run() -> Done {
         "company" => return company::run(rest),
         "buckets" if help => println!("{}", buckets::USAGE),
         "buckets" => return buckets::run(rest),
+        "sync" if help => println!("{}", sync::USAGE),
+        "sync" => return sync::run(rest),
         // What `direct` starts.
         "raw" => return raw::run(rest),
         _ => {
@@ -65,8 +68,9 @@ fn run() -> Done {
             match options::Options::parse(words)? {
                 Some(options) => return ssh(&options),
                 None => {
-                    let ways =
-                        [direct::USAGE, wan::USAGE, regret::USAGE, company::USAGE, buckets::USAGE];
+                    let others = [direct::USAGE, wan::USAGE, regret::USAGE, company::USAGE];
+                    let last = [buckets::USAGE, sync::USAGE];
+                    let ways = [&others[..], &last].concat();
                     println!("{}\n\n{}", options::USAGE, ways.join("\n\n"));
                 }
             }

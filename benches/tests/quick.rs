@@ -161,3 +161,35 @@ fn a_quick_race_to_a_bucket_tells_what_each_took() {
     }
     assert!(read("md").contains("xfer-received") && read("svg").ends_with("</svg>\n"));
 }
+
+#[test]
+fn a_quick_race_of_syncs_tells_what_crossed() {
+    let directory = tempfile::tempdir().unwrap();
+    let stem = directory.path().join("figures");
+    let done = Command::new(env!("CARGO_BIN_EXE_xfer-benches"))
+        .args(["sync", "--quick", "--only", "xfer", "--only", "rsync", "--output"])
+        .arg(&stem)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{said}");
+    let read = |extension| std::fs::read_to_string(stem.with_extension(extension)).unwrap();
+    let figures: Value = serde_json::from_str(&read("json")).unwrap();
+    let cases = figures["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 11, "{said}");
+    for case in cases {
+        for contender in case["contenders"].as_array().unwrap() {
+            for figure in ["seconds", "bytes_sent", "bytes_received"] {
+                let value = contender[figure][0].as_f64();
+                assert!(value.is_some_and(|value| value > 0.0), "{figure}\n{said}\n{case:#}");
+            }
+        }
+        for wish in case["wishes"].as_array().unwrap() {
+            assert!(wish["met"].is_boolean(), "{said}\n{case:#}");
+            // What is told of payload is no matter of time.
+            let is_payload = wish["figure"] == "payload bytes";
+            assert!(!is_payload || wish["met"] == true, "{said}\n{case:#}");
+        }
+    }
+    assert!(read("md").contains("renamed-delete") && read("svg").ends_with("</svg>\n"));
+}
