@@ -43,7 +43,8 @@ fn test(arguments: Vec<OsString>) -> run::Done {
     packages::provide()?;
     let (long, arguments): (Vec<_>, Vec<_>) = arguments.into_iter().partition(|a| a == "--long");
     let mut command = run::cargo();
-    command.args(["test", "--locked", "--release", "--workspace"]).args(arguments);
+    command.args(["test", "--locked", "--release", "--workspace", "--no-fail-fast"]);
+    command.args(arguments);
     if !long.is_empty() {
         command.env("XFER_TEST_LONG", "1");
     }
