@@ -110,6 +110,13 @@ pub struct Xattr {
     pub value: Vec<u8>,
 }
 
+/// Whether an extended attribute is an access control list of POSIX: of an entry, or for what is
+/// made in a directory.
+#[must_use]
+pub fn is_access_list(name: &[u8]) -> bool {
+    matches!(name, b"system.posix_acl_access" | b"system.posix_acl_default")
+}
+
 /// What a file system says of one inode at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inode {

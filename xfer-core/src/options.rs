@@ -175,8 +175,10 @@ pub struct PreserveOptions {
     pub times: bool,
     /// Owner, group, setuid and setgid; needs root at the destination. Default: no.
     pub owner: bool,
-    /// Extended attributes. Default: no.
+    /// Extended attributes, access control lists among them. Default: no.
     pub xattrs: bool,
+    /// Access control lists. Default: no.
+    pub acls: bool,
     /// Hard links between selected files. Default: yes.
     pub hard_links: bool,
     /// Devices; needs root at the destination. Default: no.
@@ -191,10 +193,19 @@ impl Default for PreserveOptions {
             times: true,
             owner: false,
             xattrs: false,
+            acls: false,
             hard_links: true,
             devices: false,
             chmod: ModeChanges::default(),
         }
+    }
+}
+
+impl PreserveOptions {
+    /// Whether any extended attributes are looked at.
+    #[must_use]
+    pub fn any_xattrs(&self) -> bool {
+        self.xattrs || self.acls
     }
 }
 
@@ -390,7 +401,7 @@ impl TransferOptions {
     pub fn source_scan(&self) -> ScanOptions {
         ScanOptions {
             follow_links: self.selection.follow_links,
-            xattrs: self.preserve.xattrs,
+            xattrs: self.preserve.any_xattrs(),
             owner: self.preserve.owner,
             filter: self.selection.filter.clone(),
             only: self.selection.only.clone(),

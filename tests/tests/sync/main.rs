@@ -1,5 +1,6 @@
 //! What `sync` leaves at a destination, judged by rsync and by what each row says
 
+mod acls;
 mod bucket;
 mod chmod;
 mod left;

@@ -292,7 +292,8 @@ pub(crate) const FLAGS: &[Flag] = &[
         "Move what is deleted or replaced to DIR below the destination instead",
     ),
     on("times", Group::Preserve, "Do not preserve modification times"),
-    switch("xattrs", Group::Preserve, "Preserve extended attributes"),
+    switch("xattrs", Group::Preserve, "Preserve extended attributes, access lists among them"),
+    switch("acls", Group::Preserve, "Preserve access control lists"),
     switch("owner", Group::Preserve, "Preserve owner, group, setuid and setgid (root only)"),
     flag(
         "chmod",
@@ -539,7 +540,7 @@ pub(crate) const FLAGS: &[Flag] = &[
 
 /// Long flags of the contract that a later version brings.
 pub(crate) const LATER_FLAGS: &[&str] =
-    &["remote-receipt", "inplace", "acls", "read-back-from", "load-check", "allow-keys-on-agent"];
+    &["remote-receipt", "inplace", "read-back-from", "load-check", "allow-keys-on-agent"];
 
 #[cfg(test)]
 mod tests {

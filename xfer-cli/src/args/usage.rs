@@ -20,6 +20,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("--rsh", "ssh is what is used; its own -i, -F, -J, -o and --port are taken"),
     ("-H", "hard links are kept anyway"),
     ("-X", "for extended attributes: --xattrs"),
+    ("-A", "for access control lists: --acls"),
     ("-S", "holes are kept anyway"),
     ("--no-recursive", "directories are copied whole; to leave them out: --exclude '*/'"),
 ];

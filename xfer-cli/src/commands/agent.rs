@@ -56,6 +56,7 @@ fn understand(words: &[OsString], opening: &str) -> Option<AgentOptions> {
             "--devices" => options.endpoint.devices = true,
             "--no-times" => options.endpoint.times = false,
             "--xattrs" => options.endpoint.xattrs = true,
+            "--acls" => options.endpoint.acls = true,
             _ => return None,
         }
     }

@@ -255,6 +255,7 @@ fn preserve(merged: &Merged) -> Result<PreserveOptions, CliError> {
         times: merged.switch("times", kept.times),
         owner: merged.switch("owner", kept.owner),
         xattrs: merged.switch("xattrs", kept.xattrs),
+        acls: merged.switch("acls", kept.acls),
         hard_links: merged.switch("hard-links", kept.hard_links),
         devices: merged.switch("devices", kept.devices),
         chmod: merged.value("chmod", values::chmod)?.unwrap_or(kept.chmod),

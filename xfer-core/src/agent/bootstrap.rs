@@ -397,6 +397,7 @@ fn arguments(options: &TransferOptions, start: &Start) -> String {
         (preserve.devices, " --devices"),
         (!preserve.times, " --no-times"),
         (preserve.xattrs, " --xattrs"),
+        (preserve.acls, " --acls"),
     ];
     for (_, flag) in flags.iter().filter(|(set, _)| *set) {
         arguments.push_str(flag);

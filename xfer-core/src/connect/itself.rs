@@ -79,6 +79,7 @@ pub(super) fn local(base: Base, options: &TransferOptions) -> LocalEndpoint {
         owner: options.preserve.owner,
         times: options.preserve.times,
         xattrs: options.preserve.xattrs,
+        acls: options.preserve.acls,
         ..LocalOptions::default()
     })
 }

@@ -25,7 +25,7 @@ use crate::endpoint::{Endpoint as _, EndpointResult};
 use crate::error::{Failure, NetworkReason, TransferError, UsageReason};
 use crate::event::{Event, Route, RouteDecision, RouteTrial, SharedObserver};
 use crate::location::PeerHost;
-use crate::options::{RouteChoice, TransferOptions};
+use crate::options::{PreserveOptions, RouteChoice, TransferOptions};
 use crate::transport::Stream;
 use crate::transport::gauge::Gauge;
 use crate::transport::peer::{Token, Verdict, Wishes};
@@ -102,7 +102,8 @@ impl Connector {
             return Err(UsageReason::RouteOfPeer(place).into());
         }
         let token = self.peer_tokens.find(host)?;
-        let wishes = Wishes { times: options.preserve.times, xattrs: options.preserve.xattrs };
+        let PreserveOptions { times, xattrs, acls, .. } = options.preserve;
+        let wishes = Wishes { times, xattrs, acls };
         let observer = Arc::clone(&self.observer);
         let peer = Peer { place: place.clone(), token, wishes, observer };
         let addresses = addresses(host, &place).await?;

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use xfer_protocol::limits;
 use xfer_protocol::manifest::{Metadata, Timestamp};
 
-use super::xattrs::{self, Holder};
+use super::xattrs::{self, Exactly, Holder};
 use super::{confine, stat};
 
 /// What of an entry's metadata is set.
@@ -20,14 +20,14 @@ pub struct Preserve {
     pub owner: bool,
     /// Whether we are root.
     pub root: bool,
-    /// Whether an entry keeps no extended attribute but those that are set.
-    pub xattrs: bool,
+    /// Of which extended attributes an entry keeps none but those that are set.
+    pub xattrs: Exactly,
 }
 
 impl Preserve {
     /// What is asked for, as far as this process may.
     #[must_use]
-    pub fn new(times: bool, owner: bool, xattrs: bool) -> Self {
+    pub fn new(times: bool, owner: bool, xattrs: Exactly) -> Self {
         let root = rustix::process::geteuid().is_root();
         Self { times, owner: owner && root, root, xattrs }
     }
@@ -47,7 +47,7 @@ impl Preserve {
     /// Whether extended attributes are to be set or removed.
     #[must_use]
     pub fn changes_xattrs(self, metadata: &Metadata) -> bool {
-        self.xattrs || !metadata.xattrs.is_empty()
+        self.xattrs != Exactly::Nothing || !metadata.xattrs.is_empty()
     }
 }
 
@@ -253,7 +253,7 @@ mod tests {
             let directory = tempfile::tempdir_in(parent).unwrap();
             let place = std::fs::File::open(directory.path()).unwrap();
             let place = place.as_fd();
-            let preserve = Preserve::new(true, false, false);
+            let preserve = Preserve::new(true, false, Exactly::Nothing);
             std::fs::write(directory.path().join("file"), b"").unwrap();
             std::fs::create_dir(directory.path().join("directory")).unwrap();
             std::os::unix::fs::symlink("file", directory.path().join("link")).unwrap();
@@ -280,7 +280,7 @@ mod tests {
     fn setuid_survives_only_with_its_owner() {
         let with_owner =
             Metadata { owner: Some(Owner { user: 12, group: 34 }), ..metadata(0o7777, 0) };
-        let root = |owner| Preserve { times: true, owner, root: true, xattrs: false };
+        let root = |owner| Preserve { times: true, owner, root: true, xattrs: Exactly::Nothing };
         assert_eq!(root(true).mode(&with_owner), 0o7777);
         assert_eq!(root(false).mode(&with_owner), 0o1777);
         assert_eq!(root(true).mode(&metadata(0o7777, 0)), 0o1777);
@@ -307,7 +307,8 @@ mod tests {
         std::fs::write(directory.path().join("file"), b"").unwrap();
         let place = std::fs::File::open(directory.path()).unwrap();
         let xattr = |name: &[u8], length| Xattr { name: name.to_vec(), value: vec![7; length] };
-        let ordinary = Preserve { times: true, owner: false, root: false, xattrs: false };
+        let ordinary =
+            Preserve { times: true, owner: false, root: false, xattrs: Exactly::Nothing };
         let some = Metadata {
             xattrs: vec![xattr(b"user.note", 100), xattr(b"trusted.note", 1)],
             ..metadata(0o400, 0)
@@ -347,7 +348,7 @@ mod tests {
     }
 
     fn attributes_become_exact() {
-        let ordinary = Preserve { times: true, owner: false, root: false, xattrs: true };
+        let ordinary = Preserve { times: true, owner: false, root: false, xattrs: Exactly::All };
         let xattr = |name: &str, value: &[u8]| Xattr { name: name.into(), value: value.to_vec() };
         for parent in ["/tmp", "/dev/shm"] {
             let directory = tempfile::tempdir_in(parent).unwrap();
@@ -379,7 +380,7 @@ mod tests {
                 }
             }
             // Without being asked to, nothing is removed.
-            let kept = Preserve { xattrs: false, ..ordinary };
+            let kept = Preserve { xattrs: Exactly::Nothing, ..ordinary };
             let one = Metadata { xattrs: vec![xattr("user.a", b"1")], ..metadata(0o400, 0) };
             set_at(place.as_fd(), b"file", &one, kept).unwrap();
             set_at(place.as_fd(), b"file", &metadata(0o600, 0), kept).unwrap();
@@ -411,7 +412,7 @@ mod tests {
         let place = std::fs::File::open(directory.path()).unwrap();
         let another = || std::fs::File::open("/dev/null").ok();
         let all: Vec<_> = std::iter::from_fn(another).collect();
-        let preserve = Preserve::new(true, false, false);
+        let preserve = Preserve::new(true, false, Exactly::Nothing);
         let set = || set_at(place.as_fd(), b"file", &metadata(0o640, 0), preserve);
         let without = set();
         drop(all);

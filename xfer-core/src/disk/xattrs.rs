@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use rustix::fs::{Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 use xfer_protocol::limits;
-use xfer_protocol::manifest::Xattr;
+use xfer_protocol::manifest::{Xattr, is_access_list};
 
 use super::confine::HANDLE;
 
@@ -51,7 +51,28 @@ pub enum Holder<'a> {
     Open(BorrowedFd<'a>),
 }
 
-/// Sets attributes; with `exactly`, those that are carried and not among them are removed. What may
+/// Which attributes of an entry become exactly those that are set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exactly {
+    /// None: what is there and not set stays.
+    Nothing,
+    /// Access control lists.
+    AccessLists,
+    /// All that are carried.
+    All,
+}
+
+impl Exactly {
+    fn holds(self, name: &[u8]) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::AccessLists => is_access_list(name),
+            Self::All => true,
+        }
+    }
+}
+
+/// Sets attributes; those of `exactly` that are carried and not among them are removed. What may
 /// not be carried is left out. Whether there was anything to do comes back.
 ///
 /// # Errors
@@ -61,13 +82,16 @@ pub fn set(
     holder: Holder<'_>,
     wanted: &[Xattr],
     privileged: bool,
-    exactly: bool,
+    exactly: Exactly,
 ) -> Result<bool, Errno> {
     let mut changed = false;
-    if exactly {
+    if exactly != Exactly::Nothing {
         let listed = list(holder)?;
-        let superfluous =
-            |name: &&[u8]| is_carried(name, privileged) && wanted.iter().all(|x| x.name != *name);
+        let superfluous = |name: &&[u8]| {
+            exactly.holds(name)
+                && is_carried(name, privileged)
+                && wanted.iter().all(|x| x.name != *name)
+        };
         for name in listed.split(|&b| b == 0).filter(superfluous) {
             let removed = match holder {
                 Holder::Handle(held) => rustix::fs::removexattr(own_name(held), name),
@@ -117,7 +141,7 @@ fn own_name(held: BorrowedFd<'_>) -> CString {
 /// belong to the machine.
 fn is_carried(name: &[u8], privileged: bool) -> bool {
     name.starts_with(b"user.")
-        || matches!(name, b"system.posix_acl_access" | b"system.posix_acl_default")
+        || is_access_list(name)
         || privileged && (name.starts_with(b"trusted.") || name == b"security.capability")
 }
 

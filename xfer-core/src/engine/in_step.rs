@@ -76,7 +76,7 @@ pub(super) fn lists_of(
 
 fn options_there(options: &TransferOptions) -> ScanOptions {
     ScanOptions {
-        xattrs: options.preserve.xattrs,
+        xattrs: options.preserve.any_xattrs(),
         owner: options.preserve.owner,
         ..ScanOptions::default()
     }

@@ -235,6 +235,7 @@ fn at_store(options: &TransferOptions) -> TransferOptions {
     options.disk.reserve = None;
     options.preserve.owner = false;
     options.preserve.xattrs = false;
+    options.preserve.acls = false;
     options
 }
 

@@ -9,7 +9,7 @@ pub mod space;
 
 use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::FaultKind;
-use xfer_protocol::manifest::{Entry, EntryKind, Metadata, ProofLevel};
+use xfer_protocol::manifest::{Entry, EntryKind, Metadata, ProofLevel, Xattr, is_access_list};
 use xfer_protocol::message::NewKind;
 
 use crate::endpoint::{MetadataKinds, TimeGrain};
@@ -137,10 +137,12 @@ pub fn wanted_metadata(source: &Entry, preserve: &PreserveOptions) -> Metadata {
         wanted.owner = None;
         wanted.mode &= 0o1777;
     }
-    if !preserve.xattrs {
-        wanted.xattrs.clear();
-    }
+    wanted.xattrs.retain(|xattr| is_preserved(xattr, preserve));
     wanted
+}
+
+fn is_preserved(xattr: &Xattr, preserve: &PreserveOptions) -> bool {
+    preserve.xattrs || preserve.acls && is_access_list(&xattr.name)
 }
 
 /// Whether what stands there has the metadata that is wanted.
@@ -153,7 +155,8 @@ pub fn metadata_equal(source: &Entry, destination: &Entry, policy: &Policy) -> b
     let times =
         !policy.preserve.times || policy.keeps.modified.same(wanted.modified, found.modified);
     let owner = wanted.owner.is_none() || !policy.keeps.owner || wanted.owner == found.owner;
-    let xattrs = !policy.preserve.xattrs || !policy.keeps.xattrs || wanted.xattrs == found.xattrs;
+    let there = found.xattrs.iter().filter(|xattr| is_preserved(xattr, &policy.preserve));
+    let xattrs = !policy.keeps.xattrs || wanted.xattrs.iter().eq(there);
     mode && times && owner && xattrs
 }
 
@@ -248,6 +251,7 @@ mod tests {
             times: true,
             owner: false,
             xattrs: false,
+            acls: false,
             hard_links: true,
             devices: false,
             chmod: ModeChanges::NOTHING,

@@ -37,6 +37,7 @@ const OPENING_BYTES: usize = 1 + PUBLIC_BYTES + SIGNATURE_BYTES;
 
 const WISH_TIMES: u8 = 1;
 const WISH_XATTRS: u8 = 2;
+const WISH_ACLS: u8 = 4;
 
 /// What a standing peer knows a token by; nobody can log in with it
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,6 +75,8 @@ pub struct Wishes {
     pub times: bool,
     /// Removes extended attributes that the source lacks where it sets metadata.
     pub xattrs: bool,
+    /// Removes access control lists that the source lacks where it sets metadata.
+    pub acls: bool,
 }
 
 /// What a standing peer says to an opening
@@ -186,12 +189,13 @@ impl Token {
 impl Wishes {
     fn to_byte(self) -> u8 {
         let of = |wanted, bit| if wanted { bit } else { 0 };
-        of(self.times, WISH_TIMES) | of(self.xattrs, WISH_XATTRS)
+        of(self.times, WISH_TIMES) | of(self.xattrs, WISH_XATTRS) | of(self.acls, WISH_ACLS)
     }
 
     /// Bits without a meaning belong to later versions.
     fn of_byte(byte: u8) -> Self {
-        Self { times: byte & WISH_TIMES != 0, xattrs: byte & WISH_XATTRS != 0 }
+        let is_set = |bit| byte & bit != 0;
+        Self { times: is_set(WISH_TIMES), xattrs: is_set(WISH_XATTRS), acls: is_set(WISH_ACLS) }
     }
 }
 
@@ -261,7 +265,7 @@ mod tests {
     use super::*;
 
     const EXPORTED: Exported = [7; 32];
-    const WISHES: Wishes = Wishes { times: true, xattrs: false };
+    const WISHES: Wishes = Wishes { times: true, xattrs: false, acls: true };
 
     fn token() -> Token {
         Token::new(KeyDigest([1; 32]), [2; 32])

@@ -98,8 +98,8 @@ impl Sessions {
             return None;
         }
         let Holder { grant, wishes, .. } = holder;
-        let options =
-            LocalOptions { times: wishes.times, xattrs: wishes.xattrs, ..LocalOptions::default() };
+        let Wishes { times, xattrs, acls } = wishes;
+        let options = LocalOptions { times, xattrs, acls, ..LocalOptions::default() };
         let roots = self.roots.only(|root| grant.reaches(root));
         let endpoint = LocalEndpoint::confined(options, Reach { roots, writes: grant.writes });
         let clock = Arc::clone(&self.clock);

@@ -68,6 +68,7 @@ use super::{
 pub use crate::disk::base::Base;
 use crate::disk::confine::Confinement;
 use crate::disk::metadata::Preserve;
+use crate::disk::xattrs::Exactly;
 
 /// What a local endpoint does beyond what it is asked in each call.
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +83,8 @@ pub struct LocalOptions {
     pub times: bool,
     /// Removes extended attributes that the source lacks where it sets metadata. Default: no.
     pub xattrs: bool,
+    /// Removes access control lists that the source lacks where it sets metadata. Default: no.
+    pub acls: bool,
     /// Bytes of each file system that do not count as free. Default: none.
     pub reserve: u64,
     /// How directories below a root are reached. Default: by the kernel's own confinement.
@@ -96,8 +99,19 @@ impl Default for LocalOptions {
             owner: false,
             times: true,
             xattrs: false,
+            acls: false,
             reserve: 0,
             confinement: Confinement::default(),
+        }
+    }
+}
+
+impl LocalOptions {
+    fn exactly(&self) -> Exactly {
+        match (self.xattrs, self.acls) {
+            (true, _) => Exactly::All,
+            (false, true) => Exactly::AccessLists,
+            (false, false) => Exactly::Nothing,
         }
     }
 }
@@ -150,7 +164,7 @@ impl LocalEndpoint {
     }
 
     fn reaching(options: LocalOptions, reach: Option<Reach>) -> Self {
-        let preserve = Preserve::new(options.times, options.owner, options.xattrs);
+        let preserve = Preserve::new(options.times, options.owner, options.exactly());
         let shared = Shared {
             options,
             reach,
