@@ -50,6 +50,9 @@ pub const FEATURE_DELTA: u64 = 1 << 7;
 /// Of an agent: it tells which files are still being written (`Settling`).
 pub const FEATURE_SETTLING: u64 = 1 << 8;
 
+/// Of an agent: it gives files other names (`Rename`).
+pub const FEATURE_RENAMES: u64 = 1 << 9;
+
 /// What one side says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {

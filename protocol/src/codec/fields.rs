@@ -7,7 +7,7 @@ use crate::limits;
 use crate::manifest::{EntryKind, Metadata, ScanItem, Stamp, Timestamp};
 use crate::message::errand::Gathered;
 use crate::message::passage::{Forward, Forwarded, ForwardedRead, Redeem, RedeemedWrite};
-use crate::message::removal::Remove;
+use crate::message::removal::{Remove, Rename};
 use crate::message::{
     Begin, FileAt, FileRead, FilesAt, FilterRules, HashBlocks, Message, NewKind, PackedFile,
     ReadBlock, Reply, Request, Root, ScanBatch, ScanOptions, Subject, TryDisk, WriteBlock,
@@ -167,6 +167,7 @@ fn check_request(request: &Request) -> Result<u64, FieldError> {
             check_errand(request)?
         }
         Request::Remove(remove) => check_remove(remove)?,
+        Request::Rename(rename) => check_rename(rename)?,
         Request::Sign(_) | Request::Match(_) | Request::ReadParts(_) | Request::Patch(_) => {
             return check_delta(request);
         }
@@ -212,6 +213,17 @@ fn check_remove(remove: &Remove) -> Result<(), FieldError> {
         check_stamp(&entry.stamp)?;
     }
     remove.backup.iter().try_for_each(check_below_root)
+}
+
+fn check_rename(rename: &Rename) -> Result<(), FieldError> {
+    check_length(&rename.entries, limits::BATCH_ENTRIES_MAX)?;
+    for entry in &rename.entries {
+        check_below_root(&entry.from)?;
+        check_below_root(&entry.to)?;
+        check_stamp(&entry.stamp)?;
+        check_metadata(&entry.metadata)?;
+    }
+    Ok(())
 }
 
 /// Checks a request of a passage, and returns its payload's length.

@@ -26,7 +26,7 @@ use crate::survey::Survey;
 use delta::{Match, Patch, ReadParts, Sign};
 use errand::{Carry, Gather, RedeemAll};
 use passage::{Forward, Lend, ParcelIndex, Purpose, Reach, ReachByLogin, Redeem};
-use removal::Remove;
+use removal::{Remove, Rename};
 
 pub use reply::Reply;
 
@@ -189,6 +189,9 @@ pub enum Request {
     /// Asks what time it is there, and which files may still be written to. Answered by
     /// [`Reply::Settling`].
     Settling(RootIndex),
+    /// Gives files other names. Answered by [`Reply::Outcomes`], with the stamps that they have
+    /// then.
+    Rename(Rename),
 }
 
 /// Asks what stands at a path.

@@ -1,11 +1,11 @@
-//! Removing what a source does not have.
+//! Removing what a source does not have, and giving it the name under which the source has it.
 
 use serde::{Deserialize, Serialize};
 
 use super::{RootIndex, Ticket};
 use crate::bounded;
 use crate::limits;
-use crate::manifest::Stamp;
+use crate::manifest::{Metadata, Stamp};
 use crate::path::RelPath;
 
 /// Asks for entries to go.
@@ -37,4 +37,32 @@ pub struct Removal {
     pub stamp: Stamp,
     /// It has further names, so that its times follow what is done under those, and do not count.
     pub linked: bool,
+}
+
+/// Asks for files to get other names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rename {
+    /// The root.
+    pub root: RootIndex,
+    /// Which files.
+    #[serde(deserialize_with = "bounded::list::<_, _, { limits::BATCH_ENTRIES_MAX }>")]
+    pub entries: Vec<Renaming>,
+    /// Whether each file and both its directories are synced.
+    pub durable: bool,
+}
+
+/// One file that gets another name, which nothing may have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Renaming {
+    /// Names it in the outcome.
+    pub ticket: Ticket,
+    /// Where it is.
+    pub from: RelPath,
+    /// What it must still be, as a scan told it; any difference is
+    /// [`crate::fault::FaultKind::Changed`], and it stays.
+    pub stamp: Stamp,
+    /// Where it goes, on the same file system.
+    pub to: RelPath,
+    /// What it gets there.
+    pub metadata: Metadata,
 }

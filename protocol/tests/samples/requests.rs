@@ -11,7 +11,7 @@ use xfer_protocol::message::errand::{CarriedMethod, Carry, Gather, Keeping, Rede
 use xfer_protocol::message::passage::{
     Forward, ForwardedRead, Lend, ParcelIndex, Purpose, Reach, ReachByLogin, Redeem, RedeemedWrite,
 };
-use xfer_protocol::message::removal::{Removal, Remove};
+use xfer_protocol::message::removal::{Removal, Remove, Rename, Renaming};
 use xfer_protocol::message::{
     Access, Begin, Commit, Create, FilesAt, FilterRule, FilterRules, Finish, HashBlocks, HashFiles,
     Keep, Locate, LocatedKind, Lock, Message, NewEntry, NewKind, OnlyIf, OpenPartial, OpenRoot,
@@ -41,6 +41,7 @@ pub(super) fn samples() -> Vec<Sample> {
     all.extend(removals());
     all.extend(deltas());
     all.push(("request-settling", Request::Settling(ROOT), vec![]));
+    all.extend(renames());
     let numbered = all.into_iter().zip(0_u64..);
     numbered
         .map(|((name, request, payload), id)| {
@@ -357,6 +358,18 @@ fn removals() -> Vec<Named> {
         ("request-remove", Request::Remove(remove), vec![]),
         ("request-remove-backup", Request::Remove(moved), vec![]),
     ]
+}
+
+fn renames() -> Vec<Named> {
+    let renaming = Renaming {
+        ticket: Ticket(10),
+        from: path(b"old/name"),
+        stamp: stamp(5 << 20),
+        to: path(b"new/name"),
+        metadata: metadata(),
+    };
+    let rename = Rename { root: ROOT, entries: vec![renaming], durable: true };
+    vec![("request-rename", Request::Rename(rename), vec![])]
 }
 
 fn deltas() -> Vec<Named> {

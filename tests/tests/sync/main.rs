@@ -4,6 +4,8 @@ mod acls;
 mod bucket;
 mod chmod;
 mod left;
+mod receipt;
+mod renamed;
 mod rows;
 mod stand;
 mod stops;

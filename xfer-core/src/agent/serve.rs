@@ -13,8 +13,8 @@ use xfer_protocol::encoding::{Accepts, Encoded};
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::hello::{
     FEATURE_DELTA, FEATURE_ENCODED_PAYLOAD, FEATURE_ERRANDS, FEATURE_MAPPED_PORTS,
-    FEATURE_PASSAGES, FEATURE_PROBES, FEATURE_REMOVALS, FEATURE_SETTLING, FEATURE_SURVEYS, Hello,
-    Role, SessionId,
+    FEATURE_PASSAGES, FEATURE_PROBES, FEATURE_REMOVALS, FEATURE_RENAMES, FEATURE_SETTLING,
+    FEATURE_SURVEYS, Hello, Role, SessionId,
 };
 use xfer_protocol::message::errand::RedeemAll;
 use xfer_protocol::message::passage::{ParcelIndex, Purpose, Redeem, RedeemedWrite};
@@ -267,8 +267,9 @@ impl<E: Source + Sink + 'static> Served<E> {
         let surveys = if self.surveys.is_some() { FEATURE_SURVEYS } else { 0 };
         let always = FEATURE_ENCODED_PAYLOAD | FEATURE_PROBES | FEATURE_REMOVALS;
         let deltas = if self.endpoint.makes_deltas() { FEATURE_DELTA } else { 0 };
+        let renames = if self.endpoint.renames() { FEATURE_RENAMES } else { 0 };
         let always = always | FEATURE_SETTLING;
-        let features = features | passages | errands | surveys | deltas | always;
+        let features = features | passages | errands | surveys | deltas | renames | always;
         self.serve(greeted(stream, features, &*self.clock).await?).await
     }
 
@@ -640,6 +641,7 @@ async fn answer<E: Source + Sink>(
         Request::SetMetadata(r) => endpoint.set_metadata(r).await.map(outcomes),
         Request::RemovePartials(r) => endpoint.remove_partials(r).await.map(done),
         Request::Remove(r) => endpoint.remove(r).await.map(outcomes),
+        Request::Rename(r) => endpoint.rename(r).await.map(outcomes),
         Request::Sign(_) | Request::Match(_) | Request::ReadParts(_) | Request::Patch(_) => {
             deltas::answer(endpoint, request, payload).await
         }

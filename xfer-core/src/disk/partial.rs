@@ -159,6 +159,31 @@ pub fn rename(directory: BorrowedFd<'_>, partial: &[u8], name: &[u8]) -> Result<
     rustix::fs::renameat(directory, partial, directory, name)
 }
 
+/// Renames a file to a name that nothing has, at one instant.
+///
+/// # Errors
+/// `EXIST` where something has it; `INVAL`, `NOSYS` or `OPNOTSUPP` where the system cannot make sure.
+pub fn rename_to_free(
+    directory: BorrowedFd<'_>,
+    name: &[u8],
+    to: BorrowedFd<'_>,
+    free: &[u8],
+) -> Result<(), Errno> {
+    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+    return rustix::fs::renameat_with(
+        directory,
+        name,
+        to,
+        free,
+        rustix::fs::RenameFlags::NOREPLACE,
+    );
+    #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+    {
+        let _ = (directory, name, to, free);
+        Err(Errno::NOSYS)
+    }
+}
+
 /// Whether an open file is the one that stands at a name now.
 pub fn stands_at(file: impl AsFd, directory: BorrowedFd<'_>, name: &[u8]) -> Result<bool, Errno> {
     let opened = stat::identity(&rustix::fs::fstat(file)?);

@@ -36,7 +36,7 @@ use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::manifest::{ProofLevel, Timestamp};
 use xfer_protocol::message::FilesAt;
 use xfer_protocol::message::delta::{CopiedRange, Match, Patch, ReadParts, Sign};
-use xfer_protocol::message::removal::Remove;
+use xfer_protocol::message::removal::{Remove, Rename};
 use xfer_protocol::message::settling::Settling;
 use xfer_protocol::message::{
     Begin, Begun, Commit, Create, Digests, FileAt, FileRead, Finish, HashBlocks, HashFiles, Keep,
@@ -412,6 +412,17 @@ pub trait Sink: Endpoint {
     /// keeps them in a backup directory. What is not there is no fault, and no link is followed.
     /// Default: that cannot be done.
     async fn remove(&self, _remove: Remove) -> EndpointResult<Vec<Outcome>> {
+        Err(unsupported())
+    }
+
+    /// Whether a file can get another name here; constant over a session. Default: it cannot.
+    fn renames(&self) -> bool {
+        false
+    }
+
+    /// Gives files that are still what a scan told of them names that nothing has, with their
+    /// metadata. Default: that cannot be done.
+    async fn rename(&self, _rename: Rename) -> EndpointResult<Vec<Outcome>> {
         Err(unsupported())
     }
 

@@ -104,7 +104,15 @@ pub(super) async fn find_equal(
 ) -> Result<Option<FileWork>, Stop> {
     let is_compared = work.found.is_some();
     let Some(work) = unchanged_within(cx, vec![work]).await?.pop() else { return Ok(None) };
-    let different = match compare(cx, &work).await? {
+    let found = work.found.map(|(stamp, _)| {
+        let path = work.path.clone();
+        FileAt { root: cx.sink_root, path, stamp }
+    });
+    let equal = match found {
+        Some(theirs) => compare(cx, &work, theirs).await?,
+        None => None,
+    };
+    let different = match equal {
         Some(digest) => settle_equal(cx, vec![(work, digest)]).await?.pop(),
         None => Some(work),
     };
@@ -114,10 +122,12 @@ pub(super) async fn find_equal(
     Ok(different)
 }
 
-/// Compares a file by content; its digest where both ends are equal.
-async fn compare(cx: &Arc<Context>, work: &FileWork) -> Result<Option<Digest>, Stop> {
-    let Some((stamp, _)) = work.found else { return Ok(None) };
-    let theirs = FileAt { root: cx.sink_root, path: work.path.clone(), stamp };
+/// Compares a file with one of the destination by content; its digest where both are equal.
+pub(super) async fn compare(
+    cx: &Arc<Context>,
+    work: &FileWork,
+    theirs: FileAt,
+) -> Result<Option<Digest>, Stop> {
     let ours = cx.source_file(&work.source_path, work.stamp);
     let mut tree = TreeAssembler::new(work.size);
     for piece in pieces(work.size, COMPARE_BYTES) {

@@ -91,12 +91,16 @@ impl Scanned {
     /// all other.
     pub(super) async fn move_scanned(&mut self, shared: &Shared) -> Result<(), Stop> {
         for (cx, dispatcher, _) in &mut self.scanned {
+            let found = dispatcher.find_renamed().await;
+            found.map_err(|stop| shared.of_source(cx.mapping.source, stop))?;
             let finished = dispatcher.finish_first().await;
             finished.map_err(|stop| shared.of_source(cx.mapping.source, stop))?;
         }
         for (cx, mut dispatcher, there) in std::mem::take(&mut self.scanned) {
             let finished = dispatcher.finish_files().await;
             finished.map_err(|stop| shared.of_source(cx.mapping.source, stop))?;
+            let renamed = dispatcher.rename_found().await;
+            renamed.map_err(|stop| shared.of_source(cx.mapping.source, stop))?;
             there.remove_partials(&cx).await?;
             dispatcher.remove(shared, RemovalTime::After).await?;
             dispatcher.finish_directories().await?;

@@ -78,7 +78,8 @@ pub async fn all<F: Fixture>(make: impl AsyncFn() -> F) {
         deltas: what_is_common_is_found, ranges_are_copied_from_a_basis, what_was_copied_is_proven,
             patches_outside_the_rules_are_refused;
         removal: what_is_as_it_was_is_removed, what_changed_stays,
-            nothing_is_removed_through_a_link, what_goes_can_be_kept;
+            nothing_is_removed_through_a_link, what_goes_can_be_kept, a_file_gets_another_name,
+            no_name_is_taken_from_another;
         names: awkward_names_survive, long_paths_survive, reserved_names_are_refused;
         locks: an_entry_is_locked_by_one_session, locks_cover_what_is_below,
             locks_go_with_their_session, a_closed_endpoint_serves_nobody;

@@ -1,9 +1,9 @@
 //! Removing what a source does not have, where an endpoint does that.
 
 use xfer_protocol::fault::{Fault, FaultKind};
-use xfer_protocol::manifest::{Entry, EntryKind, Metadata, Timestamp};
+use xfer_protocol::manifest::{Entry, EntryKind, Metadata, Stamp, Timestamp};
 use xfer_protocol::message::NewKind;
-use xfer_protocol::message::removal::{Removal, Remove};
+use xfer_protocol::message::removal::{Removal, Remove, Rename, Renaming};
 use xfer_protocol::path::RelPath;
 
 use super::Fixture;
@@ -41,6 +41,26 @@ impl<S: Sink + Source> Stand<S> {
             Err(fault) => Err(fault.kind),
         };
         outcomes.into_iter().map(|outcome| said(outcome.result)).collect()
+    }
+
+    async fn rename(
+        &self,
+        entry: &Entry,
+        to: &str,
+        metadata: Metadata,
+    ) -> Result<Stamp, FaultKind> {
+        let (ticket, stamp) = (self.ticket(), entry.stamp());
+        let renaming = Renaming { ticket, from: entry.path.clone(), stamp, to: path(to), metadata };
+        let rename = Rename { root: self.root, entries: vec![renaming], durable: true };
+        let [outcome] = &self.side.rename(rename).await.unwrap()[..] else { panic!("not one") };
+        assert_eq!(outcome.ticket, ticket);
+        match &outcome.result {
+            Ok(stamp) => Ok(stamp.unwrap()),
+            Err(fault) => {
+                assert_eq!(fault.path, path(to));
+                Err(fault.kind)
+            }
+        }
     }
 
     async fn names(&self) -> Vec<RelPath> {
@@ -145,4 +165,53 @@ pub async fn what_goes_can_be_kept<F: Fixture>(fixture: &F) {
         assert_eq!(stand.content(&path("old/kept/d/file")).await.unwrap(), b"third");
         assert!(stand.entry(&path("d")).await.is_none());
     }
+}
+
+/// A file gets another name, in another directory too, and its metadata; the same again changes
+/// nothing.
+pub async fn a_file_gets_another_name<F: Fixture>(fixture: &F) {
+    let stand = Stand::new(fixture).await;
+    if !stand.side.renames() {
+        let none = Rename { root: stand.root, entries: Vec::new(), durable: false };
+        assert_eq!(fault_of(stand.side.rename(none).await), FaultKind::Unsupported);
+        return;
+    }
+    stand.put("a/old", b"content").await;
+    stand.put("b/other", b"1").await;
+    let old = stand.entry(&path("a/old")).await.unwrap();
+    let modified = Timestamp { seconds: 1_234_567_890, nanoseconds: 0 };
+    let wanted = Metadata { mode: 0o640, modified, ..plain() };
+    for _ in 0..2 {
+        let stamp = stand.rename(&old, "b/new", wanted.clone()).await.unwrap();
+        let new = stand.entry(&path("b/new")).await.unwrap();
+        assert_eq!((new.stamp(), new.metadata.mode), (stamp, 0o640));
+        assert_eq!((stamp.inode, stamp.modified), (old.inode.number, modified));
+        assert_eq!(stand.content(&path("b/new")).await.unwrap(), b"content");
+        assert!(stand.entry(&path("a/old")).await.is_none());
+    }
+}
+
+/// Nothing is replaced by what gets another name, and what changed keeps its own.
+pub async fn no_name_is_taken_from_another<F: Fixture>(fixture: &F) {
+    let stand = Stand::new(fixture).await;
+    if !stand.side.renames() {
+        return;
+    }
+    stand.put("old", b"old").await;
+    stand.put("taken", b"taken").await;
+    stand.put("d/inside", b"1").await;
+    let old = stand.entry(&path("old")).await.unwrap();
+    assert_eq!(stand.rename(&old, "taken", plain()).await, Err(FaultKind::Conflict));
+    assert_eq!(stand.rename(&old, "d", plain()).await, Err(FaultKind::Conflict));
+    assert_eq!(stand.rename(&old, "gone/new", plain()).await, Err(FaultKind::NotFound));
+    let partial = crate::disk::partial_name(b"new");
+    let reserved = String::from_utf8(partial).unwrap();
+    assert_eq!(stand.rename(&old, &reserved, plain()).await, Err(FaultKind::Unsafe));
+    stand.put("old", b"newer").await;
+    assert_eq!(stand.rename(&old, "new", plain()).await, Err(FaultKind::Changed));
+    let directory = stand.entry(&path("d")).await.unwrap();
+    assert_eq!(stand.rename(&directory, "new", plain()).await, Err(FaultKind::Changed));
+    assert_eq!(stand.content(&path("old")).await.unwrap(), b"newer");
+    assert_eq!(stand.content(&path("taken")).await.unwrap(), b"taken");
+    assert!(stand.entry(&path("new")).await.is_none());
 }

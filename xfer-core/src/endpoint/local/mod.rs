@@ -18,6 +18,7 @@ mod partials;
 mod places;
 mod publish;
 mod remove;
+mod rename;
 mod roots;
 mod scanning;
 mod source;
@@ -40,7 +41,7 @@ use xfer_protocol::limits;
 use xfer_protocol::manifest::ProofLevel;
 use xfer_protocol::message::TryDisk;
 use xfer_protocol::message::delta::{CopiedRange, Match, Patch, ReadParts, Sign};
-use xfer_protocol::message::removal::Remove;
+use xfer_protocol::message::removal::{Remove, Rename};
 #[cfg(target_os = "linux")]
 use xfer_protocol::message::settling::Settling;
 use xfer_protocol::message::{
@@ -447,6 +448,14 @@ impl Sink for LocalEndpoint {
 
     async fn remove(&self, remove: Remove) -> EndpointResult<Vec<Outcome>> {
         self.blocking(move |shared| shared.remove(&remove)).await
+    }
+
+    fn renames(&self) -> bool {
+        true
+    }
+
+    async fn rename(&self, rename: Rename) -> EndpointResult<Vec<Outcome>> {
+        self.blocking(move |shared| shared.rename(&rename)).await
     }
 
     async fn finish(&self, finish: Finish) -> EndpointResult<()> {

@@ -293,7 +293,7 @@ impl Shared {
     }
 
     /// Syncs the directories whose names changed, and returns those that failed.
-    fn sync_touched(&self, root: &OpenRoot) -> Vec<(RelPath, Errno)> {
+    pub(super) fn sync_touched(&self, root: &OpenRoot) -> Vec<(RelPath, Errno)> {
         let Touched { directories, too_many, elsewhere, above } =
             std::mem::take(&mut *guard(&root.touched));
         for place in above {

@@ -132,7 +132,10 @@ fn is_still(entry: &Removal, stays: bool, found: &Stat) -> bool {
 
 /// Changes the names in a directory, which is made writable where it is ours and is not: it goes as
 /// well, or gets its mode back with its times.
-fn in_writable(place: &Place, change: impl Fn() -> Result<(), Errno>) -> Result<(), Errno> {
+pub(super) fn in_writable(
+    place: &Place,
+    change: impl Fn() -> Result<(), Errno>,
+) -> Result<(), Errno> {
     match change() {
         Err(Errno::ACCESS) => {
             let found = rustix::fs::fstat(place)?;

@@ -20,7 +20,7 @@ use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::{Fault, Operation};
 use xfer_protocol::limits;
 use xfer_protocol::manifest::{Entry, Metadata, ProofLevel};
-use xfer_protocol::message::removal::Remove;
+use xfer_protocol::message::removal::{Remove, Rename};
 use xfer_protocol::message::{
     Commit, Create, Digests, FileAt, FileRead, FilesAt, Finish, HashBlocks, HashFiles, Keep,
     Locate, Located, Lock, OpenPartial, OpenRoot, Outcome, Partial, PartialIndex, Paths, Publish,
@@ -421,6 +421,17 @@ impl Sink for MemoryEndpoint {
             return Err(super::unsupported());
         }
         self.call(Method::Remove, |session, tree| session.remove(tree, &remove)).await
+    }
+
+    fn renames(&self) -> bool {
+        self.store.profile == Profile::Disk
+    }
+
+    async fn rename(&self, rename: Rename) -> EndpointResult<Vec<Outcome>> {
+        if !self.renames() {
+            return Err(super::unsupported());
+        }
+        self.call(Method::Rename, |session, tree| session.rename(tree, &rename)).await
     }
 
     async fn finish(&self, finish: Finish) -> EndpointResult<()> {

@@ -6,10 +6,11 @@ use bytes::Bytes;
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::manifest::{Device, Entry, EntryKind, Inode, Metadata, Stamp, Timestamp};
 use xfer_protocol::message::NewKind;
-use xfer_protocol::message::removal::Removal;
+use xfer_protocol::message::removal::{Removal, Renaming};
 use xfer_protocol::path::RelPath;
 
 use super::content::Content;
+use crate::disk::is_partial_name;
 
 /// Links on the way to one directory.
 const LINKS_MAX: usize = 40;
@@ -156,7 +157,7 @@ impl Tree {
         stays: bool,
     ) -> Result<(), Fault> {
         let bad = |kind| Err(Fault::new(kind, Operation::Remove, path.clone()));
-        if crate::disk::is_partial_name(path.name().unwrap_or_default()) {
+        if is_partial_name(path.name().unwrap_or_default()) {
             return bad(FaultKind::Unsafe);
         }
         match self.absence(path) {
@@ -185,6 +186,38 @@ impl Tree {
             self.unlink(path);
         }
         Ok(())
+    }
+
+    /// Gives a file that is what it was a name that nothing has, and its metadata.
+    pub(super) fn rename(
+        &mut self,
+        from: &RelPath,
+        entry: &Renaming,
+        to: &RelPath,
+    ) -> Result<Stamp, Fault> {
+        let bad = |kind| Err(Fault::new(kind, Operation::Commit, to.clone()));
+        let is_partial = |path: &RelPath| is_partial_name(path.name().unwrap_or_default());
+        if is_partial(from) || is_partial(to) {
+            return bad(FaultKind::Unsafe);
+        }
+        let seen = entry.stamp;
+        match (self.entry(from), self.entry(to)) {
+            (Some(now), None) if now.stamp() == seen && now.kind != EntryKind::Directory => {
+                if let Some(parent) = to.parent()
+                    && !self.is_directory(&parent)
+                {
+                    return bad(self.absence(to));
+                }
+                self.link(from, to);
+                self.unlink(from);
+            }
+            (None, Some(now)) if (now.inode.number, now.kind.size()) == (seen.inode, seen.size) => {
+            }
+            (Some(now), Some(_)) if now.stamp() == seen => return bad(FaultKind::Conflict),
+            _ => return bad(FaultKind::Changed),
+        }
+        let set = self.set_metadata(to, entry.metadata.clone());
+        set.ok_or_else(|| Fault::new(FaultKind::NotFound, Operation::Commit, to.clone()))
     }
 
     /// Sets metadata of an entry.
@@ -289,7 +322,7 @@ impl Tree {
     pub(super) fn prepare_place(&mut self, path: &RelPath, during: Operation) -> Result<(), Fault> {
         let fault = |kind| Err(Fault::new(kind, during, path.clone()));
         let Some(parent) = path.parent() else { return fault(FaultKind::Conflict) };
-        if path.name().is_some_and(crate::disk::is_partial_name) {
+        if path.name().is_some_and(is_partial_name) {
             return fault(FaultKind::Unsafe);
         }
         if !self.directories {

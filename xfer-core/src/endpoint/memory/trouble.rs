@@ -26,6 +26,7 @@ pub enum Method {
     ReadPack,
     Remove,
     RemovePartials,
+    Rename,
     Scan,
     ScanNext,
     SetMetadata,

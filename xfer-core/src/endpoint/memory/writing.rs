@@ -5,7 +5,7 @@ use xfer_protocol::digest::{file_digest, range_digests, zero_range_digests};
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::limits;
 use xfer_protocol::manifest::{Metadata, Stamp};
-use xfer_protocol::message::removal::{Removal, Remove};
+use xfer_protocol::message::removal::{Removal, Remove, Rename, Renaming};
 use xfer_protocol::message::{
     Commit, Create, Keep, NewKind, OpenPartial, Outcome, Partial, PartialIndex, Paths, Publish,
     SetMetadata, WriteBlock, WritePack,
@@ -357,6 +357,22 @@ impl Session {
         Ok(remove.entries.iter().map(one).collect())
     }
 
+    pub(super) fn rename(
+        &mut self,
+        tree: &mut Tree,
+        rename: &Rename,
+    ) -> Result<Vec<Outcome>, Fault> {
+        let base = self.writable(rename.root, Operation::Commit)?;
+        let one = |entry: &Renaming| {
+            let result = place(base, &entry.from, Operation::Commit).and_then(|from| {
+                tree.rename(&from, entry, &place(base, &entry.to, Operation::Commit)?)
+            });
+            let result = result.map(Some).map_err(|fault| at(fault, &entry.to));
+            Outcome { ticket: entry.ticket, result }
+        };
+        Ok(rename.entries.iter().map(one).collect())
+    }
+
     pub(super) fn remove_partials(
         &mut self,
         tree: &mut Tree,
@@ -382,7 +398,7 @@ impl Method {
     /// What an ordered failure of this method was doing.
     pub(super) fn operation(self) -> Operation {
         match self {
-            Self::Commit | Self::Publish => Operation::Commit,
+            Self::Commit | Self::Publish | Self::Rename => Operation::Commit,
             Self::Create => Operation::Create,
             Self::DataRanges | Self::ReadBlock | Self::ReadPack => Operation::Read,
             Self::Discard | Self::Remove | Self::RemovePartials => Operation::Remove,

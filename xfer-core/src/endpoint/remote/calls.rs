@@ -6,8 +6,8 @@ use xfer_protocol::data_port::{Dial, KeyDigest, Listen, Listening};
 use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::Fault;
 use xfer_protocol::hello::{
-    FEATURE_DELTA, FEATURE_PASSAGES, FEATURE_PROBES, FEATURE_REMOVALS, FEATURE_SETTLING,
-    FEATURE_SURVEYS, SessionId,
+    FEATURE_DELTA, FEATURE_PASSAGES, FEATURE_PROBES, FEATURE_REMOVALS, FEATURE_RENAMES,
+    FEATURE_SETTLING, FEATURE_SURVEYS, SessionId,
 };
 use xfer_protocol::limits;
 use xfer_protocol::message::delta::{CopiedRange, Match, Patch, ReadParts, Sign};
@@ -15,7 +15,7 @@ use xfer_protocol::message::passage::{
     Forward, Forwarded, Lend, ParcelIndex, Purpose, Reach, ReachByLogin, Reached, Redeem,
     RedeemedWrite,
 };
-use xfer_protocol::message::removal::Remove;
+use xfer_protocol::message::removal::{Remove, Rename};
 use xfer_protocol::message::settling::Settling;
 use xfer_protocol::message::{
     Begin, Begun, Commit, Create, Digests, FileAt, FileRead, FilesAt, Finish, HashBlocks,
@@ -534,6 +534,15 @@ impl Sink for RemoteEndpoint {
     async fn remove(&self, remove: Remove) -> EndpointResult<Vec<Outcome>> {
         let count = remove.entries.len();
         self.outcomes(Request::Remove(remove), Some(count)).await
+    }
+
+    fn renames(&self) -> bool {
+        self.offers(FEATURE_RENAMES)
+    }
+
+    async fn rename(&self, rename: Rename) -> EndpointResult<Vec<Outcome>> {
+        let count = rename.entries.len();
+        self.outcomes(Request::Rename(rename), Some(count)).await
     }
 
     async fn finish(&self, finish: Finish) -> EndpointResult<()> {

@@ -47,6 +47,13 @@ pub(super) struct Holder {
     leaves: bool,
 }
 
+impl Link {
+    /// The ticket of the first name.
+    pub(super) fn first_ticket(&self) -> Ticket {
+        self.first.ticket
+    }
+}
+
 impl Dispatcher {
     /// Whether what stands there is another file of the source under a further name, which cannot
     /// be both: it has to be a file of its own here. Two that agree in their metadata stay one.

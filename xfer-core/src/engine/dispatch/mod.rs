@@ -5,6 +5,7 @@ mod left;
 mod links;
 mod order;
 mod proof;
+mod renames;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,7 +33,7 @@ use super::pack::{
 };
 use super::preflight::Preflight;
 use super::publisher::publish;
-use super::removal::{Removals, note_replaced};
+use super::removal::{Removals, Renamed, note_replaced};
 use crate::event::{EntryAction, Event};
 use crate::journal::Recorded;
 use crate::options::RemovalTime;
@@ -70,6 +71,8 @@ pub(super) struct Dispatcher {
     creates: Batch<NewEntry>,
     is_secret_told: bool,
     removals: Option<Removals>,
+    /// What gets the name of something that goes.
+    renamed: Vec<Renamed>,
     late: Late,
     /// Large files that wait until all that stands at the destination is listed: they may have
     /// another name there.
@@ -116,6 +119,7 @@ impl Dispatcher {
             creates: Batch::new(CREATED),
             is_secret_told: false,
             removals,
+            renamed: Vec::new(),
             late: Late::default(),
             unlisted: Vec::new(),
             is_more_there: false,

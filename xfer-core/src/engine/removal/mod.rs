@@ -8,6 +8,7 @@
 mod backup;
 mod protection;
 mod refused;
+mod renamed;
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -31,6 +32,7 @@ use crate::options::RemovalTime;
 
 pub(super) use self::backup::{Aside, keep_replaced, note_replaced};
 pub(super) use self::refused::{check_removal, check_request};
+pub(super) use self::renamed::{Renamed, Renames, rename};
 
 /// Entries removed in one request.
 const REMOVED: Most = Most::entries(1024);
@@ -295,10 +297,23 @@ impl Removals {
         Err(refused::too_many(&self.place, doomed, self.standing, most))
     }
 
+    /// What of that which goes at the end may get another name instead.
+    pub(super) fn renames(&self, cx: &Context) -> Option<Renames> {
+        let is_kept = cx.options.removal.backup.is_some() || !self.blocked.is_empty();
+        let may = self.is_due(RemovalTime::After) && !is_kept && cx.sink.renames();
+        let going = || self.found.iter().map(|doomed| &doomed.removal);
+        (may && self.may_go(cx)).then(|| Renames::of(going()))
+    }
+
+    /// Whether what goes may go now: nothing goes once anything has failed.
+    pub(super) fn may_go(&self, cx: &Context) -> bool {
+        self.is_settled && !cx.ledger.has_problems()
+    }
+
     /// Removes what goes, children before their parents; whether what stood in the way is gone now.
     /// Nothing goes once anything has failed.
     pub(super) async fn perform(&mut self, shared: &Shared, cx: &Context) -> Result<(), Stop> {
-        if !self.is_settled || cx.ledger.has_problems() {
+        if !self.may_go(cx) {
             self.withhold(cx);
             return Ok(());
         }
