@@ -393,6 +393,9 @@ pub struct DiskOptions {
     pub reserve: Option<u64>,
     /// Where to write the receipt as well. Default: only the state directory.
     pub receipt: Option<PathBuf>,
+    /// Leaves the receipt at the destination as well, in `.xfer-receipts` below its root. Default:
+    /// object stores alone keep one there.
+    pub remote_receipt: bool,
 }
 
 impl TransferOptions {

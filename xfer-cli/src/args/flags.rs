@@ -273,6 +273,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         "Prove to LEVEL: received, durable (default) or read-back",
     ),
     flag("receipt", Kind::File("FILE"), Group::Proof, "Write the receipt to FILE as well"),
+    switch("remote-receipt", Group::Proof, "Leave the receipt at the destination as well"),
     flag(
         "delete",
         Kind::Optional("WHEN", "after", |v| values::removal_time(v).map(drop)),
@@ -539,8 +540,7 @@ pub(crate) const FLAGS: &[Flag] = &[
 ];
 
 /// Long flags of the contract that a later version brings.
-pub(crate) const LATER_FLAGS: &[&str] =
-    &["remote-receipt", "inplace", "read-back-from", "load-check", "allow-keys-on-agent"];
+pub(crate) const LATER_FLAGS: &[&str] = &["inplace", "read-back-from", "allow-keys-on-agent"];
 
 #[cfg(test)]
 mod tests {

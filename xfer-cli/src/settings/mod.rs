@@ -237,6 +237,7 @@ impl CopySettings {
             disk: DiskOptions {
                 reserve: merged.value("reserve", values::size)?,
                 receipt: merged.path("receipt"),
+                remote_receipt: merged.switch("remote-receipt", false),
             },
             removal: removal(merged)?,
             machine: MachineOptions {

@@ -455,7 +455,8 @@ async fn move_all(
     let (root, provenance) = (to.path.clone(), told);
     let ends = Ends { root, route, overhead_bytes, shrunk_bytes, provenance, is_cut };
     let (summary, kept) = wrap_up(shared, contexts, ends, manifest, &state)?;
-    leave_receipt(shared, &*opened.sink.sink, to.index, &summary, kept.as_deref()).await;
+    let (sink, number) = (&*opened.sink.sink, opened.publishings.fetch_add(1, Ordering::Relaxed));
+    leave_receipt(shared, sink, to.index, number, &summary, kept.as_deref()).await?;
     Ok(summary)
 }
 

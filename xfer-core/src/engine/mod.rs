@@ -6,6 +6,7 @@
 mod ahead;
 mod attempt;
 mod batch;
+mod beside;
 mod bill;
 mod context;
 mod copying;

@@ -13,6 +13,7 @@ use xfer_protocol::manifest::{EntryKind, ProofLevel};
 use xfer_protocol::message::RootIndex;
 use xfer_protocol::path::Escaped;
 
+use super::beside::write_beside;
 use super::context::{Context, Stop};
 use super::ledger::{Counts, Kept, Pending, Results, Spooled, Totals};
 use super::manifest::{Manifest, Proven};
@@ -119,28 +120,49 @@ fn tell_unfinished(shared: &Shared, summary: &Summary) {
     shared.observer.observe(&Event::Notice(text));
 }
 
-/// Leaves the receipt beside what was moved, where the destination has a place for it. All has
-/// arrived, so what keeps it from there is told and ends nothing.
+/// Leaves the receipt beside what was moved, where the destination has a place for it or that is
+/// asked for. All has arrived by then: what keeps it from there is told, and ends nothing unless
+/// somebody asked.
 pub(super) async fn leave_receipt(
     shared: &Shared,
     sink: &dyn Sink,
     root: RootIndex,
+    number: u64,
     summary: &Summary,
     kept: Option<&Path>,
-) {
-    let is_due = sink.keeps_receipts() && summary.entries.moved > 0;
-    let Some(kept) = kept.filter(|_| is_due) else { return };
+) -> Result<(), Stop> {
+    let options = &shared.transfer.options;
+    let (has_place, is_asked) = (sink.keeps_receipts(), options.disk.remote_receipt);
+    let is_due = if has_place { summary.entries.moved > 0 } else { is_asked };
+    let Some(kept) = kept.filter(|_| is_due) else { return Ok(()) };
     let left = match read_receipt(kept) {
+        Ok((name, text)) if has_place => sink.keep_receipt(root, &name, text).await,
         Ok((name, text)) => {
-            sink.keep_receipt(root, &name, text).await.map_err(|error| error.to_string())
+            let durable = options.verify.level.is_durable();
+            let now = shared.clock.now();
+            write_beside(sink, root, (&name, text), now, (durable, number)).await
         }
-        Err(why) => Err(why),
+        Err(why) => return told_lost(shared, kept, &why, is_asked),
     };
-    if let Err(why) = left {
-        let place = Escaped(kept.as_os_str().as_encoded_bytes());
-        let text = format!("the receipt is in {place} alone, and not beside the data: {why}");
-        shared.observer.observe(&Event::Notice(text));
+    match left {
+        Ok(()) => Ok(()),
+        Err(error) => told_lost(shared, kept, &error.to_string(), is_asked),
     }
+}
+
+fn told_lost(shared: &Shared, kept: &Path, why: &str, is_asked: bool) -> Result<(), Stop> {
+    let place = Escaped(kept.as_os_str().as_encoded_bytes());
+    if is_asked {
+        let to = shared.transfer.destination.to_string();
+        let next = Remedy::text(format!("all has arrived; take the receipt from {place}"));
+        let failure = Failure::new(to, OutputReason::Receipt).next(next);
+        return Err(Stop::Error(TransferError::Output(
+            failure.because(std::io::Error::other(why.to_owned())),
+        )));
+    }
+    let text = format!("the receipt is in {place} alone, and not beside the data: {why}");
+    shared.observer.observe(&Event::Notice(text));
+    Ok(())
 }
 
 /// A receipt's name and text.

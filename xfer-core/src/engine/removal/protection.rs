@@ -8,14 +8,12 @@ use xfer_protocol::message::{FilesAt, FilterRules, Scan, ScanOptions};
 use xfer_protocol::path::RelPath;
 
 use crate::endpoint::EndpointError;
+use crate::engine::beside::RECEIPTS;
 use crate::engine::context::{Context, Stop};
 use crate::engine::ledger::Side;
 use crate::engine::pack::first_of;
 use crate::scan::filter::{Decision, Filter};
 use crate::scan::ignored::{IgnoreFiles, KINDS};
-
-/// What lies below it is ours, in a bucket and in a copy of one.
-const RECEIPTS: &[u8] = b".xfer-receipts";
 
 /// What is known of an entry that the source does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
