@@ -109,6 +109,7 @@ async fn evacuate(
         roots: Vec::new(),
         receipts: Vec::new(),
         policy: Policy::default(),
+        load_command: None,
         acknowledged: [].into(),
         options,
     };

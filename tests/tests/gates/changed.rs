@@ -62,6 +62,36 @@ fn a_destination_is_read_back_each_time() {
     kept.assert_released(&["--policy", policy.to_str().expect("text")]);
 }
 
+/// A command sees each file of the destination, and what it does not take holds.
+#[test]
+fn a_command_of_ones_own_says_what_loads() {
+    let kept = Kept::new();
+    let seen = kept.xfer.home().join("seen");
+    let take = format!(
+        "cat >bytes; test $(wc -c <bytes) = $XFER_SIZE && echo $XFER_PATH $(cat bytes) >>{}",
+        seen.display()
+    );
+    let in_home = format!("cd {} && {take}", kept.xfer.home().display());
+    kept.assert_released(&["--load-check", &in_home]);
+    let mut lines: Vec<_> =
+        fs::read_to_string(&seen).expect("read").lines().map(str::to_owned).collect();
+    lines.sort();
+    assert_eq!(lines, ["one one", r#"sub/log.json {"loss": 0.5}"#, "sub/two two"]);
+    let refuses = ["--load-check", "case $XFER_PATH in */two) exit 1; esac"];
+    let reasons = kept.assert_held(&refuses, &["not-loaded"]);
+    assert_eq!(reasons[0]["entries"], 1, "{reasons:?}");
+    kept.assert_held(&["--load-check", "kill -9 $$"], &["not-loaded"]);
+    // It is asked for what nothing else is: all of it is taken, broken or not.
+    kept.run(r#"echo '{"loss": ' >/data/sub/log.json"#);
+    kept.push(&[]);
+    kept.assert_held(&["--load-check", "true"], &["not-loaded"]);
+    let policy = kept.xfer.home().join("gate.toml");
+    fs::write(&policy, "load-check = false\n").expect("write");
+    let policy = policy.to_str().expect("text");
+    kept.assert_released(&["--policy", policy, "--load-check", "true"]);
+    kept.assert_held(&["--policy", policy, "--load-check", "false"], &["not-loaded"]);
+}
+
 /// Rows: I2, J8.
 #[test]
 fn a_machine_that_was_started_again_is_another() {

@@ -180,8 +180,8 @@ https://host/file, hf://owner/model, hf://datasets/owner/name (sources only).
 A trailing / on a source directory means its contents; on the destination, that it must be a
 directory.
 
-Every long flag but --yes, --delete, --max-delete, --token, --confirm, --ack and --destroy has a
-twin in the environment: --min-size is XFER_MIN_SIZE. Switches take --no-…; values also follow as
+Every long flag but --yes, --delete, --max-delete, --token, --confirm, --ack, --load-check and
+--destroy has a twin in the environment: --min-size is XFER_MIN_SIZE. Switches take --no-…; values also follow as
 --flag=VALUE; -- ends the flags.
 Configuration: $XDG_CONFIG_HOME/xfer/config.toml, /etc/xfer/config.toml, and .xfer.toml.
 Exit codes: 0 only if every selected entry was verified to the asked level; see xfer man.";
@@ -412,6 +412,10 @@ fn judged(command: Command) -> Command {
         )
         .arg(words("ack", "DIGEST", "Accept the loss of what the verdict shows with DIGEST"))
         .arg(words("trust-key", "FILE", "Believe receipts of the keys in FILE too, one a line"))
+        .arg(
+            words("load-check", "CMD", "Have sh run CMD on each copy; what it fails on holds")
+                .action(ArgAction::Set),
+        )
         .arg(
             words("token", "FILE", "Write the token to FILE and not to standard output")
                 .action(ArgAction::Set),

@@ -46,6 +46,7 @@ pub(super) fn evacuate(context: &Context, asked: EvacuateVerb) -> Outcome {
         roots: asked.roots.clone(),
         receipts: Vec::new(),
         policy,
+        load_command: asked.load_check.clone(),
         acknowledged: acknowledged(&asked.acks)?,
         options: settings.options.clone(),
     };

@@ -107,6 +107,7 @@ impl Trial {
             roots: Vec::new(),
             receipts: Vec::new(),
             policy,
+            load_command: None,
             acknowledged: [].into(),
             options: TransferOptions::default(),
         };

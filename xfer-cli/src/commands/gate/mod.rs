@@ -38,8 +38,9 @@ pub(super) fn gate(context: &Context, asked: GateVerb) -> Outcome {
     let reporter = Reporter::new(Arc::clone(output), context.verb, false);
     reporter.inspects(std::slice::from_ref(&asked.machine));
     let (machine, roots) = (asked.machine, asked.roots);
-    let receipts = asked.receipts;
-    let request = GateRequest { machine, roots, receipts, policy, acknowledged, options };
+    let (receipts, load_command) = (asked.receipts, asked.load_check);
+    let request =
+        GateRequest { machine, roots, receipts, policy, load_command, acknowledged, options };
     let ended = reach::run(connector, &reporter, |reach| {
         release::gate(request, reach.connector, reach.observer, reach.cancel)
     });

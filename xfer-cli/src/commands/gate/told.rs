@@ -112,6 +112,11 @@ fn reason_body(judged: &Judged, reason: &Reason) -> ReasonBody {
             body.paths = vec![path_text(path)]
         }
         Reason::ScanIncomplete { root, .. } => body.paths = vec![path_text(root)],
+        // These lie at the destination, and are named by where they are there.
+        Reason::NotLoaded { files: Some(files), .. } => {
+            body.paths = files.examples.iter().map(|path| path_text(path.as_bytes())).collect();
+            (body.entries, body.bytes) = (files.count, files.bytes);
+        }
         _ => {}
     }
     body
@@ -238,16 +243,14 @@ pub(super) fn hold_text(judged: &Judged, reasons: &[Reason]) -> String {
 /// One reason in one line.
 fn detail(judged: &Judged, reason: &Reason) -> String {
     if let Some(At { root, entries }) = at(reason) {
-        let shown = entries.examples.iter().take(PATHS_SHOWN_MAX);
-        let paths: Vec<_> =
-            shown.map(|path| Escaped(&joined(root, path.as_bytes())).to_string()).collect();
-        let rest = entries.count.saturating_sub(paths.len() as u64);
-        let more = match rest {
-            0 => String::new(),
-            _ if paths.is_empty() => format!("{}: {}", Escaped(root), amounts::entries(rest)),
-            rest => format!(" and {} more", amounts::count(rest)),
+        let whole = |path: &[u8]| joined(root, path);
+        return match entries.examples.is_empty() {
+            true => format!("{}: {}", Escaped(root), amounts::entries(entries.count)),
+            false => paths_of(entries, whole),
         };
-        return paths.join("  ") + &more;
+    }
+    if let Reason::NotLoaded { files: Some(files), .. } = reason {
+        return format!("{reason}: {}", paths_of(files, <[u8]>::to_vec));
     }
     if let Some(Lost { path, count, bytes, .. }) = lost(reason) {
         let (path, entries) = (Escaped(path), amounts::entries(*count));
@@ -260,6 +263,16 @@ fn detail(judged: &Judged, reason: &Reason) -> String {
         return format!("{path} ({bytes}, {entries})   {remedy}");
     }
     reason.to_string()
+}
+
+/// The first paths of entries, and how many more there are.
+fn paths_of(entries: &Tally, whole: impl Fn(&[u8]) -> Vec<u8>) -> String {
+    let shown = entries.examples.iter().take(PATHS_SHOWN_MAX);
+    let paths: Vec<_> = shown.map(|path| Escaped(&whole(path.as_bytes())).to_string()).collect();
+    match entries.count.saturating_sub(paths.len() as u64) {
+        0 => paths.join("  "),
+        rest => format!("{} and {} more", paths.join("  "), amounts::count(rest)),
+    }
 }
 
 /// What each destination was found to hold.

@@ -139,6 +139,7 @@ impl<'a> Gate<'a> {
             roots: Vec::new(),
             receipts: vec![story.stage.place("receipt.json")],
             policy,
+            load_command: None,
             acknowledged: [].into(),
             options: TransferOptions::default(),
         };

@@ -2,6 +2,7 @@
 //! order, so that each look is later than what it is to prove.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use xfer_protocol::survey::{Survey, Surveyed, Tree};
 use super::covering::{covered, filter_of};
 use super::destination::{Near, SaidOf};
 use super::identity::{identity, named};
+use super::load_command::LoadCommand;
 use super::moment;
 use super::quick::{QuickError, stamps_of};
 use super::roots::{RootStop, ScannedRoot, failure};
@@ -44,6 +46,9 @@ pub struct GateRequest {
     pub receipts: Vec<PathBuf>,
     /// What is asked of the evidence.
     pub policy: Policy,
+    /// A command that is run by `sh` for each file of a destination, with its bytes on standard
+    /// input: one that does not end with 0 keeps the machine. Default: none.
+    pub load_command: Option<OsString>,
     /// Digests of lists that a person acknowledges as lost.
     pub acknowledged: BTreeSet<Digest>,
     /// How machines are reached.
@@ -59,6 +64,7 @@ pub(super) struct Collecting {
     pub(super) state: StateDirectory,
     pub(super) key: SigningKey,
     pub(super) policy: Policy,
+    pub(super) load_command: Option<LoadCommand>,
     pub(super) nonce: [u8; 32],
 }
 
@@ -87,7 +93,8 @@ impl Collecting {
             .map_err(|_| TransferError::Internal("the system gives no random bytes"))?;
         let connector = connector.telling(Arc::clone(&observer));
         let (options, policy) = (request.options.clone(), request.policy.clone());
-        Ok(Self { connector, options, observer, cancel, state, key, policy, nonce })
+        let load_command = request.load_command.clone().map(LoadCommand::new);
+        Ok(Self { connector, options, observer, cancel, state, key, policy, load_command, nonce })
     }
 
     pub(super) fn moment(&self) -> Moment {

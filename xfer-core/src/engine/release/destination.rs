@@ -175,7 +175,8 @@ impl Collecting {
             Err(RootStop::Failed(ScanFailure::Missing)) => Standing { listing: None, next: None },
             Err(stop) => return Err(stop),
         };
-        let mut opening = self.policy.load_check.then(Opening::default);
+        let opens = self.policy.load_check || self.load_command.is_some();
+        let mut opening = opens.then(Opening::default);
         let mut batch = Batch::new(HASHED);
         for line in said.lines.read()? {
             let line = line.map_err(broken)?.entry;

@@ -35,6 +35,8 @@ pub(super) struct Opening {
     /// Files of no kind that is known.
     unknown: u64,
     sound: u64,
+    /// Files of which the user's command said that they load.
+    accepted: u64,
 }
 
 impl Opening {
@@ -49,9 +51,27 @@ impl Opening {
         }
     }
 
+    fn note_command(&mut self, entry: &Entry, accepted: &io::Result<bool>) {
+        let size = entry.kind.size();
+        match accepted {
+            Ok(true) => self.accepted += 1,
+            Ok(false) => self.failed.add(&entry.path, size),
+            Err(_) => self.untried.add(&entry.path, size),
+        }
+    }
+
     /// Says what was opened, and what was not.
     pub(super) fn unchecked_told(&self, collecting: &Collecting, destination: &str) {
-        let Self { beyond, unknown, sound, .. } = self;
+        let Self { beyond, unknown, sound, accepted, .. } = self;
+        if let Some(_command) = &collecting.load_command {
+            let tried = accepted + self.failed.count;
+            collecting.notice(format!(
+                "{destination}: --load-check says that {accepted} of {tried} files load"
+            ));
+        }
+        if !collecting.policy.load_check {
+            return;
+        }
         if self.failed.count + beyond.count + unknown + sound == 0 {
             return;
         }
@@ -70,6 +90,37 @@ impl Opening {
 impl Collecting {
     /// Opens files whose bytes were just proven, and notes what they are.
     pub(super) async fn open_files(
+        &self,
+        files: Vec<Entry>,
+        end: &Connected,
+        root: &Root,
+        opening: &mut Opening,
+    ) -> Result<(), RootStop> {
+        let Some(command) = &self.load_command else {
+            return self.open_known(files, end, root, opening).await;
+        };
+        let mut accepted = Vec::with_capacity(files.len());
+        for entry in files {
+            let file = FileAt { root: root.index, path: entry.path.clone(), stamp: entry.stamp() };
+            let far = Far { source: Arc::clone(&end.source), file, size: entry.kind.size() };
+            let found = tokio::select! {
+                biased;
+                () = self.cancel.cancelled() => return Err(RootStop::Ended(Self::stopped())),
+                found = command.accepts(&far) => found,
+            };
+            opening.note_command(&entry, &found);
+            if matches!(found, Ok(true)) {
+                accepted.push(entry);
+            }
+        }
+        match self.policy.load_check {
+            true => self.open_known(accepted, end, root, opening).await,
+            false => Ok(()),
+        }
+    }
+
+    /// Opens files of the kinds that are known here.
+    async fn open_known(
         &self,
         files: Vec<Entry>,
         end: &Connected,
@@ -135,14 +186,14 @@ fn checked(
 }
 
 /// A file that lies elsewhere.
-struct Far {
+pub(super) struct Far {
     source: Arc<dyn Source>,
-    file: FileAt,
-    size: u64,
+    pub(super) file: FileAt,
+    pub(super) size: u64,
 }
 
 impl Far {
-    async fn fetch(&self, range: ByteRange) -> Result<Bytes, EndpointError> {
+    pub(super) async fn fetch(&self, range: ByteRange) -> Result<Bytes, EndpointError> {
         let read = ReadBlock { file: self.file.clone(), range };
         self.source.read_block(read).await.map(|(_, bytes)| bytes)
     }

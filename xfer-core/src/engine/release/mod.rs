@@ -7,6 +7,7 @@ mod destroy;
 mod evacuate;
 mod identity;
 mod lines;
+mod load_command;
 mod loads;
 mod look;
 mod quick;
@@ -23,6 +24,7 @@ use crate::discover::MachineRow;
 use crate::error::TransferError;
 use crate::event::SharedObserver;
 use crate::gate::evidence::{Evidence, Moment};
+use crate::gate::policy::Policy;
 use crate::gate::token::Token;
 use crate::gate::verdict::{Verdict, evaluate};
 use crate::journal::tokens::TokenRecords;
@@ -67,7 +69,9 @@ pub fn gate(
     Box::pin(async move {
         let collecting = Collecting::begin(&request, connector, observer, cancel)?;
         let (evidence, row) = collecting.collect(&request).await?;
-        let verdict = evaluate(&evidence, &request.policy, &collecting.moment());
+        let load_check = request.policy.load_check || request.load_command.is_some();
+        let policy = Policy { load_check, ..request.policy.clone() };
+        let verdict = evaluate(&evidence, &policy, &collecting.moment());
         let token = match &verdict {
             Verdict::Hold(_) => None,
             Verdict::Release(release) => {
