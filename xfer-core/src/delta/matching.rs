@@ -8,6 +8,10 @@ use super::sums::{Roll, parts, state_of, strong, weak};
 /// Blocks of one rolling sum that are told apart; of more, the last are not looked for.
 const CHAIN_MAX: usize = 8;
 
+/// Blocks of a copy behind which the next one is likely enough to be hashed at once: no more is
+/// hashed in vain than an eighth of what is found.
+const LIKELY_AFTER: u64 = 8;
+
 /// No block.
 const NONE: u32 = u32::MAX;
 
@@ -233,8 +237,12 @@ impl<'a> Index<'a> {
         let offset = from.checked_sub(self.from);
         let at = offset.and_then(|offset| usize::try_from(offset / self.block as u64).ok());
         let Some((weak_told, told)) = at.and_then(|at| self.sum(at)) else { return false };
+        let length = found.copies.last().map_or(0, |last| last.length);
+        let is_likely = length / self.block as u64 >= LIKELY_AFTER;
         // One try for each copy: their number bounds what this costs in vain.
-        !found.is_over() && weak(state_of(block)) == weak_told && strong(block) == told
+        !found.is_over()
+            && (is_likely || weak(state_of(block)) == weak_told)
+            && strong(block) == told
     }
 }
 

@@ -66,6 +66,21 @@ pub fn file_system(_file: impl AsFd) -> FileSystem {
     FileSystem::Other
 }
 
+/// Whether files of a file system may share blocks, so that copying one costs no bytes.
+#[must_use]
+pub fn may_share_blocks(file: impl AsFd) -> bool {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        const EXT: u64 = 0xef53;
+        let found = rustix::fs::fstatfs(&file).ok();
+        let kind = found.map(|found| i128::from(found.f_type) & 0xffff_ffff);
+        if kind == Some(i128::from(EXT)) {
+            return false;
+        }
+    }
+    file_system(file) != FileSystem::Memory
+}
+
 fn is_volatile(directory: BorrowedFd<'_>) -> bool {
     match file_system(directory) {
         FileSystem::Memory => true,

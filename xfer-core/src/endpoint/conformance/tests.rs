@@ -34,11 +34,13 @@ impl Fixture for Directory {
 #[tokio::test]
 async fn a_disk_keeps_the_contract() {
     let temporary = std::env::temp_dir();
-    all(async || Directory::new(&temporary, LocalOptions::default())).await;
+    let options = LocalOptions { shares_blocks: Some(true), ..LocalOptions::default() };
+    all(async || Directory::new(&temporary, options)).await;
 }
 
 #[tokio::test]
 async fn a_disk_without_openat2_keeps_the_contract() {
-    let options = LocalOptions { confinement: Confinement::Walk, ..LocalOptions::default() };
+    let confinement = Confinement::Walk;
+    let options = LocalOptions { confinement, shares_blocks: Some(false), ..Default::default() };
     all(async || Directory::new(Path::new("/dev/shm"), options)).await;
 }

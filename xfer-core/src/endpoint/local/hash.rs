@@ -193,8 +193,16 @@ pub(super) fn in_pieces<R: Send>(
     pieces: &[ByteRange],
     work: impl Fn(ByteRange) -> R + Sync,
 ) -> Vec<R> {
-    let share = |share: &[ByteRange]| share.iter().map(|piece| work(*piece)).collect();
-    in_threads(pieces, BLOCKS_PER_THREAD, cores().min(THREADS_MAX), share)
+    in_threads_of(pieces, |piece| work(*piece))
+}
+
+/// Works on blocks, as many at a time as there are processors; in order.
+pub(super) fn in_threads_of<T: Sync, R: Send>(
+    blocks: &[T],
+    work: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
+    let share = |share: &[T]| share.iter().map(&work).collect();
+    in_threads(blocks, BLOCKS_PER_THREAD, cores().min(THREADS_MAX), share)
 }
 
 /// Cuts items into shares of at least `least` and works on up to `threads` shares at a time.

@@ -86,6 +86,9 @@ pub struct LocalOptions {
     pub xattrs: bool,
     /// Removes access control lists that the source lacks where it sets metadata. Default: no.
     pub acls: bool,
+    /// Whether files may share blocks, so that the system is asked to copy from one to another.
+    /// Default: where the kind of the file system does not exclude it.
+    pub shares_blocks: Option<bool>,
     /// Bytes of each file system that do not count as free. Default: none.
     pub reserve: u64,
     /// How directories below a root are reached. Default: by the kernel's own confinement.
@@ -101,6 +104,7 @@ impl Default for LocalOptions {
             times: true,
             xattrs: false,
             acls: false,
+            shares_blocks: None,
             reserve: 0,
             confinement: Confinement::default(),
         }

@@ -4,17 +4,18 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use xfer_protocol::codec::deltas::check_patch;
-use xfer_protocol::digest::Digest;
+use xfer_protocol::digest::{Digest, span_digest};
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::message::delta::{CopiedRange, Patch, gaps};
 use xfer_protocol::range::{ByteRange, RangeSet};
 
-use super::super::hash::{Readable, hash_all};
+use super::super::hash::{Readable, hash_all, in_threads_of};
 use super::super::source::changed;
 use super::super::{Shared, guard};
 use super::{PartialFile, Progress};
 use crate::disk::fault::fault;
 use crate::disk::file;
+use crate::disk::space::may_share_blocks;
 
 /// Bytes that pass through this process at a time.
 const PASSED_BYTES: u64 = 1 << 20;
@@ -41,6 +42,12 @@ impl Shared {
             progress.rewrites(range);
         }
         let basis = self.open_at(&patch.basis, Operation::Read)?;
+        let shares = self.options.shares_blocks;
+        if !shares.unwrap_or_else(|| may_share_blocks(partial.file())) {
+            self.reading(&patch.basis, &basis, || partial.put(patch, payload, &basis, &blocks))?;
+            let added = partial.progress().add_blocks(range, &blocks, &patch.digests);
+            return added.ok_or_else(|| partial.fault(FaultKind::Protocol, Operation::Write));
+        }
         self.reading(&patch.basis, &basis, || partial.fill(patch, payload, &basis))?;
         let readable = Readable::Cached(Arc::clone(&partial.file));
         let written = RangeSet::from_iter([range]);
@@ -67,6 +74,62 @@ impl PartialFile {
         let starts = (0..range.len().div_ceil(block)).map(|number| range.start() + number * block);
         let block = |start| ByteRange::new(start, range.end().min(start + block));
         starts.map(|start| block(start).map_err(|_| protocol())).collect()
+    }
+
+    /// Puts every block together in memory, and writes those that are what they should be. Where no
+    /// blocks of files can be shared, that is one pass less than to copy and to hash then.
+    fn put(
+        &self,
+        patch: &Patch,
+        payload: &[u8],
+        basis: &OwnedFd,
+        blocks: &[ByteRange],
+    ) -> Result<(), Fault> {
+        let numbered: Vec<_> = blocks.iter().copied().zip(&patch.digests).collect();
+        let put = in_threads_of(&numbered, |(block, digest)| {
+            let bytes = self.gather(patch, payload, basis, *block)?;
+            if span_digest(block.start(), &bytes, self.size) != **digest {
+                return Err(self.fault(FaultKind::Mismatch, Operation::Write));
+            }
+            self.write(&bytes, block.start())
+        });
+        put.into_iter().collect()
+    }
+
+    /// The bytes of a block: what is copied and what was sent, in order.
+    fn gather(
+        &self,
+        patch: &Patch,
+        payload: &[u8],
+        basis: &OwnedFd,
+        block: ByteRange,
+    ) -> Result<Vec<u8>, Fault> {
+        let failed = |errno| fault(errno, Operation::Read, &patch.basis.path);
+        let length = usize::try_from(block.len()).unwrap_or_default();
+        let mut bytes = Vec::with_capacity(length);
+        let (mut at, mut sent) = (patch.range.start(), 0);
+        let first = patch.copies.partition_point(|copy| copy.end() <= block.start());
+        for copy in &patch.copies[..first] {
+            sent += copy.to.saturating_sub(at);
+            at = copy.end();
+        }
+        for copy in patch.copies[first..].iter().take_while(|copy| copy.to < block.end()) {
+            let gap = ByteRange::new(at, copy.to).ok();
+            sent = append_sent(&mut bytes, payload, sent, gap, block);
+            at = copy.end();
+            let Some(part) = copy.within(block) else { continue };
+            let length = usize::try_from(part.length).unwrap_or(usize::MAX);
+            let read = file::read_at(basis, &mut bytes, part.from, length).map_err(failed)?;
+            if read < length {
+                return Err(changed(&patch.basis.path));
+            }
+        }
+        let gap = ByteRange::new(at, patch.range.end()).ok();
+        append_sent(&mut bytes, payload, sent, gap, block);
+        match bytes.len() as u64 == block.len() {
+            true => Ok(bytes),
+            false => Err(self.fault(FaultKind::Protocol, Operation::Write)),
+        }
     }
 
     fn fill(&self, patch: &Patch, payload: &[u8], basis: &OwnedFd) -> Result<(), Fault> {
@@ -122,6 +185,24 @@ impl PartialFile {
         drop(writing);
         written.map_err(|errno| self.write_failed(errno))
     }
+}
+
+/// Appends what of a gap lies in a block, from bytes that were sent for all gaps in a row; where
+/// those of the next gap begin.
+fn append_sent(
+    bytes: &mut Vec<u8>,
+    payload: &[u8],
+    sent: u64,
+    gap: Option<ByteRange>,
+    block: ByteRange,
+) -> u64 {
+    let Some(gap) = gap else { return sent };
+    if let Some(part) = gap.intersection(block) {
+        let at = |offset: u64| usize::try_from(sent + offset - gap.start()).unwrap_or(usize::MAX);
+        // The payload is as long as all gaps, and a block that is too short is told.
+        bytes.extend_from_slice(payload.get(at(part.start())..at(part.end())).unwrap_or_default());
+    }
+    sent + gap.len()
 }
 
 impl Progress {
