@@ -6,6 +6,7 @@ mod options;
 mod verdict;
 
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -77,6 +78,7 @@ struct Track {
     xfer: Xfer,
     room: TempDir,
     entrants: Vec<(Entrant, PathBuf)>,
+    warmth: Warmth,
 }
 
 /// Races as the words ask
@@ -106,7 +108,8 @@ impl Track {
         let relay = Relay::to(server.port());
         let ssh_config = server.client_config_by_way_of(HOST, relay.port());
         let xfer = Xfer::new().ssh_config(ssh_config.clone());
-        let mut track = Self { server, relay, ssh_config, xfer, room, entrants: Vec::new() };
+        let (entrants, warmth) = (Vec::new(), Warmth::new()?);
+        let mut track = Self { server, relay, ssh_config, xfer, room, entrants, warmth };
         fs::create_dir_all(track.notes().join("unison")).map_err(|error| error.to_string())?;
         for entrant in Entrant::ALL.into_iter().filter(|one| options.asks(one.name())) {
             let Some(program) = entrant.program(&options.peers) else {
@@ -164,6 +167,7 @@ impl Track {
                     continue;
                 }
                 case.restore(&ground)?;
+                self.warmth.renew()?;
                 let turn = self.turn(*entrant, &ground, case.deletes())?;
                 tell(case, run.entrant, &turn);
                 same(&ground).map_err(|text| format!("{}: {text}", run.entrant.name()))?;
@@ -171,6 +175,7 @@ impl Track {
             }
             if matches!(case, Case::Renamed { .. }) {
                 case.restore(&ground)?;
+                self.warmth.renew()?;
                 least.push(Least::of(&ground.here().join("new-name"), &place.join("copied"))?);
             }
         }
@@ -204,6 +209,32 @@ impl Track {
         let [sent, received] = [Direction::Out, Direction::In].map(|way| self.relay.passed(way));
         let payload = (entrant == Entrant::Xfer).then(|| payload(&notes.join("events"))).flatten();
         Ok(Turn { cost, sent, received, payload })
+    }
+}
+
+/// Memory that is in use already and can be had at once: the cache of a file without data. A
+/// virtual machine gives memory that nobody uses to its host, and has it again so slowly that this
+/// is what would be measured.
+struct Warmth(tempfile::NamedTempFile);
+
+impl Warmth {
+    fn new() -> Done<Self> {
+        tempfile::NamedTempFile::new().map(Self).map_err(|error| error.to_string())
+    }
+
+    /// Takes all that nobody uses
+    fn renew(&self) -> Done {
+        let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        let bytes = kib.unwrap_or(0).saturating_mul(1024);
+        let mut file = self.0.reopen().map_err(|error| error.to_string())?;
+        let read = file.set_len(bytes).and_then(|()| {
+            let mut buffer = vec![0; 1 << 20];
+            while file.read(&mut buffer)? > 0 {}
+            Ok(())
+        });
+        read.map_err(|error| format!("{}: {error}", self.0.path().display()))
     }
 }
 
