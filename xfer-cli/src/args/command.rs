@@ -181,8 +181,8 @@ A trailing / on a source directory means its contents; on the destination, that 
 directory.
 
 Every long flag but --yes, --delete, --max-delete, --token, --confirm, --ack, --load-check and
---destroy has a twin in the environment: --min-size is XFER_MIN_SIZE. Switches take --no-…; values also follow as
---flag=VALUE; -- ends the flags.
+--destroy has a twin in the environment: --min-size is XFER_MIN_SIZE. Switches take --no-…; values
+also follow as --flag=VALUE; -- ends the flags.
 Configuration: $XDG_CONFIG_HOME/xfer/config.toml, /etc/xfer/config.toml, and .xfer.toml.
 Exit codes: 0 only if every selected entry was verified to the asked level; see xfer man.";
 

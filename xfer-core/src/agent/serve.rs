@@ -618,9 +618,7 @@ async fn answer<E: Source + Sink>(
         Request::DataRanges(r) => endpoint.data_ranges(r).await.map(|rs| plain(Reply::Ranges(rs))),
         Request::ReadBlock(r) => endpoint.read_block(r).await.map(|(d, b)| (Reply::Block(d), b)),
         Request::ReadPack(r) => endpoint.read_pack(r).await.map(|(rs, b)| (Reply::Pack(rs), b)),
-        Request::HashBlocks(r) => {
-            endpoint.hash_blocks(r).await.map(|digests| plain(Reply::Digests(digests)))
-        }
+        Request::HashBlocks(r) => endpoint.hash_blocks(r).await.map(|d| plain(Reply::Digests(d))),
         Request::HashFiles(r) => endpoint
             .hash_files(r)
             .await

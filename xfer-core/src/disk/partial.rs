@@ -162,7 +162,8 @@ pub fn rename(directory: BorrowedFd<'_>, partial: &[u8], name: &[u8]) -> Result<
 /// Renames a file to a name that nothing has, at one instant.
 ///
 /// # Errors
-/// `EXIST` where something has it; `INVAL`, `NOSYS` or `OPNOTSUPP` where the system cannot make sure.
+/// `EXIST` where something has it; `INVAL`, `NOSYS` or `OPNOTSUPP` where the system cannot make
+/// sure.
 pub fn rename_to_free(
     directory: BorrowedFd<'_>,
     name: &[u8],
