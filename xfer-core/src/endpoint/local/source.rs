@@ -20,6 +20,9 @@ use crate::disk::{file, sparse, stat};
 /// Files that stay open between two of their blocks.
 const OPEN_MAX: usize = 32;
 
+/// Bytes from which it takes long to free a file.
+const SLOW_TO_FREE: u64 = 64 << 20;
+
 /// Files of which blocks were read, the one used last at the end.
 #[derive(Default)]
 pub(super) struct OpenFiles(Mutex<Vec<OpenFile>>);
@@ -37,7 +40,17 @@ impl OpenFiles {
     }
 
     pub(super) fn forget_root(&self, root: RootIndex) {
-        guard(&self.0).retain(|open| open.root != root);
+        let mut open = guard(&self.0);
+        let (gone, kept): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut *open).into_iter().partition(|open| open.root == root);
+        *open = kept;
+        drop(open);
+        let (slow, _quick): (Vec<_>, Vec<_>) =
+            gone.into_iter().partition(|open| is_slow_to_free(&open.file));
+        if !slow.is_empty() {
+            // Without a thread they are freed here.
+            drop(std::thread::Builder::new().spawn(move || drop(slow)));
+        }
     }
 
     fn find(&self, at: &FileAt) -> Option<Arc<OwnedFd>> {
@@ -69,6 +82,15 @@ impl OpenFile {
     fn is(&self, at: &FileAt) -> bool {
         self.inode == at.stamp.inode && self.root == at.root && self.path == at.path
     }
+}
+
+/// Whether a file was replaced, and is so large that whoever lets go of it last waits for its
+/// blocks to be freed.
+fn is_slow_to_free(file: &Arc<OwnedFd>) -> bool {
+    rustix::fs::fstat(&**file).is_ok_and(|found| {
+        let inode = stat::inode(&found);
+        inode.links == 0 && stat::stamp(&found).size >= SLOW_TO_FREE
+    })
 }
 
 impl Shared {
