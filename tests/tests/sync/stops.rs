@@ -102,10 +102,10 @@ fn a_killed_sync_goes_on() {
         running.signal("KILL");
         running.wait();
         assert!(first.is_some(), "nothing was deleted before it ended");
-        let left = oracle::survey(&trees.there).len();
+        // The far side may still be at what it was asked for.
         let ended = stand.sync(&trees, &flags).expect_code(0);
         let deleted = ended.result()["deleted"].as_u64().expect("a count");
-        assert!(left < 6000 && deleted > 0, "{left} left, {deleted} deleted then");
+        assert!((1..6000).contains(&deleted), "{deleted} deleted then");
         oracle::assert_equal(&trees.source, &trees.there);
         stand.sync(&trees, &flags).expect_code(0);
     }
