@@ -38,6 +38,12 @@ pub(crate) fn conditions(race: &str) -> Value {
     })
 }
 
+/// Adds which versions took part
+pub(crate) fn add_versions<'a>(all: &mut Value, versions: impl Iterator<Item = (&'a str, String)>) {
+    let versions = versions.map(|(name, version)| (name.to_owned(), version.into()));
+    all["versions"] = versions.collect::<serde_json::Map<_, _>>().into();
+}
+
 /// Writes STEM.md, STEM.json and STEM.svg, and prints the first
 pub(crate) fn write(stem: &Path, text: &str, figures: &Value, plot: &Plot) -> Done {
     println!("{text}");

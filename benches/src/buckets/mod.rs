@@ -76,9 +76,7 @@ pub(crate) fn run(words: &[String]) -> Done {
     let verdict = Verdict::of(&runs);
     let mut all = verdict.figures(&options);
     let versions = track.entrants.iter().map(|(one, program)| (one.name(), one.version(program)));
-    let versions: serde_json::Map<_, _> =
-        versions.map(|(name, version)| (name.to_owned(), version.into())).collect();
-    all["versions"] = versions.into();
+    figures::add_versions(&mut all, versions);
     figures::write(&options.output, &verdict.text(), &all, &verdict.plot())
 }
 

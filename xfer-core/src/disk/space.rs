@@ -40,7 +40,6 @@ pub enum FileSystem {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub fn file_system(file: impl AsFd) -> FileSystem {
     const BTRFS: u64 = 0x9123_683e;
-    const EXT: u64 = 0xef53;
     const F2FS: u64 = 0xf2f5_2010;
     const CIFS: u64 = 0xff53_4d42;
     const NFS: u64 = 0x6969;
@@ -49,15 +48,24 @@ pub fn file_system(file: impl AsFd) -> FileSystem {
     const SMB2: u64 = 0xfe53_4d42;
     const TMPFS: u64 = 0x0102_1994;
     const XFS: u64 = 0x5846_5342;
-    let Ok(found) = rustix::fs::fstatfs(file) else { return FileSystem::Other };
-    // The kind is 32 bits wide, and sign-extended on some machines.
-    match u64::try_from(i128::from(found.f_type) & 0xffff_ffff).unwrap_or_default() {
+    match number(file) {
         BTRFS | EXT | F2FS | XFS => FileSystem::Disk,
         CIFS | NFS | SMB2 => FileSystem::Network,
         OVERLAY => FileSystem::Overlay,
         RAMFS | TMPFS => FileSystem::Memory,
         _ => FileSystem::Other,
     }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const EXT: u64 = 0xef53;
+
+/// What the system calls a kind of file system; 0 where it does not tell.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn number(file: impl AsFd) -> u64 {
+    let Ok(found) = rustix::fs::fstatfs(file) else { return 0 };
+    // It is 32 bits wide, and sign-extended on some machines.
+    u64::try_from(i128::from(found.f_type) & 0xffff_ffff).unwrap_or_default()
 }
 
 /// The kind of the file system below a directory or file.
@@ -67,18 +75,15 @@ pub fn file_system(_file: impl AsFd) -> FileSystem {
 }
 
 /// Whether files of a file system may share blocks, so that copying one costs no bytes.
-#[must_use]
+#[cfg(any(target_os = "linux", target_os = "android"))]
 pub fn may_share_blocks(file: impl AsFd) -> bool {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    {
-        const EXT: u64 = 0xef53;
-        let found = rustix::fs::fstatfs(&file).ok();
-        let kind = found.map(|found| i128::from(found.f_type) & 0xffff_ffff);
-        if kind == Some(i128::from(EXT)) {
-            return false;
-        }
-    }
-    file_system(file) != FileSystem::Memory
+    number(&file) != EXT && file_system(file) != FileSystem::Memory
+}
+
+/// Whether files of a file system may share blocks, so that copying one costs no bytes.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub fn may_share_blocks(_file: impl AsFd) -> bool {
+    true
 }
 
 fn is_volatile(directory: BorrowedFd<'_>) -> bool {

@@ -22,7 +22,7 @@ impl Dispatcher {
         let firsts: HashSet<_> = self.links.iter().map(|link| link.first_ticket()).collect();
         let is_new = |file: &FileWork| {
             let nothing_there = file.found.is_none() && file.basis.is_none();
-            nothing_there && !firsts.contains(&file.ticket) && !renames.like(file).is_empty()
+            nothing_there && !firsts.contains(&file.ticket) && renames.may_have(file)
         };
         let (looked_at, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.waiting)
             .into_iter()
@@ -71,7 +71,7 @@ impl Dispatcher {
 /// Whether a file has the content of one that goes, and is to have that one's place.
 async fn is_renamed(cx: &Arc<Context>, renames: &Renames, file: &FileWork) -> Result<bool, Stop> {
     for known in renames.like(file) {
-        let (path, stamp) = known.clone();
+        let (path, stamp) = (known.path.clone(), known.stamp);
         let theirs = FileAt { root: cx.sink_root, path, stamp };
         let Some(digest) = compare(cx, file, theirs).await? else { continue };
         let ours = cx.source_file(&file.source_path, file.stamp);

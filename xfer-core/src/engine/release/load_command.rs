@@ -37,8 +37,7 @@ impl LoadCommand {
             .env("XFER_PATH", OsStr::from_bytes(far.file.path.as_bytes()))
             .env("XFER_SIZE", far.size.to_string())
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
+            .stdout(Stdio::null());
         end_with_us(&mut command);
         let mut child = command.spawn()?;
         if let Some(stdin) = child.stdin.take() {

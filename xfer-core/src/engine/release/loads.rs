@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 use xfer_protocol::manifest::Entry;
 use xfer_protocol::message::{FileAt, FileRead, FilesAt, ReadBlock, Root};
+use xfer_protocol::path::Escaped;
 use xfer_protocol::range::ByteRange;
 
 use super::Collecting;
@@ -35,8 +36,9 @@ pub(super) struct Opening {
     /// Files of no kind that is known.
     unknown: u64,
     sound: u64,
-    /// Files of which the user's command said that they load.
+    /// Files of which the user's command said that they load, and that they do not.
     accepted: u64,
+    refused: u64,
 }
 
 impl Opening {
@@ -55,30 +57,31 @@ impl Opening {
         let size = entry.kind.size();
         match accepted {
             Ok(true) => self.accepted += 1,
-            Ok(false) => self.failed.add(&entry.path, size),
+            Ok(false) => {
+                self.refused += 1;
+                self.failed.add(&entry.path, size);
+            }
             Err(_) => self.untried.add(&entry.path, size),
         }
     }
 
     /// Says what was opened, and what was not.
     pub(super) fn unchecked_told(&self, collecting: &Collecting, destination: &str) {
-        let Self { beyond, unknown, sound, accepted, .. } = self;
-        if let Some(_command) = &collecting.load_command {
-            let tried = accepted + self.failed.count;
+        let Self { beyond, unknown, sound, accepted, refused, .. } = self;
+        if collecting.load_command.is_some() {
+            let tried = accepted + refused;
             collecting.notice(format!(
                 "{destination}: --load-check says that {accepted} of {tried} files load"
             ));
         }
-        if !collecting.policy.load_check {
-            return;
-        }
-        if self.failed.count + beyond.count + unknown + sound == 0 {
+        let broken = self.failed.count - refused;
+        if broken + beyond.count + unknown + sound == 0 {
             return;
         }
         let mut text = format!(
             "{destination}: {sound} files open as what they are, {} do not; of {unknown} the kind \
              is not known, and these are unchecked",
-            self.failed.count
+            broken
         );
         if beyond.count > 0 {
             text += &format!("; {} more are of kinds that cannot be checked here", beyond.count);
@@ -108,6 +111,10 @@ impl Collecting {
                 () = self.cancel.cancelled() => return Err(RootStop::Ended(Self::stopped())),
                 found = command.accepts(&far) => found,
             };
+            if let Err(error) = &found {
+                let path = Escaped(entry.path.as_bytes());
+                self.notice(format!("{path}: --load-check could not be asked: {error}"));
+            }
             opening.note_command(&entry, &found);
             if matches!(found, Ok(true)) {
                 accepted.push(entry);

@@ -4,11 +4,11 @@
 //! It keeps its own name until all else has arrived, and goes only with what is removed then: a
 //! transfer that ends before leaves it, and one that may remove nothing copies it after all.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use xfer_protocol::digest::Digest;
-use xfer_protocol::manifest::Stamp;
+use xfer_protocol::manifest::{Stamp, Timestamp};
 use xfer_protocol::message::removal::{Removal, Rename, Renaming};
 use xfer_protocol::path::RelPath;
 
@@ -24,15 +24,40 @@ const COMPARED_MAX: usize = 4;
 /// Files renamed in one request.
 const RENAMED: Most = Most::entries(256);
 
-/// What goes, by its size, and what of it gets another name.
+/// What goes, by what may tell it, and what of it gets another name.
 #[derive(Default)]
 pub(in crate::engine) struct Renames(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    going: HashMap<u64, Vec<(RelPath, Stamp)>>,
-    taken: HashSet<RelPath>,
+    going: Vec<Going>,
+    by_likeness: HashMap<Likeness, VecDeque<usize>>,
     renamed: Vec<Renamed>,
+}
+
+struct Going {
+    path: RelPath,
+    stamp: Stamp,
+    is_taken: bool,
+}
+
+/// What a file and one that goes may have in common, beside their size.
+#[derive(PartialEq, Eq, Hash)]
+enum Likeness {
+    /// The last part of its name and its time: it is a directory that got another name.
+    Both(u64, Vec<u8>, Timestamp),
+    /// Its time, which another name leaves.
+    Time(u64, Timestamp),
+    Name(u64, Vec<u8>),
+    Size(u64),
+}
+
+/// What goes and may have a file's content.
+#[derive(Clone)]
+pub(in crate::engine) struct Candidate {
+    at: usize,
+    pub(in crate::engine) path: RelPath,
+    pub(in crate::engine) stamp: Stamp,
 }
 
 /// A file of the source whose content stands under a name that goes.
@@ -54,29 +79,56 @@ impl Carried for Renamed {
     }
 }
 
+impl Likeness {
+    /// The likeliest first.
+    fn all(path: &RelPath, stamp: &Stamp) -> [Self; 4] {
+        let (size, time) = (stamp.size, stamp.modified);
+        let name = path.name().unwrap_or_default().to_vec();
+        let both = Self::Both(size, name.clone(), time);
+        [both, Self::Time(size, time), Self::Name(size, name), Self::Size(size)]
+    }
+}
+
 impl Renames {
     pub(super) fn of<'a>(going: impl Iterator<Item = &'a Removal>) -> Self {
         let mut state = State::default();
         let is_large = |r: &&Removal| r.stamp.size > PACK_FILE_MAX;
         for removal in going.filter(|r| !r.directory && !r.linked).filter(is_large) {
-            let known = (removal.path.clone(), removal.stamp);
-            state.going.entry(removal.stamp.size).or_default().push(known);
+            let (path, stamp) = (removal.path.clone(), removal.stamp);
+            for likeness in Likeness::all(&path, &stamp) {
+                state.by_likeness.entry(likeness).or_default().push_back(state.going.len());
+            }
+            state.going.push(Going { path, stamp, is_taken: false });
         }
         Self(Mutex::new(state))
     }
 
-    /// What has the size of a file and may have its content, the likeliest first: a file that got
-    /// another name keeps its time, and often the last part of its name.
-    pub(in crate::engine) fn like(&self, work: &FileWork) -> Vec<(RelPath, Stamp)> {
-        let state = self.lock();
-        let same_size = state.going.get(&work.size).into_iter().flatten();
-        let mut like: Vec<_> =
-            same_size.filter(|(path, _)| !state.taken.contains(path)).cloned().collect();
-        like.sort_by_key(|(path, stamp)| {
-            let same_time = stamp.modified == work.stamp.modified;
-            (!same_time, path.name() != work.path.name())
-        });
-        like.truncate(COMPARED_MAX);
+    /// Whether anything that goes may have the content of a file.
+    pub(in crate::engine) fn may_have(&self, work: &FileWork) -> bool {
+        self.lock().by_likeness.contains_key(&Likeness::Size(work.size))
+    }
+
+    /// What may have the content of a file, the likeliest first.
+    pub(in crate::engine) fn like(&self, work: &FileWork) -> Vec<Candidate> {
+        let mut state = self.lock();
+        let State { going, by_likeness, .. } = &mut *state;
+        let mut like: Vec<Candidate> = Vec::new();
+        for likeness in Likeness::all(&work.path, &Stamp { size: work.size, ..work.stamp }) {
+            let Some(list) = by_likeness.get_mut(&likeness) else { continue };
+            // Those that were taken first are not come to again.
+            while list.front().is_some_and(|at| going[*at].is_taken) {
+                list.pop_front();
+            }
+            for at in list.iter().copied().filter(|at| !going[*at].is_taken) {
+                if like.len() >= COMPARED_MAX {
+                    break;
+                }
+                if like.iter().all(|known| known.at != at) {
+                    let Going { path, stamp, .. } = &going[at];
+                    like.push(Candidate { at, path: path.clone(), stamp: *stamp });
+                }
+            }
+        }
         like
     }
 
@@ -84,12 +136,13 @@ impl Renames {
     pub(in crate::engine) fn take(
         &self,
         work: &FileWork,
-        (from, stamp): (RelPath, Stamp),
+        found: Candidate,
         digest: Digest,
     ) -> bool {
         let mut state = self.lock();
-        let is_free = state.taken.insert(from.clone());
+        let is_free = !std::mem::replace(&mut state.going[found.at].is_taken, true);
         if is_free {
+            let Candidate { path: from, stamp, .. } = found;
             state.renamed.push(Renamed { work: work.clone(), from, stamp, digest });
         }
         is_free
@@ -148,4 +201,67 @@ pub(in crate::engine) async fn rename(
         settle(cx, done).await?;
     }
     Ok(left)
+}
+
+#[cfg(test)]
+mod tests {
+    use xfer_protocol::manifest::Metadata;
+    use xfer_protocol::message::Ticket;
+
+    use super::*;
+
+    const SIZE: u64 = PACK_FILE_MAX + 1;
+
+    fn path(text: &str) -> RelPath {
+        RelPath::new(text).unwrap()
+    }
+
+    fn stamp(second: i64) -> Stamp {
+        let modified = Timestamp { seconds: second, nanoseconds: 0 };
+        Stamp { size: SIZE, modified, ..Stamp::default() }
+    }
+
+    fn work(text: &str, second: i64) -> FileWork {
+        FileWork {
+            ticket: Ticket(0),
+            source_path: path(text),
+            path: path(text),
+            size: SIZE,
+            allocated: SIZE,
+            stamp: stamp(second),
+            wanted: Metadata::default(),
+            found: None,
+            basis: None,
+            changes: 0,
+        }
+    }
+
+    /// Name and time tell most, then the time alone; what is taken is not come to again.
+    #[test]
+    fn the_likeliest_come_first_and_each_is_taken_once() {
+        let removal = |at: usize, text: &str, second| Removal {
+            ticket: Ticket(0),
+            path: path(text),
+            directory: false,
+            stamp: stamp(second),
+            linked: at == 0,
+        };
+        let names = ["linked/a", "0/a", "1/a", "2/a", "3/a", "other/b", "same/a", "6/c"];
+        let seconds = [7, 1, 2, 3, 4, 7, 7, 5];
+        let going = names.iter().zip(seconds).enumerate();
+        let going: Vec<_> = going.map(|(at, (name, second))| removal(at, name, second)).collect();
+        let renames = Renames::of(going.iter());
+        let wanted = work("new/a", 7);
+        let told = |found: &[Candidate]| -> Vec<_> {
+            found.iter().map(|candidate| candidate.path.to_string()).collect()
+        };
+        let found = renames.like(&wanted);
+        assert_eq!(told(&found), ["same/a", "other/b", "0/a", "1/a"]);
+        let digest = xfer_protocol::digest::file_digest(b"");
+        assert!(renames.take(&wanted, found[0].clone(), digest));
+        assert!(!renames.take(&work("also/a", 7), found[0].clone(), digest));
+        assert_eq!(told(&renames.like(&wanted)), ["other/b", "0/a", "1/a", "2/a"]);
+        assert!(renames.may_have(&wanted) && renames.found().len() == 1);
+        assert!(!renames.may_have(&FileWork { size: SIZE + 1, ..wanted }));
+    }
 }
