@@ -4,6 +4,7 @@ pub mod awkward;
 pub mod http_api;
 pub mod lambda_api;
 pub mod machine;
+pub mod measured;
 pub mod net;
 pub mod oracle;
 pub mod random;

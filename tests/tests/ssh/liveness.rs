@@ -127,7 +127,7 @@ async fn a_silent_port_and_a_closed_port_end_in_time() {
         matches!(error, SshError::Unreachable { problem: ReachProblem::TimedOut(_), .. }),
         "{error}"
     );
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(begun.elapsed() < Duration::from_secs(8));
     drop(listener);
     let error = connect(&options, "here").await.unwrap_err();
     assert!(
@@ -194,7 +194,7 @@ async fn a_peer_that_falls_silent_is_noticed_idle_or_busy() {
         drop(exec.stream.reader.read_to_end(&mut nothing).await);
         assert_eq!(exec.wait().await, None);
         assert!(connection.is_closed());
-        assert!(begun.elapsed() < Duration::from_secs(10), "busy: {busy}");
+        assert!(begun.elapsed() < Duration::from_secs(12), "busy: {busy}");
         let error = connection.exec("true").await.unwrap_err();
         assert_eq!(error.class(), SshErrorClass::Network, "{error}");
     }

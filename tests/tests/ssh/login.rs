@@ -44,7 +44,7 @@ async fn a_refused_login_says_which_keys_were_offered_and_what_to_do() {
     options.identities = vec![other.clone()];
     let begun = Instant::now();
     let error = connect(&options, "here").await.unwrap_err();
-    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert!(begun.elapsed() < Duration::from_secs(25));
     let expected = format!(
         "login refused: root@127.0.0.1:{port} accepts none of your keys. There is no password.\n  \
          offered   {fingerprint}  {key}\n  \
@@ -358,7 +358,7 @@ async fn a_hostile_agent_is_passed_over() {
         let options = options(&with_agent(&server, &socket, &named));
         let begun = Instant::now();
         assert_eq!(echo(&options, "here").await.unwrap(), b"here\n", "reply {index}");
-        assert!(begun.elapsed() < Duration::from_secs(10));
+        assert!(begun.elapsed() < Duration::from_secs(25));
     }
 }
 
