@@ -10,7 +10,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use spans::{is_span, range_digests, span_digest, spans, zero_range_digests, zero_span_digest};
+pub use spans::{
+    is_span, range_digests, span_digest, span_digest_of, spans, zero_range_digests,
+    zero_span_digest,
+};
 pub use tree::{TreeAssembler, TreeError};
 
 /// A BLAKE3 value: a file's root, or the chaining value of an aligned span of it.

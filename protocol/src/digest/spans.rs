@@ -1,5 +1,7 @@
 //! Spans: the pieces of a file that are whole subtrees of its BLAKE3 tree.
 
+use std::convert::Infallible;
+
 use blake3::hazmat::HasherExt;
 
 use super::{BlockSize, Digest};
@@ -42,8 +44,31 @@ pub fn is_span(range: ByteRange, file_size: u64) -> bool {
 #[must_use]
 pub fn span_digest(start: u64, bytes: &[u8], file_size: u64) -> Digest {
     let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    hash_span(start, length, file_size, |hasher| {
+    let Ok(digest) = hash_span::<Infallible>(start, length, file_size, |hasher| {
         hasher.update(bytes);
+        Ok(())
+    });
+    digest
+}
+
+/// The same of a span whose bytes come piece by piece: `feed` hands on all of them, in order, or
+/// fails.
+///
+/// # Errors
+/// What `feed` fails with.
+///
+/// # Panics
+/// When the range is no span, which [`spans`] never yields.
+pub fn span_digest_of<E>(
+    start: u64,
+    length: u64,
+    file_size: u64,
+    feed: impl FnOnce(&mut dyn FnMut(&[u8])) -> Result<(), E>,
+) -> Result<Digest, E> {
+    hash_span(start, length, file_size, |hasher| {
+        feed(&mut |bytes| {
+            hasher.update(bytes);
+        })
     })
 }
 
@@ -72,14 +97,16 @@ pub fn range_digests(start: u64, bytes: &[u8], file_size: u64) -> Option<Vec<Dig
 /// When the range is no span, which [`spans`] never yields.
 #[must_use]
 pub fn zero_span_digest(start: u64, length: u64, file_size: u64) -> Digest {
-    hash_span(start, length, file_size, |hasher| {
+    let Ok(digest) = hash_span::<Infallible>(start, length, file_size, |hasher| {
         let mut left = length;
         while left > 0 {
             let step = usize::try_from(left).map_or(ZEROS.len(), |l| l.min(ZEROS.len()));
             hasher.update(&ZEROS[..step]);
             left -= step as u64;
         }
-    })
+        Ok(())
+    });
+    digest
 }
 
 /// The digest of each span of a range of zeros; `None` where the range has no digests.
@@ -91,22 +118,23 @@ pub fn zero_range_digests(range: ByteRange, file_size: u64) -> Option<Vec<Digest
     (!digests.is_empty()).then_some(digests)
 }
 
-fn hash_span(
+fn hash_span<E>(
     start: u64,
     length: u64,
     file_size: u64,
-    feed: impl FnOnce(&mut blake3::Hasher),
-) -> Digest {
+    feed: impl FnOnce(&mut blake3::Hasher) -> Result<(), E>,
+) -> Result<Digest, E> {
     let mut hasher = blake3::Hasher::new();
     if start == 0 && length == file_size {
-        feed(&mut hasher);
-        return Digest(*hasher.finalize().as_bytes());
+        feed(&mut hasher)?;
+        return Ok(Digest(*hasher.finalize().as_bytes()));
     }
     let span = ByteRange::at(start, length).is_ok_and(|range| is_span(range, file_size));
     assert!(span, "{length} bytes from {start} are no span of a file of {file_size}");
     hasher.set_input_offset(start);
-    feed(&mut hasher);
-    Digest(hasher.finalize_non_root())
+    // Of no bytes at all there is no chaining value.
+    feed(&mut hasher)?;
+    Ok(Digest(hasher.finalize_non_root()))
 }
 
 /// The length of the largest span that begins at `start` and ends by `end`.

@@ -10,17 +10,15 @@ use xfer_protocol::message::{FileAt, HashBlocks, Reading, Subject};
 use xfer_protocol::range::ByteRange;
 
 use super::Shared;
-use super::hash::in_pieces;
+use super::hash::{WARM_BYTES, cut, in_pieces};
 use super::source::changed;
 use crate::delta::{Found, Index, find_in_place, sums_of};
 use crate::disk::fault::fault;
 use crate::disk::{Errno, file};
 
-/// Bytes that are summed at once.
-const SUMMED_BYTES: u64 = 1 << 20;
-
-/// Bytes that are looked through at once.
-const LOOKED_BYTES: u64 = 4 << 20;
+/// Bytes that are looked through at once: few enough to be read from a processor's own cache, and
+/// many to the block that is read twice.
+const LOOKED_BYTES: u64 = 1 << 20;
 
 impl Shared {
     pub(super) fn sign(&self, sign: &Sign) -> Result<Bytes, Fault> {
@@ -28,7 +26,7 @@ impl Shared {
         check_sign(sign).map_err(|_| protocol(at))?;
         let block = u64::from(sign.block);
         let whole = sign.range.len() / block * block;
-        let pieces = cut(sign.range.start(), whole, SUMMED_BYTES / block * block);
+        let pieces = cut(sign.range.start(), whole, (WARM_BYTES / block).max(1) * block);
         let file = self.open_at(at, Operation::Hash)?;
         let length = usize::try_from(block).map_err(|_| protocol(at))?;
         self.reading(at, &file, || {
@@ -141,13 +139,6 @@ fn look_anywhere(
 
 fn protocol(at: &FileAt) -> Fault {
     Fault::new(FaultKind::Protocol, Operation::Hash, at.path.clone())
-}
-
-/// Cuts so many bytes into pieces.
-fn cut(start: u64, length: u64, step: u64) -> Vec<ByteRange> {
-    let end = start + length;
-    let starts = (0..length.div_ceil(step.max(1))).map(|number| start + number * step);
-    starts.filter_map(|start| ByteRange::new(start, end.min(start + step)).ok()).collect()
 }
 
 /// Reads a range whole; `None` where the file ends before.

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use xfer_protocol::digest::{Digest, span_digest, zero_span_digest};
+use xfer_protocol::digest::{Digest, span_digest_of, zero_span_digest};
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::limits;
 use xfer_protocol::manifest::Stamp;
@@ -27,6 +27,10 @@ const FILES_PER_THREAD: usize = 16;
 
 /// Threads that hash for one call.
 const THREADS_MAX: usize = 8;
+
+/// Bytes that a processor's own cache holds still when they were read: more would have to come from
+/// memory once more to be hashed.
+pub(super) const WARM_BYTES: u64 = 256 << 10;
 
 /// Bytes of a small file that are read at once.
 const PIECE_BYTES: usize = 1 << 20;
@@ -59,6 +63,38 @@ impl Readable {
         };
         Ok((bytes.len() == length).then_some(bytes))
     }
+
+    /// The digest of a block; `None` where the file ends before.
+    fn hash(
+        &self,
+        buffers: &mut Scratch,
+        block: ByteRange,
+        size: u64,
+    ) -> Result<Option<Digest>, Errno> {
+        let step = match self {
+            Self::Cached(_) => WARM_BYTES,
+            // A medium is read fastest in long reads.
+            Self::Direct(_) => block.len(),
+        };
+        let digest = span_digest_of(block.start(), block.len(), size, |update| {
+            cut(block.start(), block.len(), step).into_iter().try_for_each(|piece| {
+                update(self.read(buffers, piece).map_err(Some)?.ok_or(None)?);
+                Ok(())
+            })
+        });
+        match digest {
+            Ok(digest) => Ok(Some(digest)),
+            Err(None) => Ok(None),
+            Err(Some(errno)) => Err(errno),
+        }
+    }
+}
+
+/// Cuts so many bytes into pieces.
+pub(super) fn cut(start: u64, length: u64, step: u64) -> Vec<ByteRange> {
+    let end = start + length;
+    let starts = (0..length.div_ceil(step.max(1))).map(|number| start + number * step);
+    starts.filter_map(|start| ByteRange::new(start, end.min(start + step)).ok()).collect()
 }
 
 #[derive(Default)]
@@ -240,8 +276,8 @@ fn hash_share(
         digests.push(if is_hole {
             zero_span_digest(block.start(), block.len(), size)
         } else {
-            match file.read(&mut scratch, *block)? {
-                Some(bytes) => span_digest(block.start(), bytes, size),
+            match file.hash(&mut scratch, *block, size)? {
+                Some(digest) => digest,
                 None => return Ok(None),
             }
         });
@@ -295,4 +331,37 @@ fn hash_whole(
     }
     let digest = Digest::from_bytes(*hasher.finalize().as_bytes());
     Ok((digest, readable.is_past_cache()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BLOCK: u64 = 64 << 10;
+
+    fn hashed(file: OwnedFd, start: u64) -> Result<Option<Vec<Digest>>, Errno> {
+        let block = ByteRange::at(start, BLOCK).unwrap();
+        let data = RangeSet::from_iter([block]);
+        hash_all(&Readable::Cached(Arc::new(file)), &[block], 4 * BLOCK, &data)
+    }
+
+    /// It may be cut while it is read, and a medium may fail at any place.
+    #[test]
+    fn what_ends_early_or_cannot_be_read_is_told_wherever_it_begins() {
+        for length in [0, 10, BLOCK, BLOCK + 10] {
+            let file = tempfile::tempfile().unwrap();
+            file.set_len(length).unwrap();
+            for start in [0, BLOCK, 2 * BLOCK] {
+                let found = hashed(file.try_clone().unwrap().into(), start).unwrap();
+                assert_eq!(found.is_some(), start + BLOCK <= length, "{start} of {length}");
+            }
+        }
+        let place = tempfile::tempdir().unwrap();
+        for start in [0, BLOCK] {
+            let flags = rustix::fs::OFlags::RDONLY;
+            let directory =
+                rustix::fs::open(place.path(), flags, rustix::fs::Mode::empty()).unwrap();
+            assert_eq!(hashed(directory, start), Err(Errno::ISDIR));
+        }
+    }
 }

@@ -4,12 +4,12 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use xfer_protocol::codec::deltas::check_patch;
-use xfer_protocol::digest::{Digest, span_digest};
+use xfer_protocol::digest::{Digest, span_digest_of};
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::message::delta::{CopiedRange, Patch, gaps};
 use xfer_protocol::range::{ByteRange, RangeSet};
 
-use super::super::hash::{Readable, hash_all, in_threads_of};
+use super::super::hash::{Readable, WARM_BYTES, cut, hash_all, in_threads_of};
 use super::super::source::changed;
 use super::super::{Shared, guard};
 use super::{PartialFile, Progress};
@@ -76,8 +76,9 @@ impl PartialFile {
         starts.map(|start| block(start).map_err(|_| protocol())).collect()
     }
 
-    /// Puts every block together in memory, and writes those that are what they should be. Where no
-    /// blocks of files can be shared, that is one pass less than to copy and to hash then.
+    /// Puts every block together piece by piece, each of which is hashed and written while the
+    /// processor's cache holds it. Where no blocks of files can be shared, that is one pass less
+    /// than to copy and to hash then.
     fn put(
         &self,
         patch: &Patch,
@@ -87,47 +88,57 @@ impl PartialFile {
     ) -> Result<(), Fault> {
         let numbered: Vec<_> = blocks.iter().copied().zip(&patch.digests).collect();
         let put = in_threads_of(&numbered, |(block, digest)| {
-            let bytes = self.gather(patch, payload, basis, *block)?;
-            if span_digest(block.start(), &bytes, self.size) != **digest {
-                return Err(self.fault(FaultKind::Mismatch, Operation::Write));
+            let (start, length) = (block.start(), block.len());
+            let mut bytes = Vec::new();
+            let found = span_digest_of(start, length, self.size, |update| {
+                for piece in cut(start, length, WARM_BYTES) {
+                    bytes.clear();
+                    self.gather(patch, payload, basis, piece, &mut bytes)?;
+                    update(&bytes);
+                    // Bytes that are not what they should be stay unproven, as they were before.
+                    self.write(&bytes, piece.start())?;
+                }
+                Ok(())
+            })?;
+            match found == **digest {
+                true => Ok(()),
+                false => Err(self.fault(FaultKind::Mismatch, Operation::Write)),
             }
-            self.write(&bytes, block.start())
         });
         put.into_iter().collect()
     }
 
-    /// The bytes of a block: what is copied and what was sent, in order.
+    /// The bytes of a piece: what is copied and what was sent, in order.
     fn gather(
         &self,
         patch: &Patch,
         payload: &[u8],
         basis: &OwnedFd,
-        block: ByteRange,
-    ) -> Result<Vec<u8>, Fault> {
+        piece: ByteRange,
+        bytes: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
         let failed = |errno| fault(errno, Operation::Read, &patch.basis.path);
-        let length = usize::try_from(block.len()).unwrap_or_default();
-        let mut bytes = Vec::with_capacity(length);
         let (mut at, mut sent) = (patch.range.start(), 0);
-        let first = patch.copies.partition_point(|copy| copy.end() <= block.start());
+        let first = patch.copies.partition_point(|copy| copy.end() <= piece.start());
         for copy in &patch.copies[..first] {
             sent += copy.to.saturating_sub(at);
             at = copy.end();
         }
-        for copy in patch.copies[first..].iter().take_while(|copy| copy.to < block.end()) {
+        for copy in patch.copies[first..].iter().take_while(|copy| copy.to < piece.end()) {
             let gap = ByteRange::new(at, copy.to).ok();
-            sent = append_sent(&mut bytes, payload, sent, gap, block);
+            sent = append_sent(bytes, payload, sent, gap, piece);
             at = copy.end();
-            let Some(part) = copy.within(block) else { continue };
+            let Some(part) = copy.within(piece) else { continue };
             let length = usize::try_from(part.length).unwrap_or(usize::MAX);
-            let read = file::read_at(basis, &mut bytes, part.from, length).map_err(failed)?;
+            let read = file::read_at(basis, bytes, part.from, length).map_err(failed)?;
             if read < length {
                 return Err(changed(&patch.basis.path));
             }
         }
         let gap = ByteRange::new(at, patch.range.end()).ok();
-        append_sent(&mut bytes, payload, sent, gap, block);
-        match bytes.len() as u64 == block.len() {
-            true => Ok(bytes),
+        append_sent(bytes, payload, sent, gap, piece);
+        match bytes.len() as u64 == piece.len() {
+            true => Ok(()),
             false => Err(self.fault(FaultKind::Protocol, Operation::Write)),
         }
     }
