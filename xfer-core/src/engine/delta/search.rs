@@ -25,8 +25,12 @@ const WORTH: u64 = 1 << 20;
 /// Bytes of the blocks that are looked for at their own places.
 const FINE: u32 = 16 << 10;
 
-/// The share of a sample from which whole blocks of [`COARSE`] are likely to be equal.
+/// The share of a sample from which whole blocks of [`COARSE`] are likely to be equal, however what
+/// differs lies.
 const NEARLY_ALL: f64 = 0.99;
+
+/// The share from which that is so where what differs lies together.
+const MANY: f64 = 0.25;
 
 /// Places that are looked at before anything else is, and their bytes.
 const SAMPLES: u64 = 24;
@@ -66,32 +70,43 @@ pub(in crate::engine) async fn find(
         return Ok(None);
     }
     let ours = cx.source_file(&work.source_path, work.stamp);
-    let mut best: Option<(Search<'_>, f64, bool)> = None;
+    let mut best: Option<(Search<'_>, Sample, bool)> = None;
     for (path, stamp) in cx.bases.of(work) {
         let is_own = path == work.path;
         let basis = FileAt { root: cx.sink_root, path, stamp };
         let delta = Delta { basis, copies: Copies::default(), known: Default::default() };
         let search = Search { cx, ours: ours.clone(), delta, missing };
-        let Some(share) = search.sample().await? else { continue };
-        if best.as_ref().is_none_or(|(_, before, _)| share > *before) {
-            best = Some((search, share, is_own));
+        let Some(sample) = search.sample().await? else { continue };
+        let share = sample.share;
+        if best.as_ref().is_none_or(|(_, before, _)| share > before.share) {
+            best = Some((search, sample, is_own));
         }
         if share > NEARLY_ALL || is_own && share > 0.0 {
             break;
         }
     }
-    let Some((mut search, share, is_own)) = best else { return Ok(None) };
-    if share > NEARLY_ALL {
+    let Some((mut search, sample, is_own)) = best else { return Ok(None) };
+    let (is_alike, is_nearly_all) = (sample.share > 0.0, sample.share > NEARLY_ALL);
+    if is_nearly_all || sample.share >= MANY && !sample.is_scattered {
         search.compare().await?;
     }
-    if share > 0.0 {
+    if is_alike {
         search.look_in_place().await?;
     }
-    if share > 0.0 || is_own {
+    if is_alike || is_own {
         search.look_for_shifts().await?;
     }
     let delta = search.delta;
     Ok((delta.copies.bytes() >= LEAST).then_some(delta))
+}
+
+/// What a few places say of two files.
+struct Sample {
+    /// The share of what was looked at that is equal at its own place.
+    share: f64,
+    /// Whether any place is equal in part: what differs is everywhere then, and not in a few long
+    /// runs that leave large blocks equal.
+    is_scattered: bool,
 }
 
 struct Search<'a> {
@@ -116,9 +131,8 @@ impl Search<'_> {
             .collect()
     }
 
-    /// Which share of what was looked at is equal at its own place; `None` where one of the two
-    /// cannot be read.
-    async fn sample(&self) -> Result<Option<f64>, Stop> {
+    /// What a few places say; `None` where one of the two cannot be read.
+    async fn sample(&self) -> Result<Option<Sample>, Stop> {
         let common = self.common();
         if common < SAMPLED {
             return Ok(None);
@@ -136,8 +150,11 @@ impl Search<'_> {
         let found: Vec<_> =
             stream::iter(each).buffer_unordered(SAMPLED_AT_ONCE).try_collect().await?;
         let Some(found) = found.into_iter().collect::<Option<Vec<_>>>() else { return Ok(None) };
-        let equal: u64 = found.iter().flatten().map(|copy| copy.length).sum();
-        Ok(Some(equal as f64 / looked as f64))
+        let equal = found.iter().map(|place| place.iter().map(|copy| copy.length).sum::<u64>());
+        let equal: Vec<_> = equal.collect();
+        let is_scattered = equal.iter().any(|equal| (1..SAMPLED).contains(equal));
+        let share = equal.iter().sum::<u64>() as f64 / looked as f64;
+        Ok(Some(Sample { share, is_scattered }))
     }
 
     /// What is equal at its own place, by sums; `None` where one of the two cannot be read.
@@ -290,13 +307,15 @@ impl Search<'_> {
     }
 
     /// The first copy that is found at one of a few places, of blocks that are not far away: to
-    /// look further costs a pass over the whole basis, which is worth it once there is one.
+    /// look further costs a pass over the whole basis, which is worth it once there is one. Blocks
+    /// twice as long as those that are looked for then find as much, by half the sums.
     async fn try_shifts(
         &self,
         block: u32,
         uncovered: &[ByteRange],
     ) -> Result<Option<CopiedRange>, Stop> {
         let size = self.delta.basis.stamp.size;
+        let block = block.saturating_mul(2).min(limits::SUMMED_MAX);
         let (length, reach) = (u64::from(block), SLACK.max(size / 64));
         for at in places(uncovered) {
             let start = at.saturating_sub(reach) / length * length;
