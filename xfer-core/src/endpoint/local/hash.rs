@@ -224,7 +224,7 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Works on pieces of about a MiB, as many at a time as there are processors; in order.
+/// Works on pieces, as many at a time as there are processors; in order.
 pub(super) fn in_pieces<R: Send>(
     pieces: &[ByteRange],
     work: impl Fn(ByteRange) -> R + Sync,
