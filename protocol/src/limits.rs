@@ -117,12 +117,16 @@ pub const SPANS_MAX: usize = 96;
 /// Ranges in one message: a partial riddled with more holes is reported coarser.
 pub const RANGES_MAX: usize = 16 * 1024;
 
-/// Bytes of one sum: four that roll, and eight of a digest. It finds what may be equal, and proves
-/// nothing.
-pub const SUM_BYTES: usize = 12;
+/// Bytes of a sum by which a block is known at one place: a digest's first. They find what may be
+/// equal, and prove nothing.
+pub const PLACED_SUM_BYTES: usize = 8;
+
+/// Bytes of a sum by which a block is found at every byte: four that roll, and those of
+/// [`PLACED_SUM_BYTES`].
+pub const ROLLING_SUM_BYTES: usize = 4 + PLACED_SUM_BYTES;
 
 /// Sums in one payload.
-pub const SUMS_MAX: usize = PAYLOAD_BYTES_MAX / SUM_BYTES;
+pub const SUMS_MAX: usize = PAYLOAD_BYTES_MAX / ROLLING_SUM_BYTES;
 
 /// Bytes of the blocks that sums are told of: below, the sums cost more than they spare.
 pub const SUMMED_MIN: u32 = 1024;

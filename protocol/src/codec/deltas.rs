@@ -3,7 +3,7 @@
 use super::fields::{FieldError, check_file, check_length, check_ranges};
 use crate::digest::{BlockSize, Digest};
 use crate::limits;
-use crate::message::delta::{CopiedRange, Match, Patch, ReadParts, Sign};
+use crate::message::delta::{CopiedRange, Match, Patch, ReadParts, Sign, SumKind};
 use crate::range::ByteRange;
 
 /// Checks what is to be summed.
@@ -32,13 +32,13 @@ pub fn check_match(looked: &Match) -> Result<u64, FieldError> {
     }
     let described = block.saturating_mul(looked.sums.into());
     check_end(looked.from, described)?;
-    check_sums(looked.sums)
+    check_sums(looked.kind, looked.sums)
 }
 
 /// The length of a payload of sums.
-pub(super) fn check_sums(count: u32) -> Result<u64, FieldError> {
+pub(super) fn check_sums(kind: SumKind, count: u32) -> Result<u64, FieldError> {
     let fits = usize::try_from(count).is_ok_and(|count| count <= limits::SUMS_MAX);
-    if fits { Ok(u64::from(count) * limits::SUM_BYTES as u64) } else { Err(FieldError::Copies) }
+    if fits { Ok(u64::from(count) * kind.bytes() as u64) } else { Err(FieldError::Copies) }
 }
 
 /// Checks what is to be hashed and read.

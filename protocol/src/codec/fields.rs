@@ -292,7 +292,7 @@ fn check_reply(reply: &Reply) -> Result<u64, FieldError> {
         }
         Reply::Carried(carried) => errands::check_carried(carried)?,
         Reply::Supplied(length) => return check_trial_payload(*length),
-        Reply::Sums(count) => return deltas::check_sums(*count),
+        Reply::Sums(kind, count) => return deltas::check_sums(*kind, *count),
         Reply::Copies(copies) => deltas::check_copies(copies)?,
         Reply::Parts(digests, length) => return deltas::check_parts(digests, *length),
         Reply::Listening(listening) => check_length(&listening.ports, limits::DATA_PORTS_MAX)?,

@@ -8,6 +8,27 @@ use crate::digest::{BlockSize, Digest};
 use crate::limits;
 use crate::range::ByteRange;
 
+/// What the sums of blocks are good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SumKind {
+    /// To look for each block at one place: [`limits::PLACED_SUM_BYTES`].
+    Placed,
+    /// To look for blocks at every byte: [`limits::ROLLING_SUM_BYTES`]. They take three times as
+    /// long to compute.
+    Rolling,
+}
+
+impl SumKind {
+    /// Bytes of one sum.
+    #[must_use]
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::Placed => limits::PLACED_SUM_BYTES,
+            Self::Rolling => limits::ROLLING_SUM_BYTES,
+        }
+    }
+}
+
 /// Asks for the sums of a file's blocks, wherever its bytes are found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sign {
@@ -17,6 +38,8 @@ pub struct Sign {
     pub range: ByteRange,
     /// Bytes in a block.
     pub block: u32,
+    /// Which sums.
+    pub kind: SumKind,
 }
 
 impl Sign {
@@ -24,7 +47,7 @@ impl Sign {
     #[must_use]
     pub fn length_of_sums(&self) -> u64 {
         let count = self.range.len() / u64::from(self.block.max(1));
-        count.saturating_mul(limits::SUM_BYTES as u64)
+        count.saturating_mul(self.kind.bytes() as u64)
     }
 }
 
@@ -41,8 +64,9 @@ pub struct Match {
     pub from: u64,
     /// How many sums follow.
     pub sums: u32,
-    /// Whether blocks are looked for at every byte; else at their own offsets alone.
-    pub anywhere: bool,
+    /// Which sums: by those that roll blocks are looked for at every byte, else the *n*th at the
+    /// *n*th place of the range alone.
+    pub kind: SumKind,
 }
 
 /// Asks for the digests of a range's blocks, and for some of its bytes.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::delta::CopiedRange;
+use super::delta::{CopiedRange, SumKind};
 use super::errand::{Carried, Gathered};
 use super::passage::{Forwarded, Reached};
 use super::settling::Settling;
@@ -89,7 +89,7 @@ pub enum Reply {
     /// What a survey found; nothing while it is under way, and it may be asked for again.
     Surveyed(Option<Box<Surveyed>>),
     /// So many sums of blocks, as payload.
-    Sums(u32),
+    Sums(SumKind, u32),
     /// What of a file stands in another one.
     Copies(
         #[serde(deserialize_with = "bounded::list::<_, _, { limits::COPIES_MAX }>")]

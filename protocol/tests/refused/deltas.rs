@@ -2,7 +2,7 @@
 
 use xfer_protocol::digest::BlockSize;
 use xfer_protocol::limits;
-use xfer_protocol::message::delta::{CopiedRange, Match, Patch, ReadParts, Sign};
+use xfer_protocol::message::delta::{CopiedRange, Match, Patch, ReadParts, Sign, SumKind};
 use xfer_protocol::message::{Message, Reply, Request, RequestId};
 
 use super::{PARTIAL, Refused, ask, frame, named};
@@ -19,17 +19,18 @@ pub(super) fn frames() -> Vec<Refused> {
 }
 
 fn sums() -> Vec<Refused> {
+    let kind = SumKind::Rolling;
     let sign = |start, block| {
-        ask(Request::Sign(Sign { file: file(9_000), range: range(start, 9_000), block }))
+        ask(Request::Sign(Sign { file: file(9_000), range: range(start, 9_000), block, kind }))
     };
     let looked = |range, block, from, sums, payload: &[u8]| {
         let file = file(1 << 40);
-        let asked = Match { file, range, block, from, sums, anywhere: true };
+        let asked = Match { file, range, block, from, sums, kind };
         frame(&Message::Request(RequestId(1), Request::Match(asked)), payload)
     };
-    let told = |count| frame(&Message::Reply(RequestId(1), Ok(Reply::Sums(count))), b"");
+    let told = |count| frame(&Message::Reply(RequestId(1), Ok(Reply::Sums(kind, count))), b"");
     let (all, above) = (range(0, 9_000), u32::try_from(limits::SUMS_MAX).unwrap() + 1);
-    let whole = Sign { file: file(1 << 40), range: range(0, 1 << 40), block: 1024 };
+    let whole = Sign { file: file(1 << 40), range: range(0, 1 << 40), block: 1024, kind };
     vec![
         named("sign-no-block", "Copies", sign(0, 0)),
         named("sign-small-block", "Copies", sign(0, limits::SUMMED_MIN - 1)),

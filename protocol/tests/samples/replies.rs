@@ -3,7 +3,7 @@
 use xfer_protocol::data_port::{Carrier, DataPort, InsidePort, KeyDigest, Listening, PortRefusal};
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::manifest::{Device, Entry, EntryKind, Inode, ScanItem, Timestamp};
-use xfer_protocol::message::delta::CopiedRange;
+use xfer_protocol::message::delta::{CopiedRange, SumKind};
 use xfer_protocol::message::errand::{Carried, CarryProblem, CarryProblemKind, Gathered, Head};
 use xfer_protocol::message::passage::{Forwarded, Reached};
 use xfer_protocol::message::settling::Settling;
@@ -154,7 +154,7 @@ fn deltas() -> Vec<Sample> {
         CopiedRange { to: 65_537, from: 0, length: 1 },
     ];
     let replies = [
-        ("reply-sums", Reply::Sums(2), &[7; 24][..]),
+        ("reply-sums", Reply::Sums(SumKind::Rolling, 2), &[7; 24][..]),
         ("reply-copies", Reply::Copies(copies), b""),
         ("reply-parts", Reply::Parts(vec![digest(1), digest(2)], 3), b"abc"),
     ];

@@ -6,7 +6,7 @@ use xfer_protocol::data_port::{Carrier, Dial, InsidePort, KeyDigest, Listen};
 use xfer_protocol::digest::BlockSize;
 use xfer_protocol::hello::SessionId;
 use xfer_protocol::manifest::Device;
-use xfer_protocol::message::delta::{CopiedRange, Match, Patch, ReadParts, Sign};
+use xfer_protocol::message::delta::{CopiedRange, Match, Patch, ReadParts, Sign, SumKind};
 use xfer_protocol::message::errand::{CarriedMethod, Carry, Gather, Keeping, RedeemAll, Slice};
 use xfer_protocol::message::passage::{
     Forward, ForwardedRead, Lend, ParcelIndex, Purpose, Reach, ReachByLogin, Redeem, RedeemedWrite,
@@ -373,14 +373,19 @@ fn renames() -> Vec<Named> {
 }
 
 fn deltas() -> Vec<Named> {
-    let sign = Sign { file: file(3 << 20), range: range(65_536, 3 << 20), block: 16_384 };
+    let sign = Sign {
+        file: file(3 << 20),
+        range: range(65_536, 3 << 20),
+        block: 16_384,
+        kind: SumKind::Placed,
+    };
     let looked = Match {
         file: file(300_000),
         range: range(1, 300_000),
         block: 1024,
         from: 7,
         sums: 2,
-        anywhere: true,
+        kind: SumKind::Rolling,
     };
     let read = ReadParts {
         file: file(300_000),

@@ -1,7 +1,6 @@
 //! What is asked of two versions of a file.
 
 use bytes::Bytes;
-use xfer_protocol::limits::SUM_BYTES;
 use xfer_protocol::message::{Reply, Request};
 
 use crate::endpoint::{EndpointResult, Sink, Source, unsupported};
@@ -15,8 +14,9 @@ pub(super) async fn answer<E: Source + Sink>(
     let count = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
     match request {
         Request::Sign(sign) => {
+            let kind = sign.kind;
             let sums = endpoint.sign(sign).await?;
-            Ok((Reply::Sums(count(sums.len() / SUM_BYTES)), sums))
+            Ok((Reply::Sums(kind, count(sums.len() / kind.bytes())), sums))
         }
         Request::Match(looked) => {
             let copies = endpoint.find_copies(looked, payload).await?;

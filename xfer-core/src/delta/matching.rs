@@ -1,6 +1,6 @@
 //! Blocks found again: at their own places, or at any byte.
 
-use xfer_protocol::limits::{COPIES_MAX, SUM_BYTES};
+use xfer_protocol::limits::{COPIES_MAX, PLACED_SUM_BYTES, ROLLING_SUM_BYTES};
 use xfer_protocol::message::delta::CopiedRange;
 
 use super::sums::{Roll, parts, state_of, strong, weak};
@@ -86,12 +86,12 @@ pub fn find_in_place(
     found: &mut Found,
 ) {
     let mut offset = 0;
-    for (sum, bytes) in sums.chunks_exact(SUM_BYTES).zip(bytes.chunks_exact(block.max(1))) {
+    for (sum, bytes) in sums.chunks_exact(PLACED_SUM_BYTES).zip(bytes.chunks_exact(block.max(1))) {
         if found.copies.len() >= COPIES_MAX {
             return;
         }
         let length = bytes.len() as u64;
-        if parts(sum).is_some_and(|(_, told)| told == strong(bytes)) {
+        if *sum == strong(bytes) {
             found.push(CopiedRange { to: at + offset, from: from + offset, length });
         }
         offset += length;
@@ -103,7 +103,7 @@ impl<'a> Index<'a> {
     /// the limit of a message nothing is known.
     #[must_use]
     pub fn new(sums: &'a [u8], block: usize, from: u64) -> Self {
-        let count = sums.len() / SUM_BYTES;
+        let count = sums.len() / ROLLING_SUM_BYTES;
         let bits = usize::BITS - count.saturating_mul(2).leading_zeros();
         let bits = bits.clamp(4, 26);
         let mut index = Self {
@@ -150,7 +150,7 @@ impl<'a> Index<'a> {
     }
 
     fn sum(&self, at: usize) -> Option<(u32, [u8; 8])> {
-        parts(self.sums.get(at * SUM_BYTES..(at + 1) * SUM_BYTES)?)
+        parts(self.sums.get(at * ROLLING_SUM_BYTES..(at + 1) * ROLLING_SUM_BYTES)?)
     }
 
     fn chain(&self, weak: u32) -> usize {

@@ -1,12 +1,10 @@
 //! The sums of blocks: one that rolls on by a byte, and one that is worth believing for a while.
 
-use xfer_protocol::limits::SUM_BYTES;
+use xfer_protocol::limits::PLACED_SUM_BYTES;
+use xfer_protocol::message::delta::SumKind;
 
 /// Odd, so that no bit of the state is lost by a step.
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// Bytes of a sum that are a digest's.
-const STRONG_BYTES: usize = 8;
 
 /// Bytes that are taken in at a time: their products do not wait for each other.
 const STRIDE: usize = 8;
@@ -25,11 +23,13 @@ const fn powers() -> [u64; STRIDE + 1] {
 
 /// The sums of all whole blocks, one behind the other.
 #[must_use]
-pub fn sums_of(bytes: &[u8], block: usize) -> Vec<u8> {
+pub fn sums_of(bytes: &[u8], block: usize, kind: SumKind) -> Vec<u8> {
     let blocks = bytes.chunks_exact(block.max(1));
-    let mut sums = Vec::with_capacity(blocks.len() * SUM_BYTES);
+    let mut sums = Vec::with_capacity(blocks.len() * kind.bytes());
     for block in blocks {
-        sums.extend_from_slice(&weak(state_of(block)).to_le_bytes());
+        if kind == SumKind::Rolling {
+            sums.extend_from_slice(&weak(state_of(block)).to_le_bytes());
+        }
         sums.extend_from_slice(&strong(block));
     }
     sums
@@ -62,15 +62,15 @@ thread_local! {
     pub(super) static HASHED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
-pub(super) fn strong(block: &[u8]) -> [u8; STRONG_BYTES] {
+pub(super) fn strong(block: &[u8]) -> [u8; PLACED_SUM_BYTES] {
     #[cfg(test)]
     HASHED.set(HASHED.get() + block.len());
     let digest = blake3::hash(block);
     digest.as_bytes().first_chunk().copied().unwrap_or_default()
 }
 
-/// The parts of one sum.
-pub(super) fn parts(sum: &[u8]) -> Option<(u32, [u8; STRONG_BYTES])> {
+/// The parts of a sum that rolls.
+pub(super) fn parts(sum: &[u8]) -> Option<(u32, [u8; PLACED_SUM_BYTES])> {
     let (weak, strong) = sum.split_first_chunk()?;
     Some((u32::from_le_bytes(*weak), strong.first_chunk().copied()?))
 }
@@ -137,11 +137,14 @@ mod tests {
     #[test]
     fn a_sum_is_what_the_specification_says() {
         let bytes = bytes(2_500);
-        let sums = sums_of(&bytes, 1000);
-        assert_eq!(sums.len(), 2 * SUM_BYTES);
-        for (sum, block) in sums.chunks(SUM_BYTES).zip(bytes.chunks(1000)) {
-            assert_eq!(sum[..4], told(block).to_le_bytes());
-            assert_eq!(sum[4..], blake3::hash(block).as_bytes()[..8]);
+        let rolling = sums_of(&bytes, 1000, SumKind::Rolling);
+        let placed = sums_of(&bytes, 1000, SumKind::Placed);
+        assert_eq!((rolling.len(), placed.len()), (2 * 12, 2 * 8));
+        let both = rolling.chunks(12).zip(placed.chunks(8));
+        for ((rolling, placed), block) in both.zip(bytes.chunks(1000)) {
+            assert_eq!(rolling[..4], told(block).to_le_bytes());
+            assert_eq!(placed, &blake3::hash(block).as_bytes()[..8]);
+            assert_eq!(rolling[4..], *placed);
         }
     }
 }

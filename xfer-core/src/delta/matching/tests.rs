@@ -3,6 +3,7 @@
 #![expect(clippy::cast_possible_truncation, reason = "all of it is in memory")]
 
 use proptest::prelude::*;
+use xfer_protocol::message::delta::SumKind;
 
 use super::super::sums::HASHED;
 use super::super::sums_of;
@@ -20,7 +21,7 @@ fn noise(length: usize, seed: u64) -> Vec<u8> {
 
 /// Looks through a file in windows, as an endpoint does.
 fn found_in(new: &[u8], basis: &[u8], block: usize, window: usize) -> Vec<CopiedRange> {
-    let sums = sums_of(basis, block);
+    let sums = sums_of(basis, block, SumKind::Rolling);
     found_by(&sums, new, block, window)
 }
 
@@ -103,7 +104,7 @@ fn what_changed_in_place_leaves_its_own_block() {
         let mut new = basis.clone();
         new[at] ^= 1;
         let mut found = Found::new(new.len() as u64);
-        find_in_place(&sums_of(&basis, BLOCK), BLOCK, 0, &new, 0, &mut found);
+        find_in_place(&sums_of(&basis, BLOCK, SumKind::Placed), BLOCK, 0, &new, 0, &mut found);
         assert_eq!(left(&new, &basis, &found.into_copies()), BLOCK + 17, "at {at}");
         let copies = found_in(&new, &basis, BLOCK, 10_000);
         assert_eq!(left(&new, &basis, &copies), BLOCK + 17, "at {at}");
@@ -176,8 +177,8 @@ fn looking_costs_two_passes_at_most() {
         new
     };
     let equal = of_one_sum(512, 8);
-    let sums = sums_of(&equal, block);
-    let distinct: std::collections::HashSet<_> = sums.chunks(SUM_BYTES).collect();
+    let sums = sums_of(&equal, block, SumKind::Rolling);
+    let distinct: std::collections::HashSet<_> = sums.chunks(ROLLING_SUM_BYTES).collect();
     let one = |sum: &&[u8]| sum[..4] == sums[..4];
     assert!(distinct.iter().all(one) && distinct.len() == 128, "{}", distinct.len());
     let shifted = [&[1], &zeros[..]].concat();
@@ -188,7 +189,7 @@ fn looking_costs_two_passes_at_most() {
         ("equal sums", &of_one_sum(512, 9), &equal),
         ("equal sums shifted", &[&[3], &equal[..]].concat(), &equal),
     ] {
-        let sums = sums_of(basis, block);
+        let sums = sums_of(basis, block, SumKind::Rolling);
         let mut found = Found::new(new.len() as u64);
         let before = HASHED.get();
         Index::new(&sums, block, 0).find(new, 0, new.len(), &mut found);
@@ -202,7 +203,7 @@ fn looking_costs_two_passes_at_most() {
 #[test]
 fn sums_of_any_length_are_taken() {
     let new = noise(10_000, 5);
-    for length in [0, 1, SUM_BYTES - 1, SUM_BYTES + 1, 50 * SUM_BYTES] {
+    for length in [0, 1, ROLLING_SUM_BYTES - 1, ROLLING_SUM_BYTES + 1, 50 * ROLLING_SUM_BYTES] {
         assert!(found_by(&noise(length, 6), &new, BLOCK, 4096).is_empty());
     }
 }

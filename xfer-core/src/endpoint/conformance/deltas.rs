@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use xfer_protocol::digest::{BlockSize, span_digest};
 use xfer_protocol::fault::FaultKind;
 use xfer_protocol::limits;
-use xfer_protocol::message::delta::{CopiedRange, Match, Patch, ReadParts, Sign, gaps};
+use xfer_protocol::message::delta::{CopiedRange, Match, Patch, ReadParts, Sign, SumKind, gaps};
 use xfer_protocol::message::{FileAt, PartialIndex};
 use xfer_protocol::range::ByteRange;
 
@@ -69,20 +69,21 @@ pub async fn what_is_common_is_found<F: Fixture>(fixture: &F) {
     let file = stand.stands("new", &new).await;
     let (size, length) = (old.len() as u64, new.len() as u64);
     let range = ByteRange::new(0, size).unwrap();
-    let sign = Sign { file: basis, range, block: 4096 };
+    let sign = Sign { file: basis, range, block: 4096, kind: SumKind::Rolling };
     if !stand.side.makes_deltas() {
         assert_eq!(fault_of(stand.side.sign(sign).await), FaultKind::Unsupported);
         return;
     }
+    let placed = Sign { kind: SumKind::Placed, ..sign.clone() };
     let sums = stand.side.sign(sign).await.unwrap();
-    assert_eq!(sums.len() as u64, size / 4096 * limits::SUM_BYTES as u64);
+    assert_eq!(sums.len() as u64, size / 4096 * limits::ROLLING_SUM_BYTES as u64);
     let looked = Match {
         file: file.clone(),
         range: ByteRange::new(0, length).unwrap(),
         block: 4096,
         from: 0,
         sums: u32::try_from(size / 4096).unwrap(),
-        anywhere: true,
+        kind: SumKind::Rolling,
     };
     let found = stand.side.find_copies(looked.clone(), sums.clone()).await.unwrap();
     let mut found_bytes = 0;
@@ -92,8 +93,10 @@ pub async fn what_is_common_is_found<F: Fixture>(fixture: &F) {
         found_bytes += copy.length;
     }
     assert!(found_bytes + 3 * 4096 > length, "{found:?}");
-    let in_place = Match { anywhere: false, ..looked.clone() };
-    assert_eq!(stand.side.find_copies(in_place, sums.clone()).await.unwrap(), []);
+    let placed = stand.side.sign(placed).await.unwrap();
+    assert_eq!(placed.len() as u64, size / 4096 * limits::PLACED_SUM_BYTES as u64);
+    let in_place = Match { kind: SumKind::Placed, ..looked.clone() };
+    assert_eq!(stand.side.find_copies(in_place, placed).await.unwrap(), []);
     let short = stand.side.find_copies(looked, sums.slice(1..)).await;
     assert_eq!(fault_of(short), FaultKind::Protocol);
 

@@ -4,8 +4,7 @@ use bytes::Bytes;
 use xfer_protocol::codec::deltas::{check_match, check_read_parts, check_sign};
 use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
-use xfer_protocol::limits::SUM_BYTES;
-use xfer_protocol::message::delta::{CopiedRange, Match, ReadParts, Sign};
+use xfer_protocol::message::delta::{CopiedRange, Match, ReadParts, Sign, SumKind};
 use xfer_protocol::message::{FileAt, HashBlocks, Reading, Subject};
 use xfer_protocol::range::ByteRange;
 
@@ -31,7 +30,8 @@ impl Shared {
         let length = usize::try_from(block).map_err(|_| protocol(at))?;
         self.reading(at, &file, || {
             let summed = in_pieces(&pieces, |piece| {
-                read(&file, piece).map(|bytes| bytes.map(|bytes| sums_of(&bytes, length)))
+                read(&file, piece)
+                    .map(|bytes| bytes.map(|bytes| sums_of(&bytes, length, sign.kind)))
             });
             let mut sums = Vec::new();
             for piece in summed {
@@ -61,10 +61,9 @@ impl Shared {
                 let bytes = read(&file, piece).map_err(failed)?;
                 bytes.ok_or_else(|| changed(&at.path))
             };
-            if looked.anywhere {
-                look_anywhere(looked, sums, length, &mut found, whole)
-            } else {
-                look_in_place(looked, sums, length, &mut found, whole)
+            match looked.kind {
+                SumKind::Rolling => look_anywhere(looked, sums, length, &mut found, whole),
+                SumKind::Placed => look_in_place(looked, sums, length, &mut found, whole),
             }
         })?;
         Ok(found.into_copies())
@@ -106,10 +105,11 @@ fn look_in_place(
     let length = u64::from(looked.block);
     let step = LOOKED_BYTES / length * length;
     let start = looked.range.start();
-    let told = sums.len() / SUM_BYTES;
+    let sum = looked.kind.bytes();
+    let told = sums.len() / sum;
     for piece in cut(start, looked.range.len(), step) {
         let skipped = usize::try_from((piece.start() - start) / length).unwrap_or(told);
-        let Some(sums) = sums.get(skipped.min(told) * SUM_BYTES..) else { return Ok(()) };
+        let Some(sums) = sums.get(skipped.min(told) * sum..) else { return Ok(()) };
         let from = looked.from + (piece.start() - start);
         find_in_place(sums, block, from, &read(piece)?, piece.start(), found);
     }

@@ -9,7 +9,6 @@ use xfer_protocol::hello::{
     FEATURE_DELTA, FEATURE_PASSAGES, FEATURE_PROBES, FEATURE_REMOVALS, FEATURE_RENAMES,
     FEATURE_SETTLING, FEATURE_SURVEYS, SessionId,
 };
-use xfer_protocol::limits;
 use xfer_protocol::message::delta::{CopiedRange, Match, Patch, ReadParts, Sign};
 use xfer_protocol::message::passage::{
     Forward, Forwarded, Lend, ParcelIndex, Purpose, Reach, ReachByLogin, Reached, Redeem,
@@ -47,8 +46,6 @@ fn may_stand_at(asked: &Locate, rows: &[Located]) -> bool {
     }
 }
 
-/// Whether each file of a pack came with its bytes or its fault. One that is longer or shorter now
-/// has changed, and has none.
 /// Whether a copy lies within what was looked through, and within the blocks that were told.
 fn may_be_found(asked: &Match, copy: &CopiedRange) -> bool {
     let block = u64::from(asked.block);
@@ -58,6 +55,8 @@ fn may_be_found(asked: &Match, copy: &CopiedRange) -> bool {
     copy.to >= asked.range.start() && copy.end() <= end && is_read
 }
 
+/// Whether each file of a pack came with its bytes or its fault. One that is longer or shorter now
+/// has changed, and has none.
 pub(crate) fn are_whole(reads: &[FileRead], sizes: &[u64]) -> bool {
     reads.len() == sizes.len() && reads.iter().zip(sizes).all(|(read, &size)| is_whole(read, size))
 }
@@ -248,10 +247,11 @@ impl Endpoint for RemoteEndpoint {
     }
 
     async fn sign(&self, sign: Sign) -> EndpointResult<Bytes> {
-        let length = sign.length_of_sums();
+        let (length, kind) = (sign.length_of_sums(), sign.kind);
         match self.call(Request::Sign(sign), Bytes::new(), length).await? {
-            (Reply::Sums(told), sums)
-                if u64::from(told) * limits::SUM_BYTES as u64 == length
+            (Reply::Sums(told_kind, told), sums)
+                if told_kind == kind
+                    && u64::from(told) * kind.bytes() as u64 == length
                     && sums.len() as u64 == length =>
             {
                 // They are no bytes of a file.

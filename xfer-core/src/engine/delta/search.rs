@@ -7,7 +7,10 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use xfer_protocol::digest::BlockSize;
 use xfer_protocol::limits;
-use xfer_protocol::message::delta::{CopiedRange, Match, Sign};
+use xfer_protocol::message::delta::{
+    CopiedRange, Match, Sign,
+    SumKind::{self, Placed, Rolling},
+};
 use xfer_protocol::message::{FileAt, HashBlocks, Reading, Subject};
 use xfer_protocol::range::{ByteRange, RangeSet};
 
@@ -159,9 +162,23 @@ impl Search<'_> {
 
     /// What is equal at its own place, by sums; `None` where one of the two cannot be read.
     async fn in_place(&self, range: ByteRange) -> Result<Option<Vec<CopiedRange>>, Stop> {
-        let sign = Sign { file: self.delta.basis.clone(), range, block: FINE };
-        let Some(sums) = self.there(self.cx.sink.sign(sign).await)? else { return Ok(None) };
-        self.look(range, FINE, range.start(), sums, false).await
+        let Some(sums) = self.sums(range, FINE, Placed).await? else { return Ok(None) };
+        self.look(range, FINE, range.start(), sums, Placed).await
+    }
+
+    /// Sums of blocks of the basis; `None` where it cannot be read.
+    async fn sums(
+        &self,
+        range: ByteRange,
+        block: u32,
+        kind: SumKind,
+    ) -> Result<Option<Bytes>, Stop> {
+        let sign = Sign { file: self.delta.basis.clone(), range, block, kind };
+        let sums = self.cx.sink.sign(sign).await;
+        if self.cx.halt.is_halted() {
+            return Err(Stop::Cancelled);
+        }
+        self.there(sums)
     }
 
     async fn look(
@@ -170,10 +187,10 @@ impl Search<'_> {
         block: u32,
         from: u64,
         sums: Bytes,
-        anywhere: bool,
+        kind: SumKind,
     ) -> Result<Option<Vec<CopiedRange>>, Stop> {
-        let count = u32::try_from(sums.len() / limits::SUM_BYTES).unwrap_or(u32::MAX);
-        let looked = Match { file: self.ours.clone(), range, block, from, sums: count, anywhere };
+        let count = u32::try_from(sums.len() / kind.bytes()).unwrap_or(u32::MAX);
+        let looked = Match { file: self.ours.clone(), range, block, from, sums: count, kind };
         let found = self.cx.source.find_copies(looked, sums).await;
         if self.cx.halt.is_halted() {
             return Err(Stop::Cancelled);
@@ -258,12 +275,12 @@ impl Search<'_> {
         let block = shifted_block(size);
         let count = size / u64::from(block);
         // To look at a short range costs more sums than it spares bytes.
-        let near = 2 * SLACK / u64::from(block) * limits::SUM_BYTES as u64;
+        let near = 2 * SLACK / u64::from(block) * limits::ROLLING_SUM_BYTES as u64;
         let least = (near * GAIN).max(4 * u64::from(block));
         let is_long = |range: &ByteRange| range.len() >= least;
         let uncovered: Vec<_> = self.uncovered().into_iter().filter(is_long).collect();
         let left: u64 = uncovered.iter().map(|range| range.len()).sum();
-        let told = count.saturating_mul(limits::SUM_BYTES as u64);
+        let told = count.saturating_mul(limits::ROLLING_SUM_BYTES as u64);
         let is_too_much = usize::try_from(count).map_or(true, |count| count > limits::SUMS_MAX);
         if count == 0 || is_too_much || left < WORTH.max(told.saturating_mul(GAIN)) {
             return Ok(());
@@ -280,7 +297,7 @@ impl Search<'_> {
         let search = &*self;
         let each = pieces.into_iter().map(|piece| {
             let (from, near) = search.near(piece, first, block, &sums);
-            search.look(piece, block, from, near, true)
+            search.look(piece, block, from, near, Rolling)
         });
         let found: Vec<_> = stream::iter(each).buffered(ASKED).try_collect().await?;
         found.into_iter().flatten().flatten().for_each(|copy| self.delta.copies.add(copy));
@@ -289,14 +306,7 @@ impl Search<'_> {
 
     async fn sums_of_basis(&self, block: u32) -> Result<Option<Bytes>, Stop> {
         let Some(whole) = ByteRange::whole(self.delta.basis.stamp.size) else { return Ok(None) };
-        let each = pieces_of(whole, COMPARED).map(|range| async move {
-            let sign = Sign { file: self.delta.basis.clone(), range, block };
-            let sums = self.cx.sink.sign(sign).await;
-            if self.cx.halt.is_halted() {
-                return Err(Stop::Cancelled);
-            }
-            self.there(sums)
-        });
+        let each = pieces_of(whole, COMPARED).map(|range| self.sums(range, block, Rolling));
         let pieces: Vec<_> = stream::iter(each).buffered(ASKED).try_collect().await?;
         let mut sums = BytesMut::new();
         for piece in pieces {
@@ -324,9 +334,8 @@ impl Search<'_> {
             };
             let end = at.saturating_add(length).min(self.ours.stamp.size);
             let Ok(range) = ByteRange::new(at, end) else { continue };
-            let sign = Sign { file: self.delta.basis.clone(), range: near, block };
-            let Some(sums) = self.there(self.cx.sink.sign(sign).await)? else { return Ok(None) };
-            match self.look(range, block, start, sums, true).await? {
+            let Some(sums) = self.sums(near, block, Rolling).await? else { return Ok(None) };
+            match self.look(range, block, start, sums, Rolling).await? {
                 None => return Ok(None),
                 Some(found) => {
                     let shifted = found.into_iter().find(|copy| copy.from != copy.to);
@@ -346,12 +355,12 @@ impl Search<'_> {
             return (0, sums.clone());
         }
         let block = u64::from(block);
-        let count = sums.len() / limits::SUM_BYTES;
+        let count = sums.len() / limits::ROLLING_SUM_BYTES;
         let expected = |at: u64| at.saturating_add(first.from).saturating_sub(first.to);
         let number = |at: u64| usize::try_from(at / block).map_or(count, |n| n.min(count));
         let start = number(expected(piece.start()).saturating_sub(SLACK));
         let end = number(expected(piece.end()).saturating_add(SLACK)).max(start);
-        let near = sums.slice(start * limits::SUM_BYTES..end * limits::SUM_BYTES);
+        let near = sums.slice(start * limits::ROLLING_SUM_BYTES..end * limits::ROLLING_SUM_BYTES);
         (start as u64 * block, near)
     }
 }
