@@ -8,6 +8,7 @@
 mod bases;
 mod copies;
 mod search;
+mod shifts;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
