@@ -62,6 +62,70 @@ fn what_was_inserted_is_sent_alone() {
     }
 }
 
+/// What a few places say of the rest is believed until it is copied, and looked at more closely
+/// where it is not so.
+#[test]
+fn edits_of_what_was_shifted_are_sent_alone() {
+    for way in BOTH {
+        let stand = Stand::new();
+        let old = noise(40 * MIB, 14);
+        let edits = [3_000_003, 20_000_002, 20_300_000, 36_000_001];
+        let mut inserted = edited(&old, &edits);
+        inserted.splice(9..9, noise(MIB + 1, 15));
+        let cut = &edited(&old, &edits)[noise(MIB, 0).len() + 1..];
+        for (new, least) in [(&inserted[..], MIB), (cut, 0)] {
+            let payload = stand.moves(way, &[("f", &old)], &[("f", new)], &[]);
+            let most = least + 256 * KIB;
+            assert!((least..=most).contains(&payload), "{way:?}, {least}: {payload}");
+        }
+    }
+}
+
+/// What is assumed of the bytes behind an insertion takes nothing from what was found before it,
+/// and is assumed of nothing else.
+#[test]
+fn what_was_inserted_in_the_middle_is_sent_alone() {
+    for way in BOTH {
+        let stand = Stand::new();
+        let old = noise(40 * MIB, 16);
+        let edits = [3_000_003, 9_000_000];
+        for (edits, at) in [(&[][..], 20_000_001), (&edits[..], 20_000_001)] {
+            let mut new = edited(&old, edits);
+            new.splice(at..at, noise(100 * KIB, 17));
+            let payload = stand.moves(way, &[("f", &old)], &[("f", &new)], &[]);
+            assert!(payload <= 356 * KIB, "{way:?}, {edits:?}: {payload}");
+        }
+    }
+}
+
+/// Where one part is shifted as a few places say, another may stand elsewhere still.
+#[test]
+fn parts_that_changed_places_are_not_sent() {
+    for way in BOTH {
+        let stand = Stand::new();
+        let (first, second) = (noise(10 * MIB, 18), noise(30 * MIB, 21));
+        let (old, new) = ([&first[..], &second].concat(), [&second[..], &first].concat());
+        let payload = stand.moves(way, &[("f", &old)], &[("f", &new)], &[]);
+        assert!(payload <= 256 * KIB, "{way:?}: {payload}");
+    }
+}
+
+/// Two insertions, of which a few places see only the first: behind the second, and behind the end
+/// of the old file, is looked once more.
+#[test]
+fn what_was_inserted_twice_is_sent_alone() {
+    for way in BOTH {
+        let stand = Stand::new();
+        let old = noise(80 * MIB, 22);
+        let mut new = old.clone();
+        let late = old.len() - 3_000_000;
+        new.splice(late..late, noise(MIB, 23));
+        new.splice(0..0, noise(2 * MIB, 24));
+        let payload = stand.moves(way, &[("f", &old)], &[("f", &new)], &[]);
+        assert!(payload <= 3 * MIB + 512 * KIB, "{way:?}: {payload}");
+    }
+}
+
 /// A file that lies elsewhere at the destination is not sent, wherever its old name is listed.
 #[test]
 fn a_file_under_another_name_is_not_sent() {

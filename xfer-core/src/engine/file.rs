@@ -346,6 +346,9 @@ impl Copy<'_> {
             if refused.is_empty() || !matches!(sent, Ok(None)) {
                 return sent;
             }
+            if let Some(delta) = self.delta.take() {
+                self.delta = delta::look_closer(self.cx, self.work, delta, &refused).await?;
+            }
             // What could not be copied is sent, and nothing else again.
             kept = ByteRange::whole(self.work.size).into_iter().collect();
             refused.iter().for_each(|range| kept.remove(range));

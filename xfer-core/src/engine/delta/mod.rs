@@ -18,11 +18,12 @@ use xfer_protocol::digest::{BlockSize, Digest};
 use xfer_protocol::fault::{Fault, FaultKind};
 use xfer_protocol::message::delta::{CopiedRange, Patch, ReadParts, gaps};
 use xfer_protocol::message::{FileAt, PartialIndex};
-use xfer_protocol::range::ByteRange;
+use xfer_protocol::range::{ByteRange, RangeSet};
 
 pub(super) use self::bases::Bases;
 use self::copies::Copies;
-pub(super) use self::search::{find, may_pay};
+pub(super) use self::search::{find, look_closer, may_pay};
+use self::shifts::Shift;
 use super::context::{Context, Stop};
 use super::ledger::Side;
 use super::pack::FileWork;
@@ -30,6 +31,9 @@ use super::pieces::pieces_of;
 
 /// The longest range that is copied at once; all of it is hashed before it is answered.
 const RANGE_MAX: u64 = 64 << 20;
+
+/// The same where something was only assumed: of what is wrong all is done in vain.
+const BELIEVED_MAX: u64 = 16 << 20;
 
 /// The grid of digests where there is a choice: that of what was compared.
 const COARSE: u64 = 4 << 20;
@@ -43,6 +47,12 @@ pub(super) struct Delta {
     copies: Copies,
     /// Digests of the source's blocks that were compared already.
     known: BTreeMap<u64, Digest>,
+    /// Where all of it is expected that a few places spoke for.
+    assumed: Option<Shift>,
+    /// What was assumed, and nothing looked at.
+    believed: RangeSet,
+    /// How often anything was assumed.
+    assumptions: u8,
 }
 
 /// A range that is copied but for some of its bytes.
@@ -64,6 +74,11 @@ pub(super) enum Outcome {
 }
 
 impl Delta {
+    fn new(basis: FileAt) -> Self {
+        let (copies, known) = (Copies::default(), BTreeMap::new());
+        Self { basis, copies, known, assumed: None, believed: RangeSet::new(), assumptions: 0 }
+    }
+
     /// What is patched from an offset on, up to a limit; `None` where it is sent. At most
     /// `literal` bytes are sent with it, where that leaves a range.
     pub(super) fn next(&self, start: u64, limit: u64, size: u64, literal: u64) -> Option<Patched> {
@@ -73,7 +88,8 @@ impl Delta {
         let whole = self.copies.run(start, limit);
         let end = if whole == size { size } else { whole / LEAST * LEAST };
         if end == limit || end >= start.saturating_add(COARSE) {
-            return self.patched(start, even(start, end, size), size);
+            let most = if self.believed.is_empty() { RANGE_MAX } else { BELIEVED_MAX };
+            return self.patched(start, even(start, end, size, most), size);
         }
         let mut cell = COARSE;
         loop {
@@ -103,12 +119,21 @@ impl Delta {
         Some(Patched { range, block, basis, copies, known })
     }
 
-    /// Takes that a range could not be copied; if its basis is to blame, nothing can be.
+    /// Takes that a range could not be copied; if its basis is to blame, nothing can be, and if
+    /// something was assumed of it, that was wrong.
     pub(super) fn refuse(&mut self, range: ByteRange, fault: &Fault) {
-        if fault.kind == FaultKind::Mismatch {
+        if fault.kind != FaultKind::Mismatch {
+            (self.copies, self.assumed) = (Copies::default(), None);
+            return;
+        }
+        let mut believed = RangeSet::from_iter([range]);
+        self.believed.missing_from(range).iter().for_each(|other| believed.remove(other));
+        if believed.is_empty() {
             self.copies.remove(range);
-        } else {
-            self.copies = Copies::default();
+        }
+        for range in believed.iter() {
+            self.copies.remove(range);
+            self.believed.remove(range);
         }
     }
 }
@@ -163,8 +188,8 @@ impl Patched {
 }
 
 /// The end of a range that is copied whole: on the grid of what was compared, where it can be.
-fn even(start: u64, end: u64, size: u64) -> u64 {
-    let end = end.min((start / RANGE_MAX + 1).saturating_mul(RANGE_MAX));
+fn even(start: u64, end: u64, size: u64, most: u64) -> u64 {
+    let end = end.min((start / most + 1).saturating_mul(most));
     let next = start.saturating_add(1).next_multiple_of(COARSE);
     if !start.is_multiple_of(COARSE) {
         return end.min(next);

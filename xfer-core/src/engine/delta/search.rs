@@ -13,7 +13,6 @@ use xfer_protocol::message::delta::{
 use xfer_protocol::message::{FileAt, HashBlocks, Reading, Subject};
 use xfer_protocol::range::{ByteRange, RangeSet};
 
-use super::copies::Copies;
 use super::{COARSE, Delta, LEAST};
 use crate::endpoint::EndpointResult;
 use crate::engine::context::{Context, Stop};
@@ -25,7 +24,7 @@ use crate::engine::pieces::pieces_of;
 pub(super) const WORTH: u64 = 1 << 20;
 
 /// Bytes of the blocks that are looked for at their own places.
-const FINE: u32 = 16 << 10;
+pub(super) const FINE: u32 = 16 << 10;
 
 /// The share of a sample from which whole blocks of [`COARSE`] are likely to be equal, however what
 /// differs lies.
@@ -35,9 +34,12 @@ const NEARLY_ALL: f64 = 0.99;
 const MANY: f64 = 0.25;
 
 /// Places that are looked at before anything else is, and their bytes.
-const SAMPLES: u64 = 24;
-const SAMPLED_AT_ONCE: usize = 24;
-const SAMPLED: u64 = 64 << 10;
+pub(super) const SAMPLES: u64 = 24;
+pub(super) const SAMPLED_AT_ONCE: usize = 24;
+pub(super) const SAMPLED: u64 = 64 << 10;
+
+/// Places that may be equal in part where what differs lies together: a run begins in one.
+const SCATTERED: usize = 2;
 
 /// Bytes that one request compares.
 pub(super) const COMPARED: u64 = 64 << 20;
@@ -67,7 +69,7 @@ pub(in crate::engine) async fn find(
     for (path, stamp) in cx.bases.of(work) {
         let is_own = path == work.path;
         let basis = FileAt { root: cx.sink_root, path, stamp };
-        let delta = Delta { basis, copies: Copies::default(), known: Default::default() };
+        let delta = Delta::new(basis);
         let search = Search { cx, ours: ours.clone(), delta, missing };
         let Some(sample) = search.sample().await? else { continue };
         let share = sample.share;
@@ -93,12 +95,28 @@ pub(in crate::engine) async fn find(
     Ok((delta.copies.bytes() >= LEAST).then_some(delta))
 }
 
+/// Looks again where what was assumed of a basis is not so: at the places where it was expected,
+/// block by small block, and then everywhere.
+pub(in crate::engine) async fn look_closer(
+    cx: &Arc<Context>,
+    work: &FileWork,
+    mut delta: Delta,
+    refused: &RangeSet,
+) -> Result<Option<Delta>, Stop> {
+    let Some(shift) = delta.assumed.take() else { return Ok(Some(delta)) };
+    let ours = cx.source_file(&work.source_path, work.stamp);
+    let mut search = Search { cx, ours, delta, missing: refused };
+    search.look_at(shift).await?;
+    search.look_for_shifts().await?;
+    Ok(Some(search.delta))
+}
+
 /// What a few places say of two files.
 struct Sample {
     /// The share of what was looked at that is equal at its own place.
     share: f64,
-    /// Whether any place is equal in part: what differs is everywhere then, and not in a few long
-    /// runs that leave large blocks equal.
+    /// Whether some places are equal in part: what differs is everywhere then, and not in a few
+    /// long runs that leave large blocks equal.
     is_scattered: bool,
 }
 
@@ -118,10 +136,13 @@ impl Search<'_> {
     /// What is missing of the bytes that both files have, and nothing brings yet.
     pub(super) fn uncovered(&self) -> Vec<ByteRange> {
         let Some(common) = ByteRange::whole(self.common()) else { return Vec::new() };
-        let missing = self.missing.iter().filter_map(|range| range.intersection(common));
-        missing
-            .flat_map(|range| self.delta.copies.missing_from(range).iter().collect::<Vec<_>>())
-            .collect()
+        self.left().into_iter().filter_map(|range| range.intersection(common)).collect()
+    }
+
+    /// What is missing, and nothing brings yet.
+    pub(super) fn left(&self) -> Vec<ByteRange> {
+        let left = |range| self.delta.copies.missing_from(range).iter().collect::<Vec<_>>();
+        self.missing.iter().flat_map(left).collect()
     }
 
     /// What a few places say; `None` where one of the two cannot be read.
@@ -145,15 +166,26 @@ impl Search<'_> {
         let Some(found) = found.into_iter().collect::<Option<Vec<_>>>() else { return Ok(None) };
         let equal = found.iter().map(|place| place.iter().map(|copy| copy.length).sum::<u64>());
         let equal: Vec<_> = equal.collect();
-        let is_scattered = equal.iter().any(|equal| (1..SAMPLED).contains(equal));
+        let in_part = equal.iter().filter(|equal| (1..SAMPLED).contains(*equal)).count();
+        let wholly = equal.iter().filter(|equal| **equal == 0).count();
+        let is_scattered = in_part > SCATTERED.min(wholly);
         let share = equal.iter().sum::<u64>() as f64 / looked as f64;
         Ok(Some(Sample { share, is_scattered }))
     }
 
     /// What is equal at its own place, by sums; `None` where one of the two cannot be read.
     async fn in_place(&self, range: ByteRange) -> Result<Option<Vec<CopiedRange>>, Stop> {
-        let Some(sums) = self.sums(range, FINE, Placed).await? else { return Ok(None) };
-        self.look(range, FINE, range.start(), sums, Placed).await
+        self.placed(range, range).await
+    }
+
+    /// What of a range stands in one of the basis that is as long, each block at its place.
+    pub(super) async fn placed(
+        &self,
+        range: ByteRange,
+        basis: ByteRange,
+    ) -> Result<Option<Vec<CopiedRange>>, Stop> {
+        let Some(sums) = self.sums(basis, FINE, Placed).await? else { return Ok(None) };
+        self.look(range, FINE, basis.start(), sums, Placed).await
     }
 
     /// Sums of blocks of the basis; `None` where it cannot be read.

@@ -18,9 +18,10 @@ fn delta(copies: &[(u64, u64, u64)]) -> Delta {
         inode: 1,
     };
     let basis = FileAt { root: RootIndex(0), path: RelPath::new("old").unwrap(), stamp };
-    let mut all = Copies::default();
-    copies.iter().for_each(|&(to, from, length)| all.add(CopiedRange { to, from, length }));
-    Delta { basis, copies: all, known: BTreeMap::new() }
+    let mut delta = Delta::new(basis);
+    let copies = copies.iter().map(|&(to, from, length)| CopiedRange { to, from, length });
+    copies.for_each(|copy| delta.copies.add(copy));
+    delta
 }
 
 /// All pieces of a file: its range, and bytes that are sent of it.
