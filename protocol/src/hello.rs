@@ -53,6 +53,9 @@ pub const FEATURE_SETTLING: u64 = 1 << 8;
 /// Of an agent: it gives files other names (`Rename`).
 pub const FEATURE_RENAMES: u64 = 1 << 9;
 
+/// Of an agent: it writes over files where they stand (`OpenPartial` with `over`).
+pub const FEATURE_IN_PLACE: u64 = 1 << 10;
+
 /// What one side says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {

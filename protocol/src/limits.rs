@@ -96,7 +96,7 @@ pub const SURVEY_COMMAND_BYTES_MAX: usize = 256;
 pub const CONTAINER_LABEL_BYTES_MAX: usize = 255;
 
 /// Lists that one `Begin` asks for: the first batches of all of them fit in one header.
-pub const LISTS_BEGUN_MAX: usize = 2;
+pub const LISTS_BEGUN_MAX: usize = 3;
 
 /// Kinds of what may stand at the path of a condition: each that there is, and nothing.
 pub const LOCATED_KINDS_MAX: usize = 4;

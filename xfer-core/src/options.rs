@@ -396,6 +396,9 @@ pub struct DiskOptions {
     /// Leaves the receipt at the destination as well, in `.xfer-receipts` below its root. Default:
     /// object stores alone keep one there.
     pub remote_receipt: bool,
+    /// Writes files over what they replace, where it stands: no second copy of a file takes room,
+    /// and until it is complete nothing stands under its name. Default: beside it.
+    pub in_place: bool,
 }
 
 impl TransferOptions {

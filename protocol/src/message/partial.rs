@@ -6,7 +6,7 @@ use super::{RootIndex, Ticket};
 use crate::bounded;
 use crate::digest::Digest;
 use crate::limits;
-use crate::manifest::Metadata;
+use crate::manifest::{Metadata, Stamp};
 use crate::path::RelPath;
 use crate::range::ByteRange;
 
@@ -25,6 +25,8 @@ pub struct OpenPartial {
     pub path: RelPath,
     /// That file's length in bytes.
     pub size: u64,
+    /// What it is to be written over, where it stands, if it can be.
+    pub over: Option<Stamp>,
 }
 
 /// An open partial.
@@ -33,6 +35,8 @@ pub struct Partial {
     /// Ranges that an earlier session may have written: worth hashing, and nothing more.
     #[serde(deserialize_with = "bounded::list::<_, _, { limits::RANGES_MAX }>")]
     pub held: Vec<ByteRange>,
+    /// Whether it is what the file is written over, or was.
+    pub in_place: bool,
 }
 
 /// Declares ranges of a partial as equal to the source's.

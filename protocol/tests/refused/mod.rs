@@ -186,7 +186,8 @@ fn impossible_paths() -> Vec<Refused> {
     ]
     .map(|(name, bytes)| named(&format!("path-{name}"), "UnsafeName", lock(bytes)))
     .into();
-    let root = OpenPartial { partial: PARTIAL, root: ROOT, path: RelPath::root(), size: 1 };
+    let root =
+        OpenPartial { partial: PARTIAL, root: ROOT, path: RelPath::root(), size: 1, over: None };
     all.push(named("partial-of-the-root", "RootItself", ask(Request::OpenPartial(root))));
     let location = [&[0, 1, 1, 3][..], b"a\0b", &[0]].concat();
     all.push(named("location-nul", "Path", raw(&location, b"")));
@@ -212,7 +213,8 @@ fn impossible_requests() -> Vec<Refused> {
         let range = range(start, end);
         ask(Request::HashBlocks(HashBlocks { subject, range, block, reading: Reading::Cached }))
     };
-    let open = |size| OpenPartial { partial: PARTIAL, root: ROOT, path: path(b"f"), size };
+    let open =
+        |size| OpenPartial { partial: PARTIAL, root: ROOT, path: path(b"f"), size, over: None };
     let stamps = |size| {
         let files = FilesAt { root: ROOT, files: vec![(path(b"f"), stamp(size))] };
         ask(Request::HashFiles(HashFiles { files, reading: Reading::Cached }))

@@ -27,7 +27,8 @@ pub(super) fn samples() -> Vec<Sample> {
         space,
     };
     let digests = Digests { digests: vec![digest(0), digest(64)], past_cache: true };
-    let partial = Partial { held: vec![range(0, 1 << 20), range(3 << 20, 7 << 20)] };
+    let partial =
+        Partial { held: vec![range(0, 1 << 20), range(3 << 20, 7 << 20)], in_place: true };
     let hashes = vec![Ok(digest(3)), Err(fault(FaultKind::Changed, Operation::Hash))];
     let pack = vec![
         Ok(ReadFile { size: 2, digest: digest(8) }),

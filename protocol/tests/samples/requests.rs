@@ -132,6 +132,7 @@ fn writing() -> Vec<Named> {
         root: ROOT,
         path: path(b"models/a b"),
         size: i64::MAX as u64,
+        over: Some(stamp(5 << 20)),
     };
     let keep = Keep { partial: PARTIAL, ranges: vec![range(0, 65_536), range(65_536, 200_000)] };
     let block = WriteBlock {

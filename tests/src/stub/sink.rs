@@ -20,7 +20,7 @@ impl Stub {
             }
             Request::OpenPartial(open) => {
                 self.partials.insert(open.partial, open.size);
-                Reply::Partial(Partial { held: claimed(row, &open) })
+                Reply::Partial(Partial { held: claimed(row, &open), in_place: false })
             }
             Request::Commit(commit) => {
                 let size = self.partials.get(&commit.partial).copied();

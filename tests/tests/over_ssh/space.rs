@@ -67,6 +67,47 @@ fn too_little_space_is_refused_before_the_first_byte() {
     oracle::assert_nothing_of_xfer(full.0.path());
 }
 
+/// What is written over what it replaces takes no room beside it.
+#[test]
+fn a_file_written_over_needs_no_second_copy() {
+    let full = Tmpfs::mount("size=24m");
+    let pair = Pair::new();
+    let source = pair.path("source");
+    fs::create_dir(&source).expect("create");
+    tree::big_file(&source.join("large"), 16 * MIB, 1);
+    let there = full.path("there");
+    fs::create_dir(&there).expect("create");
+    tree::big_file(&there.join("large"), 16 * MIB, 2);
+    let locations = [inside(source.clone()), remote(&there)];
+    pair.xfer.run(arguments("push", &[], &locations)).expect_code(8);
+    pair.xfer.run(arguments("push", &["--inplace"], &locations)).expect_code(0);
+    oracle::assert_equal(&source, &there);
+}
+
+/// Where it cannot be written over after all, there must be room beside it.
+#[test]
+fn a_file_that_is_locked_needs_its_room() {
+    let full = Tmpfs::mount("size=24m");
+    let pair = Pair::new();
+    let source = pair.path("source");
+    fs::create_dir(&source).expect("create");
+    tree::big_file(&source.join("large"), 16 * MIB, 1);
+    tree::big_file(&source.join("small"), MIB, 1);
+    let there = full.path("there");
+    fs::create_dir(&there).expect("create");
+    tree::big_file(&there.join("large"), 16 * MIB, 2);
+    let locked = File::open(there.join("large")).expect("open");
+    locked.lock().expect("lock");
+    let before = fs::read(there.join("large")).expect("read");
+    let push = arguments("push", &["--inplace"], &[inside(source.clone()), remote(&there)]);
+    let result = pair.xfer.run(&push).expect_code(8).result();
+    assert_eq!((number(&result, "payload_bytes"), number(&result["entries"], "failed")), (MIB, 1));
+    assert!(fs::read(there.join("large")).expect("read") == before);
+    drop(locked);
+    pair.xfer.run(&push).expect_code(0);
+    oracle::assert_equal(&source, &there);
+}
+
 #[test]
 fn too_few_inodes_are_refused_before_the_first_byte() {
     let full = Tmpfs::mount("size=64m,nr_inodes=100");

@@ -47,6 +47,7 @@ const FLAGS: &[&[&str]] = &[
     &["--delete", "--verify", "received"],
     &["--delete", "--verify", "read-back"],
     &["--delete", "--order", "smallest"],
+    &["--delete", "--inplace"],
 ];
 
 #[test]

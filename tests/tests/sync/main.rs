@@ -3,6 +3,7 @@
 mod acls;
 mod bucket;
 mod chmod;
+mod in_place;
 mod left;
 mod receipt;
 mod renamed;

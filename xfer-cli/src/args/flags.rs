@@ -371,6 +371,11 @@ pub(crate) const FLAGS: &[Flag] = &[
         "Leave SIZE free at the destination (default 512MiB)",
     ),
     switch(
+        "inplace",
+        Group::Travel,
+        "Write over what is replaced: no second copy, and no name until it is complete",
+    ),
+    switch(
         "watch",
         Group::Watch,
         "Go on with what comes later, as soon as it is finished, until stopped",
@@ -540,7 +545,7 @@ pub(crate) const FLAGS: &[Flag] = &[
 ];
 
 /// Long flags of the contract that a later version brings.
-pub(crate) const LATER_FLAGS: &[&str] = &["inplace", "read-back-from", "allow-keys-on-agent"];
+pub(crate) const LATER_FLAGS: &[&str] = &["read-back-from", "allow-keys-on-agent"];
 
 #[cfg(test)]
 mod tests {

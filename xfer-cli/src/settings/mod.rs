@@ -238,6 +238,7 @@ impl CopySettings {
                 reserve: merged.value("reserve", values::size)?,
                 receipt: merged.path("receipt"),
                 remote_receipt: merged.switch("remote-receipt", false),
+                in_place: in_place(merged)?,
             },
             removal: removal(merged)?,
             machine: MachineOptions {
@@ -281,6 +282,16 @@ fn removal(merged: &Merged) -> Result<RemovalOptions, CliError> {
     }
     let backup = merged.path("backup-dir").map(|path| backup_dir(&path)).transpose()?;
     Ok(RemovalOptions { when, limit: limit.unwrap_or_default(), backup })
+}
+
+/// Whether files are written over what they replace.
+fn in_place(merged: &Merged) -> Result<bool, CliError> {
+    let in_place = merged.switch("inplace", false);
+    if in_place && merged.path("backup-dir").is_some() {
+        let what = "--backup-dir keeps what --inplace writes over";
+        return Err(CliError::usage("flags-conflict", what).next("leave one of them out"));
+    }
+    Ok(in_place)
 }
 
 /// A directory below the destination.

@@ -12,9 +12,9 @@ use xfer_protocol::codec::FrameError;
 use xfer_protocol::encoding::{Accepts, Encoded};
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::hello::{
-    FEATURE_DELTA, FEATURE_ENCODED_PAYLOAD, FEATURE_ERRANDS, FEATURE_MAPPED_PORTS,
-    FEATURE_PASSAGES, FEATURE_PROBES, FEATURE_REMOVALS, FEATURE_RENAMES, FEATURE_SETTLING,
-    FEATURE_SURVEYS, Hello, Role, SessionId,
+    FEATURE_DELTA, FEATURE_ENCODED_PAYLOAD, FEATURE_ERRANDS, FEATURE_IN_PLACE,
+    FEATURE_MAPPED_PORTS, FEATURE_PASSAGES, FEATURE_PROBES, FEATURE_REMOVALS, FEATURE_RENAMES,
+    FEATURE_SETTLING, FEATURE_SURVEYS, Hello, Role, SessionId,
 };
 use xfer_protocol::message::errand::RedeemAll;
 use xfer_protocol::message::passage::{ParcelIndex, Purpose, Redeem, RedeemedWrite};
@@ -268,6 +268,8 @@ impl<E: Source + Sink + 'static> Served<E> {
         let always = FEATURE_ENCODED_PAYLOAD | FEATURE_PROBES | FEATURE_REMOVALS;
         let deltas = if self.endpoint.makes_deltas() { FEATURE_DELTA } else { 0 };
         let renames = if self.endpoint.renames() { FEATURE_RENAMES } else { 0 };
+        let in_place = if self.endpoint.writes_in_place() { FEATURE_IN_PLACE } else { 0 };
+        let renames = renames | in_place;
         let always = always | FEATURE_SETTLING;
         let features = features | passages | errands | surveys | deltas | renames | always;
         self.serve(greeted(stream, features, &*self.clock).await?).await

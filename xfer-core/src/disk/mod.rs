@@ -52,5 +52,5 @@ pub(crate) mod unprivileged;
 pub(crate) mod walk;
 pub mod xattrs;
 
-pub use partial_name::{is_partial_name, partial_name};
+pub use partial_name::{in_place_name, is_partial_name, partial_name, written_over};
 pub use rustix::io::Errno;

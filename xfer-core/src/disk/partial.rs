@@ -4,9 +4,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawMode, Stat};
 use rustix::io::Errno;
+use xfer_protocol::manifest::Stamp;
 
 use super::lock::{LockMode, lock, try_lock};
-use super::{confine, stat};
+use super::{confine, stat, written_over};
 
 /// How often a partial that others replace under our hands is tried again.
 const ATTEMPTS: usize = 16;
@@ -113,16 +114,22 @@ pub fn create_anew(
     Err(Errno::WOULDBLOCK)
 }
 
-/// Removes a partial that nobody holds; whether it is gone.
+/// Removes a partial that nobody holds; whether it is gone. Of a file that was begun to be written
+/// over there is nothing else: it stays until something has its name again.
 pub fn remove_unheld(directory: BorrowedFd<'_>, partial: &[u8]) -> Result<bool, Errno> {
     let file = match open_lockable(directory, partial)? {
         Found::File { file, .. } => file,
         Found::Nothing => return Ok(true),
+        Found::Other if is_all_there_is(directory, partial) => return Ok(false),
         Found::Other => return remove_any(directory, partial).map(|()| true),
     };
     match try_lock(&file, LockMode::Exclusive) {
         Err(Errno::WOULDBLOCK) => return Ok(false),
         other => other?,
+    }
+    // Nobody begins to write over a file while this lock is held.
+    if is_all_there_is(directory, partial) {
+        return Ok(false);
     }
     if stands_at(&file, directory, partial)? {
         rustix::fs::unlinkat(directory, partial, AtFlags::empty())?;
@@ -130,9 +137,46 @@ pub fn remove_unheld(directory: BorrowedFd<'_>, partial: &[u8]) -> Result<bool, 
     Ok(true)
 }
 
+fn is_all_there_is(directory: BorrowedFd<'_>, partial: &[u8]) -> bool {
+    written_over(partial).is_some_and(|name| !stands(directory, name))
+}
+
+/// Opens what was begun to be written over, and locks it; `None` where it is no file that we can go
+/// on with, which is left alone: who made it may have it open still. It may have its final mode
+/// already.
+///
+/// # Errors
+/// `WOULDBLOCK` when another transfer holds it.
+pub fn open_begun(directory: BorrowedFd<'_>, partial: &[u8]) -> Result<Option<OwnedFd>, Errno> {
+    for _ in 0..ATTEMPTS {
+        let Found::File { file, writable, mode } = open_lockable(directory, partial)? else {
+            return Ok(None);
+        };
+        lock(&file, LockMode::Exclusive)?;
+        if !stands_at(&file, directory, partial)? {
+            return Err(Errno::WOULDBLOCK);
+        }
+        if writable {
+            return Ok(Some(file));
+        }
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode) | Mode::RUSR | Mode::WUSR)?;
+    }
+    Ok(None)
+}
+
+/// Whether anything stands at a name.
+pub fn stands(directory: BorrowedFd<'_>, name: &[u8]) -> bool {
+    rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+}
+
 /// Whether another transfer holds a partial; waits as long as a dying process may take.
 pub fn is_held(directory: BorrowedFd<'_>, partial: &[u8]) -> Result<bool, Errno> {
-    let Found::File { file, .. } = open_lockable(directory, partial)? else { return Ok(false) };
+    let file = match open_lockable(directory, partial) {
+        Ok(Found::File { file, .. }) => file,
+        // A name that nothing can have is nobody's.
+        Ok(_) | Err(Errno::NAMETOOLONG) => return Ok(false),
+        Err(errno) => return Err(errno),
+    };
     match lock(&file, LockMode::Exclusive) {
         Ok(()) => Ok(false),
         Err(Errno::WOULDBLOCK) => Ok(true),
@@ -195,6 +239,28 @@ pub fn stands_at(file: impl AsFd, directory: BorrowedFd<'_>, name: &[u8]) -> Res
     }
 }
 
+/// Opens a file that is to be written over as a partial is, and locks it; `None` where it cannot be
+/// one: it is not what was seen, another user's, read-only to us, has another name, is being run,
+/// or is held by somebody else.
+pub fn open_to_write_over(
+    directory: BorrowedFd<'_>,
+    name: &[u8],
+    seen: &Stamp,
+) -> Result<Option<OwnedFd>, Errno> {
+    let file = match open_lockable(directory, name) {
+        Ok(Found::File { file, writable: true, .. }) => file,
+        Ok(_) | Err(Errno::PERM | Errno::TXTBSY) => return Ok(None),
+        Err(errno) => return Err(errno),
+    };
+    match try_lock(&file, LockMode::Exclusive) {
+        Ok(()) => {}
+        Err(Errno::WOULDBLOCK) => return Ok(None),
+        Err(errno) => return Err(errno),
+    }
+    let is_it = stat::stamp(&rustix::fs::fstat(&file)?) == *seen;
+    Ok((is_it && stands_at(&file, directory, name)?).then_some(file))
+}
+
 fn is_ours(found: &Stat) -> bool {
     let ours = found.st_uid == rustix::process::geteuid().as_raw();
     ours && stat::file_type(found) == FileType::RegularFile && stat::inode(found).links == 1
@@ -205,7 +271,7 @@ mod tests {
     use std::os::unix::fs::{MetadataExt, symlink};
 
     use super::*;
-    use crate::disk::{file, partial_name};
+    use crate::disk::{file, in_place_name, partial_name};
 
     #[test]
     fn a_partial_is_found_again_and_held_by_one() {
@@ -255,6 +321,63 @@ mod tests {
             drop(file);
             std::fs::remove_file(&at).unwrap();
         }
+    }
+
+    #[test]
+    fn what_was_begun_to_be_written_over_stays_until_its_name_stands() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = std::fs::File::open(directory.path()).unwrap();
+        let begun = in_place_name(b"file").unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let hidden = at(".xfer-in-place-file");
+        std::fs::write(&hidden, b"all").unwrap();
+        assert!(!remove_unheld(place.as_fd(), &begun).unwrap());
+        // Whoever gave it another name wants it.
+        std::fs::hard_link(&hidden, at("kept")).unwrap();
+        assert!(open_begun(place.as_fd(), &begun).unwrap().is_none());
+        assert!(!remove_unheld(place.as_fd(), &begun).unwrap());
+        std::fs::remove_file(at("kept")).unwrap();
+        let held = open_begun(place.as_fd(), &begun).unwrap().unwrap();
+        assert_eq!(open_begun(place.as_fd(), &begun).unwrap_err(), Errno::WOULDBLOCK);
+        std::fs::write(at("file"), b"new").unwrap();
+        assert!(!remove_unheld(place.as_fd(), &begun).unwrap());
+        drop(held);
+        assert!(remove_unheld(place.as_fd(), &begun).unwrap());
+        assert!(!hidden.exists());
+    }
+
+    #[test]
+    fn what_was_begun_is_opened_whatever_its_mode() {
+        use crate::disk::unprivileged;
+
+        for mode in [0o444, 0o222] {
+            unprivileged::run(move |directory| {
+                let place = std::fs::File::open(directory).unwrap();
+                let begun = in_place_name(b"file").unwrap();
+                let made = create(place.as_fd(), &begun, Mode::RUSR | Mode::WUSR).unwrap();
+                file::write_at(&made, b"abc", 0).unwrap();
+                rustix::fs::fchmod(&made, Mode::from_raw_mode(mode)).unwrap();
+                drop(made);
+                let opened = open_begun(place.as_fd(), &begun).unwrap().unwrap();
+                file::write_at(&opened, b"d", 3).unwrap();
+            });
+        }
+    }
+
+    /// Who put it there could read and change what is written to it.
+    #[test]
+    fn what_another_user_made_is_not_gone_on_with() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let place = std::fs::File::open(directory.path()).unwrap();
+        let begun = in_place_name(b"file").unwrap();
+        drop(create(place.as_fd(), &begun, Mode::RUSR | Mode::WUSR).unwrap());
+        let hidden = directory.path().join(".xfer-in-place-file");
+        std::os::unix::fs::chown(&hidden, Some(1000), None).unwrap();
+        assert!(open_begun(place.as_fd(), &begun).unwrap().is_none());
+        assert_eq!(std::fs::metadata(&hidden).unwrap().uid(), 1000);
     }
 
     #[test]

@@ -3,6 +3,12 @@
 /// What every partial's name begins with; no entry may have such a name.
 pub const PARTIAL_PREFIX: &[u8] = b".xfer-partial-";
 
+/// What the name begins with under which a file is written over; no entry may have such a name.
+pub const IN_PLACE_PREFIX: &[u8] = b".xfer-in-place-";
+
+/// Bytes of the longest name.
+const NAME_BYTES_MAX: usize = 255;
+
 /// Hexadecimal digits of the final name's digest in a partial's name.
 const DIGEST_DIGITS: usize = 32;
 
@@ -18,13 +24,30 @@ pub fn partial_name(name: &[u8]) -> Vec<u8> {
     partial
 }
 
-/// Whether `name` is one that [`partial_name`] makes.
+/// The name under which the file `name` is written over, in the same directory; `None` where that
+/// would be too long.
+///
+/// It tells whose bytes they were: until the file is complete nobody else has them.
+#[must_use]
+pub fn in_place_name(name: &[u8]) -> Option<Vec<u8>> {
+    let partial = [IN_PLACE_PREFIX, name].concat();
+    (partial.len() <= NAME_BYTES_MAX).then_some(partial)
+}
+
+/// The file that is written over under a partial's name; `None` where that is another partial.
+#[must_use]
+pub fn written_over(partial: &[u8]) -> Option<&[u8]> {
+    partial.strip_prefix(IN_PLACE_PREFIX).filter(|name| !name.is_empty())
+}
+
+/// Whether `name` is one that [`partial_name`] or [`in_place_name`] makes.
 #[must_use]
 pub fn is_partial_name(name: &[u8]) -> bool {
-    name.strip_prefix(PARTIAL_PREFIX).is_some_and(|digits| {
+    let is_assembled = name.strip_prefix(PARTIAL_PREFIX).is_some_and(|digits| {
         digits.len() == DIGEST_DIGITS
             && digits.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-    })
+    });
+    is_assembled || written_over(name).is_some()
 }
 
 #[cfg(test)]

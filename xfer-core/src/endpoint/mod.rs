@@ -426,6 +426,12 @@ pub trait Sink: Endpoint {
         Err(unsupported())
     }
 
+    /// Whether [`Sink::open_partial`] opens what a file is to be written over; constant over a
+    /// session. Default: it does not.
+    fn writes_in_place(&self) -> bool {
+        false
+    }
+
     /// Syncs directories and lets go of the locks of a root.
     async fn finish(&self, finish: Finish) -> EndpointResult<()>;
 

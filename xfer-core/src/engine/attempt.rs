@@ -1,7 +1,7 @@
 //! One attempt: both ends opened, every source mapped, and each mapping moved.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 use xfer_protocol::fault::FaultKind;
@@ -15,6 +15,7 @@ use super::bill::Bill;
 use super::context::{Budget, Context, Halt, Stop};
 use super::delta::Bases;
 use super::dispatch::Dispatcher;
+use super::in_place;
 use super::in_step::{Early, SourceList, scan_one};
 use super::ledger::{Kept, Ledger, Side};
 use super::manifest::Manifest;
@@ -161,6 +162,7 @@ async fn open(shared: &Shared) -> Result<(Opened, Option<SourceList>), Stop> {
     let (mappings, is_there) = map(shared, located, &sink).await?;
     refuse_own_records(shared, &mappings)?;
     check_removal(shared, &sink, &mappings)?;
+    in_place::check(shared, &sink)?;
     check_lists(shared, &sources, &of_request, &mappings)?;
     let (begun, source_roots) = match begun {
         Some(Begun { root, listing }) => (Some(listing), vec![root]),
@@ -619,6 +621,7 @@ fn context(
         aside: Aside::default(),
         passage: opened.passage.clone(),
         within: opened.within.clone(),
+        spare: OnceLock::new(),
         budget: match &opened.passage {
             None => Budget::new(source.source.window(), u64::MAX),
             Some(passage) => Budget::new(u64::MAX, passage.window()),

@@ -32,7 +32,7 @@ pub(super) async fn write_beside(
         .map_err(|_| Fault::new(FaultKind::NameTooLong, Operation::Create, RelPath::root()))?;
     let (size, capabilities) = (text.len() as u64, sink.capabilities());
     let block = BlockSize::DEFAULT.bytes().max(capabilities.write_grid).max(capabilities.part_min);
-    let open = OpenPartial { partial: PARTIAL, root, path: path.clone(), size };
+    let open = OpenPartial { partial: PARTIAL, root, path: path.clone(), size, over: None };
     sink.open_partial(open).await?;
     for range in pieces(size, block) {
         let bytes = within(&text, range);

@@ -1,6 +1,6 @@
 //! What all workers of one mapping share.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -12,6 +12,7 @@ use xfer_protocol::path::RelPath;
 use super::delta::Bases;
 use super::ledger::{Ledger, Side};
 use super::meter::Meter;
+use super::preflight::Spare;
 use super::publisher::Publisher;
 use super::removal::Aside;
 use crate::clock::{Clock, backoff};
@@ -95,6 +96,8 @@ pub(super) struct Context {
     /// What is kept before it is replaced.
     pub(super) aside: Aside,
     pub(super) budget: Budget,
+    /// What is left over at the destination, once that is known.
+    pub(super) spare: OnceLock<Arc<Spare>>,
     pub(super) pacer: Arc<Pacer>,
     pub(super) observer: SharedObserver,
     pub(super) clock: Arc<dyn Clock>,

@@ -113,7 +113,7 @@ async fn book(cx: &Arc<Context>, file: &FileWork, copied: Copied) -> Result<(), 
         cx.ledger.digest(file.ticket, digest);
     }
     let (path, size, source) = (file.path.clone(), file.size, file.stamp);
-    cx.publisher.stage(vec![(file.ticket, Staged { path, size, source, digest })]);
+    cx.publisher.stage(vec![(file.ticket, Staged { path, size, source, digest, in_place: false })]);
     settle(cx, vec![Outcome { ticket: file.ticket, result: Ok(Some(stamp)) }]).await
 }
 

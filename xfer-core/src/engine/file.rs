@@ -14,6 +14,7 @@ use xfer_protocol::range::{ByteRange, RangeSet};
 use super::context::{Context, Stop, fault};
 use super::copying::{copy_within, unchanged_within};
 use super::delta::{self, Delta, Outcome, Patched};
+use super::in_place;
 use super::ledger::Side;
 use super::pack::{FileWork, keep_aside, settle_equal, source_failed};
 use super::payload::Payload;
@@ -56,12 +57,12 @@ pub(super) async fn copy_file(cx: &Arc<Context>, mut work: FileWork) -> Result<(
         Some(left) => work = left,
         None => return Ok(()),
     }
-    let (mut taints, mut limits, mut doubts) = (0, 0, 0);
+    let (mut taints, mut limits, mut doubts, mut room) = (0, 0, 0, 0);
     loop {
         if cx.halt.is_halted() {
             return Ok(());
         }
-        let (side, failed) = match copy_once(cx, &work).await? {
+        let (side, failed) = match copy_once(cx, &work, &mut room).await? {
             Ended::Staged => return publish_one(cx).await,
             Ended::Failed(side, failed) => (side, failed),
         };
@@ -161,6 +162,8 @@ struct Copy<'a> {
     cx: &'a Arc<Context>,
     work: &'a FileWork,
     partial: PartialIndex,
+    /// Whether that is what it replaces.
+    in_place: bool,
     block: u64,
     /// The grid on which data and holes are told apart.
     grain: u64,
@@ -172,21 +175,31 @@ struct Copy<'a> {
     refused: RangeSet,
 }
 
-async fn copy_once(cx: &Arc<Context>, work: &FileWork) -> Result<Ended, Stop> {
+async fn copy_once(cx: &Arc<Context>, work: &FileWork, room: &mut u64) -> Result<Ended, Stop> {
     let partial = cx.publisher.next_partial();
-    let open =
-        OpenPartial { partial, root: cx.sink_root, path: work.path.clone(), size: work.size };
+    let open = OpenPartial {
+        partial,
+        root: cx.sink_root,
+        path: work.path.clone(),
+        size: work.size,
+        over: in_place::over(work),
+    };
     let opened = match cx.sink.open_partial(open).await {
         Ok(opened) => opened,
         Err(error) => {
             return Ok(Ended::Failed(Side::Destination, cx.sort(Side::Destination, error)?));
         }
     };
+    if let Err(full) = in_place::make_room(cx, work, &opened, room) {
+        return Ok(Ended::Failed(Side::Destination, full));
+    }
     let block = block_length(cx);
     let grain = if grid(cx) <= BlockSize::MIN.bytes() { BlockSize::MIN.bytes() } else { block };
     let tree = TreeAssembler::new(work.size);
     let refused = RangeSet::new();
-    let mut copy = Copy { cx, work, partial, block, grain, tree, done: 0, delta: None, refused };
+    let in_place = opened.in_place;
+    let mut copy =
+        Copy { cx, work, partial, in_place, block, grain, tree, done: 0, delta: None, refused };
     let kept = match copy.keep_held(opened.held).await {
         Ok(kept) => kept,
         Err((side, error)) => return Ok(Ended::Failed(side, cx.sort(side, error)?)),
@@ -224,9 +237,13 @@ fn block_length(cx: &Context) -> u64 {
     }
 }
 
-/// The blocks by which what is held is compared: of a coarse grid nothing finer may be known.
-fn compared(cx: &Context) -> BlockSize {
+/// The blocks by which what is held is compared: of a coarse grid nothing finer may be known, and
+/// an older version differs in small places.
+fn compared(cx: &Context, in_place: bool) -> BlockSize {
     let grid = grid(cx);
+    if in_place && grid <= BlockSize::MIN.bytes() {
+        return BlockSize::MIN;
+    }
     let log = u8::try_from(grid.ilog2()).ok().filter(|_| grid.is_power_of_two());
     let coarse = log.and_then(|log| BlockSize::from_log(log).ok());
     coarse.map_or(BlockSize::DEFAULT, |coarse| coarse.max(BlockSize::DEFAULT))
@@ -287,7 +304,7 @@ impl Copy<'_> {
         piece: ByteRange,
     ) -> Result<Vec<(ByteRange, Digest)>, (Side, EndpointError)> {
         let ours = Subject::File(self.cx.source_file(&self.work.source_path, self.work.stamp));
-        let (held, block) = (Subject::Partial(self.partial), compared(self.cx));
+        let (held, block) = (Subject::Partial(self.partial), compared(self.cx, self.in_place));
         let (ours, theirs) = tokio::join!(
             self.cx.source.hash_blocks(HashBlocks { block, ..request(ours, piece) }),
             self.cx.sink.hash_blocks(HashBlocks { block, ..request(held, piece) }),
@@ -323,7 +340,8 @@ impl Copy<'_> {
 
     /// What of the missing data need not be sent. What passes elsewhere has a way of its own.
     async fn find_delta(&self, kept: &RangeSet, data: &RangeSet) -> Result<Option<Delta>, Stop> {
-        if self.cx.passage.is_some() || self.cx.within.is_some() {
+        // What is written over is no basis any more.
+        if self.cx.passage.is_some() || self.cx.within.is_some() || self.in_place {
             return Ok(None);
         }
         let mut missing = data.clone();
@@ -465,7 +483,8 @@ impl Copy<'_> {
         }
         let FileWork { ticket, path, size, wanted, stamp: source, .. } = self.work.clone();
         self.cx.ledger.digest(ticket, digest);
-        let staged = Staged { path, size, source, digest: Some(digest) };
+        let in_place = self.in_place;
+        let staged = Staged { path, size, source, digest: Some(digest), in_place };
         if self.cx.publishes_at_once() {
             // Such a file is published at once.
             self.cx.publisher.stage(vec![(ticket, staged)]);

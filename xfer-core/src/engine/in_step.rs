@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures_util::future::OptionFuture;
+use futures_util::future::join_all;
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::manifest::{Entry, EntryKind, ScanItem};
 use xfer_protocol::message::{Paths, Root, Scan, ScanBatch, ScanIndex, ScanOptions};
@@ -16,7 +16,7 @@ use super::ledger::Side;
 use super::listing::Listing;
 use super::refusals::refuse_recursion;
 use super::settling::{Settled, Unsettled};
-use crate::disk::is_partial_name;
+use crate::disk::{in_place_name, partial_name};
 use crate::endpoint::{EndpointError, EndpointResult, Source};
 use crate::journal::RecordReader;
 use crate::options::TransferOptions;
@@ -63,15 +63,15 @@ impl SourceList {
     }
 }
 
-/// What is listed at the destination of a mapping: the entry itself, and the partial beside it that
-/// an earlier session may have left.
+/// What is listed at the destination of a mapping: the entry itself, and the partials beside it
+/// that an earlier session may have left.
 pub(super) fn lists_of(
     mapping: &Mapping,
     options: &TransferOptions,
 ) -> Vec<(RelPath, ScanOptions)> {
-    let partial = partial_of(&mapping.top).map(|partial| (partial, ScanOptions::default()));
+    let partials = partials_of(&mapping.top).map(|partial| (partial, ScanOptions::default()));
     let top = (mapping.top.clone(), options_there(options));
-    std::iter::once(top).chain(partial).collect()
+    std::iter::once(top).chain(partials).collect()
 }
 
 fn options_there(options: &TransferOptions) -> ScanOptions {
@@ -154,41 +154,46 @@ pub(super) async fn scan_one(
     Ok((dispatcher, there))
 }
 
-/// Begins to list the destination, unless that was begun, and finds what the partial beside the
-/// mapped entry holds.
+/// Begins to list the destination, unless that was begun, and finds what the partials beside the
+/// mapped entry hold.
 async fn begin_there(cx: &Context, early: Option<Lists>) -> Result<(Destination, u64), Stop> {
     let begun = |list: Result<_, Fault>| match list {
         Ok(first) => Ok(Listing::begun(Arc::clone(&cx.sink), first)),
         Err(fault) => Err(fault.into()),
     };
-    let (top, partial) = if let Some(early) = early {
-        let mut early = early.into_iter().map(begun);
-        (early.next(), early.next())
+    let lists: Vec<_> = if let Some(early) = early {
+        early.into_iter().map(begun).collect()
     } else {
-        let mut lists = lists_of(&cx.mapping, &cx.options).into_iter().map(|(under, options)| {
+        let lists = lists_of(&cx.mapping, &cx.options).into_iter().map(|(under, options)| {
             let scan = Scan { root: cx.sink_root, under, options };
             Listing::begin(Arc::clone(&cx.sink), scan)
         });
-        let (top, partial) = (lists.next(), lists.next());
-        tokio::join!(OptionFuture::from(top), OptionFuture::from(partial))
+        join_all(lists).await
     };
-    let destination = match top {
+    let mut lists = lists.into_iter();
+    let mut destination = match lists.next() {
         Some(top) => Destination::of(top)?,
         None => Destination::nothing(),
     };
-    Ok((destination, held_by(partial).await))
+    let mut held = 0;
+    for (listing, partial) in lists.zip(partials_of(&cx.mapping.top)) {
+        if let Some(allocated) = held_by(listing).await {
+            held += allocated;
+            destination.partials.push(partial);
+        }
+    }
+    Ok((destination, held))
 }
 
-/// Bytes that the partial of a single file holds: it lies beside the mapped entry, not below it.
-async fn held_by(partial: Option<EndpointResult<Listing>>) -> u64 {
-    let Some(Ok(mut listing)) = partial else { return 0 };
-    match listing.next().await {
-        Ok(Some(ScanItem::Partial { allocated, .. })) => allocated,
+/// Bytes that a partial of a single file holds: it lies beside the mapped entry, not below it.
+async fn held_by(partial: EndpointResult<Listing>) -> Option<u64> {
+    match partial.ok()?.next().await {
+        Ok(Some(ScanItem::Partial { allocated, .. })) => Some(allocated),
         Ok(Some(ScanItem::Entry(entry))) => match entry.kind {
-            EntryKind::File { allocated, .. } => allocated,
-            _ => 0,
+            EntryKind::File { allocated, .. } => Some(allocated),
+            _ => None,
         },
-        _ => 0,
+        _ => None,
     }
 }
 
@@ -252,7 +257,7 @@ impl Destination {
                 return Err(Stop::MISMATCHED);
             }
             Some(ScanItem::Partial { path, allocated }) => {
-                dispatcher.held(allocated);
+                dispatcher.partial(&path, allocated);
                 self.partials.push(path);
             }
             // What cannot be listed counts as absent; writing there will tell why.
@@ -282,7 +287,7 @@ impl Destination {
     /// for later.
     pub(super) async fn remove_partials(self, cx: &Context) -> Result<(), Stop> {
         let left = cx.ledger.left_paths();
-        let kept: Vec<_> = left.iter().filter_map(partial_of).collect();
+        let kept: Vec<_> = left.iter().flat_map(partials_of).collect();
         let stale = self.partials.into_iter().filter(|p| !kept.contains(p));
         for paths in batches(stale, Most::entries(1024)) {
             let paths = Paths { root: cx.sink_root, paths };
@@ -293,9 +298,9 @@ impl Destination {
     }
 }
 
-/// Where the partial of a file is.
-fn partial_of(path: &RelPath) -> Option<RelPath> {
-    let name = crate::disk::partial_name(path.name()?);
-    debug_assert!(is_partial_name(&name));
-    path.parent()?.child(&name).ok()
+/// Where partials of a file may be.
+fn partials_of(path: &RelPath) -> impl Iterator<Item = RelPath> {
+    let names = path.name().map(|name| [Some(partial_name(name)), in_place_name(name)]);
+    let (names, parent) = (names.into_iter().flatten().flatten(), path.parent());
+    names.filter_map(move |name| parent.as_ref()?.child(&name).ok())
 }

@@ -14,6 +14,7 @@ pub(super) struct Meter {
     wasted: AtomicU64,
     spared: AtomicU64,
     different: AtomicU64,
+    written_over: AtomicU64,
 }
 
 impl Meter {
@@ -51,11 +52,21 @@ impl Meter {
         self.different.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// A file is whole, and may have been written over what it replaces.
+    pub(super) fn write_over(&self, in_place: bool) {
+        self.written_over.fetch_add(in_place.into(), Ordering::Relaxed);
+    }
+
     /// Payload of earlier sessions. What is spared is found anew by every session.
     pub(super) fn begin_session(&self) -> u64 {
         self.spared.store(0, Ordering::Relaxed);
         self.different.store(0, Ordering::Relaxed);
         self.payload.load(Ordering::Relaxed)
+    }
+
+    /// Files that were written over what they replace.
+    pub(super) fn written_over(&self) -> u64 {
+        self.written_over.load(Ordering::Relaxed)
     }
 
     pub(super) fn wasted_bytes(&self) -> u64 {

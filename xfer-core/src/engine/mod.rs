@@ -16,6 +16,7 @@ mod delta;
 mod dispatch;
 mod file;
 mod hashing;
+mod in_place;
 mod in_step;
 mod inspect;
 mod late;

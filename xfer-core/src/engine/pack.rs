@@ -53,6 +53,8 @@ pub(super) struct FileWork {
     pub(super) found: Option<(Stamp, bool)>,
     /// The file that it replaces, whatever was found out about that.
     pub(super) basis: Option<Box<Stamp>>,
+    /// Bytes that this takes, where it is written over that.
+    pub(super) over: Option<u64>,
     pub(super) changes: u32,
 }
 
@@ -62,11 +64,16 @@ impl FileWork {
         self.size.min(self.allocated.max(1).checked_next_multiple_of(4096).unwrap_or(u64::MAX))
     }
 
+    /// The room that it needs there: beside what it replaces, unless it is written over that.
+    pub(super) fn room(&self) -> u64 {
+        self.written().saturating_sub(self.over.unwrap_or(0))
+    }
+
     /// Whether it is cut into blocks.
     pub(super) fn is_large(&self) -> bool {
         let allocated = self.allocated.saturating_add(HOLES_LEAST);
         let has_holes = self.size > SPARSE_LEAST && allocated < self.size;
-        self.size > PACK_FILE_MAX || has_holes
+        self.over.is_some() || self.size > PACK_FILE_MAX || has_holes
     }
 
     /// Takes what a later look at the source found.
@@ -242,7 +249,10 @@ async fn write(
         .map(|(file, work)| {
             cx.ledger.digest(file.ticket, file.digest);
             let (path, digest) = (file.path.clone(), Some(file.digest));
-            (file.ticket, Staged { path, size: file.size, source: work.stamp, digest })
+            (
+                file.ticket,
+                Staged { path, size: file.size, source: work.stamp, digest, in_place: false },
+            )
         })
         .collect();
     let at_once = cx.publishes_at_once();
@@ -384,7 +394,11 @@ async fn read_back_found(
 ) -> Result<(Vec<(FileWork, Digest)>, Vec<FileWork>), Stop> {
     let files = equal.iter().map(|(file, digest)| {
         let (path, source, digest) = (file.path.clone(), file.stamp, Some(*digest));
-        (file.ticket, Staged { path, size: file.size, source, digest }, found_stamp(file))
+        (
+            file.ticket,
+            Staged { path, size: file.size, source, digest, in_place: false },
+            found_stamp(file),
+        )
     });
     let failed = read_back(cx, &files.collect::<Vec<_>>()).await?;
     let (bad, good): (Vec<_>, Vec<_>) =

@@ -1,7 +1,8 @@
 //! The plan of all mappings together: what is to be done, and whether it fits.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use xfer_protocol::message::Space;
@@ -37,6 +38,33 @@ pub(super) struct Preflight {
     /// Whether nothing may be moved before all is planned.
     waits: bool,
     state: Mutex<State>,
+    spare: Arc<Spare>,
+}
+
+/// Bytes that no file needs by the plan.
+pub(super) struct Spare {
+    all: AtomicU64,
+    taken: AtomicU64,
+}
+
+impl Spare {
+    /// Until all is planned, payload flows only where there is room in plenty.
+    fn unknown() -> Self {
+        Self { all: AtomicU64::new(u64::MAX), taken: AtomicU64::new(0) }
+    }
+
+    /// Notes how many there are.
+    fn is(&self, bytes: u64) {
+        self.all.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Takes so many, if there are.
+    pub(super) fn take(&self, bytes: u64) -> bool {
+        let take = |taken: u64| {
+            taken.checked_add(bytes).filter(|sum| *sum <= self.all.load(Ordering::Relaxed))
+        };
+        bytes == 0 || self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+    }
 }
 
 #[derive(Default)]
@@ -56,7 +84,13 @@ impl Preflight {
     pub(super) fn new(space: Space, reserve: Option<u64>, began: Duration, moved: u64) -> Self {
         let totals = PlanTotals { bytes_to_move: moved, ..PlanTotals::default() };
         let state = State { totals, ..State::default() };
-        Self { space, reserve, began, waits: false, state: Mutex::new(state) }
+        let spare = Arc::new(Spare::unknown());
+        Self { space, reserve, began, waits: false, state: Mutex::new(state), spare }
+    }
+
+    /// What is left over.
+    pub(super) fn spare(&self) -> Arc<Spare> {
+        Arc::clone(&self.spare)
     }
 
     /// The same for a plan that may be refused by how much it moves.
@@ -157,12 +191,15 @@ impl Preflight {
     /// Whether all that is known to be written fits.
     pub(super) fn check(&self) -> Result<(), Stop> {
         check(&Need { rewrite: 0, ..self.lock().need }, &self.space, self.reserve)
+            .map(drop)
             .map_err(Stop::Shortage)
     }
 
     /// Whether it fits if every file that is yet to be compared turns out to differ.
     pub(super) fn check_rewrites(&self) -> Result<(), Stop> {
-        check(&self.lock().need, &self.space, self.reserve).map_err(Stop::Shortage)
+        let left = check(&self.lock().need, &self.space, self.reserve).map_err(Stop::Shortage)?;
+        self.spare.is(left);
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -51,6 +51,8 @@ pub(super) struct Staged {
     /// What the source was when its bytes were read.
     pub(super) source: Stamp,
     pub(super) digest: Option<Digest>,
+    /// Whether it was written over what it replaces.
+    pub(super) in_place: bool,
 }
 
 impl Carried for (Ticket, Staged, Stamp) {
@@ -201,6 +203,7 @@ pub(super) async fn settle(cx: &Context, outcomes: Vec<Outcome>) -> Result<(), S
                     continue;
                 }
                 cx.ledger.done(ticket, path, *size, EntryAction::Moved, stamp);
+                cx.meter.write_over(staged.in_place);
                 arrived.push((ticket, staged, stamp));
             }
             Err(error) => {

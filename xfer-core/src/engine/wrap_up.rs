@@ -256,6 +256,7 @@ fn receipt_head(shared: &Shared, manifest: &Manifest, sums: &Sums, ends: &Ends) 
         },
         // Where its scan was cut as well, nobody knows how many there are.
         failed: sums.entries.failed.max(u64::from(ends.is_cut)),
+        in_place: shared.meter.written_over(),
         provenance: ends.provenance.clone(),
         lines: Some(lines),
         key: Some(key),

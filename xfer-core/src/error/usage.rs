@@ -72,6 +72,9 @@ pub enum UsageReason {
     /// A destination at which nothing can be kept aside.
     #[error("{0}: nothing can be kept aside there, for it cannot rename below one root")]
     CannotBackUp(Location),
+    /// A destination at which nothing can be written over where it stands.
+    #[error("{0}: files cannot be written in place there")]
+    CannotWriteInPlace(Location),
     /// A source that nobody can watch.
     #[error("{0}: only files of machines can be watched")]
     NotWatched(Location),
@@ -97,6 +100,7 @@ impl UsageReason {
             Self::NotRemoved(_) => "delete-with",
             Self::CannotRemove(_) => "cannot-delete",
             Self::CannotBackUp(_) => "cannot-back-up",
+            Self::CannotWriteInPlace(_) => "cannot-write-in-place",
             Self::NotWatched(_) => "not-watched",
             Self::WatchedPlan => "flags-conflict",
             Self::RouteOfPeer(_) => "route-of-peer",
@@ -125,6 +129,9 @@ impl UsageReason {
             Self::NotRemoved(_) => "repeat without it, or without --delete and --backup-dir",
             Self::CannotRemove(_) => "repeat without --delete; its program may be an older xfer",
             Self::CannotBackUp(_) => "repeat without --backup-dir",
+            Self::CannotWriteInPlace(_) => {
+                "repeat without --inplace; its program may be an older xfer"
+            }
             Self::NotWatched(_) => "repeat without --watch, from time to time",
             Self::WatchedPlan => "repeat with one of them",
             Self::RouteOfPeer(_) => "repeat with --route auto, or without it",

@@ -21,8 +21,9 @@ pub struct Need {
     pub rewrite: u64,
 }
 
-/// Checks a complete plan, or what is known of it so far. `reserve` is what was asked to stay free.
-pub fn check(need: &Need, space: &Space, reserve: Option<u64>) -> Result<(), Shortage> {
+/// Checks a complete plan, or what is known of it so far, and tells the bytes that are left over.
+/// `reserve` is what was asked to stay free.
+pub fn check(need: &Need, space: &Space, reserve: Option<u64>) -> Result<u64, Shortage> {
     let needed = need.bytes.saturating_add(need.rewrite).saturating_sub(need.held);
     let reserve = match reserve {
         _ if needed == 0 => 0,
@@ -39,7 +40,7 @@ pub fn check(need: &Need, space: &Space, reserve: Option<u64>) -> Result<(), Sho
     }
     match space.inodes_free {
         Some(free) if need.inodes > free => Err(Shortage::Inodes { needed: need.inodes, free }),
-        _ => Ok(()),
+        _ => Ok(space.bytes_free - needed.saturating_add(reserve)),
     }
 }
 
@@ -61,7 +62,7 @@ mod tests {
     #[test]
     fn what_partials_hold_is_not_asked_for_again() {
         let need = Need { bytes: 1500, inodes: 1, held: 600, rewrite: 0 };
-        assert_eq!(check(&need, &SPACE, Some(50)), Ok(()));
+        assert_eq!(check(&need, &SPACE, Some(50)), Ok(50));
         let need = Need { held: 500, ..need };
         assert!(matches!(
             check(&need, &SPACE, Some(50)),
@@ -78,15 +79,15 @@ mod tests {
     #[test]
     fn a_full_disk_takes_a_plan_that_needs_nothing() {
         let full = Space { bytes_free: 0, inodes_free: Some(0), volatile: false };
-        assert_eq!(check(&Need::default(), &full, Some(512)), Ok(()));
+        assert_eq!(check(&Need::default(), &full, Some(512)), Ok(0));
     }
 
     /// What was asked for must stay free, however much that is; by itself it is a tenth at most.
     #[test]
     fn a_reserve_that_was_asked_for_is_kept() {
         let need = Need { bytes: 900, inodes: 1, held: 0, rewrite: 0 };
-        assert_eq!(check(&need, &SPACE, None), Ok(()));
-        assert_eq!(check(&need, &SPACE, Some(100)), Ok(()));
+        assert_eq!(check(&need, &SPACE, None), Ok(0));
+        assert_eq!(check(&need, &SPACE, Some(100)), Ok(0));
         let kept = check(&need, &SPACE, Some(101));
         assert_eq!(kept, Err(Shortage::Bytes { needed: 1001, reserve: 101, free: 1000, held: 0 }));
         let need = Need { bytes: 1, ..need };

@@ -56,6 +56,10 @@ pub struct ReceiptHead {
     pub excluded: Excluded,
     /// Entries that failed; a receipt with any is no proof of the whole.
     pub failed: u64,
+    /// Files that were completed over what they replaced, so that nothing stood under their names
+    /// meanwhile; absent where there were none.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub in_place: u64,
     /// Its two ends and its moment; absent in the form that nobody signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provenance: Option<Box<Provenance>>,
@@ -73,6 +77,11 @@ impl ReceiptHead {
     pub fn signer(&self) -> Option<PublicKey> {
         self.key.as_deref().and_then(PublicKey::parse)
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// The last line of a receipt.
@@ -292,6 +301,7 @@ mod tests {
             bytes: entries.iter().map(|e| e.kind.size()).sum(),
             excluded: Excluded::default(),
             failed: 0,
+            in_place: 0,
             provenance: Some(Box::default()),
             lines: Some(blake3::hash(&lines).to_string()),
             key: Some(key.public().to_string()),

@@ -135,7 +135,10 @@ impl Lab {
         let root = self.near.open_root(open).await.unwrap().index;
         let (partial, path) = (PartialIndex(1), RelPath::new("file").unwrap());
         let size = self.whole.len() as u64;
-        self.near.open_partial(OpenPartial { partial, root, path, size }).await.unwrap();
+        self.near
+            .open_partial(OpenPartial { partial, root, path, size, over: None })
+            .await
+            .unwrap();
         root
     }
 

@@ -312,7 +312,7 @@ fn what_is_not_of_the_session_is_refused_however_often() {
     };
     let behind = own_file(root, "link/passwd", 8);
     let files = FilesAt { root, files: vec![(behind.path.clone(), behind.stamp)] };
-    let open = |root| OpenPartial { partial, root, path: path("f"), size: MIB };
+    let open = |root| OpenPartial { partial, root, path: path("f"), size: MIB, over: None };
     let asked = [
         (Request::ReadBlock(ReadBlock { file: own_file(elsewhere, "own", MIB), range }), &b""[..]),
         (Request::DataRanges(own_file(elsewhere, "own", MIB)), b""),
@@ -364,7 +364,7 @@ fn ranges_that_cannot_be_kept_are_not() {
         assert_eq!(lab.end(agent).0, Some(12), "{ending:?}");
     }
     let mut agent = lab.agent();
-    let open = OpenPartial { partial, root: agent.root, path: path("f"), size: MIB };
+    let open = OpenPartial { partial, root: agent.root, path: path("f"), size: MIB, over: None };
     agent.controller.ask(Request::OpenPartial(open), b"").expect("answered").expect("opened");
     let keep = Request::Keep(Keep { partial, ranges: vec![range(0, MIB)] });
     assert!(agent.controller.ask(keep, b"").expect("answered").is_err());
@@ -381,7 +381,7 @@ fn a_bomb_is_not_unpacked() {
     let baseline = lab.end(honest).1;
     let mut agent = lab.agent();
     let partial = PartialIndex(5);
-    let open = OpenPartial { partial, root: agent.root, path: path("f"), size: MIB };
+    let open = OpenPartial { partial, root: agent.root, path: path("f"), size: MIB, over: None };
     agent.controller.ask(Request::OpenPartial(open), b"").expect("answered").expect("opened");
     let length = usize::try_from(MIB).expect("small");
     let encoded = Encoded { encoding: Encoding::Zstd, length: 1 << 20 };
@@ -455,7 +455,8 @@ fn a_committed_file_stays_whatever_is_sent_for_it() {
     let metadata = Metadata { mode: 0o644, ..Metadata::default() };
     let digest = file_digest(&good);
     let commit = Request::Commit(Commit { partial, ticket: Ticket(1), digest, metadata });
-    let open = Request::OpenPartial(OpenPartial { partial, root, path: path("f"), size: MIB });
+    let open =
+        Request::OpenPartial(OpenPartial { partial, root, path: path("f"), size: MIB, over: None });
     let publish = |number| Request::Publish(Publish { root, durable: true, number });
     let mut ask = |request: Request, payload: &[u8]| {
         agent.controller.ask(request, payload).expect("answered")

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use xfer_protocol::hello::{
-    FEATURE_DELTA, FEATURE_ENCODED_PAYLOAD, FEATURE_PROBES, FEATURE_REMOVALS, FEATURE_RENAMES,
-    FEATURE_SETTLING, SessionId,
+    FEATURE_DELTA, FEATURE_ENCODED_PAYLOAD, FEATURE_IN_PLACE, FEATURE_PROBES, FEATURE_REMOVALS,
+    FEATURE_RENAMES, FEATURE_SETTLING, SessionId,
 };
 
 use super::tokens::{Grant, TokenFile};
@@ -80,7 +80,8 @@ impl Sessions {
     /// Serves a stream whose holder was accepted, to its end.
     pub(super) async fn serve(self: &Arc<Self>, stream: Stream, holder: Holder) {
         let features = FEATURE_ENCODED_PAYLOAD | FEATURE_PROBES | FEATURE_REMOVALS;
-        let features = features | FEATURE_DELTA | FEATURE_RENAMES | FEATURE_SETTLING;
+        let features = features | FEATURE_DELTA | FEATURE_SETTLING;
+        let features = features | FEATURE_RENAMES | FEATURE_IN_PLACE;
         let Ok(greeted) = greeted(stream, features, &*self.clock).await else { return };
         let name = (holder.verifier, greeted.theirs.session);
         let Some(served) = self.session(name, holder) else { return };

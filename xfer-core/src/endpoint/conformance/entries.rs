@@ -213,6 +213,7 @@ pub async fn nothing_is_written_through_a_link<F: Fixture>(fixture: &F) {
             root: stand.root,
             path: below.clone(),
             size: 1,
+            over: None,
         };
         assert_eq!(fault_of(stand.side.open_partial(open).await), FaultKind::Unsafe);
         let entries = vec![(stand.ticket(), below, plain())];

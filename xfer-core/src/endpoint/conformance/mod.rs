@@ -8,6 +8,7 @@
 
 pub mod deltas;
 pub mod entries;
+pub mod in_place;
 pub mod locks;
 pub mod names;
 pub mod packs;
@@ -80,6 +81,8 @@ pub async fn all<F: Fixture>(make: impl AsyncFn() -> F) {
         removal: what_is_as_it_was_is_removed, what_changed_stays,
             nothing_is_removed_through_a_link, what_goes_can_be_kept, a_file_gets_another_name,
             no_name_is_taken_from_another;
+        in_place: only_what_was_seen_is_written_over, what_is_written_over_stands_until_then,
+            what_was_begun_stays;
         names: awkward_names_survive, long_paths_survive, reserved_names_are_refused;
         locks: an_entry_is_locked_by_one_session, locks_cover_what_is_below,
             locks_go_with_their_session, a_closed_endpoint_serves_nobody;

@@ -70,7 +70,7 @@ pub async fn awkward_names_survive<F: Fixture>(fixture: &F) {
         let size = content.len() as u64;
         let file = RelPath::new("large").unwrap().join(name).unwrap();
         stand.make_parents(&file).await;
-        let open = OpenPartial { partial, root: stand.root, path: file, size };
+        let open = OpenPartial { partial, root: stand.root, path: file, size, over: None };
         stand.side.open_partial(open).await.unwrap();
         let digest = file_digest(content);
         let range = ByteRange::whole(size).unwrap();
@@ -131,8 +131,13 @@ pub async fn long_paths_survive<F: Fixture>(fixture: &F) {
 pub async fn reserved_names_are_refused<F: Fixture>(fixture: &F) {
     let stand = Stand::new(fixture).await;
     let reserved = RelPath::new(partial_name(b"file")).unwrap();
-    let open =
-        OpenPartial { partial: PartialIndex(0), root: stand.root, path: reserved.clone(), size: 1 };
+    let open = OpenPartial {
+        partial: PartialIndex(0),
+        root: stand.root,
+        path: reserved.clone(),
+        size: 1,
+        over: None,
+    };
     assert_eq!(fault_of(stand.side.open_partial(open).await), FaultKind::Unsafe);
     let files = vec![stand.packed(&reserved, b"", plain())];
     let pack = WritePack { root: stand.root, files, publish: true };

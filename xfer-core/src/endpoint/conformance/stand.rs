@@ -178,7 +178,13 @@ impl<S: Sink + Source> Stand<S> {
     }
 
     pub(super) fn opening(&self, index: u64, name: &str, size: u64) -> OpenPartial {
-        OpenPartial { partial: PartialIndex(index), root: self.root, path: path(name), size }
+        OpenPartial {
+            partial: PartialIndex(index),
+            root: self.root,
+            path: path(name),
+            size,
+            over: None,
+        }
     }
 
     /// Sends one range of a file.

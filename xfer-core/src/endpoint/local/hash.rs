@@ -38,6 +38,8 @@ const PIECE_BYTES: usize = 1 << 20;
 /// A file open for hashing, in one of the ways that its bytes can be read.
 pub(super) enum Readable {
     Cached(Arc<OwnedFd>),
+    /// One that may be shorter yet than it will be, and is to have zeros there.
+    Partial(Arc<OwnedFd>),
     Direct(DirectFile),
 }
 
@@ -59,6 +61,12 @@ impl Readable {
                 file::read_at(&**file, &mut buffers.plain, range.start(), length)?;
                 buffers.plain.as_slice()
             }
+            Self::Partial(file) => {
+                buffers.plain.clear();
+                file::read_at(&**file, &mut buffers.plain, range.start(), length)?;
+                buffers.plain.resize(length, 0);
+                buffers.plain.as_slice()
+            }
             Self::Direct(file) => file.read(&mut buffers.aligned, range.start(), length)?,
         };
         Ok((bytes.len() == length).then_some(bytes))
@@ -72,7 +80,7 @@ impl Readable {
         size: u64,
     ) -> Result<Option<Digest>, Errno> {
         let step = match self {
-            Self::Cached(_) => WARM_BYTES,
+            Self::Cached(_) | Self::Partial(_) => WARM_BYTES,
             // A medium is read fastest in long reads.
             Self::Direct(_) => block.len(),
         };

@@ -15,7 +15,7 @@ use super::{Shared, guard};
 use crate::disk::confine::{Confinement, open_directory, open_for_reading};
 use crate::disk::fault::fault;
 use crate::disk::lock::{LockMode, lock};
-use crate::disk::{Errno, partial, partial_name, stat};
+use crate::disk::{Errno, in_place_name, partial, partial_name, stat};
 
 /// Entries of one request beyond which their directories are locked instead: each lock is a
 /// descriptor. No request of ours names as many.
@@ -123,8 +123,10 @@ impl Shared {
             Err(errno) => return Err(errno),
         }
         // A file's lock is its partial's, which lives as long as the file is assembled.
-        if partial::is_held(place.as_fd(), &partial_name(name))? {
-            return Err(Errno::WOULDBLOCK);
+        for partial in [Some(partial_name(name)), in_place_name(name)].into_iter().flatten() {
+            if partial::is_held(place.as_fd(), &partial)? {
+                return Err(Errno::WOULDBLOCK);
+            }
         }
         self.await_entry(root, entry)
     }

@@ -458,6 +458,10 @@ impl Sink for LocalEndpoint {
         true
     }
 
+    fn writes_in_place(&self) -> bool {
+        true
+    }
+
     async fn rename(&self, rename: Rename) -> EndpointResult<Vec<Outcome>> {
         self.blocking(move |shared| shared.rename(&rename)).await
     }

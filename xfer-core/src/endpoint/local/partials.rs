@@ -1,5 +1,6 @@
 //! Large files being assembled.
 
+mod body;
 mod patching;
 
 use std::collections::{BTreeMap, HashMap};
@@ -15,6 +16,7 @@ use xfer_protocol::message::{
 use xfer_protocol::path::RelPath;
 use xfer_protocol::range::{ByteRange, RangeSet};
 
+use self::body::Body;
 use super::directories::open_making;
 use super::hash::{Readable, blocks_of, hash_all};
 use super::publish::{Staged, StagedFile};
@@ -23,7 +25,7 @@ use super::{Shared, guard};
 use crate::disk::direct::DirectFile;
 use crate::disk::fault::fault;
 use crate::disk::metadata::set_on_file;
-use crate::disk::{Errno, file, is_partial_name, partial, partial_name, sparse};
+use crate::disk::{Errno, file, is_partial_name, sparse};
 
 /// Partials that are done, remembered so that a call that comes late or again is understood.
 const DONE_MAX: usize = 1 << 16;
@@ -42,10 +44,7 @@ pub(super) struct PartialFile {
     index: PartialIndex,
     root: Arc<OpenRoot>,
     pub(super) path: RelPath,
-    /// The directory that holds it.
-    place: OwnedFd,
-    /// Locked exclusively as long as it is open.
-    file: Arc<OwnedFd>,
+    body: Arc<Body>,
     size: u64,
     progress: Mutex<Progress>,
     released: Condvar,
@@ -110,22 +109,39 @@ impl PartialFile {
     }
 
     pub(super) fn place(&self) -> &OwnedFd {
-        &self.place
+        self.body.place()
     }
 
     pub(super) fn file(&self) -> &OwnedFd {
-        &self.file
+        self.body.file()
     }
 
     pub(super) fn name(&self) -> &[u8] {
         self.path.name().unwrap_or_default()
     }
 
+    /// The name that the file has now.
+    pub(super) fn own_name(&self) -> &[u8] {
+        self.body.own_name()
+    }
+
+    pub(super) fn is_in_place(&self) -> bool {
+        self.body.is_in_place()
+    }
+
+    /// Sees to it that the file may be written to.
+    fn begin(&self, during: Operation) -> Result<(), Fault> {
+        self.body.begin(self.size).map_err(|errno| match errno {
+            Errno::STALE => self.fault(FaultKind::Changed, during),
+            errno => write_fault(&self.root, errno, during, &self.path),
+        })
+    }
+
     /// Gives the file up: what the system says after a failed write or sync proves nothing.
     pub(super) fn taint(&self) {
         self.progress().stage = Stage::Tainted;
         // If even this fails, the next opening replaces or re-hashes what is there.
-        let _ = partial::remove_any(self.place.as_fd(), &partial_name(self.name()));
+        let _ = self.body.remove();
     }
 
     /// Waits until no other call works on a range, and takes it.
@@ -178,20 +194,23 @@ impl Shared {
         }
         let _claim = self.claims.claim(open.root, [path]);
         let failed = |errno| write_fault(&root, errno, Operation::Open, path);
-        let (place, file) = match self.take_over(open, &root)? {
+        let body = match self.take_over(open, &root)? {
             Taken::Same(partial) => return Ok(partial),
-            Taken::File(place, file) => (place, file),
+            Taken::Body(body) => body,
             Taken::Nothing => {
                 let parent = path.parent().unwrap_or_default();
                 let place =
                     open_making(&root, &parent, self.options.confinement, rustix::fs::Mode::RWXU)
                         .map_err(failed)?;
-                let file = partial::open(place.as_fd(), &partial_name(name)).map_err(failed)?;
-                (place, Arc::new(file))
+                Arc::new(Body::open(place, name, open.over.as_ref()).map_err(failed)?)
             }
         };
-        let held = sparse::data_ranges(&*file, open.size, limits::RANGES_MAX).map_err(failed)?;
-        file::set_length(&*file, open.size).map_err(failed)?;
+        let file = &**body.file();
+        let held = sparse::data_ranges(file, open.size, limits::RANGES_MAX).map_err(failed)?;
+        if body.is_ready() {
+            file::set_length(file, open.size).map_err(failed)?;
+        }
+        let in_place = body.is_in_place();
         let progress = Progress {
             stage: Stage::Open,
             size: open.size,
@@ -206,8 +225,7 @@ impl Shared {
             index: open.partial,
             root: Arc::clone(&root),
             path: path.clone(),
-            place,
-            file,
+            body,
             size: open.size,
             progress: Mutex::new(progress),
             released: Condvar::new(),
@@ -218,7 +236,7 @@ impl Shared {
             return Err(Fault::new(FaultKind::Limit, Operation::Open, path.clone()));
         }
         table.open.insert(open.partial, Arc::new(partial));
-        Ok(Partial { held })
+        Ok(Partial { held, in_place })
     }
 
     /// What this endpoint already has open of a file that is opened again.
@@ -226,7 +244,7 @@ impl Shared {
         let table = guard(&self.partials.0);
         if table.done.contains(&open.partial) {
             // A first run of this call that comes too late.
-            return Ok(Taken::Same(Partial { held: Vec::new() }));
+            return Ok(Taken::Same(Partial { held: Vec::new(), in_place: false }));
         }
         let known = table.open.get(&open.partial).map(Arc::clone);
         if let Some(known) = &known {
@@ -239,17 +257,14 @@ impl Shared {
                 // Answered again: all that may be there, proven or not.
                 let mut held = progress.stale.clone();
                 progress.present.iter().for_each(|range| held.insert(range));
-                return Ok(Taken::Same(Partial { held: held.iter().collect() }));
+                let (held, in_place) = (held.iter().collect(), known.body.is_in_place());
+                return Ok(Taken::Same(Partial { held, in_place }));
             }
         }
         drop(table);
         root.staging.withdraw(&open.path);
-        let Some(before) = self.release_partial(root, &open.path) else {
-            return Ok(Taken::Nothing);
-        };
-        let failed = |errno| fault(errno, Operation::Open, &open.path);
-        let place = rustix::io::fcntl_dupfd_cloexec(&before.place, 0).map_err(failed)?;
-        Ok(Taken::File(place, Arc::clone(&before.file)))
+        let before = self.release_partial(root, &open.path);
+        Ok(before.map_or(Taken::Nothing, |before| Taken::Body(Arc::clone(&before.body))))
     }
 
     /// Takes a file away from an earlier opening of it, whose calls fail from now on; those under
@@ -323,15 +338,22 @@ impl Shared {
                 }
             }
         }
-        let readable = match hash.reading {
-            Reading::Cached => Readable::Cached(Arc::clone(&partial.file)),
+        let reading = match partial.body.was_begun() {
+            // A failed sync leaves it where it is, and pages in the cache that no medium has.
+            true => Reading::PastCache,
+            false => hash.reading,
+        };
+        let readable = match reading {
+            Reading::Cached => Readable::Partial(Arc::clone(partial.body.file())),
             Reading::PastCache => {
-                let name = partial_name(partial.name());
-                let file = DirectFile::open(partial.place.as_fd(), &name, partial.file.as_fd());
+                partial.begin(Operation::Hash)?;
+                let (place, file) = (partial.place().as_fd(), partial.file().as_fd());
+                let file = DirectFile::open(place, partial.own_name(), file);
                 Readable::Direct(file.map_err(failed)?)
             }
         };
-        let data = super::hash::data_in(&partial.file, hash.range, partial.size).map_err(failed)?;
+        let file = partial.body.file();
+        let data = super::hash::data_in(file, hash.range, partial.size).map_err(failed)?;
         let digests = hash_all(&readable, &blocks, partial.size, &data)
             .map_err(failed)?
             .ok_or_else(|| partial.fault(FaultKind::Io, Operation::Hash))?;
@@ -365,6 +387,7 @@ impl Shared {
             }
             (missing, untouched)
         };
+        partial.begin(Operation::Write)?;
         let whole = missing == [range];
         for piece in missing {
             let bytes = if write.hole { None } else { slice_of(payload, range, piece) };
@@ -402,9 +425,10 @@ impl Shared {
                 return Err(partial.fault(FaultKind::Mismatch, Operation::Commit));
             }
         }
+        partial.begin(Operation::Commit)?;
         let now = rustix::fs::fstat(partial.file())
             .map_err(|errno| fault(errno, Operation::Stat, &partial.path))?;
-        set_on_file(partial.file.as_fd(), &now, &commit.metadata, self.preserve)
+        set_on_file(partial.file().as_fd(), &now, &commit.metadata, self.preserve)
             .map_err(|errno| fault(errno, Operation::SetMetadata, &partial.path))?;
         partial.progress().stage = Stage::Staged;
         let staged =
@@ -421,8 +445,9 @@ impl Shared {
         let _claim = ByteRange::whole(partial.size).map(|whole| partial.claim(whole));
         partial.root.staging.withdraw(&partial.path);
         if partial.progress().stage != Stage::Replaced {
-            let name = partial_name(partial.name());
-            partial::remove_any(partial.place.as_fd(), &name)
+            partial
+                .body
+                .remove()
                 .map_err(|errno| fault(errno, Operation::Remove, &partial.path))?;
         }
         self.partials.forget(index);
@@ -433,8 +458,8 @@ impl Shared {
 enum Taken {
     /// The very partial was open; the answer is given again.
     Same(Partial),
-    /// An older opening of the file left these.
-    File(OwnedFd, Arc<OwnedFd>),
+    /// An older opening of the file left this.
+    Body(Arc<Body>),
     Nothing,
 }
 

@@ -111,6 +111,12 @@ impl Staged {
     fn is_held(&self) -> bool {
         matches!(self.file, StagedFile::Held { .. })
     }
+
+    /// Whether it is what it replaces: without a sync a power cut could leave a mixture under its
+    /// name, of the right size and time.
+    fn is_in_place(&self) -> bool {
+        matches!(&self.file, StagedFile::Partial(partial) if partial.is_in_place())
+    }
 }
 
 impl Shared {
@@ -124,8 +130,9 @@ impl Shared {
         let _claim = self.claims.claim(publish.root, &paths);
         let staged = root.staging.take(&paths);
         let mut outcomes = BTreeMap::new();
-        let staged =
-            if publish.durable { self.sync_files(&root, staged, &mut outcomes) } else { staged };
+        let (to_sync, mut staged): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            staged.into_iter().partition(|(_, staged)| publish.durable || staged.is_in_place());
+        staged.extend(self.sync_files(&root, to_sync, &mut outcomes));
         let mut renamed: BTreeMap<RelPath, Vec<(Ticket, RelPath)>> = BTreeMap::new();
         let mut directories = Directories::new(&root, self.options.confinement, Operation::Commit);
         for (path, staged) in staged {
@@ -202,7 +209,8 @@ impl Shared {
         if let StagedFile::Partial(partial) = &staged.file {
             let (place, file) = (partial.place().as_fd(), partial.file());
             let (device, inode) = identity(file).map_err(failed)?;
-            let stamp = rename(place, partial.name(), Some(inode)).map_err(failed)?;
+            let (own, name) = (partial.own_name(), partial.name());
+            let stamp = rename(place, own, name, Some(inode)).map_err(failed)?;
             root.touch(&parent, device == root.device);
             self.partials.forget(partial.index());
             return Ok(stamp);
@@ -213,7 +221,8 @@ impl Shared {
             StagedFile::Closed { inode, .. } => *inode,
             StagedFile::Partial(_) => None,
         };
-        let stamp = rename(place.as_fd(), name, inode).map_err(failed)?;
+        let own = partial_name(name);
+        let stamp = rename(place.as_fd(), &own, name, inode).map_err(failed)?;
         root.touch(&parent, place.on_root_device);
         Ok(stamp)
     }
@@ -314,11 +323,7 @@ impl Shared {
         }
         let synced = each_in_threads(&mut singly, |directory| {
             let place = confine::open_directory(root.place(), directory, self.options.confinement);
-            let synced = place.and_then(|place| match sync::sync_directory(place.as_fd()) {
-                Err(Errno::ACCESS) => sync::sync_unreadable(place.as_fd()),
-                other => other,
-            });
-            match synced {
+            match place.and_then(|place| sync::sync_directory(place.as_fd())) {
                 // Removed again by now, so there is nothing left to last.
                 Ok(()) | Err(Errno::NOENT) => None,
                 Err(errno) => Some((directory.clone(), errno)),
@@ -330,14 +335,18 @@ impl Shared {
 }
 
 /// Renames a partial into place. One that another file has replaced meanwhile is somebody else's.
-fn rename(place: BorrowedFd<'_>, name: &[u8], inode: Option<u64>) -> Result<Stamp, Errno> {
-    let partial = partial_name(name);
+fn rename(
+    place: BorrowedFd<'_>,
+    partial: &[u8],
+    name: &[u8],
+    inode: Option<u64>,
+) -> Result<Stamp, Errno> {
     let at = |name: &[u8]| rustix::fs::statat(place, name, AtFlags::SYMLINK_NOFOLLOW);
     let is_ours = |found: &Stat| inode.is_none_or(|inode| stat::identity(found).1 == inode);
-    if inode.is_some() && !is_ours(&at(&partial)?) {
+    if inode.is_some() && !is_ours(&at(partial)?) {
         return Err(Errno::WOULDBLOCK);
     }
-    partial::rename(place, &partial, name)?;
+    partial::rename(place, partial, name)?;
     let found = at(name)?;
     if is_ours(&found) { Ok(stat::stamp(&found)) } else { Err(Errno::WOULDBLOCK) }
 }

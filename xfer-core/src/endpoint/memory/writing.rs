@@ -101,7 +101,7 @@ impl Session {
                 return Err(fault(FaultKind::Protocol));
             }
             if !known.staged && known.size == open.size {
-                return Ok(Partial { held: self.held(tree, &known.place) });
+                return Ok(Partial { held: self.held(tree, &known.place), in_place: false });
             }
         }
         self.partials.retain(|_, known| known.place != place);
@@ -123,7 +123,7 @@ impl Session {
         };
         self.done.remove(&open.partial);
         self.partials.insert(open.partial, assembly);
-        Ok(Partial { held })
+        Ok(Partial { held, in_place: false })
     }
 
     fn held(&self, tree: &Tree, place: &RelPath) -> Vec<xfer_protocol::range::ByteRange> {

@@ -106,8 +106,8 @@ impl Shared {
         let assembly = Assembly::new(open.size).map_err(|_| fault(FaultKind::FileTooLarge))?;
         let _claim = self.claims.claim(open.root, [&open.path]).await;
         match self.partials.known(&open)? {
-            Known::Done => return Ok(Partial { held: Vec::new() }),
-            Known::Open(same) => return Ok(Partial { held: same.held() }),
+            Known::Done => return Ok(Partial { held: Vec::new(), in_place: false }),
+            Known::Open(same) => return Ok(Partial { held: same.held(), in_place: false }),
             Known::Nothing => {}
         }
         if self.reach_new(&root, &open.path, Operation::Open).await? == Standing::Directory {
@@ -129,7 +129,7 @@ impl Shared {
         let partial = PartialFile::new(&open, root, assembly, content);
         let held = partial.held();
         self.partials.add(partial)?;
-        Ok(Partial { held })
+        Ok(Partial { held, in_place: false })
     }
 
     /// Takes a file away from an earlier opening of it, whose calls fail from now on; those under

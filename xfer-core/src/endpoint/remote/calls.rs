@@ -6,8 +6,8 @@ use xfer_protocol::data_port::{Dial, KeyDigest, Listen, Listening};
 use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::Fault;
 use xfer_protocol::hello::{
-    FEATURE_DELTA, FEATURE_PASSAGES, FEATURE_PROBES, FEATURE_REMOVALS, FEATURE_RENAMES,
-    FEATURE_SETTLING, FEATURE_SURVEYS, SessionId,
+    FEATURE_DELTA, FEATURE_IN_PLACE, FEATURE_PASSAGES, FEATURE_PROBES, FEATURE_REMOVALS,
+    FEATURE_RENAMES, FEATURE_SETTLING, FEATURE_SURVEYS, SessionId,
 };
 use xfer_protocol::message::delta::{CopiedRange, Match, Patch, ReadParts, Sign};
 use xfer_protocol::message::passage::{
@@ -538,6 +538,10 @@ impl Sink for RemoteEndpoint {
 
     fn renames(&self) -> bool {
         self.offers(FEATURE_RENAMES)
+    }
+
+    fn writes_in_place(&self) -> bool {
+        self.offers(FEATURE_IN_PLACE)
     }
 
     async fn rename(&self, rename: Rename) -> EndpointResult<Vec<Outcome>> {

@@ -11,7 +11,7 @@ use super::entry::{stamp, wanted};
 use super::fault::sort;
 use super::roots::OpenRoot;
 use super::{AT_ONCE, Shared, at_once};
-use crate::disk::is_partial_name;
+use crate::disk::{is_partial_name, written_over};
 use crate::endpoint::agentless::pack::outcome;
 use crate::endpoint::{EndpointError, EndpointResult};
 use crate::transport::sftp::{Attributes, FileKind, Refusal, SftpError};
@@ -220,6 +220,9 @@ impl Shared {
                 Err(EndpointError::Fault(gone)) if gone.kind == FaultKind::NotFound => continue,
                 other => other?,
             }
+            if self.is_all_there_is(&root, path).await? {
+                continue;
+            }
             let at = root.at(path);
             // One that is being assembled here is no left-over.
             if self.partials.holds(&root, &at) {
@@ -231,6 +234,19 @@ impl Shared {
             }
         }
         Ok(())
+    }
+
+    /// Whether a partial is a file that an agent began to write over, and nothing has its name
+    /// again.
+    async fn is_all_there_is(&self, root: &OpenRoot, partial: &RelPath) -> EndpointResult<bool> {
+        let Some(name) = partial.name().and_then(written_over) else { return Ok(false) };
+        let file = partial.parent().and_then(|parent| parent.child(name).ok());
+        let Some(file) = file else { return Ok(true) };
+        match self.sftp.attributes(&root.at(&file), false).await {
+            Ok(_) => Ok(false),
+            Err(SftpError::Refused(Refusal::NotFound)) => Ok(true),
+            Err(error) => Err(sort(error, Operation::Remove, &file)),
+        }
     }
 }
 

@@ -96,8 +96,8 @@ impl Shared {
         let assembly = Assembly::new(open.size).map_err(|_| fault(FaultKind::FileTooLarge))?;
         let _claim = self.claims.claim(open.root, [&open.path]).await;
         match self.partials.known(&open)? {
-            Known::Done => return Ok(Partial { held: Vec::new() }),
-            Known::Open(same) => return Ok(Partial { held: same.held() }),
+            Known::Done => return Ok(Partial { held: Vec::new(), in_place: false }),
+            Known::Open(same) => return Ok(Partial { held: same.held(), in_place: false }),
             Known::Nothing => {}
         }
         self.reach_new(&root, &open.path, Operation::Open).await?;
@@ -107,7 +107,7 @@ impl Shared {
         let held = ByteRange::new(0, length.min(open.size)).ok();
         let content = Opened { handle: Mutex::new(Some(Arc::new(handle))), held };
         self.partials.add(PartialFile::new(&open, root, assembly, content))?;
-        Ok(Partial { held: held.into_iter().collect() })
+        Ok(Partial { held: held.into_iter().collect(), in_place: false })
     }
 
     /// Takes a file away from an earlier opening of it, whose calls fail from now on; those under

@@ -6,12 +6,14 @@ mod links;
 mod order;
 mod proof;
 mod renames;
+mod unfinished;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use xfer_protocol::digest::BlockSize;
 use xfer_protocol::fault::{FaultKind, Operation};
 use xfer_protocol::manifest::{Entry, EntryKind, Metadata, ProofLevel};
 use xfer_protocol::message::{NewEntry, NewKind, Ticket};
@@ -20,6 +22,7 @@ use xfer_protocol::path::RelPath;
 use self::links::{FirstName, Holder, Link};
 use self::order::{Ordered, Ordering};
 use self::proof::{falls_short, kept, past_cache};
+use self::unfinished::Unfinished;
 use super::Shared;
 use super::batch::{Batch, Most, batches};
 use super::context::{Context, Stop, fault};
@@ -73,6 +76,7 @@ pub(super) struct Dispatcher {
     removals: Option<Removals>,
     /// What gets the name of something that goes.
     renamed: Vec<Renamed>,
+    unfinished: Unfinished,
     late: Late,
     /// Large files that wait until all that stands at the destination is listed: they may have
     /// another name there.
@@ -106,8 +110,10 @@ impl Dispatcher {
         may_lead: bool,
         plan_only: bool,
     ) -> Result<Self, Stop> {
+        let _is_first = cx.spare.set(preflight.spare());
         Ok(Self {
             cx: Arc::clone(cx),
+            unfinished: Unfinished::default(),
             workers: JoinSet::new(),
             waiting: Vec::new(),
             barrier_open: false,
@@ -239,6 +245,7 @@ impl Dispatcher {
         for work in std::mem::take(&mut self.unlisted) {
             self.hand(Work::CopyLarge(Box::new(work))).await?;
         }
+        self.count_unfinished();
         self.preflight.scanned(self.cx.ledger.selected());
         Ok(())
     }
@@ -439,7 +446,7 @@ impl Dispatcher {
         self.note_first_name(source, work.ticket, &work.path, found, None);
         work.found = None;
         self.preflight.needs(|need| {
-            need.bytes = need.bytes.saturating_add(work.written());
+            need.bytes = need.bytes.saturating_add(work.room());
             need.inodes += u64::from(found.is_none());
         });
         self.preflight.moves(self.cx.mapping.source, work.size);
@@ -491,9 +498,9 @@ impl Dispatcher {
         }
     }
 
-    /// Counts the room for a file that may have to be written anew, beside the old one.
+    /// Counts the room for a file that may have to be written anew.
     fn may_rewrite(&self, work: &FileWork) {
-        self.preflight.needs(|need| need.rewrite = need.rewrite.max(work.written()));
+        self.preflight.needs(|need| need.rewrite = need.rewrite.max(work.room()));
     }
 
     fn work(
@@ -505,22 +512,24 @@ impl Dispatcher {
     ) -> FileWork {
         let ticket = self.cx.ledger.begin(&path, source, wanted.clone());
         note_replaced(&self.cx, ticket, found);
-        let allocated = match source.kind {
-            EntryKind::File { allocated, .. } => allocated,
-            _ => 0,
-        };
+        let replaced = found.filter(|f| matches!(f.kind, EntryKind::File { .. }));
+        // Elsewhere than on machines comparing costs as much as sending; of one block nothing is
+        // spared.
+        let is_in_place = self.cx.options.disk.in_place
+            && source.kind.size() > BlockSize::MIN.bytes()
+            && found.is_some_and(|found| found.inode.links == 1)
+            && self.cx.source.makes_deltas();
         FileWork {
             ticket,
             source_path: source.path.clone(),
             path,
             size: source.kind.size(),
-            allocated,
+            allocated: allocated_of(source),
             stamp: source.stamp(),
             wanted,
             found: found.map(|f| (f.stamp(), metadata_equal(source, f, &self.cx.policy))),
-            basis: found
-                .filter(|f| matches!(f.kind, EntryKind::File { .. }))
-                .map(|f| Box::new(f.stamp())),
+            basis: replaced.map(|f| Box::new(f.stamp())),
+            over: replaced.filter(|_| is_in_place).map(allocated_of),
             changes: 0,
         }
     }
@@ -662,6 +671,14 @@ impl Dispatcher {
             }
         }
         set_metadata(&self.cx, batch.take()).await
+    }
+}
+
+/// Bytes that a file takes where it is.
+fn allocated_of(entry: &Entry) -> u64 {
+    match entry.kind {
+        EntryKind::File { allocated, .. } => allocated,
+        _ => 0,
     }
 }
 

@@ -172,6 +172,7 @@ mod tests {
             wanted: Metadata::default(),
             found: None,
             basis: None,
+            over: None,
             changes: 0,
         }
     }

@@ -194,7 +194,7 @@ pub(in crate::engine) async fn rename(
             let FileWork { ticket, path, size, stamp: source, .. } = work;
             cx.ledger.digest(ticket, digest);
             cx.meter.reused(size);
-            let staged = Staged { path, size, source, digest: Some(digest) };
+            let staged = Staged { path, size, source, digest: Some(digest), in_place: false };
             cx.publisher.stage(vec![(ticket, staged)]);
             done.push(outcome);
         }
@@ -232,6 +232,7 @@ mod tests {
             wanted: Metadata::default(),
             found: None,
             basis: None,
+            over: None,
             changes: 0,
         }
     }

@@ -226,7 +226,7 @@ async fn what_a_store_sends_is_kept_and_written_as_a_file() {
     })
     .await;
     let (partial, size) = (PartialIndex(1), SIZE);
-    let open = OpenPartial { partial, root: lab.root, path: path("copy"), size };
+    let open = OpenPartial { partial, root: lab.root, path: path("copy"), size, over: None };
     lab.near.open_partial(open).await.unwrap();
     // The first block by one request, the second by two whose parcels are written together.
     for (parcel, start, end) in [(1, 0, MIB), (2, MIB, 2 * MIB), (3, 2 * MIB, SIZE)] {

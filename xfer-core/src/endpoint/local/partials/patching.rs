@@ -41,6 +41,7 @@ impl Shared {
             }
             progress.rewrites(range);
         }
+        partial.begin(Operation::Write)?;
         let basis = self.open_at(&patch.basis, Operation::Read)?;
         let shares = self.options.shares_blocks;
         if !shares.unwrap_or_else(|| may_share_blocks(partial.file())) {
@@ -49,7 +50,7 @@ impl Shared {
             return added.ok_or_else(|| partial.fault(FaultKind::Protocol, Operation::Write));
         }
         self.reading(&patch.basis, &basis, || partial.fill(patch, payload, &basis))?;
-        let readable = Readable::Cached(Arc::clone(&partial.file));
+        let readable = Readable::Cached(Arc::clone(partial.body.file()));
         let written = RangeSet::from_iter([range]);
         let found = hash_all(&readable, &blocks, partial.size, &written)
             .map_err(|errno| fault(errno, Operation::Hash, &partial.path))?;

@@ -209,12 +209,18 @@ async fn under_a_limit_of_one_mebibyte() {
     crate::disk::process::tell_file_size_limit();
     let lab = Lab::on("/dev/shm").await;
     let whole = pattern(2 * MIB);
-    let open =
-        OpenPartial { partial: PartialIndex(1), root: lab.root, path: rel("file"), size: 2 * MIB };
+    let open = OpenPartial {
+        partial: PartialIndex(1),
+        root: lab.root,
+        path: rel("file"),
+        size: 2 * MIB,
+        over: None,
+    };
     let failure = lab.endpoint.open_partial(open).await.unwrap_err();
     assert_eq!(kind(failure), FaultKind::FileTooLarge);
     let outcomes = lab.pack(vec![packed(1, "file", &whole)], &whole).await;
     let failure = outcomes[0].result.clone().unwrap_err();
     assert_eq!(failure.kind, FaultKind::FileTooLarge);
     assert_eq!(failure.errno, Some(27));
+    in_place::is_given_back_under_a_limit_of_one_mebibyte().await;
 }

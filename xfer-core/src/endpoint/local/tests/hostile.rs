@@ -20,7 +20,7 @@ async fn nothing_is_written_through_a_link() {
         let outcomes = lab.pack(vec![packed(1, "link/new", b"x")], b"x").await;
         assert_eq!(outcomes[0].result.clone().unwrap_err().kind, FaultKind::Unsafe);
         let (partial, root) = (PartialIndex(1), lab.root);
-        let open = OpenPartial { partial, root, path: rel("link/new"), size: 1 };
+        let open = OpenPartial { partial, root, path: rel("link/new"), size: 1, over: None };
         assert_eq!(kind(lab.endpoint.open_partial(open).await.unwrap_err()), FaultKind::Unsafe);
         let entry = |path: &str, kind| NewEntry {
             ticket: Ticket(1),

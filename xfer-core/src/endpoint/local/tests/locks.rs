@@ -66,8 +66,13 @@ async fn a_file_is_locked_by_its_partial() {
     let beside = other(&lab, "").await;
     assert!(is_busy(&beside, "file").await);
     assert!(!is_busy(&beside, "other").await);
-    let open =
-        OpenPartial { partial: PartialIndex(1), root: beside.1, path: rel("file"), size: MIB };
+    let open = OpenPartial {
+        partial: PartialIndex(1),
+        root: beside.1,
+        path: rel("file"),
+        size: MIB,
+        over: None,
+    };
     assert_eq!(kind(beside.0.open_partial(open).await.unwrap_err()), FaultKind::Busy);
     // A small file, staged but not published.
     lab.pack(vec![packed(7, "other", b"mine")], b"mine").await;

@@ -10,6 +10,7 @@ mod attributes;
 mod durability;
 mod faults;
 mod hostile;
+mod in_place;
 mod locks;
 
 use std::os::unix::ffi::OsStrExt;
@@ -98,7 +99,7 @@ impl Lab {
 
     pub(super) async fn open_partial(&self, index: u64, path: &str, size: u64) -> Partial {
         let partial = PartialIndex(index);
-        let open = OpenPartial { partial, root: self.root, path: rel(path), size };
+        let open = OpenPartial { partial, root: self.root, path: rel(path), size, over: None };
         self.endpoint.open_partial(open).await.unwrap()
     }
 

@@ -129,7 +129,7 @@ impl Stand {
 
     async fn open_partial(&self, index: u64, size: u64) -> Vec<ByteRange> {
         let (partial, path) = (PartialIndex(index), path("file"));
-        let open = OpenPartial { partial, root: self.root, path, size };
+        let open = OpenPartial { partial, root: self.root, path, size, over: None };
         self.side.open_partial(open).await.unwrap().held
     }
 
