@@ -22,6 +22,7 @@ mod inspect;
 mod late;
 mod ledger;
 mod listing;
+mod load_command;
 mod manifest;
 mod meter;
 mod outcome;

@@ -7,16 +7,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use xfer_protocol::manifest::Entry;
-use xfer_protocol::message::{FileAt, FileRead, FilesAt, ReadBlock, Root};
+use xfer_protocol::message::{FileAt, FileRead, FilesAt, Root};
 use xfer_protocol::path::Escaped;
 use xfer_protocol::range::ByteRange;
 
 use super::Collecting;
 use super::roots::RootStop;
 use crate::connect::Connected;
-use crate::endpoint::{EndpointError, Source};
 use crate::engine::batch::batches;
 use crate::engine::hashing::is_small;
+use crate::engine::load_command::Far;
 use crate::engine::pack::PACK;
 use crate::gate::coverage::Tally;
 use crate::load_check::{Beyond, LoadCheck, ReadAt, check};
@@ -190,20 +190,6 @@ fn checked(
         (entry, found)
     });
     each.collect()
-}
-
-/// A file that lies elsewhere.
-pub(super) struct Far {
-    source: Arc<dyn Source>,
-    pub(super) file: FileAt,
-    pub(super) size: u64,
-}
-
-impl Far {
-    pub(super) async fn fetch(&self, range: ByteRange) -> Result<Bytes, EndpointError> {
-        let read = ReadBlock { file: self.file.clone(), range };
-        self.source.read_block(read).await.map(|(_, bytes)| bytes)
-    }
 }
 
 /// The same as a check reads it: a piece at a time, the last one kept.

@@ -7,7 +7,6 @@ mod destroy;
 mod evacuate;
 mod identity;
 mod lines;
-mod load_command;
 mod loads;
 mod look;
 mod quick;

@@ -4,17 +4,34 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::process::Stdio;
+use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{ChildStdin, Command};
+use xfer_protocol::message::{FileAt, ReadBlock};
 use xfer_protocol::range::ByteRange;
 
-use super::loads::Far;
+use super::pieces::pieces;
 use crate::disk::process::end_with_us;
-use crate::engine::pieces::pieces;
+use crate::endpoint::{EndpointError, Source};
 
 /// Bytes that are fetched at a time.
 const FETCHED: u64 = 4 << 20;
+
+/// A file that lies elsewhere.
+pub(super) struct Far {
+    pub(super) source: Arc<dyn Source>,
+    pub(super) file: FileAt,
+    pub(super) size: u64,
+}
+
+impl Far {
+    pub(super) async fn fetch(&self, range: ByteRange) -> Result<Bytes, EndpointError> {
+        let read = ReadBlock { file: self.file.clone(), range };
+        self.source.read_block(read).await.map(|(_, bytes)| bytes)
+    }
+}
 
 /// Runs for each file with its bytes on standard input, and its path and size in the environment:
 /// with exit code 0 it says that the file loads.
@@ -63,6 +80,6 @@ async fn feed(far: &Far, mut stdin: ChildStdin) -> io::Result<()> {
     Ok(())
 }
 
-async fn fetch(far: &Far, piece: ByteRange) -> io::Result<bytes::Bytes> {
+async fn fetch(far: &Far, piece: ByteRange) -> io::Result<Bytes> {
     far.fetch(piece).await.map_err(|error| io::Error::other(error.to_string()))
 }
