@@ -132,6 +132,9 @@ pub enum FaultKind {
     /// The file holds bytes and says that its size is 0, as those of `/proc` do.
     #[error("it tells no size, as in /proc; copy what it holds to a file first")]
     Unmeasured,
+    /// It has the bytes that it should have, and the user's command says that they do not load.
+    #[error("--load-check does not accept what arrived")]
+    NotLoaded,
 }
 
 /// What an endpoint was doing when it failed.

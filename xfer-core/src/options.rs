@@ -2,6 +2,7 @@
 
 pub mod chmod;
 
+use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -210,10 +211,15 @@ impl PreserveOptions {
 }
 
 /// How the result is proven.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct VerifyOptions {
     /// The level asked for. Default: durable.
     pub level: VerifyLevel,
+    /// A command that is run here by `sh` for each file of the destination once that is proven, its
+    /// bytes on standard input: one for which it does not end with 0 has failed, and no receipt
+    /// covers it. Costs a reading of the whole destination, over the link where that is far.
+    /// Default: none.
+    pub load_check: Option<OsString>,
 }
 
 /// Proof levels that can be asked for.

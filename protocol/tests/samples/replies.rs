@@ -271,6 +271,7 @@ fn faults() -> Vec<Sample> {
         FaultKind::Unsafe,
         FaultKind::Unsupported,
         FaultKind::Unmeasured,
+        FaultKind::NotLoaded,
     ];
     let operations = [
         Operation::Commit,

@@ -5,6 +5,7 @@ mod bucket;
 mod chmod;
 mod in_place;
 mod left;
+mod load_check;
 mod receipt;
 mod renamed;
 mod rows;

@@ -17,6 +17,7 @@ struct Verb {
 const TRANSFER: &[Group] = &[
     Group::Selection,
     Group::Proof,
+    Group::Trial,
     Group::Removal,
     Group::Preserve,
     Group::Travel,
@@ -29,6 +30,7 @@ const TRANSFER: &[Group] = &[
 const EVACUATE: &[Group] = &[
     Group::Selection,
     Group::Proof,
+    Group::Trial,
     Group::Removal,
     Group::Preserve,
     Group::Travel,
@@ -39,6 +41,7 @@ const EVACUATE: &[Group] = &[
 /// The flags of a transfer that are settings.
 const SETTINGS: &[Group] = TRANSFER.split_at(TRANSFER.len() - 1).0;
 const REMOTE: &[Group] = &[Group::Connection, Group::Output];
+const GATE: &[Group] = &[Group::Trial, Group::Connection, Group::Output];
 const PROBE: &[Group] = &[Group::Probe, Group::Connection, Group::Output];
 const SERVE: &[Group] = &[Group::Serve, Group::Output];
 const PLAIN: &[Group] = &[Group::Output];
@@ -96,7 +99,7 @@ const VERBS: &[Verb] = &[
         name: "gate",
         about: "Tell whether a machine may be destroyed: a token, or why not",
         operands: gate_operands,
-        groups: REMOTE,
+        groups: GATE,
     },
     Verb {
         name: "rehearse",
@@ -180,9 +183,9 @@ https://host/file, hf://owner/model, hf://datasets/owner/name (sources only).
 A trailing / on a source directory means its contents; on the destination, that it must be a
 directory.
 
-Every long flag but --yes, --delete, --max-delete, --token, --confirm, --ack, --load-check and
---destroy has a twin in the environment: --min-size is XFER_MIN_SIZE. Switches take --no-…; values
-also follow as --flag=VALUE; -- ends the flags.
+Every long flag but --yes, --delete, --max-delete, --token, --confirm, --ack and --destroy has a
+twin in the environment: --min-size is XFER_MIN_SIZE. Switches take --no-…; values also follow as
+--flag=VALUE; -- ends the flags.
 Configuration: $XDG_CONFIG_HOME/xfer/config.toml, /etc/xfer/config.toml, and .xfer.toml.
 Exit codes: 0 only if every selected entry was verified to the asked level; see xfer man.";
 
@@ -412,10 +415,6 @@ fn judged(command: Command) -> Command {
         )
         .arg(words("ack", "DIGEST", "Accept the loss of what the verdict shows with DIGEST"))
         .arg(words("trust-key", "FILE", "Believe receipts of the keys in FILE too, one a line"))
-        .arg(
-            words("load-check", "CMD", "Have sh run CMD on each copy; what it fails on holds")
-                .action(ArgAction::Set),
-        )
         .arg(
             words("token", "FILE", "Write the token to FILE and not to standard output")
                 .action(ArgAction::Set),

@@ -54,6 +54,8 @@ pub(crate) enum Group {
     Selection,
     /// `push` and `pull`: how entries are compared and proven.
     Proof,
+    /// The same, and `gate`: how copies are tried.
+    Trial,
     /// `push`, `pull` and `sync`: what becomes of what the source does not have.
     Removal,
     /// `push` and `pull`: what is preserved.
@@ -80,6 +82,7 @@ impl Group {
         match self {
             Self::Selection => "What is copied",
             Self::Proof => "How it is compared and proven",
+            Self::Trial => "How copies are tried",
             Self::Removal => "What is deleted",
             Self::Preserve => "What is preserved",
             Self::Travel => "How bytes travel",
@@ -274,6 +277,12 @@ pub(crate) const FLAGS: &[Flag] = &[
     ),
     flag("receipt", Kind::File("FILE"), Group::Proof, "Write the receipt to FILE as well"),
     switch("remote-receipt", Group::Proof, "Leave the receipt at the destination as well"),
+    flag(
+        "load-check",
+        Kind::File("CMD"),
+        Group::Trial,
+        "Have sh run CMD with each copy on standard input; what it fails on has failed",
+    ),
     flag(
         "delete",
         Kind::Optional("WHEN", "after", |v| values::removal_time(v).map(drop)),

@@ -102,8 +102,6 @@ pub(crate) struct GateVerb {
     pub(crate) acks: Vec<OsString>,
     /// Files of keys that are believed.
     pub(crate) trusted: Vec<PathBuf>,
-    /// A command that says whether a file loads.
-    pub(crate) load_check: Option<OsString>,
     /// Where the token goes; standard output by itself.
     pub(crate) token: Option<PathBuf>,
 }
@@ -123,8 +121,6 @@ pub(crate) struct EvacuateVerb {
     pub(crate) acks: Vec<OsString>,
     /// Files of keys that are believed.
     pub(crate) trusted: Vec<PathBuf>,
-    /// A command that says whether a file loads.
-    pub(crate) load_check: Option<OsString>,
     /// Where the token goes where nothing is destroyed; standard output by itself.
     pub(crate) token: Option<PathBuf>,
     /// Whether the machine goes once it may.
@@ -371,7 +367,6 @@ fn gating(matches: &ArgMatches) -> Result<GateVerb, CliError> {
         policy: matches.get_one::<OsString>("policy").map(PathBuf::from),
         acks: words_of(matches, "ack").cloned().collect(),
         trusted: words_of(matches, "trust-key").map(PathBuf::from).collect(),
-        load_check: matches.get_one::<OsString>("load-check").cloned(),
         token: matches.get_one::<OsString>("token").map(PathBuf::from),
     })
 }
@@ -385,7 +380,6 @@ fn evacuation(matches: &ArgMatches) -> Result<EvacuateVerb, CliError> {
         policy: file("policy"),
         acks: words_of(matches, "ack").cloned().collect(),
         trusted: words_of(matches, "trust-key").map(PathBuf::from).collect(),
-        load_check: matches.get_one::<OsString>("load-check").cloned(),
         token: file("token"),
         destroy: matches.get_flag("destroy"),
         confirm: matches.get_one::<OsString>("confirm").cloned(),

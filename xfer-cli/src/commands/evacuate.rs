@@ -46,7 +46,8 @@ pub(super) fn evacuate(context: &Context, asked: EvacuateVerb) -> Outcome {
         roots: asked.roots.clone(),
         receipts: Vec::new(),
         policy,
-        load_command: asked.load_check.clone(),
+        // The gate asks it of what is read back; once is enough.
+        load_command: settings.options.verify.load_check.take(),
         acknowledged: acknowledged(&asked.acks)?,
         options: settings.options.clone(),
     };

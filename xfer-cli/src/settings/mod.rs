@@ -214,6 +214,7 @@ impl CopySettings {
             },
             verify: VerifyOptions {
                 level: merged.value("verify", values::verify_level)?.unwrap_or_default(),
+                load_check: load_check(merged),
             },
             network: NetworkOptions {
                 via: via(merged)?,
@@ -248,6 +249,11 @@ impl CopySettings {
         };
         Ok(Self { options, dry_run: merged.switch("dry-run", false) })
     }
+}
+
+/// A command that says whether a copy loads.
+pub(crate) fn load_check(merged: &Merged) -> Option<OsString> {
+    merged.path("load-check").map(PathBuf::into_os_string)
 }
 
 /// What is preserved of entries, and what is changed.

@@ -50,6 +50,15 @@ pub(crate) fn end_with_us(command: &mut tokio::process::Command) {
     }
 }
 
+/// Ends a program that was started so and was not waited for yet, with all that it started.
+pub(crate) fn end_group(id: u32) {
+    let id = i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw);
+    if let Some(group) = id {
+        // It may have ended by itself.
+        let _gone = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    }
+}
+
 /// Lets this process open as many descriptors as the system would let it on request. Programs that
 /// it starts inherit that.
 pub fn allow_many() {

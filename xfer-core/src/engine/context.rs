@@ -11,6 +11,7 @@ use xfer_protocol::path::RelPath;
 
 use super::delta::Bases;
 use super::ledger::{Ledger, Side};
+use super::load_command::LoadCheck;
 use super::meter::Meter;
 use super::preflight::Spare;
 use super::publisher::Publisher;
@@ -91,6 +92,8 @@ pub(super) struct Context {
     pub(super) unsynced: Option<Unsynced>,
     pub(super) meter: Arc<Meter>,
     pub(super) publisher: Publisher,
+    /// What says whether files load where they arrived.
+    pub(super) load_check: Option<LoadCheck>,
     /// What files may be copied from in part.
     pub(super) bases: Bases,
     /// What is kept before it is replaced.

@@ -148,7 +148,8 @@ pub(super) async fn unchanged_within(
     cx: &Arc<Context>,
     files: Vec<FileWork>,
 ) -> Result<Vec<FileWork>, Stop> {
-    let Some(within) = cx.within.as_ref().filter(|_| !cx.reads_back_found()) else {
+    let is_read = cx.reads_back_found() || cx.load_check.is_some();
+    let Some(within) = cx.within.as_ref().filter(|_| !is_read) else {
         return Ok(files);
     };
     let each = files.into_iter().map(|file| async move {

@@ -360,6 +360,7 @@ pub(super) async fn settle_equal(
         false => (equal, Vec::new()),
         true => read_back_found(cx, equal).await?,
     };
+    let equal = without_broken(cx, equal).await?;
     let mut unset = Vec::new();
     for (file, digest) in &equal {
         cx.ledger.digest(file.ticket, *digest);
@@ -385,6 +386,24 @@ pub(super) async fn settle_equal(
         set_metadata(cx, unset).await?;
     }
     Ok(bad)
+}
+
+/// Fails files that do not load, as the user's command says; the others come back.
+async fn without_broken(
+    cx: &Context,
+    equal: Vec<(FileWork, Digest)>,
+) -> Result<Vec<(FileWork, Digest)>, Stop> {
+    let Some(check) = &cx.load_check else { return Ok(equal) };
+    let places = equal.iter().map(|(file, _)| (file.path.clone(), found_stamp(file)));
+    let failed = check.look_at(cx, places.collect()).await?;
+    let each = equal.into_iter().zip(failed).filter_map(|((file, digest), failed)| match failed {
+        Some(failed) => {
+            cx.ledger.fail(file.ticket, Side::Destination, &file.path, file.size, failed);
+            None
+        }
+        None => Some((file, digest)),
+    });
+    Ok(each.collect())
 }
 
 /// Parts files that are equal at rest too from those that are not.

@@ -202,8 +202,9 @@ pub(super) async fn settle(cx: &Context, outcomes: Vec<Outcome>) -> Result<(), S
                     cx.ledger.fail(ticket, Side::Destination, path, *size, found);
                     continue;
                 }
-                cx.ledger.done(ticket, path, *size, EntryAction::Moved, stamp);
-                cx.meter.write_over(staged.in_place);
+                if cx.load_check.is_none() {
+                    book(cx, ticket, &staged, stamp);
+                }
                 arrived.push((ticket, staged, stamp));
             }
             Err(error) => {
@@ -213,15 +214,23 @@ pub(super) async fn settle(cx: &Context, outcomes: Vec<Outcome>) -> Result<(), S
             }
         }
     }
+    let refused = |found: Option<Fault>, ticket, staged: &Staged| match found {
+        Some(found) => {
+            cx.ledger.fail(ticket, Side::Destination, &staged.path, staged.size, found);
+            false
+        }
+        None => true,
+    };
     if cx.options.verify.level == VerifyLevel::ReadBack {
         let mut failed = read_back(cx, &arrived).await?;
-        arrived.retain(|(ticket, staged, _)| match failed.remove(ticket) {
-            Some(found) => {
-                cx.ledger.fail(*ticket, Side::Destination, &staged.path, staged.size, found);
-                false
-            }
-            None => true,
-        });
+        arrived.retain(|(ticket, staged, _)| refused(failed.remove(ticket), *ticket, staged));
+    }
+    if let Some(check) = &cx.load_check {
+        let places = arrived.iter().map(|(_, staged, stamp)| (staged.path.clone(), *stamp));
+        let mut failed = check.look_at(cx, places.collect()).await?.into_iter();
+        arrived.retain(|(ticket, staged, _)| refused(failed.next().flatten(), *ticket, staged));
+        // Whatever ends this before leaves files of which no receipt may tell.
+        arrived.iter().for_each(|(ticket, staged, stamp)| book(cx, *ticket, staged, *stamp));
     }
     let finished = arrived.iter().filter_map(|(_, staged, stamp)| {
         let digest = staged.digest?;
@@ -229,6 +238,11 @@ pub(super) async fn settle(cx: &Context, outcomes: Vec<Outcome>) -> Result<(), S
     });
     cx.tail.iter().for_each(|tail| tail.note(finished.clone()));
     Ok(())
+}
+
+fn book(cx: &Context, ticket: Ticket, staged: &Staged, stamp: Stamp) {
+    cx.ledger.done(ticket, &staged.path, staged.size, EntryAction::Moved, stamp);
+    cx.meter.write_over(staged.in_place);
 }
 
 /// What is proven of a file as soon as it stands under its name.

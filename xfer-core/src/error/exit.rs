@@ -202,7 +202,7 @@ impl ExitClass {
             FaultKind::Io if writing => Self::DestinationIo,
             FaultKind::Io | FaultKind::Permission => Self::Partial,
             FaultKind::Limit => Self::Limit,
-            FaultKind::Mismatch => Self::Integrity,
+            FaultKind::Mismatch | FaultKind::NotLoaded => Self::Integrity,
             FaultKind::NotFound if fault.path.is_root() => Self::NotFound,
             FaultKind::NotFound if writing => Self::DestinationIo,
             FaultKind::NotFound => Self::SourceChanged,

@@ -544,6 +544,7 @@ pub fn fault_id(kind: FaultKind) -> &'static str {
         FaultKind::NoInodes => "no-inodes",
         FaultKind::NoSpace => "no-space",
         FaultKind::NotFound => "not-found",
+        FaultKind::NotLoaded => "not-loaded",
         FaultKind::Permission => "permission-denied",
         FaultKind::Protocol => "protocol-broken",
         FaultKind::Quota => "quota-exceeded",

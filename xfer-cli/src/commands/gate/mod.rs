@@ -25,7 +25,7 @@ use crate::output::{Output, result_of};
 use crate::problem::CliError;
 use crate::read_file::{TEXT_BYTES_MAX, read, read_optional};
 use crate::reporter::Reporter;
-use crate::settings::ProbeSettings;
+use crate::settings::{ProbeSettings, load_check};
 
 /// Collects evidence, decides, and leaves a token where the machine may go.
 pub(super) fn gate(context: &Context, asked: GateVerb) -> Outcome {
@@ -38,7 +38,7 @@ pub(super) fn gate(context: &Context, asked: GateVerb) -> Outcome {
     let reporter = Reporter::new(Arc::clone(output), context.verb, false);
     reporter.inspects(std::slice::from_ref(&asked.machine));
     let (machine, roots) = (asked.machine, asked.roots);
-    let (receipts, load_command) = (asked.receipts, asked.load_check);
+    let (receipts, load_command) = (asked.receipts, load_check(&context.merged));
     let request =
         GateRequest { machine, roots, receipts, policy, load_command, acknowledged, options };
     let ended = reach::run(connector, &reporter, |reach| {

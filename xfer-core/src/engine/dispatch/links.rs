@@ -156,7 +156,10 @@ impl Dispatcher {
         }
         let (mut copied, mut parted) = (!alone.is_empty(), 0_u64);
         for copy in alone {
-            self.send(copy).await?;
+            match copy.found {
+                Some(_) => self.compare(copy).await?,
+                None => self.send(copy).await?,
+            }
         }
         for batch in batches(entries, CREATED) {
             let copies: Vec<_> = copies.drain(..batch.len()).collect();

@@ -367,7 +367,8 @@ impl Dispatcher {
     /// What an earlier transfer proved less well than is asked now is proven anew.
     fn must_prove_anew(&self, source: &Entry, evidence: Evidence) -> bool {
         matches!(source.kind, EntryKind::File { .. })
-            && falls_short(evidence.level, self.cx.options.verify.level)
+            && (falls_short(evidence.level, self.cx.options.verify.level)
+                || self.cx.load_check.is_some())
     }
 
     fn correct(

@@ -16,7 +16,7 @@ use super::roots::RootStop;
 use crate::connect::Connected;
 use crate::engine::batch::batches;
 use crate::engine::hashing::is_small;
-use crate::engine::load_command::Far;
+use crate::engine::load_command::{Far, LoadError};
 use crate::engine::pack::PACK;
 use crate::gate::coverage::Tally;
 use crate::load_check::{Beyond, LoadCheck, ReadAt, check};
@@ -53,7 +53,7 @@ impl Opening {
         }
     }
 
-    fn note_command(&mut self, entry: &Entry, accepted: &io::Result<bool>) {
+    fn note_command(&mut self, entry: &Entry, accepted: &Result<bool, LoadError>) {
         let size = entry.kind.size();
         match accepted {
             Ok(true) => self.accepted += 1,
