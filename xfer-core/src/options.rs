@@ -220,6 +220,21 @@ pub struct VerifyOptions {
     /// covers it. Costs a reading of the whole destination, over the link where that is far.
     /// Default: none.
     pub load_check: Option<OsString>,
+    /// Who reads a bucket to compare what it holds, and to read it back. Default: who moves its
+    /// payload.
+    pub reader: Reader,
+}
+
+/// Who reads what a bucket holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Reader {
+    /// The machine whose own link payload takes, else this one.
+    #[default]
+    Mover,
+    /// This machine.
+    Here,
+    /// Another machine, by its own link; it gets requests that were made here, and no key.
+    At(Location),
 }
 
 /// Proof levels that can be asked for.

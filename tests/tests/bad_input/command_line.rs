@@ -37,7 +37,7 @@ fn verbs_and_flags() {
         ("B-C1", &["evacuate", "@s", "@d"], 2, "not-a-machine"),
         ("B-C1", &["destroy", "vast:1"], 2, "missing-operand"),
         ("B-C1", &["push", "--inplace", "--backup-dir", "b", "@s", "@d"], 2, "flags-conflict"),
-        ("B-C1", &["push", "--read-back-from", "here", "@s", "@d"], 2, "not-in-this-version"),
+        ("B-C1", &["push", "--read-back-from", "s3://bucket", "@s", "@d"], 2, "read-by-itself"),
         ("B-C1", &["push", "--allow-keys-on-agent", "@s", "@d"], 2, "not-in-this-version"),
         ("B-C1", &["push", "--compress", "gzip", "@s", "@d"], 2, "bad-value"),
         ("B-C1", &["push", "--compress", "zstd:0", "@s", "@d"], 2, "bad-value"),

@@ -51,6 +51,39 @@ fn what_is_compared_does_not_pass_here_either() {
     assert!(passed < MIB, "{passed} bytes passed here");
 }
 
+/// What was sent by one is read by another, where that is asked for.
+#[test]
+fn what_is_read_back_is_read_by_whom_the_user_names() {
+    let bench = Bench::new(&Weather::default());
+    let files = bench.trio.files();
+    tree::big_file(&files.join("big"), 40 * MIB, 8);
+    let proven = |ended: &Ended| assert_eq!(ended.result()["proof_level"], "read-back");
+    let before = bench.trio.passed_here();
+    let flags = ["--verify", "read-back", "--read-back-from", "here"];
+    let ended = bench.start("machine:tree/", "s3://bucket/to/", &flags).wait().expect_code(0);
+    let passed = bench.trio.passed_here() - before;
+    assert!((40 * MIB..100 * MIB).contains(&passed), "{passed} bytes passed here");
+    proven(&ended);
+    let here = bench.trio.xfer.home().join("here");
+    tree::big_file(&here.join("big"), 30 * MIB, 9);
+    let here = here.join("").into_os_string().into_string().expect("UTF-8");
+    let before = bench.trio.passed_there(Direction::In);
+    let flags = ["--verify", "read-back", "--read-back-from", "machine:"];
+    let ended = bench.start(&here, "s3://bucket/other/", &flags).wait().expect_code(0);
+    let passed = bench.trio.passed_there(Direction::In) - before;
+    assert!((30 * MIB..80 * MIB).contains(&passed), "{passed} bytes passed there");
+    proven(&ended);
+    for (place, name, id) in [
+        ("s3://bucket/other/", "s3://bucket", "bad-reader"),
+        ("s3://bucket/other/", "/tmp", "bad-reader"),
+        ("machine:other/", "here", "read-by-itself"),
+    ] {
+        let flags = ["--read-back-from", name];
+        let ended = bench.start(&here, place, &flags).wait().expect_code(2);
+        assert_eq!(ended.result()["reason"], id, "{place} {name}");
+    }
+}
+
 /// Killed in the middle, it goes on with what the store has.
 #[test]
 fn a_controller_that_is_killed_goes_on() {

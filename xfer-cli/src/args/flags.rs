@@ -275,6 +275,12 @@ pub(crate) const FLAGS: &[Flag] = &[
         Group::Proof,
         "Prove to LEVEL: received, durable (default) or read-back",
     ),
+    flag(
+        "read-back-from",
+        Kind::Value("PLACE", |v| values::place(v).map(drop)),
+        Group::Proof,
+        "Have a bucket read back by PLACE: here, or a machine; by itself who sends its payload",
+    ),
     flag("receipt", Kind::File("FILE"), Group::Proof, "Write the receipt to FILE as well"),
     switch("remote-receipt", Group::Proof, "Leave the receipt at the destination as well"),
     flag(
@@ -554,7 +560,7 @@ pub(crate) const FLAGS: &[Flag] = &[
 ];
 
 /// Long flags of the contract that a later version brings.
-pub(crate) const LATER_FLAGS: &[&str] = &["read-back-from", "allow-keys-on-agent"];
+pub(crate) const LATER_FLAGS: &[&str] = &["allow-keys-on-agent"];
 
 #[cfg(test)]
 mod tests {

@@ -72,7 +72,12 @@ fn refusals_say_what_and_what_next() {
         ("push --bwlimit 100 a b", "bad-value", "--bwlimit 100: expected a rate", "--help"),
         ("push --json --json a b", "flags-conflict", "--json was given twice", "--help"),
         ("push -j 1 -j 2 a b", "flags-conflict", "--streams was given twice", "--help"),
-        ("push --read-back-from here a b", "not-in-this-version", "--read-back-from is", "--help"),
+        (
+            "push --allow-keys-on-agent a b",
+            "not-in-this-version",
+            "--allow-keys-on-agent is",
+            "--help",
+        ),
         ("push --deadline=soon a b", "bad-value", "--deadline soon: expected auto", "--help"),
         ("sync --delete=x a b", "bad-value", "--delete x: expected", "--help"),
         ("receipt show --allow-keys-on-agent b", "not-in-this-version", "--allow-keys", "--help"),

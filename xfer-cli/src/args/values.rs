@@ -339,7 +339,7 @@ pub(crate) fn place(text: &str) -> Result<String, Refusal> {
     if is_one {
         Ok(text.to_owned())
     } else {
-        Err("expected here, or a bucket such as s3://BUCKET/tmp")
+        Err("expected here, or a location such as s3://BUCKET/tmp or vast:ID")
     }
 }
 

@@ -12,8 +12,8 @@ use xfer_core::error::{TransferError, UsageReason};
 use xfer_core::location::{Location, Machine};
 use xfer_core::options::{
     Comparison, Deadline, DiskOptions, Leaves, MachineOptions, MappedPort, NetworkOptions, Order,
-    OrderOptions, PreserveOptions, RemovalOptions, RetryOptions, RouteChoice, SelectionOptions,
-    SettleOptions, TransferOptions, VerifyOptions, Via, WatchOptions,
+    OrderOptions, PreserveOptions, Reader, RemovalOptions, RetryOptions, RouteChoice,
+    SelectionOptions, SettleOptions, TransferOptions, VerifyOptions, Via, WatchOptions,
 };
 use xfer_core::transport::ssh::SshOptions;
 use xfer_protocol::digest::BlockSize;
@@ -215,6 +215,7 @@ impl CopySettings {
             verify: VerifyOptions {
                 level: merged.value("verify", values::verify_level)?.unwrap_or_default(),
                 load_check: load_check(merged),
+                reader: reader(merged)?,
             },
             network: NetworkOptions {
                 via: via(merged)?,
@@ -312,6 +313,19 @@ fn backup_dir(path: &Path) -> Result<RelPath, CliError> {
             format!("--backup-dir {shown}: it leads out of the destination"),
         )
         .next("name a directory below the destination, as --backup-dir old/monday")
+    })
+}
+
+/// Who reads buckets back.
+fn reader(merged: &Merged) -> Result<Reader, CliError> {
+    let place = merged.value("read-back-from", values::place)?;
+    Ok(match place.as_deref() {
+        None => Reader::Mover,
+        Some("here") => Reader::Here,
+        Some(other) => {
+            let at = Location::parse(other.as_bytes()).map_err(UsageReason::from);
+            Reader::At(at.map_err(TransferError::from)?)
+        }
     })
 }
 

@@ -152,7 +152,7 @@ impl<'a> Pair<'a> {
     }
 }
 
-fn objects_host(store: &dyn crate::endpoint::object::store::Store) -> Option<String> {
+pub(super) fn objects_host(store: &dyn crate::endpoint::object::store::Store) -> Option<String> {
     let address = store.address()?.parse::<http::Uri>().ok()?;
     Some(address.host()?.to_owned())
 }
@@ -176,7 +176,7 @@ fn meets(from: &[Location], to: &Location) -> Option<bool> {
 }
 
 /// Whether a host's name is one that every machine has for itself, or for what is beside it.
-fn is_of_here(host: &str) -> bool {
+pub(super) fn is_of_here(host: &str) -> bool {
     let name = host.trim_start_matches('[').trim_end_matches(']');
     let name = name.trim_end_matches('.').to_ascii_lowercase();
     if name == "localhost" || name.ends_with(".localhost") {

@@ -17,6 +17,7 @@ mod platform_refusals;
 mod proxy;
 mod public;
 mod rclone;
+mod readers;
 mod refusals;
 mod store_refusals;
 mod stores;

@@ -35,7 +35,6 @@ use super::wrap_up::{Ends, leave_receipt, wrap_up};
 use super::{MappedPath, STOP_DEADLINE, Shared, Summary};
 use crate::connect::{Connected, Connector};
 use crate::disk::state::StateDirectory;
-use crate::endpoint::passage::{Passage, Within};
 use crate::endpoint::{EndpointError, EndpointResult, MetadataKinds, Sink, TimeGrain};
 use crate::event::{Event, Phase, Route};
 use crate::journal::{
@@ -73,12 +72,7 @@ struct Opened {
     foreseen: Option<Root>,
     /// How the writing was guessed to begin, as it was asked ahead.
     guess: Option<Begin>,
-    /// Whether payload goes from one end to the other and not through here.
-    between: bool,
-    /// The way that it takes then, where any is to be moved.
-    passage: Option<Arc<Passage>>,
-    /// The store that copies what it can.
-    within: Option<Arc<Within>>,
+    way: Way,
     /// How often was published.
     publishings: Arc<AtomicU64>,
     /// Stops what moves, where the user does or a limit is met.
@@ -87,7 +81,7 @@ struct Opened {
 
 impl Opened {
     fn ends(&self) -> impl Iterator<Item = &Connected> {
-        self.sources.iter().chain([&self.sink])
+        self.sources.iter().chain([&self.sink]).chain(&self.way.reader)
     }
 
     fn two<'a>(&'a self, to: &'a Root) -> TwoEnds<'a> {
@@ -97,7 +91,7 @@ impl Opened {
 
     fn proxy_limit(&self, shared: &Shared) -> Option<ProxyLimit<'_>> {
         let limit = ProxyLimit::of(shared, &self.sources, &self.of_request, &self.sink);
-        limit.filter(|_| !self.between)
+        limit.filter(|_| !self.way.elsewhere)
     }
 }
 
@@ -159,7 +153,6 @@ async fn open(shared: &Shared) -> Result<(Opened, Option<SourceList>), Stop> {
     };
     tell_reached(shared, &sources, &sink, &way);
     provable?;
-    let Way { elsewhere: between, passage, within, .. } = way;
     let (mappings, is_there) = map(shared, located, &sink).await?;
     refuse_own_records(shared, &mappings)?;
     check_removal(shared, &sink, &mappings)?;
@@ -184,9 +177,7 @@ async fn open(shared: &Shared) -> Result<(Opened, Option<SourceList>), Stop> {
         source_roots,
         foreseen,
         guess,
-        between,
-        passage,
-        within,
+        way,
         publishings: Arc::default(),
         cancel,
     };
@@ -621,10 +612,10 @@ fn context(
         load_check: LoadCheck::of(&shared.transfer.options, &opened.sink),
         bases: Bases::default(),
         aside: Aside::default(),
-        passage: opened.passage.clone(),
-        within: opened.within.clone(),
+        passage: opened.way.passage.clone(),
+        within: opened.way.within.clone(),
         spare: OnceLock::new(),
-        budget: match &opened.passage {
+        budget: match &opened.way.passage {
             None => Budget::new(source.source.window(), u64::MAX),
             Some(passage) => Budget::new(u64::MAX, passage.window()),
         },

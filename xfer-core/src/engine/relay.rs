@@ -21,7 +21,7 @@ use crate::connect::Connector;
 use crate::error::{ExitClass, TransferError, UsageReason};
 use crate::event::{Event, SharedObserver};
 use crate::location::{Location, Machine};
-use crate::options::{SettleOptions, TransferOptions, VerifyLevel, Via};
+use crate::options::{Reader, SettleOptions, TransferOptions, VerifyLevel, Via};
 
 /// What every leg is run with.
 struct Relay {
@@ -130,6 +130,7 @@ impl Relay {
         options.network.via = Via::Nothing;
         // It is the third transfer that has it.
         options.disk.receipt = None;
+        options.verify.load_check = None;
         let missing = planned.missing_of(&transfer.sources);
         if missing.is_some() {
             options.selection.only.clone_from(&missing);
@@ -219,6 +220,9 @@ fn check(transfer: &Transfer, way: &Location) -> Result<(), TransferError> {
     let is_store = |location: &Location| matches!(location.machine, Machine::Store(_));
     if !is_store(way) {
         return Err(UsageReason::NoWay(way.clone()).into());
+    }
+    if transfer.options.verify.reader != Reader::Mover {
+        return Err(UsageReason::ReadByItself(transfer.destination.clone()).into());
     }
     let mut ends = transfer.sources.iter().chain([&transfer.destination]);
     match ends.find(|end| is_store(end)) {

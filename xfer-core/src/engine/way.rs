@@ -20,6 +20,8 @@ pub(super) struct Way {
     pub(super) within: Option<Arc<Within>>,
     /// What is told of it.
     pub(super) told: Option<String>,
+    /// Who reads the destination back, where that is neither end.
+    pub(super) reader: Option<Connected>,
 }
 
 impl Way {
@@ -28,8 +30,26 @@ impl Way {
     }
 }
 
-/// Finds the way of payload; a plan opens nothing anywhere.
+/// Finds the way of payload, and who reads back what it brought; a plan opens nothing anywhere.
 pub(super) async fn way(
+    shared: &Shared,
+    sources: &[Connected],
+    sink: &Connected,
+    between: bool,
+) -> Result<Way, Stop> {
+    let Transfer { options, destination, plan_only, .. } = &shared.transfer;
+    let reader = match plan_only {
+        true => None,
+        // Before the way is open, which says so too.
+        false => {
+            let reading = shared.connector.read_from((destination, sink), options);
+            reading.await.map_err(Stop::Error)?
+        }
+    };
+    Ok(Way { reader, ..way_of_payload(shared, sources, sink, between).await? })
+}
+
+async fn way_of_payload(
     shared: &Shared,
     sources: &[Connected],
     sink: &Connected,

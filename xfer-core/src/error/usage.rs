@@ -75,6 +75,17 @@ pub enum UsageReason {
     /// A destination at which nothing can be written over where it stands.
     #[error("{0}: files cannot be written in place there")]
     CannotWriteInPlace(Location),
+    /// A destination that its own machine reads back.
+    #[error("{0} is read back by its own machine, from its own disk")]
+    ReadByItself(Location),
+    /// What cannot read a bucket for us.
+    #[error("{reader} cannot read the bucket: {why}")]
+    NoReader {
+        /// What was named.
+        reader: Location,
+        /// Why it cannot.
+        why: String,
+    },
     /// A source that nobody can watch.
     #[error("{0}: only files of machines can be watched")]
     NotWatched(Location),
@@ -101,6 +112,8 @@ impl UsageReason {
             Self::CannotRemove(_) => "cannot-delete",
             Self::CannotBackUp(_) => "cannot-back-up",
             Self::CannotWriteInPlace(_) => "cannot-write-in-place",
+            Self::ReadByItself(_) => "read-by-itself",
+            Self::NoReader { .. } => "bad-reader",
             Self::NotWatched(_) => "not-watched",
             Self::WatchedPlan => "flags-conflict",
             Self::RouteOfPeer(_) => "route-of-peer",
@@ -131,6 +144,10 @@ impl UsageReason {
             Self::CannotBackUp(_) => "repeat without --backup-dir",
             Self::CannotWriteInPlace(_) => {
                 "repeat without --inplace; its program may be an older xfer"
+            }
+            Self::ReadByItself(_) => "repeat without --read-back-from, which is for buckets",
+            Self::NoReader { .. } => {
+                "name a machine with xfer that reaches the bucket, or --read-back-from here"
             }
             Self::NotWatched(_) => "repeat without --watch, from time to time",
             Self::WatchedPlan => "repeat with one of them",

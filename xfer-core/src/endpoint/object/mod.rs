@@ -145,7 +145,7 @@ struct Shared {
     /// Turns at hashing: with all calls at it at once, none of them would be done early.
     turns: Semaphore,
     /// The machine by whose link objects are read to be compared, where that is not ours.
-    porter: OnceLock<Arc<Porter>>,
+    porter: OnceLock<Option<Arc<Porter>>>,
     closed: CancellationToken,
     /// Shared by calls that write, for as long as any work of theirs goes on; exclusive for whoever
     /// closes.

@@ -37,9 +37,10 @@ impl ObjectEndpoint {
         self.shared.store.try_from_there(porter).await
     }
 
-    /// From now on, what is read to be compared is read by that machine.
-    pub fn read_by(&self, porter: &Arc<Porter>) {
-        let _once = self.shared.porter.set(Arc::clone(porter));
+    /// From now on, what is read to be compared is read by that machine, or by this one; what is
+    /// said first holds.
+    pub fn read_by(&self, porter: Option<&Arc<Porter>>) {
+        let _once = self.shared.porter.set(porter.map(Arc::clone));
     }
 
     /// As [`Sink::write_block`](crate::endpoint::Sink::write_block), wherever the bytes are.
@@ -163,7 +164,7 @@ impl Shared {
 
     /// The machine that reads for us, where the store lets it.
     pub(super) fn reader(&self) -> Option<&Arc<Porter>> {
-        self.porter.get().filter(|_| self.store.is_asked_by_others())
+        self.porter.get()?.as_ref().filter(|_| self.store.is_asked_by_others())
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) struct Fetched {
 impl FromStore {
     pub(crate) fn new(porter: Arc<Porter>, source: Public, sink: Arc<RemoteEndpoint>) -> Self {
         if let Public::Objects(objects) = &source {
-            objects.read_by(&porter);
+            objects.read_by(Some(&porter));
         }
         Self { porter, source, sink }
     }

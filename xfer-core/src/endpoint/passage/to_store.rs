@@ -22,7 +22,7 @@ pub(crate) struct ToStore {
 
 impl ToStore {
     pub(crate) fn new(porter: Arc<Porter>, sink: Arc<ObjectEndpoint>) -> Self {
-        sink.read_by(&porter);
+        sink.read_by(Some(&porter));
         Self { porter, sink }
     }
 
