@@ -1,6 +1,6 @@
 //! To a store and back
 
-use super::{Bench, Direction, MIB, Weather, assert_passed, assert_same, oracle, tree};
+use super::{Bench, Direction, Ended, MIB, Weather, assert_passed, assert_same, fs, oracle, tree};
 
 #[test]
 fn payload_goes_to_the_store_and_back_by_the_machines_own_link() {
@@ -65,6 +65,7 @@ fn what_is_read_back_is_read_by_whom_the_user_names() {
     assert!((40 * MIB..100 * MIB).contains(&passed), "{passed} bytes passed here");
     proven(&ended);
     let here = bench.trio.xfer.home().join("here");
+    fs::create_dir_all(&here).expect("create a directory");
     tree::big_file(&here.join("big"), 30 * MIB, 9);
     let here = here.join("").into_os_string().into_string().expect("UTF-8");
     let before = bench.trio.passed_there(Direction::In);

@@ -36,6 +36,32 @@ fn without_a_receipt_nothing_is_proven() {
     assert_eq!(reasons[0]["paths"][1], format!("{ROOT}/one"));
 }
 
+/// A receipt may lie where nobody has a state directory; who lost theirs finds it there.
+#[test]
+fn a_receipt_is_believed_wherever_it_lies() {
+    let kept = Kept::new();
+    let beside = kept.store.objects().join("run7/.xfer-receipts");
+    let names = fs::read_dir(&beside).expect("list").map(|entry| entry.expect("an entry"));
+    let mut names = names.map(|entry| entry.file_name().into_string().expect("UTF-8"));
+    let name = names.find(|name| name.ends_with(".ndjson")).expect("a receipt");
+    fs::remove_dir_all(kept.xfer.state().join("receipts")).expect("remove");
+    kept.assert_held(&[], &["not-copied", "no-receipt"]);
+    let place = |name: &str| kept.store.access().location(&format!("run7/{name}"));
+    kept.assert_released(&["--receipt", &place(&format!(".xfer-receipts/{name}"))]);
+    // Where what is new keeps nothing.
+    let copy = format!("box:/var/cache/{name}");
+    let from = beside.join(&name).into_os_string().into_string().expect("UTF-8");
+    kept.xfer.run(["push", &from, &copy]).expect_code(0);
+    kept.assert_released(&["--receipt", &copy]);
+    for (other, code, reason) in
+        [("one", 14, "receipt"), ("none", 4, "not-found"), ("sub/", 14, "receipt")]
+    {
+        let ended = kept.ask(&["--receipt", &place(other)], code);
+        let told = ended.result()["reason"].as_str().expect("text").to_owned();
+        assert!(told.starts_with(reason), "{other}: {told}");
+    }
+}
+
 /// Rows: J15.
 #[test]
 fn a_gate_is_asked_of_one_machine() {

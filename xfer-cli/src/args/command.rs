@@ -402,7 +402,7 @@ fn gate_operands(command: Command) -> Command {
     let command = command
         .arg(operand("MACHINE", machine))
         .arg(words("root", "PATH", "Protect PATH too; without any path /workspace and home"))
-        .arg(words("receipt", "FILE", "Believe this receipt; by itself those kept of MACHINE"));
+        .arg(words("receipt", "PLACE", "Believe this receipt; by itself those kept of MACHINE"));
     judged(command)
 }
 

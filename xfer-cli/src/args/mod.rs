@@ -95,7 +95,7 @@ pub(crate) struct GateVerb {
     /// More roots.
     pub(crate) roots: Vec<Vec<u8>>,
     /// Receipts; none means those that the state directory keeps of this machine.
-    pub(crate) receipts: Vec<PathBuf>,
+    pub(crate) receipts: Vec<Location>,
     /// The file of the policy.
     pub(crate) policy: Option<PathBuf>,
     /// Digests of what may be lost.
@@ -363,7 +363,7 @@ fn gating(matches: &ArgMatches) -> Result<GateVerb, CliError> {
     Ok(GateVerb {
         machine: location(&word(matches, "MACHINE"))?,
         roots: words_of(matches, "root").map(|root| root.as_bytes().to_vec()).collect(),
-        receipts: words_of(matches, "receipt").map(PathBuf::from).collect(),
+        receipts: words_of(matches, "receipt").map(location).collect::<Result<_, _>>()?,
         policy: matches.get_one::<OsString>("policy").map(PathBuf::from),
         acks: words_of(matches, "ack").cloned().collect(),
         trusted: words_of(matches, "trust-key").map(PathBuf::from).collect(),

@@ -8,14 +8,17 @@ use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use xfer_protocol::digest::Digest;
 use xfer_protocol::fault::{Fault, FaultKind};
-use xfer_protocol::manifest::{Entry, ScanItem};
-use xfer_protocol::message::{Access, Locate, LocatedKind, OpenRoot, Reading, Request, Root, Scan};
+use xfer_protocol::manifest::{Entry, EntryKind, ScanItem};
+use xfer_protocol::message::{
+    Access, FileAt, Locate, LocatedKind, OpenRoot, ReadBlock, Reading, Request, Root, Scan,
+};
 use xfer_protocol::path::RelPath;
 
 use super::batch::Batch;
 use super::hashing::{HASHED, Hashed, hash_batch};
 use super::ledger::Side;
 use super::listing::Listing;
+use super::pieces::pieces;
 use super::{Shared, Transfer};
 use crate::connect::{Connected, Connector};
 use crate::endpoint::{EndpointError, EndpointResult};
@@ -25,6 +28,9 @@ use crate::location::{Location, Machine};
 use crate::options::TransferOptions;
 use crate::plan::mapping::{MappingError, above, begin_of};
 use crate::verify::{Expectation, Expected, Judgement};
+
+/// Bytes of a file that are fetched at a time.
+const FETCHED: u64 = 4 << 20;
 
 /// What a look found out.
 #[derive(Clone, Debug, Default)]
@@ -318,6 +324,36 @@ impl Inspection {
             )
             .await?;
             Ok(Expected::of_entries(entries))
+        })
+    }
+
+    /// The bytes of the one file that is named, of so many at most; `None` where it is no such.
+    ///
+    /// # Errors
+    /// As [`Self::list`].
+    pub fn file_of<'a>(
+        &'a self,
+        most: u64,
+    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, TransferError>> {
+        Box::pin(async move {
+            let [place] = &self.places[..] else { return Ok(None) };
+            let mut listing = self.listing(place).await?;
+            let found = match self.unless_stopped(listing.next()).await? {
+                Some(ScanItem::Entry(found)) if found.path == place.1 => found,
+                _ => return Ok(None),
+            };
+            let (root, stamp) = (place.0.index, found.stamp());
+            let EntryKind::File { size, .. } = found.kind else { return Ok(None) };
+            if size > most {
+                return Ok(None);
+            }
+            let mut bytes = Vec::new();
+            for range in pieces(size, FETCHED) {
+                let file = FileAt { root, path: found.path.clone(), stamp };
+                let read = self.end.source.read_block(ReadBlock { file, range });
+                bytes.extend_from_slice(&self.unless_stopped(read).await?.1);
+            }
+            Ok(Some(bytes))
         })
     }
 

@@ -26,7 +26,7 @@ use crate::journal::LineReader;
 use crate::receipt::{Excluded, PathText, Provenance, ReceiptHead, SCHEMA};
 
 /// Bytes of a receipt that is left beside the data; meanwhile it is in memory.
-const RECEIPT_BYTES_MAX: u64 = 64 << 20;
+pub(super) const RECEIPT_BYTES_MAX: u64 = 64 << 20;
 
 /// Paths that are told of what a deadline cut off.
 const EXAMPLES_MAX: usize = 16;

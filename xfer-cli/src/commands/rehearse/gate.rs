@@ -4,7 +4,7 @@
 //! has one directory, and no processes but those of this story. On a rented machine all processes
 //! and all that lies outside the roots are looked at, which a laptop lets nobody but root do.
 
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -125,6 +125,7 @@ impl<'a> Gate<'a> {
         let machine = Machine::Ssh(host(RENTED));
         let path = story.stage.place(tree::SOURCE).into_os_string().into_encoded_bytes();
         let machine = Location { machine, path };
+        let receipt = story.stage.place("receipt.json").into_os_string().into_vec();
         let state = story.stage.place("state/xfer");
         let connector = Connector::new(SshOptions::new(Arc::new(NoPrompt), seed), Some(state));
         let rehearsal = Rehearsal::default();
@@ -137,7 +138,7 @@ impl<'a> Gate<'a> {
         let request = GateRequest {
             machine,
             roots: Vec::new(),
-            receipts: vec![story.stage.place("receipt.json")],
+            receipts: vec![Location::local(receipt)],
             policy,
             load_command: None,
             acknowledged: [].into(),

@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::future::Future;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
@@ -42,8 +41,8 @@ pub struct GateRequest {
     pub machine: Location,
     /// More roots, as typed.
     pub roots: Vec<Vec<u8>>,
-    /// Files of receipts; none means those of this machine that the state directory keeps.
-    pub receipts: Vec<PathBuf>,
+    /// Where receipts are; none means those of this machine that the state directory keeps.
+    pub receipts: Vec<Location>,
     /// What is asked of the evidence.
     pub policy: Policy,
     /// A command that is run by `sh` for each file of a destination, with its bytes on standard
@@ -154,7 +153,7 @@ impl Collecting {
         end.notices.iter().for_each(|text| self.notice(text.clone()));
         let machine = named(end, &request.machine.machine);
         let at_start = self.identify(&*end.source, &machine).await;
-        let receipts = self.receipts(&request.receipts, &at_start)?;
+        let receipts = self.receipts(&request.receipts, &at_start).await?;
         let paths = self.roots(request, end).await?;
         let top = OpenRoot { path: b"/".to_vec(), access: Access::Read };
         let top = self.unless_stopped(end.source.open_root(top)).await;

@@ -1,18 +1,27 @@
 //! The receipts of a machine: what is said of its files, and by whom.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use xfer_protocol::manifest::ProofLevel;
 
 use super::Collecting;
 use crate::disk::state::{StateDirectory, StateError};
+use crate::engine::inspect::Inspection;
+use crate::engine::wrap_up::RECEIPT_BYTES_MAX;
 use crate::error::{Failure, Remedy, StateReason, TransferError};
 use crate::gate::evidence::{Identity, Moment, Signature};
+use crate::location::Location;
 use crate::receipt::{ReceiptError, ReceiptHead, ReceiptReader, SourceMachine, bytes_of};
 
 /// Receipts of one machine that are looked at: the newest of each destination.
 const RECEIPTS_MAX: usize = 64;
+
+/// Seconds for which one that was fetched is kept: longer than any collection takes.
+const FETCHED_KEPT: i64 = 7 * 86_400;
 
 /// A receipt at hand.
 pub(super) struct HeldReceipt {
@@ -73,13 +82,17 @@ fn open(path: &Path) -> Result<ReceiptReader<impl std::io::BufRead + use<>>, Rec
 
 impl Collecting {
     /// Takes the receipts that are named, or those of this machine that the state directory keeps.
-    pub(super) fn receipts(
+    pub(super) async fn receipts(
         &self,
-        named: &[PathBuf],
+        named: &[Location],
         machine: &Identity,
     ) -> Result<Vec<HeldReceipt>, TransferError> {
         if !named.is_empty() {
-            return named.iter().map(|path| self.hold(path.clone())).collect();
+            let mut receipts = Vec::with_capacity(named.len());
+            for location in named {
+                receipts.push(self.hold(self.at_hand(location).await?)?);
+            }
+            return Ok(receipts);
         }
         let kept = self.kept_receipts(machine).map_err(crate::engine::outcome::state)?;
         let mut receipts = Vec::new();
@@ -91,6 +104,35 @@ impl Collecting {
             }
         }
         Ok(receipts)
+    }
+
+    /// A receipt as a file of this machine: one that lies elsewhere is fetched.
+    async fn at_hand(&self, location: &Location) -> Result<PathBuf, TransferError> {
+        if location.is_local() {
+            return Ok(PathBuf::from(OsString::from_vec(location.path.clone())));
+        }
+        let (options, connector) = (self.options.clone(), self.connector.clone());
+        let (observer, cancel) = (Arc::clone(&self.observer), self.cancel.clone());
+        let there = Inspection::open(location, options, connector, observer, cancel).await?;
+        let fetched = there.file_of(RECEIPT_BYTES_MAX).await;
+        there.close().await;
+        let text = fetched?.ok_or_else(|| {
+            let next = Remedy::text("name one file that xfer wrote");
+            let failure = Failure::new(location.to_string(), StateReason::Receipt).next(next);
+            let why = format!("it is no file of at most {RECEIPT_BYTES_MAX} bytes");
+            TransferError::State(failure.because(std::io::Error::other(why)))
+        })?;
+        self.keep_fetched(&text).map_err(crate::engine::outcome::state)
+    }
+
+    /// Keeps a receipt that was fetched as long as it is read.
+    fn keep_fetched(&self, text: &[u8]) -> Result<PathBuf, StateError> {
+        let directory = self.state.child("fetched")?;
+        directory.remove_older_than(self.moment().day - FETCHED_KEPT)?;
+        let unique = self.connector.unique();
+        let mut file = directory.create(&format!("{unique:016x}.ndjson"), unique)?;
+        file.write(text)?;
+        file.commit(false)
     }
 
     /// Reads a receipt to its end.
