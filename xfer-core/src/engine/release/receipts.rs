@@ -159,7 +159,7 @@ impl Collecting {
     /// The newest receipt of each mapping of this machine.
     fn kept_receipts(&self, machine: &Identity) -> Result<Vec<PathBuf>, StateError> {
         let directory = self.state.child("receipts")?;
-        let mut newest: BTreeMap<Vec<u8>, (i64, PathBuf)> = BTreeMap::new();
+        let mut newest = Newest::default();
         for name in directory.names()? {
             if !name.ends_with(".ndjson") {
                 continue;
@@ -175,16 +175,35 @@ impl Collecting {
             }
             let mapped = (&provenance.mapped, &provenance.filter);
             let place = (&head.destination, &head.destination_root, mapped);
-            let key = serde_json::to_vec(&place).unwrap_or_default();
-            let newer = newest.get(&key).is_none_or(|(time, _)| *time <= head.time);
-            if newer {
-                newest.insert(key, (head.time, path));
-            }
+            let place = serde_json::to_vec(&place).unwrap_or_default();
+            let millis = provenance.since_boot.as_ref().map_or(0, |since| since.millis);
+            newest.take(place, (head.time, millis), path);
         }
-        let mut paths: Vec<_> = newest.into_values().collect();
+        Ok(newest.paths())
+    }
+}
+
+/// The newest receipt of each place.
+#[derive(Default)]
+struct Newest(BTreeMap<Vec<u8>, (Ended, PathBuf)>);
+
+/// Seconds since 1970, and milliseconds since the controller's boot: one second is time enough for
+/// several transfers.
+type Ended = (i64, u64);
+
+impl Newest {
+    fn take(&mut self, place: Vec<u8>, ended: Ended, path: PathBuf) {
+        if self.0.get(&place).is_none_or(|(newest, _)| *newest <= ended) {
+            self.0.insert(place, (ended, path));
+        }
+    }
+
+    /// The newest of them, in their order.
+    fn paths(self) -> Vec<PathBuf> {
+        let mut paths: Vec<_> = self.0.into_values().collect();
         paths.sort();
         let spare = paths.len().saturating_sub(RECEIPTS_MAX);
-        Ok(paths.into_iter().skip(spare).map(|(_, path)| path).collect())
+        paths.into_iter().skip(spare).map(|(_, path)| path).collect()
     }
 }
 
@@ -194,4 +213,27 @@ fn is_of(source: &Identity, machine: &Identity) -> bool {
     let is_named = machine.id.as_ref().is_some_and(|id| !id.is_empty());
     let same_name = (&source.platform, &source.id) == (&machine.platform, &machine.id);
     same_name && (is_named || source.marker.is_some() && source.marker == machine.marker)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Transfers of one second are told apart, in whatever order their receipts are listed.
+    #[test]
+    fn the_newest_of_each_place_is_taken() {
+        for reversed in [false, true] {
+            let mut told =
+                vec![(1, (5, 10)), (2, (5, 11)), (1, (5, 12)), (1, (4, 99)), (2, (4, 0))];
+            if reversed {
+                told.reverse();
+            }
+            let mut newest = Newest::default();
+            for (place, ended) in told {
+                let path = PathBuf::from(format!("{place}-{}-{}", ended.0, ended.1));
+                newest.take(vec![place], ended, path);
+            }
+            assert_eq!(newest.paths(), [Path::new("2-5-11"), Path::new("1-5-12")]);
+        }
+    }
 }
