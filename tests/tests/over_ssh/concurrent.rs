@@ -21,9 +21,9 @@ fn source(pair: &Pair, name: &str, length: u64, seed: u64) -> PathBuf {
 }
 
 /// Starts a push and waits until bytes move
-fn started(pair: &Pair, source: &Path, destination: &Path) -> Running {
+fn started(pair: &Pair, flags: &[&str], source: &Path, destination: &Path) -> Running {
     let locations = [inside(source), remote(destination)];
-    let running = pair.xfer.start(arguments("push", &[], &locations));
+    let running = pair.xfer.start(arguments("push", flags, &locations));
     let moving = running.next_event(|event| event["payload_bytes"].as_u64() > Some(0));
     moving.expect("bytes move");
     running
@@ -34,7 +34,8 @@ fn a_second_transfer_into_one_entry_is_9_and_the_first_goes_on() {
     let pair = Pair::new();
     let source = source(&pair, "source", 96 << 20, 2);
     let destination = pair.path("destination");
-    let first = started(&pair, &source, &destination);
+    // So slow that it has not ended before its agent is looked for.
+    let first = started(&pair, &["--bwlimit", "32MB/s"], &source, &destination);
     let agents = session_processes(&pair.server, is_agent);
     signal("STOP", &agents);
     let locations = [inside(source.clone()), remote(&destination)];
@@ -57,7 +58,8 @@ fn two_entries_of_one_directory_both_arrive() {
     let sources = [source(&pair, "one", 16 << 20, 3), source(&pair, "two", 16 << 20, 4)];
     let there = pair.path("there");
     fs::create_dir(&there).expect("create");
-    let both = [0, 1].map(|index| started(&pair, &sources[index], &there.join(index.to_string())));
+    let both =
+        [0, 1].map(|index| started(&pair, &[], &sources[index], &there.join(index.to_string())));
     for (index, running) in both.into_iter().enumerate() {
         running.wait().expect_code(0);
         oracle::assert_equal(&sources[index], &there.join(index.to_string()));
@@ -88,7 +90,7 @@ fn a_reader_sees_the_old_file_or_the_new_one() {
                 }
             }
         });
-        let running = started(&pair, &source, &destination);
+        let running = started(&pair, &[], &source, &destination);
         let ended = running.wait();
         over.store(true, Ordering::Release);
         ended.expect_code(0);
