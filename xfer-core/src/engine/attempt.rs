@@ -18,7 +18,7 @@ use super::dispatch::Dispatcher;
 use super::in_place;
 use super::in_step::{Early, SourceList, scan_one};
 use super::ledger::{Kept, Ledger, Side};
-use super::load_command::LoadCheck;
+use super::load_command::CopyCheck;
 use super::manifest::Manifest;
 use super::preflight::Preflight;
 use super::provenance::{TwoEnds, provenance};
@@ -609,7 +609,7 @@ fn context(
             at as u64 * PARTIALS_SPAN,
             Arc::clone(&opened.publishings),
         ),
-        load_check: LoadCheck::of(&shared.transfer.options, &opened.sink),
+        load_check: CopyCheck::of(&shared.transfer.options, &opened.sink),
         bases: Bases::default(),
         aside: Aside::default(),
         passage: opened.way.passage.clone(),

@@ -11,7 +11,7 @@ use xfer_protocol::path::RelPath;
 
 use super::delta::Bases;
 use super::ledger::{Ledger, Side};
-use super::load_command::LoadCheck;
+use super::load_command::CopyCheck;
 use super::meter::Meter;
 use super::preflight::Spare;
 use super::publisher::Publisher;
@@ -93,7 +93,7 @@ pub(super) struct Context {
     pub(super) meter: Arc<Meter>,
     pub(super) publisher: Publisher,
     /// What says whether files load where they arrived.
-    pub(super) load_check: Option<LoadCheck>,
+    pub(super) load_check: Option<CopyCheck>,
     /// What files may be copied from in part.
     pub(super) bases: Bases,
     /// What is kept before it is replaced.

@@ -125,13 +125,13 @@ impl Far {
 }
 
 /// The command of a transfer, for what is proven at its destination.
-pub(super) struct LoadCheck {
+pub(super) struct CopyCheck {
     command: LoadCommand,
     there: Arc<dyn Source>,
     turns: Semaphore,
 }
 
-impl LoadCheck {
+impl CopyCheck {
     /// That of a transfer, where it has one.
     pub(super) fn of(options: &TransferOptions, sink: &Connected) -> Option<Self> {
         let command = LoadCommand::new(options.verify.load_check.clone()?);

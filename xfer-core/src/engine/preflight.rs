@@ -54,7 +54,7 @@ impl Spare {
     }
 
     /// Notes how many there are.
-    fn is(&self, bytes: u64) {
+    fn know(&self, bytes: u64) {
         self.all.store(bytes, Ordering::Relaxed);
     }
 
@@ -198,7 +198,7 @@ impl Preflight {
     /// Whether it fits if every file that is yet to be compared turns out to differ.
     pub(super) fn check_rewrites(&self) -> Result<(), Stop> {
         let left = check(&self.lock().need, &self.space, self.reserve).map_err(Stop::Shortage)?;
-        self.spare.is(left);
+        self.spare.know(left);
         Ok(())
     }
 

@@ -64,7 +64,7 @@ impl Body {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether an earlier session, or one of this session's tries, began to write it over.
+    /// Whether it was begun to be written over before it was opened.
     pub(super) fn was_begun(&self) -> bool {
         self.was_begun
     }
