@@ -7,6 +7,7 @@ mod order;
 mod proof;
 mod renames;
 mod unfinished;
+mod work;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,17 +24,15 @@ use self::links::{FirstName, Holder, Link};
 use self::order::{Ordered, Ordering};
 use self::proof::{falls_short, kept, past_cache};
 use self::unfinished::Unfinished;
+use self::work::{COMPARED, Work};
 use super::Shared;
 use super::batch::{Batch, Most, batches};
 use super::context::{Context, Stop, fault};
-use super::create::create;
 use super::delta::may_pay;
-use super::file::{copy_file, find_equal};
+use super::file::find_equal;
 use super::late::Late;
 use super::ledger::Side;
-use super::pack::{
-    FileWork, PACK, PACK_FILES, compare_files, compare_pack, copy_pack, set_metadata,
-};
+use super::pack::{FileWork, PACK, compare_files, set_metadata};
 use super::preflight::Preflight;
 use super::publisher::publish;
 use super::removal::{Removals, Renamed, note_replaced};
@@ -46,19 +45,8 @@ use crate::plan::{Action, Evidence, decide, left, metadata_equal, wanted_metadat
 /// Entries created in one request.
 const CREATED: Most = Most::entries(512);
 
-/// Files and their bytes compared in one request.
-const COMPARED: Most = Most { entries: PACK_FILES, content: 16 << 20 };
-
 /// How long workers may take to end by themselves once the transfer is halted.
 const HALT_GRACE: Duration = Duration::from_secs(1);
-
-/// A unit of work for one worker.
-enum Work {
-    Copy(Vec<FileWork>),
-    CopyLarge(Box<FileWork>),
-    Compare(Vec<FileWork>),
-    Create(Vec<NewEntry>),
-}
 
 pub(super) struct Dispatcher {
     cx: Arc<Context>,
@@ -252,12 +240,7 @@ impl Dispatcher {
 
     /// Files whose work has not begun.
     pub(super) fn files_waiting(&self) -> usize {
-        let files = |work: &Work| match work {
-            Work::Copy(files) | Work::Compare(files) => files.len(),
-            Work::CopyLarge(_) => 1,
-            Work::Create(entries) => entries.len(),
-        };
-        self.waiting.iter().map(files).sum()
+        self.waiting.iter().map(Work::entries).sum()
     }
 
     /// Compares all that waits for it before anything is sent; what differs is counted as room that
@@ -277,7 +260,7 @@ impl Dispatcher {
                 let found = match work {
                     Work::CopyLarge(file) => find_equal(&cx, *file).await?.into_iter().collect(),
                     Work::Compare(files) => compare_files(&cx, files).await?,
-                    other => return perform(&cx, other).await,
+                    other => return other.perform(&cx).await,
                 };
                 different.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
                 Ok(())
@@ -613,7 +596,7 @@ impl Dispatcher {
 
     async fn begin(&mut self, work: Work) -> Result<(), Stop> {
         let cx = Arc::clone(&self.cx);
-        self.spawn(async move { perform(&cx, work).await }).await
+        self.spawn(async move { work.perform(&cx).await }).await
     }
 
     async fn spawn(
@@ -680,20 +663,5 @@ fn allocated_of(entry: &Entry) -> u64 {
     match entry.kind {
         EntryKind::File { allocated, .. } => allocated,
         _ => 0,
-    }
-}
-
-async fn perform(cx: &Arc<Context>, work: Work) -> Result<(), Stop> {
-    match work {
-        Work::Copy(files) => {
-            let bytes = files.iter().map(|f| f.size).sum();
-            let room = cx.budget.bytes(bytes).await;
-            let copied = copy_pack(cx, files).await;
-            drop(room);
-            copied
-        }
-        Work::CopyLarge(file) => copy_file(cx, *file).await,
-        Work::Compare(files) => compare_pack(cx, files).await,
-        Work::Create(entries) => create(cx, entries, &[]).await.map(drop),
     }
 }

@@ -7,7 +7,8 @@ use globset::{GlobBuilder, GlobMatcher};
 use xfer_protocol::fault::{Fault, FaultKind, Operation};
 use xfer_protocol::path::RelPath;
 
-use super::{COMPARED, Dispatcher, Work};
+use super::Dispatcher;
+use super::work::{COMPARED, Work};
 use crate::engine::batch::Batch;
 use crate::engine::context::Stop;
 use crate::engine::ledger::Side;

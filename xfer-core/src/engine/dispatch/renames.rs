@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use xfer_protocol::message::FileAt;
 
-use super::{Dispatcher, Work};
+use super::Dispatcher;
+use super::work::Work;
 use crate::engine::context::{Context, Stop};
 use crate::engine::file::compare;
 use crate::engine::ledger::Side;

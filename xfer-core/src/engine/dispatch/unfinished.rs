@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use xfer_protocol::path::RelPath;
 
-use super::{Dispatcher, Work};
+use super::Dispatcher;
+use super::work::Work;
 use crate::disk::written_over;
 
 /// Bytes that they take, by what they become.
