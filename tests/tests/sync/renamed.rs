@@ -69,6 +69,54 @@ fn at_a_standing_peer_files_get_other_names() {
     files_get_other_names(&Stand::new(Side::Peer));
 }
 
+/// Of small files what has its time gets its name, however many there are; the rest is sent.
+fn small_files_get_other_names(stand: &Stand) {
+    let kept: Vec<_> = (0..700).map(|number| format!("kept-{number}={number}")).collect();
+    let kept: Vec<_> = kept.iter().map(String::as_str).collect();
+    let trees = stand.trees(&kept, &kept);
+    let name = |number: usize| format!("d{}/{number}", number % 7);
+    for number in 0..300 {
+        let (content, second) = (format!("content {number:03}"), 1000 + number as i64);
+        put(&trees.there, &format!("old/{}", name(number)), content.as_bytes(), second);
+        put(&trees.source, &format!("new/{}", name(number)), content.as_bytes(), second);
+    }
+    // All of one size and time, of which the first is gone: as many are looked at as there are new
+    // ones, so the last is not found.
+    for number in 0..60 {
+        put(&trees.there, &format!("old/{number:02}/one"), format!("{number:04}").as_bytes(), 900);
+        if number > 0 {
+            let content = format!("{number:04}");
+            put(&trees.source, &format!("new/{number:02}/one"), content.as_bytes(), 900);
+        }
+    }
+    // Other content of the same size and time, the same content of another time, nothing at all.
+    put(&trees.there, "old/gone", b"content old", 999);
+    put(&trees.source, "new/came", b"content new", 999);
+    put(&trees.there, "old/touched", b"touched", 5);
+    put(&trees.source, "new/touched", b"touched", 6);
+    put(&trees.there, "old/empty", b"", 5);
+    put(&trees.source, "new/empty", b"", 5);
+    let inodes = |root: &Path, top: &str| -> Vec<u64> {
+        (0..300).map(|number| inode(root, &format!("{top}/{}", name(number)))).collect()
+    };
+    let before = inodes(&trees.there, "old");
+    let (payload, ..) = result(stand, &trees, &[]);
+    assert_eq!(payload, ["content new", "touched", "0059"].concat().len() as u64);
+    assert_eq!(inodes(&trees.there, "new"), before);
+    oracle::assert_equal(&trees.source, &trees.there);
+    assert_eq!(result(stand, &trees, &[]), (0, 0, 0));
+}
+
+#[test]
+fn here_small_files_get_other_names() {
+    small_files_get_other_names(&Stand::new(Side::Here));
+}
+
+#[test]
+fn over_ssh_small_files_get_other_names() {
+    small_files_get_other_names(&Stand::new(Side::Ssh));
+}
+
 /// One file is one other file, and what has two names or is kept stays what it is
 #[test]
 fn what_is_wanted_twice_or_kept_is_copied() {

@@ -177,9 +177,13 @@ impl Context {
     /// Whether what is found equal is read back: where that is asked, and where the system may show
     /// what never reached the medium.
     pub(super) fn reads_back_found(&self) -> bool {
-        let level = self.options.verify.level;
+        self.options.verify.level == VerifyLevel::ReadBack || self.may_have_lost()
+    }
+
+    /// Whether the system may show what never reached the medium, and what is there has to last.
+    pub(super) fn may_have_lost(&self) -> bool {
         let may_be_lost = || self.unsynced.as_ref().is_some_and(Unsynced::is_noted);
-        level == VerifyLevel::ReadBack || level.is_durable() && may_be_lost()
+        self.options.verify.level.is_durable() && may_be_lost()
     }
 
     /// Whether what arrives appears by itself and at once: where nothing has to last, and where an

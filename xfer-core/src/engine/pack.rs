@@ -317,33 +317,45 @@ pub(super) async fn compare_files(
     files: Vec<FileWork>,
 ) -> Result<Vec<FileWork>, Stop> {
     let files = unchanged_within(cx, files).await?;
-    let ours = files.iter().map(|f| (f.source_path.clone(), f.stamp)).collect();
-    let theirs = files.iter().map(|f| (f.path.clone(), found_stamp(f))).collect();
-    let reading = Reading::Cached;
-    let (ours, theirs) = tokio::join!(
-        cx.source.hash_files(HashFiles {
-            files: FilesAt { root: cx.source_root, files: ours },
-            reading,
-        }),
-        cx.sink.hash_files(HashFiles {
-            files: FilesAt { root: cx.sink_root, files: theirs },
-            reading,
-        }),
-    );
-    let (ours, _) = ours.map_err(|e| Context::stop(Side::Source, e))?;
-    let (theirs, _) = theirs.map_err(|e| Context::stop(Side::Destination, e))?;
-    let mut equal = Vec::new();
-    let mut different = Vec::new();
-    for ((file, ours), theirs) in files.into_iter().zip(ours).zip(theirs) {
-        cx.meter.verified(file.size);
-        match (ours, theirs) {
-            (Ok(ours), Ok(theirs)) if ours == theirs => equal.push((file, ours)),
+    let theirs = files.iter().map(|file| (file.path.clone(), found_stamp(file))).collect();
+    let digests = digests_of_both(cx, &files, theirs).await?;
+    let (mut equal, mut different) = (Vec::new(), Vec::new());
+    for (file, both) in files.into_iter().zip(digests) {
+        match both {
+            [Some(ours), Some(theirs)] if ours == theirs => equal.push((file, ours)),
             _ => different.push(file),
         }
     }
     different.extend(settle_equal(cx, equal).await?);
     cx.meter.different(different.iter().map(|file| file.size).sum());
     Ok(different)
+}
+
+/// The digests of small files at both ends, where each has a path and a stamp of its own; none of
+/// what cannot be read.
+pub(super) async fn digests_of_both(
+    cx: &Context,
+    files: impl IntoIterator<Item = &FileWork>,
+    theirs: Vec<(RelPath, Stamp)>,
+) -> Result<Vec<[Option<Digest>; 2]>, Stop> {
+    let (mut ours, mut bytes) = (Vec::new(), Vec::new());
+    for file in files {
+        ours.push((file.source_path.clone(), file.stamp));
+        bytes.push(file.size);
+    }
+    let hash = |root, files| HashFiles { files: FilesAt { root, files }, reading: Reading::Cached };
+    let (ours, theirs) = tokio::join!(
+        cx.source.hash_files(hash(cx.source_root, ours)),
+        cx.sink.hash_files(hash(cx.sink_root, theirs)),
+    );
+    let (ours, _) = ours.map_err(|error| Context::stop(Side::Source, error))?;
+    let (theirs, _) = theirs.map_err(|error| Context::stop(Side::Destination, error))?;
+    if (ours.len(), theirs.len()) != (bytes.len(), bytes.len()) {
+        return Err(Stop::MISMATCHED);
+    }
+    cx.meter.verified(bytes.iter().sum());
+    let both = ours.into_iter().zip(theirs);
+    Ok(both.map(|(ours, theirs)| [ours.ok(), theirs.ok()]).collect())
 }
 
 fn found_stamp(file: &FileWork) -> Stamp {

@@ -19,7 +19,7 @@ use crate::disk::{Errno, confine, file, partial, partial_name, stat, sync};
 
 /// Files up to which each is synced; for more, the whole file system is, which costs half as much
 /// for a few hundred but waits for the writes of others too.
-const SYNC_EACH_MAX: usize = 64;
+pub(super) const SYNC_EACH_MAX: usize = 64;
 
 /// Threads that sync files and directories: journals take many waiting ones in one go.
 const SYNC_THREADS: usize = 16;
@@ -365,7 +365,10 @@ fn lost_fault(errno: Errno, path: &RelPath) -> Fault {
 }
 
 /// Does blocking work on each item, several at a time.
-fn each_in_threads<T: Sync, R: Send>(items: &mut [T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+pub(super) fn each_in_threads<T: Sync, R: Send>(
+    items: &mut [T],
+    work: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
     let threads = SYNC_THREADS.min(items.len());
     if threads <= 1 {
         return items.iter().map(work).collect();

@@ -304,6 +304,7 @@ mod tests {
     use std::os::unix::fs::MetadataExt;
 
     use xfer_protocol::manifest::Metadata;
+    use xfer_protocol::message::removal::{Rename, Renaming};
     use xfer_protocol::message::{Finish, SetMetadata, Ticket};
 
     use super::*;
@@ -424,5 +425,33 @@ mod tests {
         assert!(outcomes.len() == 100 && outcomes.iter().all(|o| o.result.is_err()));
         assert!(lab.names().is_empty(), "{:?}", lab.names());
         assert!(!finishes(&lab).await);
+    }
+
+    /// The same of files that get other names: they keep theirs. Where each is synced by itself,
+    /// the others' syncs do not matter.
+    #[tokio::test]
+    async fn what_is_not_synced_keeps_its_name() {
+        for (is_trusted, count) in [(true, 100), (true, 3), (false, 100_u64)] {
+            let lab = Lab::on("/tmp").await;
+            let renaming = |number: u64| {
+                let [from, to] = ["old", "new"].map(|name| format!("{name}-{number}"));
+                #[expect(clippy::disallowed_methods, reason = "the test makes the file itself")]
+                std::fs::write(lab.at(&from), from.as_bytes()).unwrap();
+                let found = rustix::fs::stat(lab.at(&from)).unwrap();
+                let [from, to] = [from, to].map(|name| RelPath::new(name).unwrap());
+                let (ticket, metadata) = (Ticket(number), Metadata::default());
+                Renaming { ticket, from, stamp: stat::stamp(&found), to, metadata }
+            };
+            let entries = (0..count).map(renaming).collect();
+            obstruct(&lab, is_trusted);
+            let rename = Rename { root: lab.root, entries, durable: true };
+            let outcomes = lab.endpoint.rename(rename).await.unwrap();
+            let fails = is_trusted && count == 100;
+            assert_eq!(outcomes.len() as u64, count);
+            assert!(outcomes.iter().all(|outcome| outcome.result.is_err() == fails));
+            let kept = if fails { "old" } else { "new" };
+            assert_eq!(lab.names().len() as u64, count);
+            assert!(lab.names().iter().all(|name| name.starts_with(kept)), "{:?}", lab.names());
+        }
     }
 }

@@ -26,7 +26,7 @@ use self::proof::{falls_short, kept, past_cache};
 use self::unfinished::Unfinished;
 use self::work::{COMPARED, Work};
 use super::Shared;
-use super::batch::{Batch, Most, batches};
+use super::batch::{Batch, Most};
 use super::context::{Context, Stop, fault};
 use super::delta::may_pay;
 use super::file::find_equal;
@@ -269,15 +269,12 @@ impl Dispatcher {
         }
         self.wait().await?;
         let files = std::mem::take(&mut *different.lock().unwrap_or_else(PoisonError::into_inner));
-        let (large, small): (Vec<_>, Vec<_>) = files.into_iter().partition(FileWork::is_large);
-        for file in large.iter().chain(&small) {
+        for file in &files {
             self.may_rewrite(file);
             self.preflight.moves(self.cx.mapping.source, file.size);
         }
-        for file in large {
-            self.waiting.push(Work::CopyLarge(Box::new(FileWork { found: None, ..file })));
-        }
-        self.waiting.extend(batches(small, PACK).into_iter().map(Work::Copy));
+        let compared = |file| FileWork { found: None, ..file };
+        self.waiting.extend(Work::copies(files.into_iter().map(compared).collect()));
         Ok(())
     }
 

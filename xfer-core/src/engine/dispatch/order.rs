@@ -49,7 +49,8 @@ impl Ordering {
         Ok(Some(Self { by: options.by, first }))
     }
 
-    fn is_first(&self, file: &FileWork) -> bool {
+    /// Whether a file goes before all that are not asked for first.
+    pub(super) fn is_first(&self, file: &FileWork) -> bool {
         let path = file.source_path.as_bytes();
         let path = if path.is_empty() { file.path.name().unwrap_or_default() } else { path };
         let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();

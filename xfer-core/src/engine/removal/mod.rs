@@ -32,7 +32,7 @@ use crate::options::RemovalTime;
 
 pub(super) use self::backup::{Aside, keep_replaced, note_replaced};
 pub(super) use self::refused::{check_removal, check_request};
-pub(super) use self::renamed::{Renamed, Renames, rename};
+pub(super) use self::renamed::{Candidate, NewSmall, Pair, Renamed, Renames, rename};
 
 /// Entries removed in one request.
 const REMOVED: Most = Most::entries(1024);
@@ -52,6 +52,8 @@ pub(super) struct Removals {
     undecided: bool,
     /// Entries that are found and not remembered.
     forgotten: u64,
+    /// How many of what was found have another name now.
+    gone: usize,
     /// Directories in which something stays.
     holding: HashSet<RelPath>,
     /// What stays as it is with all below it, that was come to last.
@@ -87,6 +89,7 @@ impl Removals {
             found: Vec::new(),
             undecided: false,
             forgotten: 0,
+            gone: 0,
             holding: HashSet::new(),
             left: None,
             blocked: Vec::new(),
@@ -297,12 +300,23 @@ impl Removals {
         Err(refused::too_many(&self.place, doomed, self.standing, most))
     }
 
-    /// What of that which goes at the end may get another name instead.
-    pub(super) fn renames(&self, cx: &Context) -> Option<Renames> {
+    /// What of that which goes at the end may get another name instead, of small files only what is
+    /// like one that is new. What may have been lost from the medium is sent.
+    pub(super) fn renames(
+        &self,
+        cx: &Context,
+        small: impl FnOnce() -> NewSmall,
+    ) -> Option<Renames> {
         let is_kept = cx.options.removal.backup.is_some() || !self.blocked.is_empty();
         let may = self.is_due(RemovalTime::After) && !is_kept && cx.sink.renames();
         let going = || self.found.iter().map(|doomed| &doomed.removal);
-        (may && self.may_go(cx)).then(|| Renames::of(going()))
+        let may = may && !self.found.is_empty() && self.may_go(cx) && !cx.may_have_lost();
+        may.then(|| Renames::of(going(), &small()))
+    }
+
+    /// Notes that so many of what goes have another name now.
+    pub(super) fn renamed(&mut self, count: usize) {
+        self.gone += count;
     }
 
     /// Whether what goes may go now: nothing goes once anything has failed.
@@ -343,7 +357,7 @@ impl Removals {
 
     /// Tells that nothing was removed, and of each entry that another kind keeps out.
     fn withhold(&mut self, cx: &Context) {
-        let count = self.found.len();
+        let count = self.found.len().saturating_sub(self.gone);
         if count > 0 {
             let text = format!(
                 "nothing was deleted, as something failed: {count} entries stay that the source \
