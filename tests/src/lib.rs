@@ -1,6 +1,7 @@
 //! What several tests share: trees to move, the program, real servers, and judges that are not ours
 
 pub mod awkward;
+pub mod changes;
 pub mod http_api;
 pub mod lambda_api;
 pub mod machine;
