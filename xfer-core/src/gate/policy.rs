@@ -230,6 +230,15 @@ mod tests {
         assert!(policy.host_key_channels.into_iter().eq([HostKeyChannel::FirstUse]));
     }
 
+    #[test]
+    fn a_life_has_a_unit() {
+        for (text, seconds) in
+            [("1s", 1), ("90s", 90), ("15m", 900), ("2h", 7200), ("24h", TOKEN_LIFE_MAX)]
+        {
+            assert_eq!(read(&format!("token-life = '{text}'")).unwrap().token_life, seconds);
+        }
+    }
+
     /// Each is refused with its line, its key and what to write instead.
     #[test]
     fn what_is_wrong_is_located() {

@@ -40,11 +40,8 @@ const PURPOSE: &str = "xfer gate token";
 /// Bytes of a machine's name.
 const NAME_BYTES_MAX: usize = 255;
 
-/// Bytes before the name and its length.
-const FIXED_BYTES: usize = 8 + 7 * 32 + 8 + 24 + 9 + 4;
-
-/// Characters of a token's line.
-pub const TEXT_BYTES_MAX: usize = (FIXED_BYTES + 1 + NAME_BYTES_MAX + SIGNATURE_BYTES) / 3 * 4 + 9;
+/// Characters of the longest token's line and its end: 533 bytes and a signature.
+pub const TEXT_BYTES_MAX: usize = 797;
 
 /// Seconds by which two looks at a clock that others keep may contradict each other.
 const SKEW_MAX: i64 = 5;

@@ -62,8 +62,9 @@ fn every_entry_falls_into_its_group() {
         Scanned::Entry(file("other", b"y")),
         Scanned::Entry(entry("other-kind", EntryKind::Fifo, None)),
         Scanned::Entry(file("undigested", b"x")),
+        Scanned::Entry(file("undigested-grown", b"xx")),
     ];
-    let undigested = ManifestEntry { digest: None, ..file("undigested", b"x") };
+    let undigested = |name: &str| ManifestEntry { digest: None, ..file(name, b"x") };
     let receipt = vec![
         line(directory("d")),
         line(file("d/same", b"x")),
@@ -75,7 +76,8 @@ fn every_entry_falls_into_its_group() {
         line(entry("link-turned", link(b"b"), None)),
         line(file("other", b"x")),
         line(file("other-kind", b"x")),
-        line(undigested),
+        line(undigested("undigested")),
+        line(undigested("undigested-grown")),
     ];
     let found = [
         ("d/same", Found::Read),
@@ -98,7 +100,10 @@ fn every_entry_falls_into_its_group() {
         (claim(EQUAL, Found::Read), vec!["d/same", "empty-copied", "link"]),
         (claim(EQUAL, Found::NotLooked), vec!["d/unread"]),
         (claim(Said::Nothing, Found::NotLooked), vec!["empty", "new"]),
-        (claim(Said::Different, Found::NotLooked), vec!["grown", "link-turned", "other-kind"]),
+        (
+            claim(Said::Different, Found::NotLooked),
+            vec!["grown", "link-turned", "other-kind", "undigested-grown"],
+        ),
         (claim(Said::Different, Found::Pinned), vec!["other"]),
         (claim(Said::Undigested, Found::NotLooked), vec!["undigested"]),
     ];

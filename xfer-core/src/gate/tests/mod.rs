@@ -7,4 +7,5 @@ mod reasons;
 mod reference;
 mod samples;
 mod states;
+mod texts;
 mod tokens;
