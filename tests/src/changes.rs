@@ -46,6 +46,12 @@ impl Changes {
         below.into_iter().for_each(|directory| self.add(directory));
     }
 
+    /// How many there were until now
+    pub fn seen(&mut self) -> u64 {
+        self.read();
+        self.count
+    }
+
     /// Waits for so many changes; whether they came before the process ended
     pub fn wait(&mut self, count: u64, process: &OwnedFd) -> bool {
         while self.count < count {

@@ -6,6 +6,7 @@ pub mod http_api;
 pub mod lambda_api;
 pub mod machine;
 pub mod measured;
+pub mod medium;
 pub mod net;
 pub mod oracle;
 pub mod random;

@@ -38,6 +38,21 @@ pub struct Sshd {
     log: Arc<Log>,
 }
 
+/// A server that was killed: with it its view of what is mounted has gone
+#[derive(Debug)]
+pub struct Halted {
+    directory: TempDir,
+    station: Station,
+    port: u16,
+}
+
+impl Halted {
+    /// Starts it again on the same port with the same keys
+    pub fn start(self, extra_config: &str) -> Sshd {
+        Sshd::listen(self.directory, self.station, extra_config, Some(self.port))
+    }
+}
+
 /// Where it listens
 #[derive(Clone, Debug)]
 struct Station {
@@ -132,9 +147,14 @@ impl Sshd {
 
     /// Kills the server and its sessions, and starts it again on the same port with the same keys
     pub fn restart(self, extra_config: &str) -> Self {
+        self.halt().start(extra_config)
+    }
+
+    /// Kills the server and its sessions
+    pub fn halt(self) -> Halted {
         let station = self.station.clone();
         let (directory, port) = self.into_parts();
-        Self::listen(directory, station, extra_config, Some(port))
+        Halted { directory, station, port }
     }
 
     /// The port on its address

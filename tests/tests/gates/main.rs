@@ -3,6 +3,7 @@
 
 mod changed;
 mod elsewhere;
+mod power;
 mod room;
 
 use std::fs;

@@ -1,13 +1,13 @@
 //! A machine whose files are in a bucket, reached by a login as any other
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use xfer_tests::machine::{Disk, Held, Machine};
 use xfer_tests::sshd::{keygen, public_key};
 use xfer_tests::stores::S3s;
-use xfer_tests::xfer::{Ended, Xfer};
+use xfer_tests::xfer::{Ended, Running, Xfer};
 
 /// What is protected there
 pub(super) const ROOT: &str = "/data";
@@ -37,12 +37,22 @@ impl Kept {
         kept
     }
 
+    /// The same with a state directory elsewhere
+    pub(super) fn remembering_at(state: &Path) -> Self {
+        let kept = Self::of(Xfer::new().env("XDG_STATE_HOME", state));
+        kept.push(&[]);
+        kept
+    }
+
     /// Nothing is copied yet
     pub(super) fn uncopied() -> Self {
+        Self::of(Xfer::new())
+    }
+
+    fn of(mut xfer: Xfer) -> Self {
         let disk = Disk::new();
         let machine = Machine::start(&disk, "");
         let store = S3s::start();
-        let mut xfer = Xfer::new();
         for (name, value) in store.access().environment() {
             xfer = xfer.env(name, value);
         }
@@ -111,8 +121,13 @@ impl Kept {
 
     /// Asks the gate over the root
     pub(super) fn ask(&self, flags: &[&str], code: i32) -> Ended {
+        self.start(flags).wait().expect_code(code)
+    }
+
+    /// Begins to ask
+    pub(super) fn start(&self, flags: &[&str]) -> Running {
         let words = ["gate", "box:/data", "--json"];
-        self.xfer.run([&words, flags].concat()).expect_code(code)
+        self.xfer.start([&words, flags].concat())
     }
 
     /// What the gate says where it holds
