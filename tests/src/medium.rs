@@ -66,8 +66,8 @@ impl Medium {
 
     /// Gives it its power again, for those who look at [`Medium::place`] from then on
     ///
-    /// What the medium holds is copied to another one: whoever still has a view of what was mounted,
-    /// as other namespaces do, keeps it as it is.
+    /// What the medium holds is copied to another one: whoever still has a view of what was
+    /// mounted, as other namespaces do, keeps it as it is.
     pub fn mount_again(&mut self) {
         assert!(self.unmounts(), "{} cannot be unmounted", self.place().display());
         let old = self.image();

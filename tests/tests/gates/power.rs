@@ -1,4 +1,4 @@
-//! The power of the disk is cut on which the program keeps receipts, tokens and what it says of them
+//! The power of the disk is cut on which the program keeps receipts and tokens
 
 use std::fs;
 use std::path::Path;

@@ -18,6 +18,9 @@ const MIB: usize = 1 << 20;
 /// The disk's size in MiB: room for the new and the old of everything, and for what is staged
 const MEDIUM: u64 = 128;
 
+/// Files that only get another name
+pub(crate) const RENAMED: i64 = 150;
+
 /// Where the disk is
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
@@ -28,6 +31,7 @@ pub(crate) enum Side {
 
 pub(crate) struct Bench {
     side: Side,
+    verb: &'static str,
     pub(crate) medium: Medium,
     pub(crate) xfer: Xfer,
     server: Option<Sshd>,
@@ -46,7 +50,8 @@ impl Bench {
             None => Xfer::new(),
         };
         let room = tempfile::tempdir().expect("temp dir");
-        let bench = Self { side, medium, xfer, server, room, there: None };
+        let verb = "push";
+        let bench = Self { side, verb, medium, xfer, server, room, there: None };
         plant(&bench.source(), 1);
         bench.medium.directory("there");
         bench.medium.sync();
@@ -59,15 +64,30 @@ impl Bench {
         let (state, place) = (bench.medium.directory("state"), bench.room.path().join("there"));
         fs::create_dir(&place).expect("a directory");
         bench.medium.sync();
-        let Self { medium, xfer, room, .. } = bench;
+        let Self { verb, medium, xfer, room, .. } = bench;
         let xfer = xfer.env("XDG_STATE_HOME", state);
-        Self { side: Side::Here, medium, xfer, server: None, room, there: Some(place) }
+        Self { side: Side::Here, verb, medium, xfer, server: None, room, there: Some(place) }
     }
 
     /// One whose destination has another version of everything
     pub(crate) fn with_old(side: Side) -> Self {
         let bench = Self::new(side);
         plant(&bench.there(), 2);
+        bench.medium.sync();
+        bench
+    }
+
+    /// One of which a directory with many small files has another name at the destination
+    pub(crate) fn with_renamed(side: Side) -> Self {
+        let bench = Self { verb: "sync", ..Self::with_old(side) };
+        for (root, name) in [(bench.source(), "new"), (bench.there(), "old")] {
+            fs::create_dir(root.join(name)).expect("a directory");
+            for number in 0..RENAMED {
+                let path = root.join(format!("{name}/{number}"));
+                tree::write(&path, format!("content {number}").as_bytes());
+                tree::set_modified(&path, 1_700_000_000 + number, 0);
+            }
+        }
         bench.medium.sync();
         bench
     }
@@ -89,7 +109,7 @@ impl Bench {
         let source = format!("{}/", self.source().display());
         let far = if self.side == Side::Ssh { "host:" } else { "" };
         let there = format!("{far}{}", self.there().display());
-        let words = ["push", "--json", "--retries", "0", "--allow-secrets"];
+        let words = [self.verb, "--json", "--retries", "0", "--allow-secrets"];
         let words = words.iter().chain(flags).copied();
         self.xfer.start(words.chain([&*source, &*there]))
     }

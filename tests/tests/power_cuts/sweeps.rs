@@ -7,7 +7,7 @@ use xfer_tests::changes::Changes;
 use xfer_tests::oracle;
 use xfer_tests::xfer::{Running, long};
 
-use crate::bench::{Bench, Side, content};
+use crate::bench::{Bench, RENAMED, Side, content};
 
 /// Cuts of one kind of transfer
 fn cuts() -> u64 {
@@ -95,4 +95,41 @@ fn over_ssh_old_names_hold_the_old_or_the_new() {
 #[test]
 fn in_place_no_name_holds_a_mixture() {
     sweep(Bench::with_old, Side::Here, &["--inplace"]);
+}
+
+/// Rows: C1. What gets another name has the old one or the new one.
+fn renamed(side: Side) {
+    let flags = ["--delete", "--max-delete", "1000"];
+    let whole = Bench::with_renamed(side);
+    let mut changes = Changes::below(&whole.there());
+    let running = whole.start(&flags);
+    let all = wait(&mut changes, &running, u64::MAX);
+    running.wait().expect_code(0);
+    assert!(all > 2 * RENAMED.unsigned_abs(), "only {all} changes");
+    for number in 0..cuts() {
+        let mut bench = Bench::with_renamed(side);
+        let after = 1 + all * number / cuts();
+        cut(&mut bench, &flags, after);
+        let found = content(&bench.there());
+        for number in 0..RENAMED {
+            let wanted = format!("content {number}");
+            let names = ["old", "new"].map(|name| PathBuf::from(format!("{name}/{number}")));
+            let held = names.iter().filter_map(|name| found.get(name)).next();
+            let is_there = held.is_some_and(|held| *held == wanted.as_bytes());
+            assert!(is_there, "{number} after {after} of {all} changes: {held:?}");
+        }
+        bench.start(&flags).wait().expect_code(0);
+        oracle::assert_equal(&bench.source(), &bench.there());
+        oracle::assert_nothing_of_xfer(&bench.there());
+    }
+}
+
+#[test]
+fn here_what_is_renamed_has_a_name() {
+    renamed(Side::Here);
+}
+
+#[test]
+fn over_ssh_what_is_renamed_has_a_name() {
+    renamed(Side::Ssh);
 }
